@@ -1,0 +1,80 @@
+"""Data sets as they are distributed, each read into the face table.
+
+One file a data set; each has an ``INFO`` (`DatasetInfo`) and a ``read(root, *, ...)`` that
+returns `Found`. ``load(name, root, **options)`` is the door.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from pathlib import Path
+
+import pandas as pd
+
+from faceworkbook.datasets.base import DatasetError, DatasetInfo, Found
+
+__all__ = ["DatasetError", "DatasetInfo", "Found", "describe", "list", "load", "options"]
+
+_MODULES = {
+    "agegender_cleaned": "agegender_cleaned",
+    "csv": "csv_table",
+    "image_folder": "image_folder",
+    "synthetic": "synthetic",
+    "utkface": "utkface",
+}
+
+
+def load(name: str, root: str | Path, **settings) -> Found:
+    """Read the data set `name` that lies under `root`.
+
+    Parameters
+    ----------
+    name : str
+        One of the names in ``datasets.list()``.
+    root : str or Path
+        Folder of the data set as distributed.
+    **settings
+        Options of that reader; see ``datasets.options(name)``.
+
+    Returns
+    -------
+    Found
+        ``faces`` (the face table), ``left_out`` (columns image, reason, detail) and ``notices``.
+
+    Raises
+    ------
+    DatasetError
+        Unknown name or option, missing folder, or files that are not laid out as expected.
+    """
+    module = _module(name)
+    allowed = options(name)
+    wrong = sorted(set(settings) - set(allowed))
+    if wrong:
+        raise DatasetError(f"data set '{name}' has no option {wrong}; allowed are {sorted(allowed)}")
+    root = Path(root)
+    if not root.is_dir():
+        raise DatasetError(f"data set '{name}': no folder at {root}.\nExpected layout:\n{module.INFO.layout}")
+    return module.read(root, **settings)
+
+
+def options(name: str) -> dict:
+    """Options of the reader `name` and their defaults."""
+    parameters = inspect.signature(_module(name).read).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def describe(name: str) -> DatasetInfo:
+    """What `name` holds: labels, identities, official split, size, terms, source and layout."""
+    return _module(name).INFO
+
+
+def list() -> pd.DataFrame:
+    """One row a data set: name, labels, identities, official split, size, terms, source."""
+    return pd.DataFrame([describe(name).row() for name in sorted(_MODULES)])
+
+
+def _module(name: str):
+    if name not in _MODULES:
+        raise DatasetError(f"no data set is called {name!r}; expected one of {sorted(_MODULES)}")
+    return importlib.import_module(f"faceworkbook.datasets.{_MODULES[name]}")

@@ -1,0 +1,113 @@
+"""UTKFace: age, gender and race in the file name (Zhang et al. 2017)."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Literal
+
+from faceworkbook import faces
+from faceworkbook.datasets.base import Aside, DatasetError, DatasetInfo, Found, layout_error, list_pictures
+
+INFO = DatasetInfo(
+    name="utkface",
+    title="UTKFace",
+    labels=("age", "gender", "race"),
+    identities="none",
+    official_split="none",
+    size="23,705 aligned chips (24,108 in-the-wild photos)",
+    terms="non-commercial research",
+    source="Zhang, Song and Qi 2017, Age Progression/Regression by Conditional Adversarial Autoencoder",
+    layout="  UTKFace/\n    39_0_1_20170116174525125.jpg.chip.jpg   (age_gender_race_timestamp)\n    ...",
+)
+
+# 0 = male: the reverse of IMDB-WIKI's code.
+_GENDER = {"0": "male", "1": "female"}
+_RACE = dict(zip("01234", faces.RACES_UTKFACE, strict=True))
+_NAME = re.compile(
+    r"(?P<age>\d{1,3})_(?P<gender>[01])_(?P<race>[0-4])_(?P<stamp>\d+)\s*\.?(?:jpg|jpeg|png)?(?:\.chip)?\.(?:jpg|jpeg|png)"
+)
+
+# Names that lack a field, by their time stamp; the literature agrees on the last two only.
+_LACKING = {
+    "20170109142408075": ("61", "1", "1"),
+    "20170109150557335": ("61", "1", "3"),
+}
+_DISPUTED = "20170116174525125"
+_DISPUTED_READINGS = {"39_0_1": ("39", "0", "1"), "39_1_1": ("39", "1", "1")}
+
+
+def read(root: Path, *, disputed: Literal["39_0_1", "39_1_1", "leave_out"] = "39_0_1") -> Found:
+    """Read UTKFace chips (or whole photos) under `root`.
+
+    Parameters
+    ----------
+    root : Path
+        Folder with the pictures, at any depth.
+    disputed : {'39_0_1', '39_1_1', 'leave_out'}
+        How ``39_1_20170116174525125`` is read: one copy of the set calls the face male and Black,
+        another female and Black.
+
+    Returns
+    -------
+    Found
+        Repaired names are listed in ``notices``, names that do not say what they should in ``left_out``.
+
+    Raises
+    ------
+    DatasetError
+        No picture under `root`, or an unknown value of `disputed`.
+    """
+    if disputed not in (*_DISPUTED_READINGS, "leave_out"):
+        raise DatasetError(f"disputed={disputed!r}; allowed are {[*_DISPUTED_READINGS, 'leave_out']}")
+    pictures, others = list_pictures(root)
+    if not pictures:
+        raise DatasetError(layout_error(root, INFO, "no picture found"))
+    left_out, notices = Aside(), Aside()
+    for name in others:
+        left_out.add(name, "not a picture")
+    rows = []
+    for image in pictures:
+        labels, reason, note = parse_name(Path(image).name, disputed=disputed)
+        if labels is None:
+            left_out.add(image, reason, note)
+            continue
+        if note:
+            notices.add(image, reason, note)
+        rows.append((image, *labels))
+    image, age, gender, race = zip(*rows, strict=True) if rows else ((),) * 4
+    table = faces.build({"image": image, "age": age, "gender": gender, "race": race}, dataset="utkface")
+    return Found(table, left_out.table(), notices.table(), root, INFO)
+
+
+def parse_name(name: str, *, disputed: str = "39_0_1") -> tuple[tuple[int, str, str] | None, str, str]:
+    """Read one file name.
+
+    Returns
+    -------
+    labels : (age in years, gender, race) or None
+    reason, note : str
+        Why it was left out (labels None) or repaired; both empty for a well-formed name.
+    """
+    whole = _NAME.fullmatch(name)
+    if whole:
+        note = "" if re.fullmatch(r"\d+_\d_\d_\d+\.(?:jpg\.chip\.)?\w+", name) else "odd space or missing dot"
+        return _labels(whole["age"], whole["gender"], whole["race"], note and "name repaired", note)
+    stamp = re.search(r"_(\d{17})\D", name)
+    key = stamp[1] if stamp and re.match(r"\d+_\d_\d{17}\D", name) else ""
+    if key in _LACKING:
+        return _labels(
+            *_LACKING[key], "name repaired", "a field is missing; read as " + "_".join(_LACKING[key])
+        )
+    if key == _DISPUTED and disputed != "leave_out":
+        note = f"a field is missing and copies of the set disagree; read as {disputed}"
+        return _labels(*_DISPUTED_READINGS[disputed], "name disputed", note)
+    if key == _DISPUTED:
+        return None, "name disputed", "a field is missing and copies of the set disagree"
+    return None, "name malformed", "expected age_gender_race_timestamp with gender 0..1 and race 0..4"
+
+
+def _labels(age: str, gender: str, race: str, reason: str, note: str):
+    if int(age) > 116:
+        return None, "age out of range", f"{age} years; UTKFace has 0..116"
+    return (int(age), _GENDER[gender], _RACE[race]), reason, note

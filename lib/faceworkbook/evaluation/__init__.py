@@ -1,0 +1,1 @@
+"""Predictions in, tables of figures with intervals out."""

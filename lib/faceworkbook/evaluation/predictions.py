@@ -1,0 +1,98 @@
+"""The table of predictions: one row a face (and repeat), truth, and one probability a class.
+
+Columns: ``face_id``, ``identity`` (NA where unknown), ``part`` ('train', 'validation', 'test'),
+``repeat`` and ``fold`` (integers, 0 where there is one run), ``truth``, ``predicted``, and for
+classes ``p:NAME`` in class order (rows add up to 1), for numbers nothing more. Class names travel
+in the column names, so that nobody downstream guesses an order.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+PROBABILITY = "p:"
+KEYS = ("face_id", "identity", "part", "repeat", "fold", "truth", "predicted")
+
+
+class PredictionsError(ValueError):
+    """A table of predictions that breaks its contract."""
+
+
+def build(
+    faces: pd.DataFrame,
+    *,
+    truth,
+    part,
+    probabilities: np.ndarray | None = None,
+    classes: list[str] | None = None,
+    values: np.ndarray | None = None,
+    repeat: int = 0,
+    fold: int = 0,
+) -> pd.DataFrame:
+    """Make a table of predictions.
+
+    Parameters
+    ----------
+    faces : pandas.DataFrame
+        Rows of the face table, in the order of the predictions.
+    truth : array-like of shape (n,)
+        Class names, or numbers where `values` is given.
+    part : str or array-like of shape (n,)
+        'train', 'validation' or 'test'.
+    probabilities : ndarray of shape (n, n_classes), range 0..1, optional
+        In the order of `classes`.
+    values : ndarray of shape (n,), optional
+        Predicted numbers (years, degrees); instead of `probabilities`.
+    """
+    if (probabilities is None) == (values is None):
+        raise PredictionsError("give either probabilities (with classes) or values")
+    table = pd.DataFrame(
+        {
+            "face_id": faces["face_id"].to_numpy(),
+            "identity": faces["identity"].to_numpy(),
+            "part": part,
+            "repeat": repeat,
+            "fold": fold,
+            "truth": np.asarray(truth),
+        }
+    )
+    if values is not None:
+        return table.assign(predicted=np.asarray(values, dtype=float))
+    probabilities = np.asarray(probabilities, dtype=np.float64)
+    if probabilities.shape != (len(faces), len(classes)):
+        raise PredictionsError(
+            f"probabilities have shape {probabilities.shape}, expected {(len(faces), len(classes))}"
+        )
+    columns = pd.DataFrame(probabilities, columns=[PROBABILITY + c for c in classes])
+    table["predicted"] = np.asarray(classes, dtype=object)[probabilities.argmax(axis=1)]
+    return pd.concat([table, columns], axis=1)
+
+
+def class_names(predictions: pd.DataFrame) -> list[str]:
+    """Class names in order; empty for a table of numbers."""
+    return [c.removeprefix(PROBABILITY) for c in predictions.columns if c.startswith(PROBABILITY)]
+
+
+def probabilities(predictions: pd.DataFrame) -> np.ndarray:
+    """Probabilities, ndarray of shape (n, n_classes), float64, in the order of `class_names`."""
+    return predictions[[PROBABILITY + c for c in class_names(predictions)]].to_numpy(dtype=float)
+
+
+def write(predictions: pd.DataFrame, path: str | Path) -> Path:
+    """Write as parquet, beside and renamed."""
+    path = Path(path)
+    beside = path.with_name(path.name + ".part")
+    predictions.to_parquet(beside, index=False)
+    return beside.replace(path)
+
+
+def read(path: str | Path) -> pd.DataFrame:
+    """Read what `write` wrote; `PredictionsError` where columns are missing."""
+    table = pd.read_parquet(path)
+    missing = [key for key in KEYS if key not in table]
+    if missing:
+        raise PredictionsError(f"{path} lacks the columns {missing}; was it written by this workbook?")
+    return table

@@ -1,0 +1,206 @@
+"""The face table: one row a face, named labels, NA where unknown.
+
+Every data set is read into this table and every later step reads it. The only place
+that knows the columns, the label vocabularies and the pose convention.
+
+Pose convention (that of GENKI-4K's label file), seen by somebody who looks at the picture:
+``yaw`` > 0 turns the face towards the image's right, ``pitch`` and ``roll`` as in
+``POSE_CONVENTION``. Units are degrees. Mirroring a picture negates yaw and roll.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+GENDERS = ("male", "female")
+RACES_UTKFACE = ("White", "Black", "Asian", "Indian", "Others")
+RACES_FAIRFACE = (
+    "White",
+    "Black",
+    "Latino_Hispanic",
+    "East Asian",
+    "Southeast Asian",
+    "Indian",
+    "Middle Eastern",
+)
+EMOTIONS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
+AGE_GROUPS_ADIENCE = ("0-2", "4-6", "8-12", "15-20", "25-32", "38-43", "48-53", "60-100")
+AGE_GROUPS_FAIRFACE = ("0-2", "3-9", "10-19", "20-29", "30-39", "40-49", "50-59", "60-69", "more than 70")
+SPLITS = ("train", "validation", "test")
+
+# Lower edges (years) of the bins that turn an exact age into one of eight groups; the
+# edges lie half-way between Adience's classes, so that each class falls into its own bin.
+AGE_EDGES_ADIENCE = (0.0, 3.0, 7.0, 13.5, 22.5, 35.0, 45.5, 56.5)
+
+POSE_CONVENTION = "yaw > 0: towards the image's right; degrees"
+
+TEXT = "string"
+COLUMNS = {
+    "face_id": TEXT,
+    "dataset": TEXT,
+    "image": TEXT,
+    "top": "Float64",
+    "left": "Float64",
+    "bottom": "Float64",
+    "right": "Float64",
+    "identity": TEXT,
+    "age": "Float64",
+    "age_group": "category",
+    "gender": "category",
+    "race": "category",
+    "emotion": "category",
+    "yaw": "Float64",
+    "pitch": "Float64",
+    "roll": "Float64",
+    "split": TEXT,
+    "fold": "Int64",
+}
+BOX = ("top", "left", "bottom", "right")
+POSE = ("yaw", "pitch", "roll")
+CLASS_LABELS = ("gender", "race", "emotion", "age_group")
+NUMBER_LABELS = ("age", *POSE)
+VOTES_PREFIX = "votes_"
+
+_VOCABULARIES = {
+    "gender": GENDERS,
+    "race": RACES_UTKFACE,
+    "emotion": EMOTIONS,
+    "age_group": AGE_GROUPS_ADIENCE,
+}
+_RANGES = {"age": (0, 130), "yaw": (-180, 180), "pitch": (-180, 180), "roll": (-180, 180)}
+
+
+class FaceTableError(ValueError):
+    """A face table that breaks its contract; the text names the column, the value and the remedy."""
+
+
+def build(
+    columns: dict, *, dataset: str, vocabularies: dict[str, tuple[str, ...]] | None = None
+) -> pd.DataFrame:
+    """Make a face table from the columns that a data set has.
+
+    Parameters
+    ----------
+    columns : dict of str to array-like
+        At least ``image``. ``face_id`` defaults to ``dataset:image``. Labels are names; None,
+        NaN and NA mean unknown. Columns ``votes_*`` (floats) are kept as they are.
+    dataset : str
+        Name of the data set.
+    vocabularies : dict, optional
+        Category names by column, in order, where they differ from this module's.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns in the order of `COLUMNS`, then any ``votes_*``; a fresh RangeIndex.
+
+    Raises
+    ------
+    FaceTableError
+        See `validate`.
+    """
+    image = pd.Series(columns["image"], dtype=TEXT).reset_index(drop=True)
+    given = dict(columns, dataset=[dataset] * len(image), image=image)
+    given.setdefault("face_id", dataset + ":" + image)
+    names = {**_VOCABULARIES, **(vocabularies or {})}
+    table = pd.DataFrame(
+        {
+            column: _column(given.get(column), column, kind, len(image), names)
+            for column, kind in COLUMNS.items()
+        }
+    )
+    votes = {k: np.asarray(v, dtype=float) for k, v in columns.items() if k.startswith(VOTES_PREFIX)}
+    extra = sorted(set(columns) - set(COLUMNS) - set(votes))
+    if extra:
+        raise FaceTableError(f"unknown columns {extra}; allowed are {list(COLUMNS)} and votes_*")
+    return validate(table.assign(**votes))
+
+
+def _column(values, column: str, kind: str, n: int, names: dict) -> pd.Series:
+    series = pd.Series([None] * n if values is None else values, dtype=object).reset_index(drop=True)
+    if kind != "category":
+        return series.where(series.notna(), None).astype(kind)
+    allowed = names[column]
+    known = series.dropna()
+    wrong = sorted(set(known.astype(str)) - set(allowed))
+    if wrong:
+        raise FaceTableError(f"column '{column}' holds {wrong[:5]}; allowed are {list(allowed)} or NA")
+    return pd.Series(pd.Categorical(series, categories=list(allowed), ordered=column == "age_group"))
+
+
+def validate(faces: pd.DataFrame) -> pd.DataFrame:
+    """Return `faces` unchanged if it keeps the contract of the face table.
+
+    Raises
+    ------
+    FaceTableError
+        A missing column, a repeated or missing ``face_id``, a path that leaves the set's root,
+        a number out of range, a box without area, or labels that are not named categories.
+    """
+    missing = [column for column in COLUMNS if column not in faces]
+    if missing:
+        raise FaceTableError(f"the face table lacks {missing}; make it with faces.build(...)")
+    _check_ids(faces)
+    _check_paths(faces["image"])
+    for column in CLASS_LABELS:
+        if not isinstance(faces[column].dtype, pd.CategoricalDtype):
+            raise FaceTableError(
+                f"column '{column}' is {faces[column].dtype}, must be a categorical of names"
+            )
+    for column, (low, high) in _RANGES.items():
+        out = faces[column].notna() & ~faces[column].between(low, high)
+        if out.any():
+            value = faces.loc[out, column].iloc[0]
+            raise FaceTableError(f"column '{column}' holds {value}; allowed is {low}..{high} or NA")
+    flat = (faces["bottom"] <= faces["top"]) | (faces["right"] <= faces["left"])
+    if flat.fillna(False).any():
+        raise FaceTableError(
+            f"face {faces.loc[flat.fillna(False), 'face_id'].iloc[0]!r} has a box without area"
+        )
+    return faces
+
+
+def _check_ids(faces: pd.DataFrame) -> None:
+    ids = faces["face_id"]
+    if ids.isna().any():
+        raise FaceTableError(
+            f"column 'face_id' is missing in {int(ids.isna().sum())} rows; every face needs one"
+        )
+    twice = ids[ids.duplicated()]
+    if len(twice):
+        raise FaceTableError(
+            f"face_id {twice.iloc[0]!r} stands {int((ids == twice.iloc[0]).sum())} times; it must be unique"
+        )
+
+
+def _check_paths(images: pd.Series) -> None:
+    if images.isna().any():
+        raise FaceTableError(f"column 'image' is missing in {int(images.isna().sum())} rows")
+    outside = images[
+        images.str.match(r"^(/|[A-Za-z]:|\\)") | images.str.contains(r"(?:^|[\\/])\.\.(?:[\\/]|$)")
+    ]
+    if len(outside):
+        raise FaceTableError(
+            f"image path {outside.iloc[0]!r} leaves the data set's root; paths are relative to it"
+        )
+
+
+def label_columns(faces: pd.DataFrame) -> list[str]:
+    """Names of the label columns that hold at least one known value, classes first."""
+    return [c for c in (*CLASS_LABELS, *NUMBER_LABELS) if faces[c].notna().any()]
+
+
+def known_classes(faces: pd.DataFrame, column: str) -> list[str]:
+    """Class names of `column` that occur in `faces`, in vocabulary order."""
+    present = set(faces[column].dropna())
+    return [name for name in faces[column].cat.categories if name in present]
+
+
+def age_to_group(age: pd.Series) -> pd.Series:
+    """Map ages in years to Adience's eight groups by the bins of `AGE_EDGES_ADIENCE`; NA stays NA."""
+    values = pd.to_numeric(age).astype("Float64").to_numpy(dtype=float, na_value=np.nan)
+    groups = pd.cut(
+        values, [*AGE_EDGES_ADIENCE, np.inf], right=False, labels=list(AGE_GROUPS_ADIENCE), ordered=True
+    )
+    return pd.Series(groups, index=age.index)

@@ -1,0 +1,216 @@
+"""Decode, crop and resize pictures: uint8 RGB arrays, and the `Preprocessing` that a network wants."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import xxhash
+from PIL import Image, ImageOps
+
+INTERPOLATIONS = {
+    "area": cv2.INTER_AREA,
+    "bilinear": cv2.INTER_LINEAR,
+    "bicubic": cv2.INTER_CUBIC,
+    "nearest": cv2.INTER_NEAREST,
+}
+
+
+class UnreadableImage(ValueError):
+    """A picture that cannot be decoded; the text names the file and what was found in it."""
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a network wants its input. Stored with weights, descriptors and trained models.
+
+    Attributes
+    ----------
+    size : (height, width) in pixels
+    channels : 'RGB' or 'BGR' or 'GRAY'
+        Order of the last axis that the network was trained with.
+    mean : tuple of float, range 0..255
+        Subtracted from each channel, in the order of `channels`.
+    scale : float
+        Multiplies the result; 1.0 leaves 0..255 units.
+    interpolation : str
+        One of `INTERPOLATIONS`; shrinking by 2 or more averages areas whatever stands here.
+    crop_margin : float
+        Share of the box's height and width that is added on each side before the crop (boxes only).
+    """
+
+    size: tuple[int, int]
+    channels: str
+    mean: tuple[float, ...]
+    scale: float = 1.0
+    interpolation: str = "bilinear"
+    crop_margin: float = 0.0
+
+    def __post_init__(self):
+        if self.channels not in ("RGB", "BGR", "GRAY"):
+            raise ValueError(f"channels={self.channels!r}; allowed are 'RGB', 'BGR', 'GRAY'")
+        if self.interpolation not in INTERPOLATIONS:
+            raise ValueError(f"interpolation={self.interpolation!r}; allowed are {sorted(INTERPOLATIONS)}")
+        if not -0.5 < self.crop_margin <= 5:
+            raise ValueError(f"crop_margin={self.crop_margin}; allowed is -0.5..5 (share of the box)")
+        object.__setattr__(self, "size", tuple(int(s) for s in self.size))
+        object.__setattr__(self, "mean", tuple(float(m) for m in self.mean))
+
+    def to_dict(self) -> dict:
+        """Plain types, for JSON."""
+        return {**asdict(self), "size": [*self.size], "mean": [*self.mean]}
+
+    @classmethod
+    def from_dict(cls, values: dict) -> Preprocessing:
+        """The record that `to_dict` wrote."""
+        return cls(**values)
+
+
+def content_hash(data: bytes) -> str:
+    """128-bit hash of a file's bytes, as 32 hexadecimal digits (XXH3; not for security)."""
+    return xxhash.xxh3_128_hexdigest(data)
+
+
+def decode(data: bytes, *, name: str = "picture") -> np.ndarray:
+    """Decode a picture.
+
+    Parameters
+    ----------
+    data : bytes
+        The file's content (JPEG, PNG, BMP, WebP, TIFF, GIF). EXIF orientation is applied.
+    name : str
+        Named in errors.
+
+    Returns
+    -------
+    ndarray of shape (height, width, 3), uint8, RGB
+
+    Raises
+    ------
+    UnreadableImage
+        Empty, not a picture, or cut short: a half-decoded picture is never returned.
+    """
+    if not data:
+        raise UnreadableImage(f"{name}: the file is empty")
+    if not _ends_whole(data):
+        return _decode_strictly(data, name)
+    bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    return _decode_strictly(data, name) if bgr is None else cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=bgr)
+
+
+def _ends_whole(data: bytes) -> bool:
+    # OpenCV pads a truncated JPEG with grey and says nothing; an end marker shows a whole file.
+    if data[:2] == b"\xff\xd8":
+        return data[-2:] == b"\xff\xd9"
+    return data[:8] == b"\x89PNG\r\n\x1a\n" and data[-8:-4] == b"IEND"
+
+
+def _decode_strictly(data: bytes, name: str) -> np.ndarray:
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            picture.load()
+            return np.array(ImageOps.exif_transpose(picture).convert("RGB"))
+    except Exception as error:  # Pillow raises a dozen types on damaged files
+        reason = "not a picture" if "cannot identify" in str(error) else str(error).rstrip(".")
+        raise UnreadableImage(f"{name}: cannot be decoded ({reason})") from error
+
+
+def read(path: str | Path) -> np.ndarray:
+    """Decode the file at `path`; see `decode`. A missing file is an `UnreadableImage` too."""
+    return decode(read_bytes(path), name=str(path))
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """The bytes of the file at `path`; `UnreadableImage` where it cannot be opened."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise UnreadableImage(f"{path}: cannot be opened ({error.strerror})") from error
+
+
+def crop(image: np.ndarray, box: tuple[float, float, float, float], *, margin: float = 0.0) -> np.ndarray:
+    """Cut the face box out of `image`.
+
+    Parameters
+    ----------
+    image : ndarray of shape (height, width, 3), uint8
+    box : (top, left, bottom, right) in pixels
+    margin : float
+        Share of the box's height and width added on each side.
+
+    Returns
+    -------
+    ndarray, uint8
+        What lies outside the picture is filled by repeating its border.
+    """
+    top, left, bottom, right = (float(v) for v in box)
+    dy, dx = (bottom - top) * margin, (right - left) * margin
+    y0, y1 = round(top - dy), max(round(bottom + dy), round(top - dy) + 1)
+    x0, x1 = round(left - dx), max(round(right + dx), round(left - dx) + 1)
+    h, w = image.shape[:2]
+    if y1 <= 0 or x1 <= 0 or y0 >= h or x0 >= w:
+        raise UnreadableImage(
+            f"box {(top, left, bottom, right)} lies outside the picture of {h} x {w} pixels"
+        )
+    inner = image[max(y0, 0) : y1, max(x0, 0) : x1]
+    pads = (max(-y0, 0), max(y1 - h, 0), max(-x0, 0), max(x1 - w, 0))
+    return cv2.copyMakeBorder(inner, *pads, cv2.BORDER_REPLICATE) if any(pads) else inner
+
+
+def resize(image: np.ndarray, size: tuple[int, int], *, interpolation: str = "bilinear") -> np.ndarray:
+    """Resize to `size` (height, width); shrinking by 2 or more always averages areas (no aliasing)."""
+    height, width = size
+    if image.shape[:2] == (height, width):
+        return image
+    shrinks = image.shape[0] >= 2 * height and image.shape[1] >= 2 * width
+    method = cv2.INTER_AREA if shrinks else INTERPOLATIONS[interpolation]
+    return cv2.resize(image, (width, height), interpolation=method)
+
+
+def face_pixels(data: bytes, preprocessing: Preprocessing, *, box=None, name: str = "picture") -> np.ndarray:
+    """Decode, crop and resize one face.
+
+    Parameters
+    ----------
+    data : bytes
+        The picture file's content.
+    preprocessing : Preprocessing
+        Gives size, interpolation and crop margin.
+    box : (top, left, bottom, right) in pixels, optional
+        The whole picture where None.
+
+    Returns
+    -------
+    ndarray of shape (height, width, 3), uint8, RGB
+    """
+    image = decode(data, name=name)
+    if box is not None:
+        image = crop(image, box, margin=preprocessing.crop_margin)
+    return np.ascontiguousarray(resize(image, preprocessing.size, interpolation=preprocessing.interpolation))
+
+
+def network_input(pixels: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """Turn uint8 RGB pixels into what the network was trained on.
+
+    Parameters
+    ----------
+    pixels : ndarray of shape (n, height, width, 3), uint8, RGB
+
+    Returns
+    -------
+    ndarray of shape (n, height, width, 3 or 1), float32
+        ``(channels in order - mean) * scale``.
+    """
+    if preprocessing.channels == "GRAY":
+        ordered = pixels @ np.array([0.299, 0.587, 0.114], np.float32)
+        ordered = ordered[..., None]
+    else:
+        ordered = pixels if preprocessing.channels == "RGB" else pixels[..., ::-1]
+    out = ordered.astype(np.float32)
+    out -= np.asarray(preprocessing.mean, np.float32)
+    if preprocessing.scale != 1.0:
+        out *= np.float32(preprocessing.scale)
+    return out
