@@ -19,6 +19,17 @@ INTERPOLATIONS = {
 }
 
 
+_REDUCED = {
+    1: cv2.IMREAD_COLOR,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+}
+
+# What turns a file into pixels; recorded with every descriptor.
+DECODER = f"opencv {cv2.__version__}, JPEG decoded at 1/2, 1/4 or 1/8 where that leaves twice the input size"
+
+
 class UnreadableImage(ValueError):
     """A picture that cannot be decoded; the text names the file and what was found in it."""
 
@@ -74,7 +85,7 @@ def content_hash(data: bytes) -> str:
     return xxhash.xxh3_128_hexdigest(data)
 
 
-def decode(data: bytes, *, name: str = "picture") -> np.ndarray:
+def decode(data: bytes, *, name: str = "picture", reduce: int = 1) -> np.ndarray:
     """Decode a picture.
 
     Parameters
@@ -83,6 +94,8 @@ def decode(data: bytes, *, name: str = "picture") -> np.ndarray:
         The file's content (JPEG, PNG, BMP, WebP, TIFF, GIF). EXIF orientation is applied.
     name : str
         Named in errors.
+    reduce : {1, 2, 4, 8}
+        Decode a JPEG at this fraction of its size, which is several times as fast.
 
     Returns
     -------
@@ -97,7 +110,7 @@ def decode(data: bytes, *, name: str = "picture") -> np.ndarray:
         raise UnreadableImage(f"{name}: the file is empty")
     if not _ends_whole(data):
         return _decode_strictly(data, name)
-    bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    bgr = cv2.imdecode(np.frombuffer(data, np.uint8), _REDUCED[reduce])
     return _decode_strictly(data, name) if bgr is None else cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=bgr)
 
 
@@ -186,10 +199,26 @@ def face_pixels(data: bytes, preprocessing: Preprocessing, *, box=None, name: st
     -------
     ndarray of shape (height, width, 3), uint8, RGB
     """
-    image = decode(data, name=name)
+    reduce = _reduction(data, preprocessing, box)
+    image = decode(data, name=name, reduce=reduce)
     if box is not None:
-        image = crop(image, box, margin=preprocessing.crop_margin)
+        image = crop(image, tuple(edge / reduce for edge in box), margin=preprocessing.crop_margin)
     return np.ascontiguousarray(resize(image, preprocessing.size, interpolation=preprocessing.interpolation))
+
+
+def _reduction(data: bytes, preprocessing: Preprocessing, box) -> int:
+    """How much smaller a JPEG may be decoded so that twice the network's input is left to average."""
+    if len(data) < 40_000 or data[:2] != b"\xff\xd8" or not _ends_whole(data):
+        return 1
+    try:
+        with Image.open(io.BytesIO(data)) as header:
+            width, height = header.size
+    except OSError:
+        return 1
+    if box is not None:
+        height, width = box[2] - box[0], box[3] - box[1]
+    room = min(height / (2 * preprocessing.size[0]), width / (2 * preprocessing.size[1]))
+    return next((r for r in (8, 4, 2) if room >= r), 1)
 
 
 def network_input(pixels: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:

@@ -1,0 +1,317 @@
+"""Extraction: faces in, descriptors in a store out; batched, streamed, resumable."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from filelock import FileLock
+from tqdm.auto import tqdm
+
+from faceworkbook import images
+from faceworkbook.descriptors import store as stores
+from faceworkbook.descriptors.store import BOX, STAMP, Descriptors, StoreError, Work
+
+READERS = max(2, os.cpu_count() or 2)
+
+
+@dataclass
+class Batch:
+    """Faces that were read: their rows, pixels (n, h, w, 3) uint8 RGB, and the files' stamps."""
+
+    rows: np.ndarray
+    pixels: np.ndarray
+    stamps: pd.DataFrame
+
+
+def extract(
+    faces: pd.DataFrame,
+    backbone,
+    *,
+    root: str | Path,
+    store: str | Path,
+    engine: str = "auto",
+    precision: str = "float32",
+    batch_size: int | None = None,
+    cluster: str | None = None,
+    progress: bool = True,
+) -> Descriptors:
+    """Compute the descriptors of `faces`, or take them from the store where they are there already.
+
+    Parameters
+    ----------
+    faces : pandas.DataFrame
+        The face table; ``image`` is relative to `root`, a box is cropped with the backbone's margin.
+    backbone : faceworkbook.backbones.Backbone
+        Network, tap and preprocessing.
+    root : str or Path
+        Folder of the pictures.
+    store : str or Path
+        Folder of the store; made when missing. Faces in it that are not asked for are kept.
+    engine : str or Engine
+        'auto' (the fastest that computes the same descriptors), the name of an engine, or one made
+        by ``descriptors.engines.choose``.
+    precision : {'float32', 'int8'}
+        'int8' is faster and smaller on some machines and changes descriptors.
+    batch_size : int, optional
+        Faces a batch; the engine's best by default.
+    cluster : {None, 'ray'}
+        'ray' spreads the work over the machines of a Ray cluster (extra ``[ray]``).
+    progress : bool
+        Show a bar with rate and remaining time.
+
+    Returns
+    -------
+    Descriptors
+        ``matrix`` (n, d) float32 memory-mapped, ``face_id``, ``left_out`` (unreadable pictures).
+
+    Raises
+    ------
+    StoreError
+        No face at all, none that can be read, a full disk, or a folder that cannot be written.
+
+    Notes
+    -----
+    Memory does not grow with the number of faces. A run that was killed goes on where it stopped.
+    A face is computed anew when its file's content, its box, the weights, the tap, the
+    preprocessing or the precision changed.
+    """
+    if not len(faces):
+        raise StoreError("there is no face to extract: the face table is empty")
+    if cluster not in (None, "ray"):
+        raise StoreError(f"cluster={cluster!r}; allowed are None and 'ray'")
+    root, folder = Path(root), Path(store)
+    folder.mkdir(parents=True, exist_ok=True)
+    recipe = make_recipe(backbone, precision)
+    asked = faces[["face_id", "image", *BOX]].reset_index(drop=True)
+    asked = asked.astype({"face_id": object, "image": object, **dict.fromkeys(BOX, "float64")})
+    with FileLock(folder / ".lock"):
+        stores.finish_pending(folder)
+        known = _known(folder, asked, root, recipe)
+        if known["fresh"].all():
+            return _opened(folder, asked)
+        work = _prepare(folder, asked, known, root, recipe, backbone.dim)
+        todo = np.setdiff1d(np.arange(len(work.plan)), work.stamps.index.to_numpy())
+        options = {"engine": engine, "precision": precision, "batch_size": batch_size, "progress": progress}
+        settings = _compute(work, todo, backbone, root, cluster=cluster, **options)
+        work.finish(_manifest(folder, recipe, settings))
+        return _opened(folder, asked)
+
+
+def make_recipe(backbone, precision: str) -> dict:
+    """What makes a descriptor what it is; another recipe means other descriptors."""
+    return {
+        "backbone": backbone.name,
+        "tap": backbone.tap,
+        "weights_sha256": backbone.fingerprint,
+        "preprocessing": backbone.preprocessing.to_dict(),
+        "precision": precision,
+    }
+
+
+def _manifest(folder: Path, recipe: dict, settings: dict | None) -> dict:
+    before = _read_manifest(folder)
+    engines = before.get("engines", []) if before.get("recipe") == recipe else []
+    engines = [*engines, settings] if settings and settings not in engines else engines
+    packages = ("faceworkbook", "numpy", "opencv-python-headless", "tensorflow", "keras")
+    versions = {name: importlib.metadata.version(name) for name in packages}
+    return {"recipe": recipe, "engines": engines, "decoder": images.DECODER, "versions": versions}
+
+
+def _read_manifest(folder: Path) -> dict:
+    path = folder / stores.MANIFEST
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def _opened(folder: Path, asked: pd.DataFrame) -> Descriptors:
+    found = stores.select(folder, asked["face_id"].to_numpy(object))
+    if not len(found):
+        first = found.left_out["detail"].iloc[0]
+        raise StoreError(f"none of the {len(asked):,} pictures can be read; the first: {first}")
+    return found
+
+
+def _known(folder: Path, asked: pd.DataFrame, root: Path, recipe: dict) -> pd.DataFrame:
+    """For each face asked for: is it in the finished store (`fresh`), at which `row` (-1: unreadable)?"""
+    known = pd.DataFrame({"fresh": False, "row": -1}, index=asked.index)
+    if _read_manifest(folder).get("recipe") != recipe:
+        return known
+    index, unreadable = stores.read_index(folder), stores.read_unreadable(folder)
+    have = pd.concat([index.assign(row=np.arange(len(index))), unreadable.assign(row=-1)]).set_index(
+        "face_id"
+    )
+    match = have.reindex(asked["face_id"].to_numpy()).reset_index(drop=True)
+    same = match["image"].eq(asked["image"]) & _same_boxes(match, asked)
+    rows = np.flatnonzero(same.to_numpy())
+    unchanged = _files_unchanged(root, asked["image"].to_numpy()[rows], match.iloc[rows])
+    known.loc[rows[unchanged], "fresh"] = True
+    known.loc[rows[unchanged], "row"] = match["row"].to_numpy()[rows[unchanged]].astype(int)
+    return known
+
+
+def _same_boxes(a: pd.DataFrame, b: pd.DataFrame) -> pd.Series:
+    left, right = a[BOX].to_numpy(float), b[BOX].to_numpy(float)
+    return pd.Series(((left == right) | (np.isnan(left) & np.isnan(right))).all(axis=1))
+
+
+def _files_unchanged(root: Path, names: np.ndarray, stamps: pd.DataFrame) -> np.ndarray:
+    """Size and time equal, or else the content's hash equal."""
+
+    def unchanged(item) -> bool:
+        name, hash_, size, mtime = item
+        try:
+            stat = (root / name).stat()
+        except OSError:
+            return hash_ == ""
+        if (stat.st_size, stat.st_mtime_ns) == (size, mtime):
+            return True
+        return stat.st_size == size and images.content_hash(images.read_bytes(root / name)) == hash_
+
+    items = zip(names, stamps["hash"], stamps["size"], stamps["mtime_ns"], strict=True)
+    with ThreadPoolExecutor(READERS) as pool:
+        return np.fromiter(pool.map(unchanged, items, chunksize=256), bool, count=len(names))
+
+
+def _prepare(
+    folder: Path, asked: pd.DataFrame, known: pd.DataFrame, root: Path, recipe: dict, dim: int
+) -> Work:
+    """The work folder for this plan, with everything in it that need not be computed again."""
+    index = (
+        stores.read_index(folder)
+        if _read_manifest(folder).get("recipe") == recipe
+        else stores.read_index(Path("-"))
+    )
+    kept = np.flatnonzero(~index["face_id"].isin(asked["face_id"]).to_numpy(bool))
+    plan = pd.concat([asked, index.iloc[kept][asked.columns]], ignore_index=True) if len(kept) else asked
+    work = Work(folder, plan, recipe, dim)
+    source = np.concatenate([known["row"].to_numpy(), kept])
+    fresh = np.concatenate([known["fresh"].to_numpy(), np.ones(len(kept), bool)]) & (source >= 0)
+    rows = np.setdiff1d(np.flatnonzero(fresh), work.stamps.index.to_numpy())
+    if len(rows):
+        work.copy_rows(rows, folder / stores.MATRIX, source[rows], index.iloc[source[rows]][STAMP])
+        work = Work(folder, plan, recipe, dim)
+    _forget_changed(work, root)
+    return work
+
+
+def _forget_changed(work: Work, root: Path) -> None:
+    # A picture may change between the run that was cut off and this one.
+    names = work.plan["image"].to_numpy()[work.stamps.index]
+    work.stamps = work.stamps[_files_unchanged(root, names, work.stamps)]
+
+
+def _compute(work, todo, backbone, root, *, cluster, engine, precision, batch_size, progress) -> dict | None:
+    if not len(todo):
+        return None
+    if cluster == "ray":
+        from faceworkbook.descriptors import cluster as clusters
+
+        return clusters.compute(
+            work,
+            todo,
+            backbone,
+            root,
+            engine=engine,
+            precision=precision,
+            batch_size=batch_size,
+            progress=progress,
+        )
+    runner = engine if hasattr(engine, "run") else _choose(work, todo, backbone, root, engine, precision)
+    batches = read_batches(
+        work.plan.iloc[todo], root, backbone.preprocessing, batch_size=batch_size or runner.batch_size
+    )
+    bar = tqdm(
+        total=len(work.plan),
+        initial=len(work.plan) - len(todo),
+        unit=" faces",
+        desc="descriptors",
+        disable=not progress,
+    )
+    with bar:
+        for batch in batches:
+            write_batch(work.writer, batch, runner, backbone.dim)
+            bar.update(len(batch.rows))
+    return runner.settings
+
+
+def _choose(work, todo, backbone, root, engine: str, precision: str):
+    from faceworkbook.descriptors import engines
+
+    sample = next(read_batches(work.plan.iloc[todo[:32]], root, backbone.preprocessing, batch_size=32))
+    check = sample.pixels if len(sample.pixels) else None
+    return engines.choose(backbone, engine=engine, precision=precision, check_pixels=check)
+
+
+def write_batch(writer, batch: Batch, runner, dim: int) -> None:
+    """Compute one batch and write it; faces that could not be read are noted, not computed."""
+    good = batch.stamps["detail"].eq("").to_numpy()
+    vectors = np.full((len(batch.rows), dim), np.nan, np.float32)
+    if good.any():
+        vectors[good] = runner.run(batch.pixels)
+        wrong = ~np.isfinite(vectors[good]).all(axis=1)
+        if wrong.any():
+            raise StoreError(
+                f"the network gave values that are not finite for {int(wrong.sum())} faces, the first at row "
+                f"{batch.rows[good][wrong][0]}; check the weights file and the precision"
+            )
+    writer.write(batch.rows, vectors, batch.stamps)
+
+
+def read_batches(plan: pd.DataFrame, root: Path, preprocessing, *, batch_size: int) -> Iterator[Batch]:
+    """Read faces in parallel, in order, a few batches ahead of the one that is handed on.
+
+    Parameters
+    ----------
+    plan : pandas.DataFrame
+        face_id, image and box; the index is the row number.
+    """
+    chunks = (plan.iloc[i : i + batch_size] for i in range(0, len(plan), batch_size))
+    with ThreadPoolExecutor(READERS) as pool:
+        yield from _ahead(
+            pool, lambda chunk: read_batch(chunk, root, preprocessing), chunks, depth=READERS + 2
+        )
+
+
+def _ahead(pool, function, items: Iterable, *, depth: int) -> Iterator:
+    waiting = deque()
+    for item in items:
+        waiting.append(pool.submit(function, item))
+        if len(waiting) > depth:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def read_batch(chunk: pd.DataFrame, root: Path, preprocessing) -> Batch:
+    """Read the faces of `chunk` from disk; see `Batch`."""
+    pixels = np.empty((len(chunk), *preprocessing.size, 3), np.uint8)
+    stamps, good = [], 0
+    for image, *box in chunk[["image", *BOX]].itertuples(index=False, name=None):
+        stamp, face = _read_face(root, image, None if np.isnan(box[0]) else tuple(box), preprocessing)
+        stamps.append(stamp)
+        if face is not None:
+            pixels[good] = face
+            good += 1
+    return Batch(chunk.index.to_numpy(), pixels[:good], pd.DataFrame(stamps, columns=[*STAMP, "detail"]))
+
+
+def _read_face(root: Path, image: str, box, preprocessing):
+    path = root / image
+    try:
+        data = images.read_bytes(path)
+        stat = path.stat()
+    except (images.UnreadableImage, OSError):
+        return ("", 0, 0, f"{image}: the file is missing or cannot be opened"), None
+    stamp = (images.content_hash(data), stat.st_size, stat.st_mtime_ns)
+    try:
+        return (*stamp, ""), images.face_pixels(data, preprocessing, box=box, name=image)
+    except images.UnreadableImage as error:
+        return (*stamp, str(error)), None
