@@ -1,0 +1,178 @@
+"""Metrics agree with scikit-learn; intervals know people, empty classes and perfect scores."""
+
+from dataclasses import replace
+
+import made_predictions as tables
+import numpy as np
+import pandas as pd
+import pytest
+from faceworkbook.evaluation import metrics, predictions
+from sklearn import metrics as reference
+
+FIVE = ("White", "Black", "Asian", "Indian", "Others")
+
+
+def values(table):
+    return table.set_index("metric")["value"]
+
+
+@pytest.mark.parametrize("classes", [("male", "female"), FIVE])
+def test_class_metrics_agree_with_scikit_learn(classes):
+    table = tables.class_predictions(classes=classes, seed=3)
+    truth, said, shares = table["truth"], table["predicted"], predictions.probabilities(table)
+    got = values(metrics.summary(table, n_boot=20))
+    codes = pd.Index(classes).get_indexer(truth)
+    assert got["accuracy"] == pytest.approx(reference.accuracy_score(truth, said))
+    assert got["balanced_accuracy"] == pytest.approx(reference.balanced_accuracy_score(truth, said))
+    assert got["macro_f1"] == pytest.approx(reference.f1_score(truth, said, average="macro"))
+    assert got["log_loss"] == pytest.approx(reference.log_loss(codes, shares))
+    if len(classes) == 2:
+        assert got["auc"] == pytest.approx(reference.roc_auc_score(codes, shares[:, 1]))
+        assert got["f1"] == pytest.approx(reference.f1_score(truth, said, pos_label="female"))
+        assert got["brier"] == pytest.approx(reference.brier_score_loss(codes, shares[:, 1]))
+    else:
+        assert got["auc"] == pytest.approx(reference.roc_auc_score(codes, shares, multi_class="ovr"))
+        assert got["brier"] == pytest.approx(np.mean(((shares - np.eye(5)[codes]) ** 2).sum(axis=1)))
+
+
+def test_number_metrics_agree_with_scikit_learn():
+    table = tables.number_predictions()
+    truth, said = table["truth"], table["predicted"]
+    got = values(metrics.summary(table, n_boot=20))
+    assert got["mae"] == pytest.approx(reference.mean_absolute_error(truth, said))
+    assert got["rmse"] == pytest.approx(reference.root_mean_squared_error(truth, said))
+    assert got["r2"] == pytest.approx(reference.r2_score(truth, said))
+    assert got["bias"] == pytest.approx((said - truth).mean())
+    assert got["within_5"] == pytest.approx(((said - truth).abs() <= 5).mean())
+
+
+@pytest.mark.parametrize("classes", [("male", "female"), FIVE])
+@pytest.mark.parametrize("name", ["auc", "macro_f1", "log_loss", "balanced_accuracy"])
+def test_metric_on_weights_is_the_metric_on_repeated_rows(classes, name):
+    table = tables.class_predictions(150, classes=classes, people=40)
+    rows = metrics.rows_of(table)
+    # Ties, and units that are drawn several times or never.
+    rows = replace(rows, probabilities=rows.probabilities.round(1))
+    metric = metrics.pick(name, classes)
+    weights = np.random.default_rng(0).integers(0, 4, (3, rows.n_units))
+    got = metric.statistic(rows)(weights.astype(np.float32))
+    for drawn, value in zip(weights, got, strict=True):
+        repeated = rows.take(np.repeat(np.arange(150), drawn[rows.units]))
+        assert value == pytest.approx(metric.value(repeated), rel=1e-5)
+
+
+def test_tied_scores_count_half_in_auc():
+    table = tables.class_predictions(200, seed=1)
+    shares = table["p:female"].round(1)
+    table["p:female"], table["p:male"] = shares, 1 - shares
+    expected = reference.roc_auc_score(table["truth"] == "female", shares)
+    assert metrics.pick("auc", ("male", "female")).value(metrics.rows_of(table)) == pytest.approx(expected)
+
+
+def test_accuracy_has_wilson_without_people_and_a_wider_interval_with_few():
+    single = metrics.summary(tables.class_predictions(500), names=["accuracy"]).iloc[0]
+    assert single["method"] == "Wilson" and pd.isna(single["n_identities"])
+    # Every person stands there twenty times with one and the same prediction.
+    some = tables.class_predictions(25, seed=2)
+    many = pd.concat([some] * 20, ignore_index=True)
+    many["identity"] = many["face_id"]
+    many["face_id"] = [f"g{i}" for i in range(len(many))]
+    clustered = metrics.summary(many, names=["accuracy"]).iloc[0]
+    alone = metrics.summary(some, names=["accuracy"]).iloc[0]
+    assert (clustered["n"], clustered["n_identities"]) == (500, 25)
+    width = clustered["high"] - clustered["low"]
+    assert width == pytest.approx(alone["high"] - alone["low"], rel=0.25)
+
+
+def test_all_right_is_not_certain():
+    table = tables.class_predictions(60, people=20, signal=50)
+    row = metrics.summary(table, names=["accuracy"]).iloc[0]
+    assert row["value"] == 1 and row["high"] == pytest.approx(1)
+    assert row["low"] == pytest.approx(20 / (20 + 1.96**2), abs=1e-3)
+    assert row["method"] == "Wilson over 20 identities"
+
+
+def test_repeats_of_one_face_are_one_unit():
+    table = tables.class_predictions(100)
+    twice = pd.concat([table, table.assign(repeat=1)], ignore_index=True)
+    once, both = (metrics.summary(t, names=["log_loss"]).iloc[0] for t in (table, twice))
+    assert both["n"] == 100
+    assert (both["low"], both["high"]) == pytest.approx((once["low"], once["high"]))
+
+
+def test_a_class_without_rows_is_nan_not_zero():
+    table = tables.class_predictions(90, classes=FIVE[:3], truth=[0, 1] * 45)
+    table = table[table["predicted"] != "Asian"]
+    row = metrics.per_class(table, n_boot=50).set_index("class").loc["Asian"]
+    assert row["support"] == 0
+    assert np.isnan(row[["precision", "recall", "f1", "recall_low"]].astype(float)).all()
+
+
+def test_per_class_agrees_with_scikit_learn():
+    table = tables.class_predictions(classes=FIVE)
+    got = metrics.per_class(table, n_boot=200)
+    expected = reference.precision_recall_fscore_support(
+        table["truth"], table["predicted"], labels=list(FIVE)
+    )
+    for name, column in zip(("precision", "recall", "f1", "support"), expected, strict=True):
+        np.testing.assert_allclose(got[name], column)
+    for name in ("precision", "recall", "f1"):
+        assert (got[f"{name}_low"] < got[name]).all() and (got[name] < got[f"{name}_high"]).all()
+
+
+def test_confusion_counts_in_class_order():
+    table = tables.class_predictions(classes=FIVE)
+    got = metrics.confusion(table)
+    assert tuple(got.index) == tuple(got.columns) == FIVE
+    np.testing.assert_array_equal(
+        got, reference.confusion_matrix(table["truth"], table["predicted"], labels=list(FIVE))
+    )
+
+
+def test_age_groups_have_one_off_and_years_have_relaxed_accuracy():
+    groups = ("0-2", "4-6", "8-12", "15-20")
+    table = tables.class_predictions(4, classes=groups, truth=[0, 1, 2, 3], signal=20)
+    table["predicted"] = ["4-6", "4-6", "0-2", "15-20"]
+    assert values(metrics.summary(table, n_boot=20))["one_off"] == 0.75
+
+    years = [str(y) for y in range(101)]
+    table = tables.class_predictions(3, classes=years, truth=[2, 30, 46], signal=30)
+    table["predicted"] = ["3", "34", "45"]
+    assert values(metrics.summary(table, n_boot=20))["relaxed_age"] == pytest.approx(1 / 3)
+
+
+def test_expected_age_is_the_mean_under_the_probabilities():
+    years = ["10", "20", "30"]
+    table = predictions.build(
+        tables.faces_table(2), truth=["10", "30"], part="test",
+        probabilities=np.array([[0.5, 0.5, 0.0], [0.0, 0.2, 0.8]]), classes=years,
+    )  # fmt: skip
+    numbers = metrics.expectation(table)
+    assert numbers["predicted"].tolist() == pytest.approx([15, 28])
+    assert values(metrics.summary(numbers, n_boot=20))["mae"] == pytest.approx(3.5)
+    assert values(metrics.summary(table, n_boot=20))["expected_age_mae"] == pytest.approx(3.5)
+
+
+def test_same_seed_same_numbers():
+    table = tables.class_predictions(people=50)
+    first, second, other = (metrics.summary(table, seed=s, n_boot=100) for s in (1, 1, 2))
+    pd.testing.assert_frame_equal(first, second)
+    assert not first["low"].equals(other["low"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.assign(part="train"), "no rows of part 'test'.*train"),
+        (lambda t: t.assign(truth=t["truth"].mask(t.index < 3)), "3 of 400 rows.*f00000"),
+        (lambda t: t.assign(truth="other"), "'truth' holds .'other'.*male"),
+    ],
+)
+def test_unusable_tables_are_refused(change, message):
+    with pytest.raises(predictions.PredictionsError, match=message):
+        metrics.summary(change(tables.class_predictions()))
+
+
+def test_unknown_metric_lists_the_allowed_ones():
+    with pytest.raises(ValueError, match=r"'mae'.*accuracy"):
+        metrics.summary(tables.class_predictions(), names=["mae"])
