@@ -1,0 +1,70 @@
+"""The one way in which arrays of a file become variables of a Keras model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from faceworkbook.backbones.base import WeightsError, import_keras
+
+
+class Assignment:
+    """Hands arrays to the variables that are being built, and knows which are still waiting.
+
+    A variable is created from its array directly: no random values are drawn and no zeros are written
+    first, which halves the time and the memory of loading a large network.
+
+    Parameters
+    ----------
+    arrays : mapping of (layer, variable) to ndarray
+        The name map, such as ``{("conv1_1", "kernel"): ...}``. Entries leave it as they are used, so that
+        their memory can go.
+    file : str
+        Named in errors.
+    """
+
+    def __init__(self, arrays: Mapping[tuple[str, str], np.ndarray], *, file: str):
+        self._waiting = dict(arrays)
+        self._file = file
+
+    def initializers(self, layer: str, variables: Iterable[str]) -> dict:
+        """Keras arguments ``{variable}_initializer`` that set each of a layer's `variables`."""
+        return {f"{v}_initializer": self._initializer(layer, v) for v in variables}
+
+    def _initializer(self, layer: str, variable: str):
+        def initial_value(shape, dtype=None):
+            return self._take(layer, variable, tuple(shape), dtype or "float32")
+
+        return initial_value
+
+    def _take(self, layer: str, variable: str, shape: tuple[int, ...], dtype: str):
+        if (layer, variable) not in self._waiting:
+            raise WeightsError(
+                f"{self._file}: layer {layer} has no {variable}; expected one of shape {shape}"
+            )
+        array = self._waiting.pop((layer, variable))
+        if array.shape != shape:
+            raise WeightsError(
+                f"{self._file}: {variable} of layer {layer} has shape {array.shape}; expected {shape}"
+            )
+        if not np.isfinite(array).all():
+            raise WeightsError(f"{self._file}: {variable} of layer {layer} holds values that are no numbers")
+        return _tensor(array, dtype)
+
+    def finish(self, model) -> None:
+        """Check that every array was used, and let the layers forget the arrays they were made from."""
+        if self._waiting:
+            names = ", ".join(f"{layer}/{variable}" for layer, variable in self._waiting)
+            raise WeightsError(f"{self._file}: no place in the network for {names}")
+        zeros = import_keras().initializers.Zeros()
+        for layer in model.layers:
+            for name in ("kernel_initializer", "depthwise_initializer", "bias_initializer"):
+                if hasattr(layer, name):
+                    setattr(layer, name, zeros)
+
+
+def _tensor(array: np.ndarray, dtype: str):
+    import tensorflow as tf
+
+    return tf.convert_to_tensor(np.ascontiguousarray(array, dtype=dtype))

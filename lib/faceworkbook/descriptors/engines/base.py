@@ -1,0 +1,69 @@
+"""What an engine is, and how far its descriptors may lie from the reference's."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+MIN_COSINE = 0.9999
+MAX_RELATIVE_ERROR = 1e-3
+
+
+class Engine(Protocol):
+    """Runs a backbone up to its tap.
+
+    Attributes
+    ----------
+    name : str
+        'keras', 'mnn', ...
+    batch_size : int
+        The number of faces a call at which this engine is quickest.
+    settings : dict
+        Plain types for a manifest: name, package version, precision, threads.
+    """
+
+    name: str
+    batch_size: int
+    settings: dict
+
+    def run(self, pixels: np.ndarray) -> np.ndarray:
+        """Compute descriptors.
+
+        Parameters
+        ----------
+        pixels : ndarray of shape (n, height, width, 3), uint8, RGB, 0..255
+            Faces at the backbone's input size; channel order, mean and scale are the engine's work.
+
+        Returns
+        -------
+        ndarray of shape (n, dim), float32
+        """
+        ...
+
+
+def compare(found: np.ndarray, reference: np.ndarray) -> dict[str, float]:
+    """How far descriptors lie from the reference's, at worst over the faces.
+
+    Parameters
+    ----------
+    found, reference : ndarray of shape (n, dim)
+
+    Returns
+    -------
+    dict
+        ``cosine``: the smallest; ``relative_error``: the largest ``|found - reference| / |reference|``
+        (Euclidean norms).
+    """
+    found, reference = found.astype(float), reference.astype(float)
+    norm = np.maximum(np.linalg.norm(reference, axis=1), np.finfo(float).tiny)
+    own = np.maximum(np.linalg.norm(found, axis=1), np.finfo(float).tiny)
+    return {
+        "cosine": float(np.min(np.sum(found * reference, axis=1) / norm / own)),
+        "relative_error": float(np.max(np.linalg.norm(found - reference, axis=1) / norm)),
+    }
+
+
+def agrees(difference: dict[str, float]) -> bool:
+    """Whether what `compare` found is within tolerance; NaN is not."""
+    return difference["cosine"] >= MIN_COSINE and difference["relative_error"] <= MAX_RELATIVE_ERROR
