@@ -1,0 +1,397 @@
+"""No person and no copy crosses a split; every class is where it should be; files are kept honest."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from faceworkbook import faces as face_table
+from faceworkbook import splits
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+def table(n=600, n_people=120, seed=0, **columns):
+    rng = np.random.default_rng(seed)
+    person = rng.integers(0, n_people, n)
+    gender = np.where(person % 3 == 0, "male", "female").astype(object)
+    made = {
+        "image": [f"p{person[i]}/{i}.jpg" for i in range(n)],
+        "identity": [f"p{p}" for p in person],
+        "gender": gender,
+        "age": rng.integers(1, 90, n),
+        "race": rng.choice(face_table.RACES_UTKFACE, n, p=[0.5, 0.2, 0.15, 0.1, 0.05]),
+    }
+    return face_table.build(made | columns, dataset="made")
+
+
+def parts(split):
+    return [set(getattr(split, part).tolist()) for part in splits.PARTS]
+
+
+def people(faces, rows):
+    return set(faces["identity"].iloc[rows].dropna())
+
+
+def test_no_person_crosses_and_every_row_is_placed_once():
+    faces = table()
+    split = splits.make(faces, label="race", seed=3)
+    train, validation, test = (people(faces, getattr(split, part)) for part in splits.PARTS)
+    assert not (train & validation or train & test or validation & test)
+    assert sorted(np.concatenate([split.train, split.validation, split.test])) == list(range(len(faces)))
+    assert split.leakage["leaked"] == 0 and split.leakage["test_rows"] == len(split.test)
+
+
+def test_shares_and_classes_are_kept_where_rows_are_single():
+    faces = table(n=2000, identity=[None] * 2000)
+    split = splits.make(faces, label="race", test=0.25, validation=0.15)
+    counts = split.report.filter(like="race: ")
+    expected = np.outer([0.60, 0.15, 0.25], counts.sum())
+    assert np.abs(counts.to_numpy() - expected).max() <= 1
+
+
+def test_shares_and_classes_are_near_where_people_have_several_rows():
+    split = splits.make(table(n=3000, n_people=600), label="gender", test=0.25, validation=0.15)
+    counts = split.report.filter(like="gender: ")
+    expected = np.outer([0.60, 0.15, 0.25], counts.sum())
+    assert np.abs(counts.to_numpy() / expected - 1).max() < 0.05
+
+
+def test_people_with_many_and_with_few_pictures_are_in_every_part():
+    sizes = np.repeat([40, 2], [20, 400])
+    identity = np.repeat([f"p{i}" for i in range(len(sizes))], sizes)
+    n = len(identity)
+    faces = table(n=n, identity=identity, image=[f"{i}.jpg" for i in range(n)], gender=["male"] * n)
+    split = splits.make(faces, label="gender", seed=1)
+    many = [faces["identity"].iloc[getattr(split, part)].value_counts().max() for part in splits.PARTS]
+    assert many == [40, 40, 40]
+
+
+def test_a_class_of_three_people_is_in_every_part():
+    rare = ["Indian"] * 3 + ["White"] * 597
+    faces = table(identity=[f"p{i}" for i in range(600)], race=rare)
+    for seed in range(5):
+        assert splits.make(faces, label="race", seed=seed).report["race: Indian"].tolist() == [1, 1, 1]
+
+
+def test_a_class_of_three_people_with_several_rows_each_is_in_every_part():
+    identity = [f"p{i // 5}" for i in range(600)]
+    faces = table(identity=identity, race=["Indian"] * 15 + ["White"] * 585)
+    for seed in range(5):
+        assert splits.make(faces, label="race", seed=seed).report["race: Indian"].tolist() == [5, 5, 5]
+
+
+def test_a_class_too_rare_goes_to_train_and_is_noticed():
+    faces = table(identity=[None] * 600, race=["Indian"] + ["White"] * 599)
+    split = splits.make(faces, label="race")
+    assert 0 in split.train
+    assert split.notices == ("race: Indian (1 rows) does not occur in: validation, test",)
+
+
+@pytest.mark.parametrize("scheme", ["identity", "random"])
+def test_same_seed_same_rows_other_seed_others(scheme):
+    faces = table()
+    one, two, other = (splits.make(faces, label="gender", scheme=scheme, seed=s) for s in (5, 5, 6))
+    assert parts(one) == parts(two) != parts(other)
+
+
+def test_copies_never_cross_even_between_people():
+    faces = table(identity=[None] * 600)
+    groups = np.where(np.arange(600) < 300, np.arange(600) // 3, splits.ALONE)
+    part = splits.make(faces, label="race", keep_together=groups).part_of(600)
+    placed = pd.Series(part).groupby(groups).agg(lambda p: len(set(p) - {""}))
+    assert placed.drop(splits.ALONE).max() == 1
+
+
+def test_a_copy_ties_two_people_together():
+    faces = table()
+    a, b = np.flatnonzero(faces["identity"] == "p1"), np.flatnonzero(faces["identity"] == "p2")
+    groups = np.full(600, splits.ALONE)
+    groups[[a[0], b[0]]] = 7
+    for seed in range(8):
+        split = splits.make(faces, label="race", keep_together=groups, seed=seed)
+        placed = set(split.part_of(600)[np.concatenate([a, b])]) - {""}
+        assert len(placed) == 1
+
+
+def test_contradicting_copies_leave_the_test_rows_and_are_listed():
+    gender = np.array(["male", "female"] * 300, dtype=object)
+    groups = np.where(np.arange(600) < 200, np.arange(600) // 2, splits.ALONE)
+    faces = table(identity=[None] * 600, gender=gender)
+    split = splits.make(faces, label="gender", keep_together=groups)
+    assert (split.test >= 200).all()
+    listed = split.left_out[split.left_out["reason"] == splits.CONTRADICTING]
+    placed = set(split.train) | set(split.validation) | set(split.test)
+    assert set(listed["face_id"]) == set(faces["face_id"].iloc[sorted(set(range(600)) - placed)])
+    assert len(listed) > 0 and (listed["part"] == "test").all()
+
+
+def test_copies_that_agree_stay_in_test():
+    groups = np.arange(600) // 2
+    faces = table(identity=[None] * 600, gender=np.repeat(["male", "female"], 300))
+    assert len(splits.make(faces, label="gender", keep_together=groups).left_out) == 0
+
+
+def test_rows_without_the_label_are_left_out_and_listed():
+    gender = np.where(np.arange(600) % 10 == 0, None, "male").astype(object)
+    gender[1::2] = "female"
+    faces = table(gender=gender)
+    split = splits.make(faces, label="gender")
+    unlabelled = set(np.flatnonzero(faces["gender"].isna()))
+    assert unlabelled and not unlabelled & set().union(*parts(split))
+    assert set(split.left_out["face_id"]) == set(faces["face_id"].iloc[sorted(unlabelled)])
+
+
+def test_several_labels_are_stratified_at_once():
+    faces = table(n=2000, identity=[None] * 2000)
+    report = splits.make(faces, label=["gender", "race"]).report
+    counts = report.filter(regex="gender|race")
+    assert np.abs(counts.loc["test"] / counts.sum() - 0.25).max() < 0.03
+
+
+def test_disjoint_labels_keep_every_labelled_row():
+    half = np.arange(600) < 300
+    faces = table(
+        identity=[None] * 600,
+        gender=np.where(half, "male", None),
+        race=np.where(half, None, "White"),
+    )
+    report = splits.make(faces, label=["gender", "race"]).report
+    assert report["rows"].sum() == 600
+    assert report.loc["test", ["gender: male", "race: White"]].tolist() == [75, 75]
+
+
+def test_numbers_are_stratified_by_bins_even_when_constant():
+    faces = table(n=2000, identity=[None] * 2000)
+    split = splits.make(faces, label="age")
+    means = [faces["age"].iloc[getattr(split, part)].mean() for part in splits.PARTS]
+    assert np.ptp(means) < 1.0
+    constant = table(age=[30] * 600)
+    assert splits.make(constant, label="age").report["rows"].sum() == 600
+
+
+# ----------------------------------------------------------------- careless and official
+
+
+def test_random_split_leaks_and_says_how_much():
+    faces = table(n_people=100)
+    split = splits.make(faces, label="race", scheme="random", keep_together=np.arange(600) // 2)
+    fitted = np.concatenate([split.train, split.validation])
+    by_hand = faces["identity"].iloc[split.test].isin(people(faces, fitted)).sum()
+    assert split.leakage["same_person"] == by_hand > 0.9 * len(split.test)
+    copies = set(fitted // 2)
+    assert split.leakage["same_picture"] == sum(row // 2 in copies for row in split.test)
+
+
+def test_official_split_is_kept_and_validation_is_carved_from_train():
+    faces = table(split=np.where(np.arange(600) < 450, "train", "test"))
+    split = splits.make(faces, label="race", scheme="official", validation=0.2)
+    assert set(split.test) == set(range(450, 600))
+    assert set(split.train) | set(split.validation) == set(range(450))
+    assert len(split.validation) == pytest.approx(90, abs=10)
+    assert not people(faces, split.train) & people(faces, split.validation)
+    assert split.leakage["same_person"] > 0
+
+
+def test_official_validation_is_tested_where_there_is_no_test_part():
+    faces = table(split=np.where(np.arange(600) < 450, "train", "validation"))
+    split = splits.make(faces, label="race", scheme="official")
+    assert set(split.test) == set(range(450, 600)) and len(split.validation) > 0
+
+
+def test_official_rows_without_a_part_are_listed():
+    part = np.where(np.arange(600) < 450, "train", "test").astype(object)
+    part[:7] = None
+    split = splits.make(table(split=part), label="race", scheme="official")
+    assert (split.left_out["reason"] == splits.NO_OFFICIAL_PART).sum() == 7
+
+
+def test_planted_leakage_is_measured_exactly():
+    planting = pytest.importorskip("faceworkbook.synthetic.planting")
+    clean = table(n=600, n_people=100)
+    part = np.where(clean["identity"].str[1:].astype(int) < 70, "train", "test")
+    clean = table(n=600, n_people=100, split=part)
+    planted = planting.plant_identity_leakage(clean, rate=0.4, seed=1)
+    split = splits.make(planted.faces, label="race", scheme="official", validation=0.0)
+    assert splits.make(clean, label="race", scheme="official", validation=0.0).leakage["same_person"] == 0
+    assert split.leakage["same_person"] == len(planted.planted) > 10
+
+
+def test_no_official_split_is_said():
+    with pytest.raises(splits.SplitError, match="no official split"):
+        splits.make(table(), label="race", scheme="official")
+
+
+# ----------------------------------------------------------------- folds
+
+
+def test_every_row_is_tested_once_a_repeat():
+    faces = table()
+    made = splits.folds(faces, label="race", n_folds=4, n_repeats=3, seed=2)
+    assert [(s.repeat, s.fold) for s in made] == [(r, f) for r in range(3) for f in range(4)]
+    for repeat in range(3):
+        tested = np.concatenate([s.test for s in made if s.repeat == repeat])
+        assert sorted(tested) == list(range(600))
+    for split in made:
+        assert split.leakage["leaked"] == 0
+        assert sum(len(p) for p in parts(split)) == 600 == len(set().union(*parts(split)))
+    assert parts(made[0]) != parts(made[4])
+
+
+def test_folds_are_even_and_hold_every_class():
+    faces = table(n=1000, identity=[None] * 1000)
+    counts = [
+        s.report.loc["test"].filter(like="race: ") for s in splits.folds(faces, label="race", n_repeats=1)
+    ]
+    assert max(np.ptp([c[k] for c in counts]) for k in counts[0].index) <= 1
+
+
+def test_official_folds_are_used():
+    faces = table(fold=np.arange(600) % 5)
+    made = splits.folds(faces, label="gender", scheme="official", n_repeats=1)
+    assert [set(s.test % 5) for s in made] == [{0}, {1}, {2}, {3}, {4}]
+    single = splits.make(faces, label="gender", scheme="official", test_fold=3)
+    assert set(single.test % 5) == {3}
+
+
+def test_one_dataset_is_left_out_with_its_people():
+    one, two = table(seed=1), table(seed=2)
+    shifted = "p" + (two["identity"].str[1:].astype(int) + 60).astype("string")
+    two = two.assign(dataset="other", face_id="other:" + two["image"], identity=shifted)
+    both = pd.concat([one, two], ignore_index=True)
+    made = {s.name: s for s in splits.leave_one_dataset_out(both, label="race")}
+    split = made["without other"]
+    assert set(both["dataset"].iloc[split.test]) == {"other"}
+    assert split.leakage["same_person"] == 0
+    aside = split.left_out[split.left_out["reason"] == splits.ALSO_IN_TEST]
+    kept = len(split.train) + len(split.validation)
+    assert len(aside) > 0 and kept + len(aside) == 600
+
+
+# ----------------------------------------------------------------- files
+
+
+def test_a_saved_split_comes_back(tmp_path):
+    faces = table()
+    groups = np.where(np.arange(600) < 20, np.arange(600) // 2, splits.ALONE)
+    split = splits.make(faces, label=["gender", "race"], keep_together=groups)
+    path = splits.save(split, tmp_path / "deep" / "split.json", faces)
+    back = splits.load(path, faces)
+    assert parts(back) == parts(split)
+    assert (back.label, back.leakage, back.notices) == (split.label, split.leakage, split.notices)
+    pd.testing.assert_frame_equal(back.report, split.report)
+    pd.testing.assert_frame_equal(back.left_out, split.left_out)
+    shuffled = faces.sample(frac=1, random_state=0).reset_index(drop=True)
+    moved = splits.load(path, shuffled)
+    assert set(shuffled["face_id"].iloc[moved.test]) == set(faces["face_id"].iloc[split.test])
+
+
+@pytest.mark.parametrize("change", ["label", "gone", "new name"])
+def test_a_changed_table_is_refused(tmp_path, change):
+    faces = table()
+    path = splits.save(splits.make(faces, label="gender"), tmp_path / "split.json", faces)
+    changed = faces.copy()
+    if change == "label":
+        changed.loc[4, "gender"] = "male" if faces.loc[4, "gender"] == "female" else "female"
+    elif change == "gone":
+        changed = changed.iloc[1:]
+    else:
+        changed.loc[0, "face_id"] = "somebody"
+    with pytest.raises(splits.SplitError, match="another face table"):
+        splits.load(path, changed)
+
+
+def test_a_label_that_was_not_split_by_may_change(tmp_path):
+    faces = table()
+    path = splits.save(splits.make(faces, label="gender"), tmp_path / "split.json", faces)
+    assert len(splits.load(path, faces.assign(age=pd.NA)).test) > 0
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", json.dumps({"label": ["gender"]})])
+def test_a_file_that_is_no_split_is_named(tmp_path, text):
+    path = tmp_path / "odd.json"
+    path.write_text(text)
+    with pytest.raises(splits.SplitError, match=r"odd\.json"):
+        splits.load(path, table())
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"label": "emotion"}, "emotion"),
+        ({"label": "gender", "scheme": "lucky"}, "lucky"),
+        ({"label": "gender", "test": 0.9, "validation": 0.2}, "validation=0.2"),
+        ({"label": "gender", "keep_together": [1, 2]}, "2 entries"),
+    ],
+)
+def test_wrong_options_are_named(options, words):
+    with pytest.raises(splits.SplitError, match=words):
+        splits.make(table(), **options)
+
+
+def test_too_few_people_is_said():
+    with pytest.raises(splits.SplitError, match="2 groups"):
+        splits.make(table(identity=["a", "b"] * 300), label="gender")
+
+
+# ----------------------------------------------------------------- balancing
+
+
+def test_balancing_touches_training_rows_only():
+    faces = table()
+    split = splits.make(faces, label="race")
+    before = parts(split)
+    for method in splits.BALANCINGS:
+        balanced = splits.balance(split, faces, by="race", method=method)
+        assert set(balanced.rows) == set(split.train)
+    assert parts(split) == before
+
+
+def test_oversampling_makes_classes_equal_and_keeps_every_row():
+    faces = table()
+    split = splits.make(faces, label="race")
+    balanced = splits.balance(split, faces, by="race", method="oversample")
+    sizes = faces["race"].iloc[balanced.rows].value_counts()
+    assert sizes.nunique() == 1 and sizes.iloc[0] == faces["race"].iloc[split.train].value_counts().max()
+
+
+def test_class_weights_give_each_class_the_same_total():
+    faces = table()
+    split = splits.make(faces, label="race")
+    balanced = splits.balance(split, faces, by="race", method="weights")
+    totals = pd.Series(balanced.weights).groupby(faces["race"].iloc[balanced.rows].to_numpy()).sum()
+    assert totals.to_numpy() == pytest.approx(totals.mean())
+    assert balanced.weights.mean() == pytest.approx(1)
+
+
+def test_nothing_leaves_rows_and_weights():
+    faces = table()
+    split = splits.make(faces, label="race")
+    balanced = splits.balance(split, faces, by="race", method="oversample", strength=0.0)
+    assert sorted(balanced.rows) == split.train.tolist() and set(balanced.weights) == {1.0}
+
+
+def test_augmentation_does_not_depend_on_the_label():
+    faces = table(n=4000, identity=[None] * 4000)
+    split = splits.make(faces, label="race")
+    swapped = faces.assign(race=faces["race"].cat.rename_categories(list(reversed(face_table.RACES_UTKFACE))))
+    one = splits.balance(split, faces, by="race", method="oversample", seed=4)
+    two = splits.balance(split, swapped, by="race", method="oversample", seed=4)
+    np.testing.assert_array_equal(one.seeds, two.seeds)
+    assert len(one.seeds) == len(one.rows)
+    mean = pd.Series(one.seeds / 2**32).groupby(faces["race"].iloc[one.rows].to_numpy()).mean()
+    assert mean.to_numpy() == pytest.approx(0.5, abs=0.03)
+
+
+# ----------------------------------------------------------------- any table
+
+
+@given(
+    rows=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 12)), min_size=20, max_size=80),
+    seed=st.integers(0, 99),
+)
+def test_groups_stay_whole_whatever_the_table(rows, seed):
+    strata, groups = (np.array(column) for column in zip(*rows, strict=True))
+    part = splits.assign_groups(strata, groups, np.array([3.0, 1.0, 1.0]), np.random.default_rng(seed))
+    assert part.shape == strata.shape and set(part) <= {0, 1, 2}
+    assert all(len(set(part[groups == g])) == 1 for g in set(groups))
