@@ -3,9 +3,11 @@
 Every data set is read into this table and every later step reads it. The only place
 that knows the columns, the label vocabularies and the pose convention.
 
-Pose convention (that of GENKI-4K's label file), seen by somebody who looks at the picture:
-``yaw`` > 0 turns the face towards the image's right, ``pitch`` and ``roll`` as in
-``POSE_CONVENTION``. Units are degrees. Mirroring a picture negates yaw and roll.
+Pose convention (that of GENKI-4K's label file), in degrees, 0 frontal, seen by somebody who looks
+at the picture: ``yaw`` > 0 turns the face towards the image's right (the nose moves right of the
+eyes' middle), ``pitch`` > 0 looks up (the nose rises towards the eye line), ``roll`` > 0 leans the
+head's top towards the image's right (clockwise; the eye at the image's right is the lower one).
+Mirroring a picture negates yaw and roll and keeps pitch.
 """
 
 from __future__ import annotations
@@ -33,7 +35,10 @@ SPLITS = ("train", "validation", "test")
 # edges lie half-way between Adience's classes, so that each class falls into its own bin.
 AGE_EDGES_ADIENCE = (0.0, 3.0, 7.0, 13.5, 22.5, 35.0, 45.5, 56.5)
 
-POSE_CONVENTION = "yaw > 0: towards the image's right; degrees"
+POSE_CONVENTION = (
+    "degrees, as seen in the picture: yaw > 0 towards the image's right, pitch > 0 looks up, "
+    "roll > 0 clockwise (the head's top leans to the image's right)"
+)
 
 TEXT = "string"
 COLUMNS = {
@@ -60,15 +65,20 @@ BOX = ("top", "left", "bottom", "right")
 POSE = ("yaw", "pitch", "roll")
 CLASS_LABELS = ("gender", "race", "emotion", "age_group")
 NUMBER_LABELS = ("age", *POSE)
-VOTES_PREFIX = "votes_"
+VOTES_PREFIX = "votes_"  # counts of annotators' votes
+TARGET_PREFIX = "target_"  # probabilities to train on, made of votes; they sum to 1
+EXTRA_PREFIX = "extra_"  # what a data set says beside the labels; kept as it is
 
-_VOCABULARIES = {
-    "gender": GENDERS,
-    "race": RACES_UTKFACE,
-    "emotion": EMOTIONS,
-    "age_group": AGE_GROUPS_ADIENCE,
+# Vocabularies under which a file of names may be read, the project's own first.
+KNOWN_VOCABULARIES = {
+    "gender": (GENDERS,),
+    "race": (RACES_UTKFACE, RACES_FAIRFACE),
+    "emotion": (EMOTIONS,),
+    "age_group": (AGE_GROUPS_ADIENCE, AGE_GROUPS_FAIRFACE),
 }
-_RANGES = {"age": (0, 130), "yaw": (-180, 180), "pitch": (-180, 180), "roll": (-180, 180)}
+
+_VOCABULARIES = {column: known[0] for column, known in KNOWN_VOCABULARIES.items()}
+RANGES = {"age": (0, 130), "yaw": (-180, 180), "pitch": (-180, 180), "roll": (-180, 180)}
 
 
 class FaceTableError(ValueError):
@@ -84,7 +94,8 @@ def build(
     ----------
     columns : dict of str to array-like
         At least ``image``. ``face_id`` defaults to ``dataset:image``. Labels are names; None,
-        NaN and NA mean unknown. Columns ``votes_*`` (floats) are kept as they are.
+        NaN and NA mean unknown. Columns ``votes_*`` and ``target_*`` (floats) and ``extra_*``
+        (anything) are kept as they are.
     dataset : str
         Name of the data set.
     vocabularies : dict, optional
@@ -93,7 +104,8 @@ def build(
     Returns
     -------
     pandas.DataFrame
-        Columns in the order of `COLUMNS`, then any ``votes_*``; a fresh RangeIndex.
+        Columns in the order of `COLUMNS`, then any ``votes_*``, ``target_*`` and ``extra_*``; a
+        fresh RangeIndex.
 
     Raises
     ------
@@ -110,20 +122,35 @@ def build(
             for column, kind in COLUMNS.items()
         }
     )
-    votes = {k: np.asarray(v, dtype=float) for k, v in columns.items() if k.startswith(VOTES_PREFIX)}
-    extra = sorted(set(columns) - set(COLUMNS) - set(votes))
-    if extra:
-        raise FaceTableError(f"unknown columns {extra}; allowed are {list(COLUMNS)} and votes_*")
-    return validate(table.assign(**votes))
+    more = {name: _more(name, values) for name, values in columns.items() if name not in COLUMNS}
+    return validate(table.assign(**more))
+
+
+def _more(name: str, values) -> np.ndarray | pd.api.extensions.ExtensionArray:
+    if name.startswith((VOTES_PREFIX, TARGET_PREFIX)):
+        return np.asarray(values, dtype=float)
+    if name.startswith(EXTRA_PREFIX):
+        return pd.Series(values).array
+    raise FaceTableError(
+        f"unknown column {name!r}; allowed are {list(COLUMNS)}, votes_*, target_* and extra_*"
+    )
 
 
 def _column(values, column: str, kind: str, n: int, names: dict) -> pd.Series:
     series = pd.Series([None] * n if values is None else values, dtype=object).reset_index(drop=True)
-    if kind != "category":
-        return series.where(series.notna(), None).astype(kind)
-    allowed = names[column]
-    known = series.dropna()
-    wrong = sorted(set(known.astype(str)) - set(allowed))
+    if len(series) != n:
+        raise FaceTableError(f"column '{column}' has {len(series)} values for {n} pictures; give one each")
+    series = series.where(series.notna(), None)
+    if kind == "category":
+        return _categories(series, column, tuple(names[column]))
+    try:
+        return series.astype(kind)
+    except (TypeError, ValueError) as error:
+        raise FaceTableError(f"column '{column}' must be {kind} or NA ({error})") from error
+
+
+def _categories(series: pd.Series, column: str, allowed: tuple[str, ...]) -> pd.Series:
+    wrong = sorted(set(series.dropna().astype(str)) - set(allowed))
     if wrong:
         raise FaceTableError(f"column '{column}' holds {wrong[:5]}; allowed are {list(allowed)} or NA")
     return pd.Series(pd.Categorical(series, categories=list(allowed), ordered=column == "age_group"))
@@ -136,7 +163,8 @@ def validate(faces: pd.DataFrame) -> pd.DataFrame:
     ------
     FaceTableError
         A missing column, a repeated or missing ``face_id``, a path that leaves the set's root,
-        a number out of range, a box without area, or labels that are not named categories.
+        a number out of range, a box without area or with a missing side, labels that are not named
+        categories, or a split that is none of `SPLITS`.
     """
     missing = [column for column in COLUMNS if column not in faces]
     if missing:
@@ -148,17 +176,26 @@ def validate(faces: pd.DataFrame) -> pd.DataFrame:
             raise FaceTableError(
                 f"column '{column}' is {faces[column].dtype}, must be a categorical of names"
             )
-    for column, (low, high) in _RANGES.items():
+    for column, (low, high) in RANGES.items():
         out = faces[column].notna() & ~faces[column].between(low, high)
         if out.any():
             value = faces.loc[out, column].iloc[0]
             raise FaceTableError(f"column '{column}' holds {value}; allowed is {low}..{high} or NA")
-    flat = (faces["bottom"] <= faces["top"]) | (faces["right"] <= faces["left"])
-    if flat.fillna(False).any():
-        raise FaceTableError(
-            f"face {faces.loc[flat.fillna(False), 'face_id'].iloc[0]!r} has a box without area"
-        )
+    other = faces["split"].dropna()[lambda split: ~split.isin(SPLITS)]
+    if len(other):
+        raise FaceTableError(f"column 'split' holds {other.iloc[0]!r}; allowed are {list(SPLITS)} or NA")
+    _check_boxes(faces)
     return faces
+
+
+def _check_boxes(faces: pd.DataFrame) -> None:
+    sides = faces[[*BOX]].notna().sum(axis=1)
+    partial = ~sides.isin((0, len(BOX)))
+    flat = ((faces["bottom"] <= faces["top"]) | (faces["right"] <= faces["left"])).fillna(False)
+    if partial.any():
+        raise FaceTableError(f"face {faces.loc[partial, 'face_id'].iloc[0]!r} has a box with missing sides")
+    if flat.any():
+        raise FaceTableError(f"face {faces.loc[flat, 'face_id'].iloc[0]!r} has a box without area")
 
 
 def _check_ids(faces: pd.DataFrame) -> None:

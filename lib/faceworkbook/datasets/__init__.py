@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from faceworkbook.datasets import corrections as _corrections
 from faceworkbook.datasets.base import DatasetError, DatasetInfo, Found
 
-__all__ = ["DatasetError", "DatasetInfo", "Found", "describe", "list", "load", "options"]
+__all__ = ["DatasetError", "DatasetInfo", "Found", "describe", "list", "load", "markdown", "options"]
 
 _MODULES = {
     "agegender_cleaned": "agegender_cleaned",
@@ -25,7 +26,7 @@ _MODULES = {
 }
 
 
-def load(name: str, root: str | Path, **settings) -> Found:
+def load(name: str, root: str | Path, *, corrections: str | Path = "", **settings) -> Found:
     """Read the data set `name` that lies under `root`.
 
     Parameters
@@ -34,6 +35,8 @@ def load(name: str, root: str | Path, **settings) -> Found:
         One of the names in ``datasets.list()``.
     root : str or Path
         Folder of the data set as distributed.
+    corrections : str or Path
+        CSV of labels that a person corrected (see ``faceworkbook.datasets.corrections``); "" for none.
     **settings
         Options of that reader; see ``datasets.options(name)``.
 
@@ -45,7 +48,8 @@ def load(name: str, root: str | Path, **settings) -> Found:
     Raises
     ------
     DatasetError
-        Unknown name or option, missing folder, or files that are not laid out as expected.
+        Unknown name or option, missing folder, files that are not laid out as expected, or
+        corrections that do not fit.
     """
     module = _module(name)
     allowed = options(name)
@@ -55,7 +59,8 @@ def load(name: str, root: str | Path, **settings) -> Found:
     root = Path(root)
     if not root.is_dir():
         raise DatasetError(f"data set '{name}': no folder at {root}.\nExpected layout:\n{module.INFO.layout}")
-    return module.read(root, **settings)
+    found = module.read(root, **settings)
+    return _corrections.apply(found, corrections) if str(corrections) else found
 
 
 def options(name: str) -> dict:
@@ -70,8 +75,15 @@ def describe(name: str) -> DatasetInfo:
 
 
 def list() -> pd.DataFrame:
-    """One row a data set: name, labels, identities, official split, size, terms, source."""
+    """One row a data set: name, title, labels, identities, official split, size, terms, source, put."""
     return pd.DataFrame([describe(name).row() for name in sorted(_MODULES)])
+
+
+def markdown() -> str:
+    """The table of `list` as Markdown, for the README."""
+    table = list().drop(columns="title").rename(columns={"put": "what must be put where"})
+    lines = [table.columns, ["---"] * table.shape[1], *table.to_numpy()]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
 
 
 def _module(name: str):

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import os
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif")
@@ -16,7 +22,10 @@ class DatasetError(ValueError):
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """Facts about a data set, for the table in the README and for error texts."""
+    """Facts about a data set, for the table in the README and for error texts.
+
+    ``put`` says in one line what must be put where; ``layout`` shows it as a tree.
+    """
 
     name: str
     title: str
@@ -27,6 +36,7 @@ class DatasetInfo:
     terms: str
     source: str
     layout: str
+    put: str = ""
 
     def row(self) -> dict[str, str]:
         """The facts as one table row (all but the layout)."""
@@ -39,6 +49,7 @@ class DatasetInfo:
             "size": self.size,
             "terms": self.terms,
             "source": self.source,
+            "put": self.put or " ".join(self.layout.split()),
         }
 
 
@@ -83,6 +94,11 @@ class Aside:
         """Note `image` (path relative to the root) with a short `reason` and its `detail`."""
         self.rows.append((str(image), reason, detail))
 
+    def add_all(self, images: Iterable, reason: str, details: Iterable | str = "") -> None:
+        """Note every one of `images` with the same `reason`; one detail each, or one for all."""
+        details = repeat(details) if isinstance(details, str) else details
+        self.rows.extend((str(image), reason, detail) for image, detail in zip(images, details, strict=False))
+
     def table(self) -> pd.DataFrame:
         """Columns ``image``, ``reason``, ``detail``, in the order noted."""
         return pd.DataFrame(self.rows, columns=["image", "reason", "detail"], dtype="string")
@@ -91,17 +107,123 @@ class Aside:
 def list_pictures(root: Path) -> tuple[list[str], list[str]]:
     """Files under `root`, as sorted relative POSIX paths: pictures by extension, and the rest.
 
-    Hidden files and folders are passed over. Links that lead outside `root` count as the rest.
+    Hidden files and folders are passed over. Links that lead outside `root`, and links to folders,
+    count as the rest; links to folders are not followed.
     """
-    inside = root.resolve()
-    pictures, others = [], []
-    for path in sorted(root.rglob("*")):
-        relative = path.relative_to(root)
-        if any(part.startswith(".") for part in relative.parts) or not path.is_file():
-            continue
-        good = path.suffix.lower() in PICTURES and path.resolve().is_relative_to(inside)
-        (pictures if good else others).append(relative.as_posix())
-    return pictures, others
+    inside, pictures, others = root.resolve(), [], []
+    for relative, entry in _walk(root, ""):
+        good = entry.name.lower().endswith(PICTURES) and not entry.is_dir()
+        if good and entry.is_symlink():
+            good = Path(entry.path).resolve().is_relative_to(inside)
+        (pictures if good else others).append(relative)
+    return sorted(pictures), sorted(others)
+
+
+def _walk(folder: Path | str, prefix: str) -> Iterator[tuple[str, os.DirEntry]]:
+    # os.scandir knows the kind of an entry without another call to the file system.
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                yield from _walk(entry.path, f"{prefix}{entry.name}/")
+            else:
+                yield prefix + entry.name, entry
+
+
+def read_rows(
+    path: Path, aside: Aside, *, header: tuple[str, ...], delimiter: str = ",", named: bool = True
+) -> pd.DataFrame:
+    """Read a text table as strings; rows that are not whole go `aside`.
+
+    Parameters
+    ----------
+    path : Path
+    aside : Aside
+        Takes rows with too few or too many fields, and a last line that lacks its line end: it may
+        have been cut in the middle of a number, which would still look like a number.
+    header : tuple of str
+        Columns that must be there. Where `named` is false the file has no header line, and these
+        are its columns in order.
+    delimiter : str
+
+    Returns
+    -------
+    pandas.DataFrame
+        The file's columns as strings, stripped; the index is the line in the file, from 1.
+
+    Raises
+    ------
+    DatasetError
+        Unreadable, not text, or a header without the columns needed.
+    """
+    lines = _read_lines(path, aside)
+    try:
+        parsed = list(_parse(lines, delimiter))
+    except csv.Error as error:
+        raise DatasetError(f"{path}: not a table of text ({error})") from error
+    names = [*header]
+    if named:
+        names = [name.strip() for name in parsed.pop(0)[1]] if parsed else []
+        _check_header(path, names, header)
+    whole = [(number, row) for number, row in parsed if len(row) == len(names)]
+    for number, row in parsed:
+        if len(row) != len(names):
+            detail = f"line {number} has {len(row)} fields, expected {len(names)}"
+            aside.add(path.name, "row malformed", detail)
+    table = pd.DataFrame([row for _, row in whole], columns=names, dtype=object)
+    table.index = pd.Index([number for number, _ in whole], dtype="int64", name="line")
+    return table.apply(lambda column: column.str.strip()) if len(table) else table
+
+
+def _read_lines(path: Path, aside: Aside) -> list[str]:
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be opened ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path}: not a text file in UTF-8 ({error.reason} at {error.start})") from error
+    lines = text.splitlines(keepends=True)
+    if lines and not lines[-1].endswith(("\n", "\r")):
+        detail = f"line {len(lines)} has no line end and may be cut short; end the file with a line break"
+        aside.add(path.name, "last line cut short", detail)
+        lines.pop()
+    return lines
+
+
+def _parse(lines: list[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    reader = csv.reader(lines, delimiter=delimiter)
+    for row in reader:
+        if row:
+            yield reader.line_num, row
+
+
+def _check_header(path: Path, names: list[str], needed: tuple[str, ...]) -> None:
+    missing = [name for name in needed if name not in names]
+    twice = sorted({name for name in names if names.count(name) > 1 and name in needed})
+    if missing or twice:
+        problem = f"lacks the columns {missing}" if missing else f"has the columns {twice} twice"
+        raise DatasetError(f"{path}: the header {problem}; it reads {names[:20]}")
+
+
+def set_aside(rows: pd.DataFrame, bad: pd.Series, aside: Aside, reason: str, detail) -> pd.DataFrame:
+    """Move the `bad` rows to `aside` and return the others.
+
+    `rows` has a column ``image``; `detail` is a text, or makes one of a row.
+    """
+    bad = bad.fillna(True).astype(bool)
+    if bad.any():
+        gone = rows[bad]
+        details = detail if isinstance(detail, str) else [detail(row) for _, row in gone.iterrows()]
+        aside.add_all(gone["image"], reason, details)
+    return rows[~bad]
+
+
+def numbers(values: pd.Series) -> pd.Series:
+    """`values` as floats; NaN where a text is not a plain finite decimal number."""
+    plain = values.astype(str).str.fullmatch(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", flags=re.ASCII)
+    parsed = pd.to_numeric(values.where(plain), errors="coerce").astype(float)
+    return parsed.where(np.isfinite(parsed))
 
 
 def need_files(root: Path, names: tuple[str, ...], info: DatasetInfo) -> None:

@@ -19,21 +19,25 @@ INFO = DatasetInfo(
     terms="non-commercial research",
     source="Zhang, Song and Qi 2017, Age Progression/Regression by Conditional Adversarial Autoencoder",
     layout="  UTKFace/\n    39_0_1_20170116174525125.jpg.chip.jpg   (age_gender_race_timestamp)\n    ...",
+    put="the pictures, at any depth; age, gender and race stand in the file names",
 )
 
 # 0 = male: the reverse of IMDB-WIKI's code.
 _GENDER = {"0": "male", "1": "female"}
 _RACE = dict(zip("01234", faces.RACES_UTKFACE, strict=True))
 _NAME = re.compile(
-    r"(?P<age>\d{1,3})_(?P<gender>[01])_(?P<race>[0-4])_(?P<stamp>\d+)\s*\.?(?:jpg|jpeg|png)?(?:\.chip)?\.(?:jpg|jpeg|png)"
+    r"(?P<age>0|[1-9]\d{0,2})_(?P<gender>[01])_(?P<race>[0-4])_\d+\s*\.?(?:jpe?g|png)?(?:\.chip)?\.(?:jpe?g|png)",
+    re.ASCII | re.IGNORECASE,
 )
+_WELL_FORMED = re.compile(r"\d+_\d_\d_\d+\.(?:jpg\.chip\.)?\w+", re.ASCII | re.IGNORECASE)
 
-# Names that lack a field, by their time stamp; the literature agrees on the last two only.
+# Names that lack a field; the literature agrees on the first two only.
+_ONE_FIELD_SHORT = re.compile(r"(\d+_\d_\d{17})\D", re.ASCII)
 _LACKING = {
-    "20170109142408075": ("61", "1", "1"),
-    "20170109150557335": ("61", "1", "3"),
+    "61_1_20170109142408075": ("61", "1", "1"),
+    "61_1_20170109150557335": ("61", "1", "3"),
 }
-_DISPUTED = "20170116174525125"
+_DISPUTED = "39_1_20170116174525125"
 _DISPUTED_READINGS = {"39_0_1": ("39", "0", "1"), "39_1_1": ("39", "1", "1")}
 
 
@@ -64,8 +68,7 @@ def read(root: Path, *, disputed: Literal["39_0_1", "39_1_1", "leave_out"] = "39
     if not pictures:
         raise DatasetError(layout_error(root, INFO, "no picture found"))
     left_out, notices = Aside(), Aside()
-    for name in others:
-        left_out.add(name, "not a picture")
+    left_out.add_all(others, "not a picture")
     rows = []
     for image in pictures:
         labels, reason, note = parse_name(Path(image).name, disputed=disputed)
@@ -91,10 +94,10 @@ def parse_name(name: str, *, disputed: str = "39_0_1") -> tuple[tuple[int, str, 
     """
     whole = _NAME.fullmatch(name)
     if whole:
-        note = "" if re.fullmatch(r"\d+_\d_\d_\d+\.(?:jpg\.chip\.)?\w+", name) else "odd space or missing dot"
+        note = "" if _WELL_FORMED.fullmatch(name) else "odd space or missing dot"
         return _labels(whole["age"], whole["gender"], whole["race"], note and "name repaired", note)
-    stamp = re.search(r"_(\d{17})\D", name)
-    key = stamp[1] if stamp and re.match(r"\d+_\d_\d{17}\D", name) else ""
+    lacking = _ONE_FIELD_SHORT.match(name)
+    key = lacking[1] if lacking else ""
     if key in _LACKING:
         return _labels(
             *_LACKING[key], "name repaired", "a field is missing; read as " + "_".join(_LACKING[key])

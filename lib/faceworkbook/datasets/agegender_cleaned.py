@@ -1,0 +1,107 @@
+"""agegender_cleaned: faces out of IMDB, WIKI and Adience; age and gender in the folder, person in the name."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from faceworkbook import faces
+from faceworkbook.datasets.base import Aside, DatasetError, DatasetInfo, Found, layout_error, list_pictures
+
+INFO = DatasetInfo(
+    name="agegender_cleaned",
+    title="agegender_cleaned (IMDB, WIKI, Adience)",
+    labels=("age", "gender"),
+    identities="in the file names: IMDB and WIKI person, Adience face number",
+    official_split="aligned = train, valid = test; most people in valid also stand in aligned",
+    size="faces of 1 to 70 years, 128 x 128, cleaned by a face detector",
+    terms="non-commercial research, as the three sources",
+    source="Rothe et al. 2015 (IMDB-WIKI) and Eidinger et al. 2014 (Adience), cut and sorted by a third party",
+    layout="""  ROOT/combined/
+    aligned/25_F/nm0000545_rm4094803712_1945-7-26_2010.jpg   (age_gender folders: NN_F, NN_M)
+    valid/25_M/1799024_1941-12-16_2010.jpg
+    ...""",
+    put="the folder combined/ with aligned/ and valid/, each with folders NN_F and NN_M",
+)
+
+# The set was published to train on `aligned` and to score on `valid`.
+_SPLITS = {"aligned": "train", "valid": "test"}
+_GENDERS = {"F": "female", "M": "male"}
+_FOLDER = re.compile(r"(\d{1,3})_([FM])", re.ASCII)
+_IMDB = re.compile(r"(nm\d+)_rm\d+_(\d{4})-\d{1,2}-\d{1,2}_(\d{4})", re.ASCII)
+_WIKI = re.compile(r"(\d+)_(\d{4})-\d{1,2}-\d{1,2}_(\d{4})", re.ASCII)
+_ADIENCE = re.compile(r"landmark_aligned_face\.(\d+)\.\d+_[0-9a-f]+_o(?:-\d+)?", re.ASCII)
+_AGE_TOLERANCE = 1  # years; the photo's date is known by its year alone
+
+
+def read(root: Path) -> Found:
+    """Read agegender_cleaned under `root` (the folder that holds ``combined``, or ``combined`` itself).
+
+    Parameters
+    ----------
+    root : Path
+
+    Returns
+    -------
+    Found
+        ``identity`` is the person in the file name (``imdb:nm0000545``, ``wiki:1799024``,
+        ``adience:610``), NA where the name does not tell; such rows, and rows whose folder's age is
+        more than a year off the name's dates, are in ``notices``. ``split`` is 'train' for
+        ``aligned`` and 'test' for ``valid``.
+
+    Raises
+    ------
+    DatasetError
+        No folder ``aligned`` or ``valid`` with pictures under `root`.
+    """
+    pictures, others = list_pictures(root)
+    left_out, notices = Aside(), Aside()
+    left_out.add_all(others, "not a picture")
+    rows = []
+    for image in pictures:
+        labels = parse_path(image)
+        if labels is None:
+            left_out.add(image, "folder malformed", "expected aligned or valid / AGE_F or AGE_M / picture")
+            continue
+        rows.append((image, *labels))
+    if not rows:
+        raise DatasetError(layout_error(root, INFO, "no picture in aligned/NN_F, aligned/NN_M or valid/..."))
+    table = pd.DataFrame(rows, columns=["image", "split", "age", "gender"])
+    people = [parse_person(image.rsplit("/", 1)[-1]) for image in table["image"]]
+    table["identity"] = [person for person, _ in people]
+    _notice(table, [age for _, age in people], notices)
+    built = faces.build(dict(table), dataset="agegender_cleaned")
+    return Found(built, left_out.table(), notices.table(), root, INFO)
+
+
+def _notice(table: pd.DataFrame, by_dates: list[int | None], notices: Aside) -> None:
+    nobody = table["identity"].isna()
+    notices.add_all(table.loc[nobody, "image"], "person unknown", "the file name names no person")
+    gap = (pd.Series(by_dates, dtype=float) - table["age"]).abs()
+    for row in table[gap > _AGE_TOLERANCE].itertuples():
+        detail = f"folder says {row.age} years, the dates in the name {by_dates[row.Index]}"
+        notices.add(row.image, "age disagrees with name", detail)
+
+
+def parse_path(image: str) -> tuple[str, int, str] | None:
+    """Split, age in years and gender of a path ``.../aligned/25_F/name.jpg``; None if it is another."""
+    parts = image.split("/")
+    if len(parts) < 3 or parts[-3] not in _SPLITS:
+        return None
+    folder = _FOLDER.fullmatch(parts[-2])
+    if folder is None or int(folder[1]) > 120:
+        return None
+    return _SPLITS[parts[-3]], int(folder[1]), _GENDERS[folder[2]]
+
+
+def parse_person(name: str) -> tuple[str | None, int | None]:
+    """Person and age in years (photo's year less birth year) that a file name tells, None where unknown."""
+    stem = name.rsplit(".", 1)[0]
+    for source, pattern in (("imdb", _IMDB), ("wiki", _WIKI)):
+        found = pattern.fullmatch(stem)
+        if found:
+            return f"{source}:{found[1]}", int(found[3]) - int(found[2])
+    found = _ADIENCE.fullmatch(stem)
+    return (f"adience:{found[1]}", None) if found else (None, None)

@@ -1,0 +1,120 @@
+"""Labels corrected by a person: a CSV that is read over the labels of a data set.
+
+Columns ``face_id``, ``column``, ``value``, and ``was`` if you like; others are passed over. ``column``
+is a label of the face table, or ``leave_out`` with any text as ``value`` (the reason). An empty value
+means that nobody has decided; ``NA`` means that the label is not known.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from faceworkbook import faces
+from faceworkbook.datasets.base import Aside, DatasetError, Found, numbers, read_rows
+
+COLUMNS = ("face_id", "column", "value")
+LEAVE_OUT = "leave_out"
+_CORRECTABLE = (*faces.CLASS_LABELS, *faces.NUMBER_LABELS, "identity", LEAVE_OUT)
+_TEXT_LIMIT = 5
+
+
+def apply(found: Found, path: str | Path) -> Found:
+    """`found` with the corrections of the file at `path`.
+
+    Parameters
+    ----------
+    found : Found
+    path : str or Path
+
+    Returns
+    -------
+    Found
+        Every corrected label is in ``notices`` (reason "label corrected", with what it was), every
+        face left out in ``left_out`` (reason "left out by correction").
+
+    Raises
+    ------
+    DatasetError
+        A face, column or class that the data set does not have, two different values for one label,
+        or a ``was`` that is not what the data set says. The text names line and value; nothing is applied.
+    """
+    path = Path(path)
+    aside = Aside()
+    rows = read_rows(path, aside, header=COLUMNS)
+    if aside.rows:
+        raise DatasetError(f"corrections {path}: {'; '.join(detail for _, _, detail in aside.rows)}")
+    rows = rows[rows["value"] != ""].drop_duplicates()
+    _refuse(path, [*_problems(rows, found.faces)])
+    notices, left_out = Aside(), Aside()
+    table = found.faces.copy()
+    at = pd.Series(table.index, index=table["face_id"])
+    for column, group in rows.groupby("column", sort=False):
+        index = at[group["face_id"]].to_numpy()
+        if column == LEAVE_OUT:
+            left_out.add_all(table.loc[index, "image"], "left out by correction", group["value"])
+            table = table.drop(index=index)
+            at = pd.Series(table.index, index=table["face_id"])
+            continue
+        was = table.loc[index, column].astype(object).to_list()
+        table.loc[index, column] = _values(group["value"], column).to_numpy()
+        details = [
+            f"{face}: {column} {old} -> {new}"
+            for face, old, new in zip(group["face_id"], was, group["value"], strict=True)
+        ]
+        notices.add_all(table.loc[index, "image"], "label corrected", details)
+    return replace(
+        found,
+        faces=faces.validate(table.reset_index(drop=True)),
+        notices=pd.concat([found.notices, notices.table()], ignore_index=True),
+        left_out=pd.concat([found.left_out, left_out.table()], ignore_index=True),
+    )
+
+
+def _values(values: pd.Series, column: str) -> pd.Series:
+    if column in faces.NUMBER_LABELS:
+        return numbers(values).astype("Float64")
+    return values.astype(object).where(values != "NA", None)
+
+
+def _problems(rows: pd.DataFrame, table: pd.DataFrame):
+    known = table.set_index("face_id")
+    twice = rows.duplicated(["face_id", "column"], keep=False)
+    for row, again in zip(rows.itertuples(), twice, strict=True):
+        if row.face_id not in known.index:
+            yield f"line {row.Index}: no face {row.face_id!r}"
+        elif row.column not in _CORRECTABLE:
+            yield f"line {row.Index}: column {row.column!r}; allowed are {list(_CORRECTABLE)}"
+        elif again:
+            yield f"line {row.Index}: {row.face_id!r} has two values for {row.column!r}"
+        else:
+            yield from _value_problems(row, known)
+
+
+def _value_problems(row, known: pd.DataFrame):
+    if row.column in faces.CLASS_LABELS:
+        allowed = list(known[row.column].cat.categories)
+        if row.value not in (*allowed, "NA"):
+            yield f"line {row.Index}: {row.column} {row.value!r}; allowed are {allowed} or NA"
+    elif row.column in faces.NUMBER_LABELS and row.value != "NA":
+        low, high = faces.RANGES[row.column]
+        if not low <= numbers(pd.Series([row.value]))[0] <= high:
+            yield f"line {row.Index}: {row.column} {row.value!r}; allowed is a number in {low}..{high} or NA"
+    was = getattr(row, "was", "")
+    if was and row.column != LEAVE_OUT and not _same(known.loc[row.face_id, row.column], was):
+        yield f"line {row.Index}: {row.column} was {known.loc[row.face_id, row.column]!s}, not {was!r}"
+
+
+def _same(value, text: str) -> bool:
+    if pd.isna(value):
+        return text == "NA"
+    return str(value) == text or bool((numbers(pd.Series([text])) == value).iloc[0])
+
+
+def _refuse(path: Path, problems: list[str]) -> None:
+    if problems:
+        more = f" (and {len(problems) - _TEXT_LIMIT} more)" if len(problems) > _TEXT_LIMIT else ""
+        shown = "\n  ".join(problems[:_TEXT_LIMIT])
+        raise DatasetError(f"corrections {path}: nothing was applied{more}:\n  {shown}")

@@ -1,0 +1,82 @@
+import csv
+
+import pytest
+from faceworkbook import datasets
+from faceworkbook.datasets import utkface
+from hypothesis import given
+from hypothesis import strategies as st
+
+MALFORMED = {
+    "39_1_20170116174525125.jpg.chip.jpg": (39, "male", "Black"),
+    "61_1_20170109142408075.jpg.chip.jpg": (61, "female", "Black"),
+    "61_1_20170109150557335.jpg.chip.jpg": (61, "female", "Indian"),
+    "24_0_1_20170116220224657 .jpg.chip.jpg": (24, "male", "Black"),
+    "55_0_0_20170116232725357jpg.chip.jpg": (55, "male", "White"),
+}
+
+
+@given(st.integers(0, 116), st.integers(0, 1), st.integers(0, 4), st.integers(10**16, 10**17 - 1))
+def test_every_well_formed_name_is_read_back(age, gender, race, stamp):
+    labels, reason, note = utkface.parse_name(f"{age}_{gender}_{race}_{stamp}.jpg.chip.jpg")
+    assert labels == (
+        age,
+        ["male", "female"][gender],
+        ["White", "Black", "Asian", "Indian", "Others"][race],
+    )
+    assert (reason, note) == ("", "")
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_read_or_refused_with_a_reason(name):
+    labels, reason, _ = utkface.parse_name(name)
+    assert (labels is None and reason) or 0 <= labels[0] <= 116
+
+
+@given(
+    st.integers(0, 116),
+    st.integers(0, 1),
+    st.integers(0, 4),
+    st.integers(0, 2),
+    st.integers(10**16, 10**17 - 1),
+)
+def test_a_name_that_lacks_any_field_is_never_guessed(age, gender, race, gone, stamp):
+    fields = [str(age), str(gender), str(race)]
+    del fields[gone]
+    assert utkface.parse_name("_".join([*fields, str(stamp)]) + ".jpg.chip.jpg")[0] is None
+
+
+@given(st.integers(117, 999))
+def test_an_age_beyond_the_set_is_left_out(age):
+    assert utkface.parse_name(f"{age}_0_0_20170116174525125.jpg")[:2] == (None, "age out of range")
+
+
+def test_all_five_malformed_names_are_listed(lay):
+    found = datasets.load("utkface", lay([*MALFORMED, "20_0_0_20170116174525999.jpg.chip.jpg"]))
+    read = {row.image: (row.age, row.gender, row.race) for row in found.faces.itertuples()}
+    assert {name: read[name] for name in MALFORMED} == MALFORMED
+    assert set(found.notices["image"]) == set(MALFORMED)
+
+
+@pytest.mark.parametrize(
+    ("disputed", "gender"), [("39_0_1", "male"), ("39_1_1", "female"), ("leave_out", None)]
+)
+def test_the_disputed_face_is_a_choice(lay, disputed, gender):
+    root = lay(["39_1_20170116174525125.jpg.chip.jpg", "20_0_0_20170116174525999.jpg.chip.jpg"])
+    found = datasets.load("utkface", root, disputed=disputed)
+    mine = found.faces[found.faces["age"] == 39]
+    assert list(mine["gender"]) == ([gender] if gender else [])
+    assert "name disputed" in set(found.notices["reason"]) | set(found.left_out["reason"])
+
+
+@pytest.mark.realdata
+def test_real_chips_are_all_read_and_counted(shared_data):
+    root = shared_data("utkface/UTKFace")
+    names = [path.name for path in root.iterdir()]
+    found = datasets.load("utkface", root)
+    assert len(found.faces) + len(found.left_out) == len(names) == 7881
+    assert set(found.notices["image"]) == set(MALFORMED)
+    plain = [row for row in csv.reader(names, delimiter="_") if len(row) == 4]
+    women = sum(row[1] == "1" for row in plain) + 2
+    assert int((found.faces["gender"] == "female").sum()) == women
+    others = sum(row[2] == "4" for row in plain)
+    assert int((found.faces["race"] == "Others").sum()) == others
