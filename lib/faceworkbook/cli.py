@@ -1,0 +1,100 @@
+"""``workbook``: run experiments and look at what there is, from a shell."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point; returns the exit code (0 done, 1 a notebook failed, 2 wrong input)."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.command(options)
+    except KeyboardInterrupt:
+        print("\nstopped; run the same command again to go on", file=sys.stderr)
+        return 130
+    except (ValueError, OSError) as error:
+        print(f"workbook: {error}", file=sys.stderr)
+        return 2
+    except RuntimeError as error:
+        print(f"workbook: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="workbook", description="Experiments on face attributes.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="run an experiment and print where its report is")
+    run.add_argument("experiment", help="a YAML file, or the name of one in notebooks/experiments")
+    run.add_argument(
+        "-p", action="append", default=[], metavar="NAME=VALUE", dest="given", help="set a parameter"
+    )
+    run.add_argument(
+        "--smoke", action="store_true", help="a run of seconds on few rows (same as -p smoke=true)"
+    )
+    run.add_argument("--results", default="results", help="folder for the results (default: results)")
+    run.add_argument("--force", action="store_true", help="run finished steps again")
+    run.set_defaults(command=_run)
+    show = commands.add_parser("list", help="list experiments, data sets and networks")
+    show.set_defaults(command=_list)
+    page = commands.add_parser("html", help="turn an executed notebook into an offline page")
+    page.add_argument("notebook", type=Path)
+    page.add_argument("output", type=Path, nargs="?")
+    page.set_defaults(command=_html)
+    index = commands.add_parser("index", help="write results/index.html, the table of all runs")
+    index.add_argument("--results", default="results")
+    index.set_defaults(command=_index)
+    return parser
+
+
+def _run(options) -> int:
+    from faceworkbook import project
+    from faceworkbook.reports import experiments, index, parameters, runner
+
+    given = experiments.localize(dict(parameters.parse_assignment(text) for text in options.given))
+    if options.smoke:
+        given["smoke"] = True
+    experiment = experiments.read(options.experiment, given=given, results=options.results)
+    done, report = runner.run(experiment, results=options.results, force=options.force)
+    index.write(project.resolve(options.results))
+    seconds = sum(result.seconds for result in done)
+    print(f"{experiment.title}: {len(done)} notebooks, {seconds:.0f} s")
+    print(f"report: {project.shorten(report)}")
+    return 0
+
+
+def _list(options) -> int:
+    from faceworkbook import backbones, datasets, project
+    from faceworkbook.reports import experiments
+
+    print("experiments")
+    for path in sorted((project.root() / "notebooks" / "experiments").glob("*.yaml")):
+        print(f"  {path.stem:24} {experiments.read(path).title}")
+    print("data sets")
+    for row in datasets.list().itertuples():
+        print(f"  {row.name:24} {row.title}: {row.labels}")
+    print("networks")
+    for name in backbones.list():
+        print(f"  {name}")
+    return 0
+
+
+def _html(options) -> int:
+    from faceworkbook.reports import html
+
+    print(html.export(options.notebook, options.output or options.notebook.with_suffix(".html")))
+    return 0
+
+
+def _index(options) -> int:
+    from faceworkbook import project
+    from faceworkbook.reports import index
+
+    print(project.shorten(index.write(project.resolve(options.results))))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

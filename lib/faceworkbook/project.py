@@ -1,0 +1,47 @@
+"""Where the workbook's own folders are, and how relative paths are read."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+
+def root() -> Path:
+    """The folder with notebooks/, weights/, data/ and results/.
+
+    ``FACEWORKBOOK_HOME`` where it is set, else the checkout that this package lies in, else the
+    nearest folder above the working directory that has notebooks/index.ipynb.
+    """
+    if os.environ.get("FACEWORKBOOK_HOME"):
+        return Path(os.environ["FACEWORKBOOK_HOME"]).resolve()
+    for folder in (Path(__file__).resolve().parents[2], Path.cwd(), *Path.cwd().parents):
+        if (folder / "notebooks" / "index.ipynb").exists():
+            return folder
+    raise FileNotFoundError(
+        f"no folder with notebooks/index.ipynb was found above {Path.cwd()}; start inside the project or set "
+        "FACEWORKBOOK_HOME to it"
+    )
+
+
+def resolve(path: str | Path) -> Path:
+    """A path as given if it is absolute, else relative to the project's root, so that a notebook
+    finds the same files from any working directory."""
+    path = Path(path).expanduser()
+    return path if path.is_absolute() else root() / path
+
+
+def shorten(path: str | Path) -> str:
+    """`path` relative to the project's root where that is shorter to read, with forward slashes."""
+    try:
+        relative = os.path.relpath(Path(path).resolve(), root())
+    except ValueError:  # another drive
+        return str(path)
+    return Path(relative).as_posix() if relative.count("..") <= 2 else str(path)
+
+
+def commit() -> str:
+    """Commit of the checkout, with ``-dirty`` where files differ from it; '' outside of git."""
+    command = ["git", "-C", str(root()), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else ""

@@ -1,0 +1,1 @@
+"""Running notebooks, keeping what they made, and turning it into HTML."""

@@ -1,0 +1,130 @@
+"""An experiment: a YAML file that names notebooks, their parameters and the result to expect."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from faceworkbook import project
+from faceworkbook.reports import parameters as params
+from faceworkbook.reports.parameters import ParameterError
+
+KEYS = {"name", "title", "question", "expected", "parameters", "steps"}
+STEP_KEYS = {"notebook", "name", "parameters"}
+PATHS = ("root", "weights", "store", "corrections", "faces")
+
+
+class ExperimentError(ValueError):
+    """An experiment file that cannot be run; the text names the file, the key and what is allowed."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One notebook with all of its parameters; `name` is its folder in the results."""
+
+    name: str
+    notebook: Path
+    parameters: dict
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A chain of steps. `expected` has ``metric``, ``low``, ``high`` and ``note``, or is empty."""
+
+    name: str
+    title: str
+    question: str
+    expected: dict
+    steps: tuple[Step, ...]
+
+
+def read(path: str | Path, *, given: dict | None = None, results: str | Path = "results") -> Experiment:
+    """Read an experiment and settle every parameter of every step, before anything runs.
+
+    Parameters
+    ----------
+    path : str or Path
+        The YAML file; a bare name stands for notebooks/experiments/NAME.yaml.
+    given : dict, optional
+        Parameters from the command line. They overrule the file's, for all steps that take them.
+    results : str or Path
+        Folder that the experiment's folder is made in.
+
+    Raises
+    ------
+    ExperimentError, ParameterError
+        Unknown keys, notebooks or parameters, values of the wrong type.
+    """
+    path = find(path)
+    content = yaml.safe_load(path.read_text())
+    if not isinstance(content, dict) or not content.get("steps"):
+        raise ExperimentError(f"{path}: expected keys {sorted(KEYS)} with at least one step")
+    _refuse(content, KEYS, str(path))
+    name = str(content.get("name", path.stem))
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
+        raise ExperimentError(f"{path}: name {name!r}; allowed are letters, digits, dot, dash and underscore")
+    shared = {**(content.get("parameters") or {}), **(given or {})}
+    folder = project.shorten(project.resolve(results) / name)
+    steps = tuple(_step(step, shared, folder, name, path) for step in content["steps"])
+    taken = set().union(*(set(params.read(step.notebook)) for step in steps))
+    params.refuse_unknown(shared, taken - {"out", "experiment"}, str(path))
+    return Experiment(
+        name, content.get("title", name), content.get("question", ""), content.get("expected") or {}, steps
+    )
+
+
+def find(path: str | Path) -> Path:
+    """The file at `path`, or notebooks/experiments/PATH.yaml for a bare name."""
+    path = Path(path)
+    folder = project.root() / "notebooks" / "experiments"
+    for candidate in (path, project.resolve(path), folder / f"{path}.yaml"):
+        if candidate.is_file():
+            return candidate
+    names = [p.stem for p in sorted(folder.glob("*.yaml"))]
+    near = difflib.get_close_matches(path.stem, names, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise ExperimentError(f"no experiment at {path}{hint} Shipped are {', '.join(names)}")
+
+
+def _refuse(mapping: dict, allowed: set[str], where: str) -> None:
+    unknown = sorted(set(mapping) - allowed)
+    if unknown:
+        raise ExperimentError(f"{where}: unknown keys {unknown}; allowed are {sorted(allowed)}")
+
+
+def _step(raw: dict | str, shared: dict, folder: str, experiment: str, path: Path) -> Step:
+    raw = {"notebook": raw} if isinstance(raw, str) else raw
+    _refuse(raw, STEP_KEYS, f"{path}, a step")
+    notebook = project.root() / "notebooks" / (str(raw["notebook"]).removesuffix(".ipynb") + ".ipynb")
+    allowed = params.read(notebook)
+    own = raw.get("parameters") or {}
+    params.refuse_unknown(own, set(allowed), f"{path}, step {notebook.stem}")
+    wanted = {
+        **{k: v for k, v in shared.items() if k in allowed},
+        **own,
+        "out": folder,
+        "experiment": experiment,
+    }
+    checked = {k: allowed[k].check(v) for k, v in wanted.items() if k in allowed}
+    settled = {k: checked.get(k, parameter.default) for k, parameter in allowed.items()}
+    return Step(raw.get("name", notebook.stem), notebook, settled)
+
+
+def localize(given: dict) -> dict:
+    """Read path parameters of a command line relative to the working directory, as a shell user expects.
+
+    A path that is not there is left as it is: it may be relative to the project's root.
+    """
+    here = {
+        name: project.shorten(Path(value).expanduser())
+        for name, value in given.items()
+        if name in PATHS and isinstance(value, str) and value and Path(value).expanduser().exists()
+    }
+    return {**given, **here}
+
+
+__all__ = ["Experiment", "ExperimentError", "ParameterError", "Step", "find", "localize", "read"]

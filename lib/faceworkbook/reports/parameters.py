@@ -1,0 +1,100 @@
+"""The cell tagged ``parameters`` of a notebook: names, defaults, types and comments.
+
+Read with Python's own parser, so that every annotation is understood and nothing is run.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+import yaml
+
+TYPES = (str, int, float, bool, list)
+
+
+class ParameterError(ValueError):
+    """An unknown parameter or a value of the wrong type; the text names the allowed ones."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter: its name, its default and what its comment says."""
+
+    name: str
+    default: str | int | float | bool | list
+    comment: str
+
+    def check(self, value):
+        """`value` if its type fits the default's (an int is a float too), else `ParameterError`."""
+        kind = type(self.default)
+        if kind is float and type(value) is int:
+            return float(value)
+        if type(value) is not kind:
+            raise ParameterError(
+                f"parameter '{self.name}' got {value!r} ({type(value).__name__}); it takes {kind.__name__}"
+                + (f": {self.comment}" if self.comment else "")
+            )
+        return value
+
+
+def read(notebook: str | Path) -> dict[str, Parameter]:
+    """Parameters of `notebook`, by name.
+
+    Raises
+    ------
+    ParameterError
+        No such notebook, no cell tagged ``parameters``, or one that does more than set plain values.
+    """
+    path = Path(notebook)
+    if not path.exists():
+        near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.ipynb")], n=3)
+        raise ParameterError(f"no notebook at {path}" + (f"; did you mean {near}?" if near else ""))
+    cells = nbformat.read(path, as_version=4).cells
+    tagged = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+    if len(tagged) != 1:
+        raise ParameterError(f"{path}: {len(tagged)} cells are tagged 'parameters'; exactly one is needed")
+    return _parse(tagged[0].source, path)
+
+
+def _parse(source: str, path: Path) -> dict[str, Parameter]:
+    found, lines = {}, source.splitlines()
+    for node in ast.parse(source).body:
+        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        if not isinstance(target, ast.Name):
+            raise ParameterError(
+                f"{path}, cell 'parameters', line {node.lineno}: only NAME = VALUE may stand there"
+            )
+        try:
+            default = ast.literal_eval(node.value)
+        except ValueError as error:
+            raise ParameterError(f"{path}: the default of '{target.id}' is not a plain value") from error
+        if not isinstance(default, TYPES):
+            raise ParameterError(
+                f"{path}: '{target.id}' is {type(default).__name__}; allowed are str, int, float, bool, list"
+            )
+        comment = lines[node.end_lineno - 1].partition("#")[2].strip() if isinstance(target, ast.Name) else ""
+        found[target.id] = Parameter(target.id, default, comment)
+    return found
+
+
+def parse_assignment(text: str) -> tuple[str, object]:
+    """``name=value`` from a command line; the value is read as YAML (true, 3, 0.5, [a, b], text)."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise ParameterError(f"-p {text!r}: expected name=value")
+    return name, yaml.safe_load(value) if value else ""
+
+
+def refuse_unknown(given: dict, allowed: set[str], where: str) -> None:
+    """Raise `ParameterError` for the first name of `given` that is not in `allowed`."""
+    for name in given:
+        if name not in allowed:
+            near = difflib.get_close_matches(name, allowed, n=1)
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            raise ParameterError(
+                f"{where}: no parameter '{name}'{hint} Allowed are {', '.join(sorted(allowed))}"
+            )

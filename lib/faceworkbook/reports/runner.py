@@ -1,0 +1,171 @@
+"""Runs an experiment's notebooks through papermill and leaves a page of each, failed ones too."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import xxhash
+from filelock import FileLock, Timeout
+from tqdm import tqdm
+
+from faceworkbook import project
+from faceworkbook.reports.experiments import Experiment, Step
+
+DONE = "done.json"
+INPUTS = ("root", "weights", "corrections", "faces")
+
+
+class RunFailed(RuntimeError):
+    """A cell failed; the text names the notebook, the error and the page that shows it."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one step."""
+
+    step: Step
+    folder: Path
+    skipped: bool
+    seconds: float
+
+
+def run(
+    experiment: Experiment, *, results: str | Path = "results", force: bool = False
+) -> tuple[list[Result], Path]:
+    """Run every step that is not finished already with the same parameters, code and inputs.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        See ``experiments.read``.
+    results : str or Path
+    force : bool
+        Run finished steps again.
+
+    Returns
+    -------
+    results : list of Result
+    report : Path
+        The last step's page, as ``results/EXPERIMENT/report.html``.
+
+    Raises
+    ------
+    RunFailed
+        A cell failed, or another run of this experiment is going on.
+    """
+    folder = project.resolve(results) / experiment.name
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        with lock:
+            return _run_steps(experiment, folder, force)
+    except Timeout as error:
+        raise RunFailed(
+            f"{project.shorten(folder)}: another run of this experiment is going on; wait for it"
+        ) from error
+
+
+def _run_steps(experiment: Experiment, folder: Path, force: bool) -> tuple[list[Result], Path]:
+    code, before, done = code_fingerprint(), "", []
+    record = {"name": experiment.name, "title": experiment.title, "question": experiment.question}
+    (folder / "experiment.json").write_text(json.dumps({**record, "expected": experiment.expected}, indent=1))
+    for number, step in enumerate(experiment.steps, 1):
+        before = _fingerprint(step, code, before)
+        place = folder / step.name
+        label = f"[{number}/{len(experiment.steps)}] {step.name}"
+        if not force and _finished(place, before):
+            tqdm.write(f"{label}: finished before, nothing changed")
+            done.append(Result(step, place, True, 0.0))
+            continue
+        done.append(run_step(step, place, before, label))
+    report = folder / "report.html"
+    _link_report(done[-1].folder / "report.html", report)
+    return done, report
+
+
+def _link_report(source: Path, target: Path) -> None:
+    if target.exists() and target.read_bytes() == source.read_bytes():
+        return
+    beside = target.with_name(target.name + ".part")
+    shutil.copyfile(source, beside)
+    beside.replace(target)
+
+
+def run_step(step: Step, place: Path, fingerprint: str, label: str) -> Result:
+    """Run one notebook into `place`; a failed one leaves ``notebook.ipynb`` and ``report.html`` too."""
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    from faceworkbook.reports import html
+
+    place.mkdir(parents=True, exist_ok=True)
+    (place / DONE).unlink(missing_ok=True)
+    begun, output = time.monotonic(), place / "notebook.ipynb"
+    tqdm.write(label)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    try:
+        papermill.execute_notebook(
+            str(step.notebook),
+            str(output),
+            parameters=step.parameters,
+            cwd=str(step.notebook.parent),
+            kernel_name="python3",
+            progress_bar={"bar_format": "{l_bar}{bar}| {n_fmt}/{total_fmt} cells [{elapsed}<{remaining}]"},
+        )
+    except PapermillExecutionError as error:
+        page = html.export(output, place / "report.html")
+        raise RunFailed(
+            f"{step.notebook.name} failed in cell {error.exec_count}: {error.ename}: {error.evalue}\n"
+            f"Everything up to there is in {project.shorten(page)}#error"
+        ) from error
+    html.export(output, place / "report.html")
+    seconds = time.monotonic() - begun
+    (place / DONE).write_text(json.dumps({"fingerprint": fingerprint, "seconds": round(seconds, 1)}))
+    return Result(step, place, False, seconds)
+
+
+def _finished(place: Path, fingerprint: str) -> bool:
+    try:
+        marker = json.loads((place / DONE).read_text())
+    except (OSError, json.JSONDecodeError):
+        return False
+    return marker.get("fingerprint") == fingerprint and (place / "report.html").exists()
+
+
+def _fingerprint(step: Step, code: str, before: str) -> str:
+    inputs = {name: input_fingerprint(step.parameters[name]) for name in INPUTS if step.parameters.get(name)}
+    text = json.dumps([step.name, step.parameters, inputs, code, before], sort_keys=True)
+    return hashlib.sha256(text.encode() + step.notebook.read_bytes()).hexdigest()
+
+
+def code_fingerprint() -> str:
+    """Hash of the library's own source files."""
+    digest = hashlib.sha256()
+    package = Path(__file__).resolve().parents[1]
+    for path in sorted(package.rglob("*.py")):
+        digest.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def input_fingerprint(path: str) -> str:
+    """Hash of the names, sizes and times of a file or of all files in a folder; '' where nothing is."""
+    place, digest = project.resolve(path), xxhash.xxh3_128()
+    stack = [place]
+    while stack:
+        here = stack.pop()
+        if here.is_dir():
+            with os.scandir(here) as entries:
+                stack.extend(
+                    Path(e.path) for e in sorted(entries, key=lambda e: e.name) if not e.name.startswith(".")
+                )
+        elif here.exists():
+            stat = here.stat()
+            digest.update(f"{here.relative_to(place.parent)}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
