@@ -1,0 +1,300 @@
+"""Several tasks on one trunk: heads that share a descriptor, or any Keras network.
+
+Parts of a net, each with a learning rate of its own: ``trunk`` (a given network), ``shared`` (the layers
+that all tasks share), and one part a task, named like the task.  A layer's part stands in its name, before
+the double underscore; a layer without one belongs to the trunk.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from faceworkbook.classifiers import targets
+from faceworkbook.classifiers.cross_stitch import CrossStitch
+
+HEADS = ("linear", "bottleneck", "stitch")
+POOLS = ("average", "flatten")
+TRUNK, SHARED = "trunk", "shared"
+MARK = "__"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a head predicts: named classes, single years, or a number in its unit.
+
+    Attributes
+    ----------
+    name : str
+        Such as 'gender'; letters, digits and single underscores.
+    classes : tuple of str
+        In the order of the outputs; empty for a number.
+    mean, scale : float
+        Of a number over the training rows, in its unit: the head learns (value - mean) / scale.
+    kind : {'classes', 'number', 'ages'}
+        As of `targets.Target`; 'ages' are single years as classes, read as their expectation.
+    """
+
+    name: str
+    classes: tuple[str, ...] = ()
+    mean: float = 0.0
+    scale: float = 1.0
+    kind: str = targets.CLASSES
+
+    def __post_init__(self):
+        if not self.name.isidentifier() or MARK in self.name or self.name in (TRUNK, SHARED):
+            raise ValueError(
+                f"task name {self.name!r}; allowed are letters, digits and single underscores, "
+                f"and neither '{TRUNK}' nor '{SHARED}'"
+            )
+        if len(self.classes) == 1:
+            raise ValueError(
+                f"task '{self.name}' has one class, {self.classes[0]!r}; it needs two or more, or none "
+                "for a number"
+            )
+        if not self.scale > 0:
+            raise ValueError(f"task '{self.name}' has scale {self.scale}; it must be above 0")
+
+    @property
+    def is_number(self) -> bool:
+        """Whether the head itself puts out a number."""
+        return not self.classes
+
+    @property
+    def years(self) -> np.ndarray:
+        """The age of each class (kind 'ages'), float64."""
+        return np.array(self.classes, dtype=np.float64)
+
+    @property
+    def width(self) -> int:
+        """Number of outputs of the head."""
+        return len(self.classes) or 1
+
+
+def task_of(target: targets.Target, *, rows: np.ndarray) -> Task:
+    """The task that learns `target`; a number's mean and scale come from `rows` (training rows) alone."""
+    if target.kind != targets.NUMBER:
+        return Task(target.name, target.classes, kind=target.kind)
+    values = target.values[rows]
+    known = values[~np.isnan(values)]
+    if not len(known) or known.std() == 0:
+        raise ValueError(
+            f"target '{target.name}' has {len(known)} known training values and no two that differ; "
+            "there is nothing to learn"
+        )
+    return Task(target.name, (), float(known.mean()), float(known.std()), targets.NUMBER)
+
+
+@dataclass(frozen=True)
+class MultitaskNet:
+    """A network with one head a task.
+
+    Attributes
+    ----------
+    model : keras.Model
+        Input -> dict of task name to logits of shape (batch, n_classes), or to the standardised number,
+        shape (batch, 1).
+    features : keras.Model
+        Input -> dict of task name to what enters that task's last layer, shape (batch, width).
+    tasks : tuple of Task
+    """
+
+    model: keras.Model
+    features: keras.Model
+    tasks: tuple[Task, ...]
+
+    def task(self, name: str) -> Task:
+        """The task of that name."""
+        for task in self.tasks:
+            if task.name == name:
+                return task
+        raise ValueError(f"no task '{name}'; this net has {[t.name for t in self.tasks]}")
+
+    def layers_by_part(self) -> dict[str, list[keras.layers.Layer]]:
+        """Layers that hold weights, by part: 'trunk', 'shared', then the tasks."""
+        parts = {name: [] for name in (TRUNK, SHARED, *(t.name for t in self.tasks))}
+        for layer in self.model.layers:
+            prefix = layer.name.partition(MARK)[0] if MARK in layer.name else TRUNK
+            if layer.weights:
+                parts[prefix if prefix in parts else TRUNK].append(layer)
+        return parts
+
+
+def build(
+    trunk: keras.Model | int,
+    tasks: list[Task],
+    *,
+    head: str = "linear",
+    standardise: tuple[np.ndarray, np.ndarray] | None = None,
+    hidden: tuple[int, ...] = (),
+    batch_norm: bool = True,
+    dropout: float = 0.5,
+    stitch_widths: tuple[int, int] = (1024, 128),
+    pool: str = "average",
+    seed: int = 0,
+) -> MultitaskNet:
+    """Put one head a task on a trunk.
+
+    Parameters
+    ----------
+    trunk : keras.Model or int
+        A network whose output is (batch, d) or (batch, h, w, d); or d, the width of descriptors that are
+        fed as they are.
+    tasks : list of Task
+    head : {'linear', 'bottleneck', 'stitch'}
+        'linear': [batch norm] and a linear layer (system A, first version).  'bottleneck': [batch norm],
+        Dense 16 tanh, dropout, linear (system A, second version); each task has its own sixteen, so that
+        the learning rate of a head reaches all of it.  'stitch': shared Dense 1024 relu, Dense 128 relu a
+        task, a cross-stitch unit with identity start, linear (system C).
+    standardise : (mean, standard deviation), ndarrays of shape (d,), optional
+        Of the trunk's output (of the descriptors, for an identity trunk) over the training rows; stored in
+        the net, so that inference sees the same numbers.
+    hidden : tuple of int
+        Widths of further shared Dense relu layers, before the heads.
+    batch_norm : bool
+        Batch norm before each head (before the shared layers' relu for 'stitch').
+    dropout : float, 0..1
+        After each hidden layer and after the sixteen of a bottleneck.
+    stitch_widths : (int, int)
+        Widths of the shared and of each task's layer in 'stitch'.
+    pool : {'average', 'flatten'}
+        How a trunk's (h, w, d) becomes a vector.
+    seed : int
+        Of the initial weights and of dropout.
+    """
+    _check(tasks, head, pool)
+    seeds = iter(np.random.default_rng(seed).integers(2**31, size=4 * len(tasks) + 2 * len(hidden) + 4))
+    options = {"batch_norm": batch_norm, "dropout": dropout, "seeds": seeds}
+    inputs, x = _enter(trunk, pool)
+    if standardise is not None:
+        x = _standardiser(*standardise)(x)
+    for position, width in enumerate(hidden):
+        x = _hidden(x, width, f"{SHARED}{MARK}hidden{position + 1}", **options)
+    makers = {"linear": _linear_features, "bottleneck": _bottleneck_features, "stitch": _stitch_features}
+    widths = {"widths": stitch_widths} if head == "stitch" else {}
+    features = makers[head](x, tasks, **widths, **options)
+    outputs = {t.name: _dense(t.width, f"{t.name}{MARK}logits", seeds)(features[t.name]) for t in tasks}
+    return MultitaskNet(keras.Model(inputs, outputs), keras.Model(inputs, features), tuple(tasks))
+
+
+def _check(tasks: list[Task], head: str, pool: str) -> None:
+    if head not in HEADS:
+        raise ValueError(f"head={head!r}; allowed are {list(HEADS)}")
+    if pool not in POOLS:
+        raise ValueError(f"pool={pool!r}; allowed are {list(POOLS)}")
+    names = [task.name for task in tasks]
+    if not names or len(set(names)) != len(names):
+        raise ValueError(f"tasks are named {names}; give at least one, each name once")
+
+
+def _enter(trunk: keras.Model | int, pool: str):
+    if isinstance(trunk, int):
+        inputs = keras.Input((trunk,), name="descriptor")
+        return inputs, inputs
+    x = trunk.output
+    if len(x.shape) == 2:
+        return trunk.input, x
+    layer = keras.layers.GlobalAveragePooling2D if pool == "average" else keras.layers.Flatten
+    return trunk.input, layer(name=f"{SHARED}{MARK}pool")(x)
+
+
+def _standardiser(mean: np.ndarray, deviation: np.ndarray) -> keras.layers.Layer:
+    # A constant column says nothing; dividing by a tiny number would let it shout on new faces.
+    scale = np.where(deviation > 1e-6, deviation, 1.0)
+    return keras.layers.Normalization(mean=mean, variance=scale**2, name=f"{SHARED}{MARK}standardise")
+
+
+def standardiser(matrix: np.ndarray, *, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of the columns of `matrix` over `rows` (training rows), float32."""
+    chosen = np.asarray(matrix[rows], dtype=np.float64)
+    return chosen.mean(axis=0).astype(np.float32), chosen.std(axis=0).astype(np.float32)
+
+
+def _dense(width: int, name: str, seeds, activation=None) -> keras.layers.Dense:
+    start = keras.initializers.GlorotUniform(seed=int(next(seeds)))
+    return keras.layers.Dense(width, activation=activation, kernel_initializer=start, name=name)
+
+
+def _hidden(x, width: int, name: str, *, batch_norm: bool, dropout: float, seeds):
+    x = _dense(width, name, seeds)(x)
+    if batch_norm:
+        x = keras.layers.BatchNormalization(name=f"{name}_norm")(x)
+    x = keras.layers.Activation("relu", name=f"{name}_relu")(x)
+    return _dropped(x, dropout, f"{name}_dropout", seeds)
+
+
+def _dropped(x, dropout: float, name: str, seeds):
+    seed = int(next(seeds))
+    return keras.layers.Dropout(dropout, seed=seed, name=name)(x) if dropout else x
+
+
+def _linear_features(x, tasks, *, batch_norm: bool, dropout: float, seeds) -> dict:
+    if not batch_norm:
+        return {t.name: keras.layers.Identity(name=f"{t.name}{MARK}features")(x) for t in tasks}
+    return {t.name: keras.layers.BatchNormalization(name=f"{t.name}{MARK}norm")(x) for t in tasks}
+
+
+def _bottleneck_features(x, tasks, *, batch_norm: bool, dropout: float, seeds) -> dict:
+    entered = _linear_features(x, tasks, batch_norm=batch_norm, dropout=0.0, seeds=seeds)
+    narrow = {t.name: _dense(16, f"{t.name}{MARK}narrow", seeds, "tanh")(entered[t.name]) for t in tasks}
+    return {name: _dropped(y, dropout, f"{name}{MARK}dropout", seeds) for name, y in narrow.items()}
+
+
+def _stitch_features(x, tasks, *, widths, batch_norm: bool, dropout: float, seeds) -> dict:
+    x = _hidden(x, widths[0], f"{SHARED}{MARK}wide", batch_norm=batch_norm, dropout=dropout, seeds=seeds)
+    own = [_dense(widths[1], f"{t.name}{MARK}own", seeds, "relu")(x) for t in tasks]
+    if len(tasks) == 1:
+        return {tasks[0].name: own[0]}
+    stitched = CrossStitch(name=f"{SHARED}{MARK}stitch")(own)
+    return {t.name: features for t, features in zip(tasks, stitched, strict=True)}
+
+
+def predict(net: MultitaskNet, x, *, rows: np.ndarray | None = None, batch_size: int = 512) -> dict:
+    """What the net says of each row.
+
+    Parameters
+    ----------
+    x : ndarray, first axis = faces
+        What the trunk takes; sliced in batches, so a memory-mapped matrix is not loaded whole.
+    rows : ndarray of int, optional
+        Which rows; all of them by default.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Classes: probabilities of shape (n, n_classes), rows add up to 1, in the order of the task's
+        classes.  Numbers: shape (n,), in the task's unit.
+    """
+    raw = forward(net.model, x, rows=rows, batch_size=batch_size)
+    return {task.name: _readable(task, raw[task.name]) for task in net.tasks}
+
+
+def forward(model: keras.Model, x, *, rows: np.ndarray | None = None, batch_size: int = 512) -> dict:
+    """Outputs of a model with named outputs, in inference mode; dict of str to float32 ndarray."""
+    rows = np.arange(len(x)) if rows is None else np.asarray(rows)
+    starts = range(0, max(len(rows), 1), batch_size)
+    parts = [model(np.asarray(x[rows[s : s + batch_size]]), training=False) for s in starts]
+    return {
+        name: np.concatenate([keras.ops.convert_to_numpy(part[name]) for part in parts]) for name in parts[0]
+    }
+
+
+def _readable(task: Task, raw: np.ndarray) -> np.ndarray:
+    if task.is_number:
+        return raw[:, 0].astype(np.float64) * task.scale + task.mean
+    shifted = np.exp(raw.astype(np.float64) - raw.max(axis=1, keepdims=True))
+    return shifted / shifted.sum(axis=1, keepdims=True)
+
+
+def serving_model(net: MultitaskNet) -> keras.Model:
+    """A model to save: its outputs are probabilities, and numbers in their units, by task name."""
+    outputs = {task.name: _readable_layer(task)(net.model.output[task.name]) for task in net.tasks}
+    return keras.Model(net.model.input, outputs)
+
+
+def _readable_layer(task: Task) -> keras.layers.Layer:
+    if task.is_number:
+        return keras.layers.Rescaling(task.scale, offset=task.mean, name=f"{task.name}{MARK}unit")
+    return keras.layers.Softmax(axis=-1, name=f"{task.name}{MARK}probabilities")

@@ -1,0 +1,31 @@
+"""Fitting: one classifier, the logistic reference, many folds at once.
+
+The names below are imported when they are first used, so that ``from faceworkbook import training``
+costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+_WHERE = {
+    "Fitted": "fitted",
+    "load": "fitted",
+    "fit_dense": "single",
+    "fit_logistic": "single",
+    "fit_folds": "folds",
+    "Settings": "stacked",
+    "TrainingError": "stacked",
+}
+
+__all__ = sorted(_WHERE)
+
+
+def __getattr__(name: str):
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_WHERE})

@@ -1,0 +1,158 @@
+"""Which rows stand in which batch, and which tasks' labels count there: joint and in turn.
+
+A plan is asked for each epoch with a generator seeded for that epoch, so an epoch's batches depend on the
+seed and the epoch's number alone; a resumed run draws what the uninterrupted one drew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+MIXINGS = ("proportional", "balanced")
+TURNS = ("epoch", "batch")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Rows that are trained together, and the tasks whose labels count while they are.
+
+    Attributes
+    ----------
+    name : str
+    rows : ndarray of int
+    tasks : tuple of str
+    """
+
+    name: str
+    rows: np.ndarray
+    tasks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows of one step and the tasks whose labels count in it."""
+
+    rows: np.ndarray
+    tasks: tuple[str, ...]
+
+
+def _check(stages: tuple[Stage, ...], batch_size: int) -> None:
+    if not stages:
+        raise ValueError("a plan needs at least one stage; none was given")
+    empty = [stage.name for stage in stages if not len(stage.rows)]
+    if empty:
+        raise ValueError(f"stages {empty} have no training rows; leave them out or look at the split")
+    if batch_size < 1:
+        raise ValueError(f"batch_size={batch_size}; allowed is 1 or more")
+
+
+@dataclass(frozen=True)
+class Joint:
+    """Every batch mixes the stages; every known label counts.
+
+    Attributes
+    ----------
+    stages : tuple of Stage
+        One a data set.
+    batch_size : int
+    mixing : {'proportional', 'balanced'}
+        'proportional': each batch holds the stages in proportion to their rows, and an epoch takes each row
+        once.  'balanced': each batch holds as many rows of each stage; an epoch is as long, so rows of a
+        small stage come several times and a large stage is not gone through.
+    """
+
+    stages: tuple[Stage, ...]
+    batch_size: int
+    mixing: str = "proportional"
+
+    def __post_init__(self):
+        _check(self.stages, self.batch_size)
+        if self.mixing not in MIXINGS:
+            raise ValueError(f"mixing={self.mixing!r}; allowed are {list(MIXINGS)}")
+
+    def current(self, epoch: int) -> tuple[Stage, ...]:
+        """The stages that take part in `epoch`."""
+        tasks = tuple(dict.fromkeys(task for stage in self.stages for task in stage.tasks))
+        return tuple(Stage(stage.name, stage.rows, tasks) for stage in self.stages)
+
+    def batches(self, epoch: int, rng: np.random.Generator) -> Iterator[Batch]:
+        """The batches of `epoch`."""
+        stages = self.current(epoch)
+        rows = mix([stage.rows for stage in stages], mixing=self.mixing, rng=rng)
+        for part in cut(rows, self.batch_size):
+            yield Batch(part, stages[0].tasks)
+
+
+@dataclass(frozen=True)
+class Alternating:
+    """The stages take turns: whole epochs, or batches; only the stage's own tasks have labels.
+
+    Attributes
+    ----------
+    stages : tuple of Stage
+    batch_size : int
+    turn : {'epoch', 'batch'}
+        'epoch': epoch e belongs to stage e modulo their number.  'batch': each epoch goes through all
+        stages, one batch of each in turn, until each is used up.
+    """
+
+    stages: tuple[Stage, ...]
+    batch_size: int
+    turn: str = "epoch"
+
+    def __post_init__(self):
+        _check(self.stages, self.batch_size)
+        if self.turn not in TURNS:
+            raise ValueError(f"turn={self.turn!r}; allowed are {list(TURNS)}")
+
+    def current(self, epoch: int) -> tuple[Stage, ...]:
+        """The stages that take part in `epoch`."""
+        return self.stages if self.turn == "batch" else (self.stages[epoch % len(self.stages)],)
+
+    def batches(self, epoch: int, rng: np.random.Generator) -> Iterator[Batch]:
+        """The batches of `epoch`."""
+        queues = [
+            [Batch(part, stage.tasks) for part in cut(rng.permutation(stage.rows), self.batch_size)]
+            for stage in self.current(epoch)
+        ]
+        for position in range(max(map(len, queues))):
+            yield from (queue[position] for queue in queues if position < len(queue))
+
+
+def cut(rows: np.ndarray, batch_size: int) -> list[np.ndarray]:
+    """Parts of nearly equal length, none longer than `batch_size`, none tiny, no row dropped."""
+    return np.array_split(rows, max(1, -(-len(rows) // batch_size)))
+
+
+def mix(groups: list[np.ndarray], *, mixing: str, rng: np.random.Generator) -> np.ndarray:
+    """One order of rows in which every stretch holds the groups evenly.
+
+    Parameters
+    ----------
+    groups : list of ndarray of int
+    mixing : {'proportional', 'balanced'}
+
+    Returns
+    -------
+    ndarray of int
+        As many rows as the groups have together.  In a stretch of b rows each group has its share of b, of
+        all rows or of the number of groups, to within one row.
+    """
+    total = sum(map(len, groups))
+    shares = _equal_shares(total, len(groups)) if mixing == "balanced" else list(map(len, groups))
+    drawn = [_draw(group, share, rng) for group, share in zip(groups, shares, strict=True)]
+    places = [(np.arange(len(rows)) + rng.random()) / max(len(rows), 1) for rows in drawn]
+    return np.concatenate(drawn)[np.argsort(np.concatenate(places), kind="stable")]
+
+
+def _equal_shares(total: int, n: int) -> list[int]:
+    return [total // n + (position < total % n) for position in range(n)]
+
+
+def _draw(rows: np.ndarray, share: int, rng: np.random.Generator) -> np.ndarray:
+    # Fresh permutations one after the other: no row comes a second time before all have come once.
+    rounds = -(-share // len(rows))
+    return np.concatenate([rng.permutation(rows) for _ in range(rounds)])[:share]
