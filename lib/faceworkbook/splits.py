@@ -693,3 +693,30 @@ def _repeat(rows: np.ndarray, factor: float, rng) -> np.ndarray:
     wanted = round(len(rows) * factor)
     whole, rest = divmod(wanted, len(rows))
     return np.concatenate([np.tile(rows, whole), rng.choice(rows, rest, replace=False)])
+
+
+def restrict(split: Split, keep: np.ndarray) -> Split:
+    """The same split for the table ``faces[keep]``, where other rows had no descriptor.
+
+    Parameters
+    ----------
+    split : Split
+    keep : ndarray of shape (n,), bool
+        Rows of the face table that stay.
+
+    Returns
+    -------
+    Split
+        Positions count in the smaller table; the report and the leakage are those of the whole one.
+
+    Raises
+    ------
+    SplitError
+        A part is left without rows.
+    """
+    new = np.cumsum(keep) - 1
+    parts = {part: new[getattr(split, part)[keep[getattr(split, part)]]] for part in PARTS}
+    empty = [part for part in PARTS if len(getattr(split, part)) and not len(parts[part])]
+    if empty:
+        raise SplitError(f"no row of {empty} could be read; look at the list of unreadable pictures")
+    return replace(split, **parts)

@@ -71,6 +71,29 @@ def build(
     return pd.concat([table, columns], axis=1)
 
 
+def of(fitted, matrix: np.ndarray, faces: pd.DataFrame, target, split, **keys) -> pd.DataFrame:
+    """Predict the validation and test rows of `split`.
+
+    Parameters
+    ----------
+    fitted : faceworkbook.training.Fitted
+    matrix : ndarray of shape (n, d)
+        Descriptors, row by row those of `faces`.
+    target : faceworkbook.classifiers.targets.Target
+    split : faceworkbook.splits.Split
+    **keys
+        ``repeat`` and ``fold``.
+    """
+    rows = np.concatenate([split.validation, split.test])
+    part = np.repeat(["validation", "test"], [len(split.validation), len(split.test)])
+    output = fitted.predict(matrix[rows])
+    if target.kind == "number":
+        return build(faces.iloc[rows], truth=target.values[rows], part=part, values=output, **keys)
+    classes = list(fitted.classes)
+    truth = np.asarray(target.classes, dtype=object)[target.codes[rows]]
+    return build(faces.iloc[rows], truth=truth, part=part, probabilities=output, classes=classes, **keys)
+
+
 def class_names(predictions: pd.DataFrame) -> list[str]:
     """Class names in order; empty for a table of numbers."""
     return [c.removeprefix(PROBABILITY) for c in predictions.columns if c.startswith(PROBABILITY)]

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from faceworkbook import project
 
@@ -91,11 +93,24 @@ class Run:
         alt : str
             What the picture shows, and what to see in it, for somebody who cannot see it.
         """
-        data = png_bytes(figure)
+        data = png_bytes(figure, alt)
         folder = self.path("figures")
         folder.mkdir(exist_ok=True)
         (folder / f"{name}.png").write_bytes(data)
         show_png(data, alt)
+
+    def show_saved(self, step: str, name: str) -> None:
+        """Show ``figures/NAME.png`` of another step, with the alt text that it carries."""
+        data = self.other(step, f"figures/{name}.png").read_bytes()
+        show_png(data, alt_text(data))
+
+    def figures(self, step: str) -> list[str]:
+        """Names of the figures that `step` has saved, sorted."""
+        return sorted(path.stem for path in (self.folder.parent / step / "figures").glob("*.png"))
+
+    def has(self, step: str, name: str) -> bool:
+        """Whether `step` has written the file `name`."""
+        return (self.folder.parent / step / name).exists()
 
 
 def start(out: str | Path, step: str, parameters: dict) -> Run:
@@ -139,20 +154,28 @@ def environment(parameters: dict) -> dict:
     }
 
 
-def png_bytes(figure) -> bytes:
-    """A matplotlib figure, a Display or an RGB array as PNG."""
-    buffer = BytesIO()
-    if isinstance(figure, np.ndarray):
-        from PIL import Image
-
-        Image.fromarray(figure).save(buffer, format="png")
-        return buffer.getvalue()
+def png_bytes(figure, alt: str = "") -> bytes:
+    """A matplotlib figure, a Display or an RGB array as PNG that carries its alt text."""
     figure = getattr(figure, "figure_", figure)
-    figure.savefig(buffer, format="png", bbox_inches="tight")
+    picture = figure if isinstance(figure, np.ndarray) else _drawn(figure)
+    note, buffer = PngInfo(), BytesIO()
+    note.add_itxt("Description", alt)
+    Image.fromarray(picture).save(buffer, format="png", pnginfo=note)
+    return buffer.getvalue()
+
+
+def _drawn(figure) -> np.ndarray:
     from matplotlib import pyplot as plt
 
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", bbox_inches="tight")
     plt.close(figure)
-    return buffer.getvalue()
+    return np.asarray(Image.open(buffer).convert("RGB"))
+
+
+def alt_text(data: bytes) -> str:
+    """The alt text that a PNG of `png_bytes` carries."""
+    return Image.open(BytesIO(data)).info.get("Description", "figure")
 
 
 def show_png(data: bytes, alt: str) -> None:

@@ -1,0 +1,113 @@
+"""Montages of faces with what a reader asks of each: true, predicted, probability, file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from faceworkbook import images
+from faceworkbook.evaluation import predictions as tables
+from faceworkbook.plots import tiles
+
+BOX = ["top", "left", "bottom", "right"]
+
+
+@dataclass
+class MontageDisplay:
+    """Captioned faces in a grid; a face that cannot be read is a grey tile that says so.
+
+    Attributes
+    ----------
+    pictures : list of ndarray (h, w, 3), uint8, RGB
+    captions : list of str
+    """
+
+    pictures: list[np.ndarray]
+    captions: list[str]
+    about: str = field(default="faces")
+
+    @classmethod
+    def from_errors(
+        cls, predictions: pd.DataFrame, faces: pd.DataFrame, root, *, n: int = 24, part: str = "test"
+    ) -> MontageDisplay:
+        """The errors of `part`, the most confident (or, for numbers, the largest) first."""
+        worst = rank_errors(predictions[predictions["part"] == part]).head(n)
+        return cls.from_rows(worst, faces, root, about=f"the {len(worst)} most confident errors")
+
+    @classmethod
+    def from_sample(
+        cls,
+        predictions: pd.DataFrame,
+        faces: pd.DataFrame,
+        root,
+        *,
+        n: int = 24,
+        part: str = "test",
+        seed: int = 0,
+    ) -> MontageDisplay:
+        """A random sample of `part`, right and wrong ones."""
+        rows = predictions[predictions["part"] == part]
+        rows = rows.sample(min(n, len(rows)), random_state=seed)
+        return cls.from_rows(with_confidence(rows), faces, root, about=f"{len(rows)} faces drawn at random")
+
+    @classmethod
+    def from_rows(
+        cls, rows: pd.DataFrame, faces: pd.DataFrame, root, *, about: str = "faces"
+    ) -> MontageDisplay:
+        """The faces of the prediction rows `rows`, in their order; `root` is the data set's folder."""
+        table = faces.set_index("face_id").loc[rows["face_id"]]
+        pictures = [
+            read_face(Path(root), image, box)
+            for image, *box in table[["image", *BOX]].itertuples(index=False)
+        ]
+        captions = [
+            caption(row, image) for row, image in zip(rows.to_dict("records"), table["image"], strict=True)
+        ]
+        return cls(pictures, captions, about)
+
+    def plot(self, *, columns: int = 8, tile: tuple[int, int] = (112, 112)) -> MontageDisplay:
+        """Lay the tiles out (``figure_``: uint8 RGB array) and return self."""
+        self.figure_ = tiles.grid(self.pictures, self.captions, columns=columns, tile=tile)
+        return self
+
+    def describe(self) -> str:
+        """Alt text."""
+        first = "; ".join(c.replace("\n", ", ") for c in self.captions[:3])
+        return f"Montage of {self.about}, captioned true, predicted, probability and file. First: {first or 'none'}."
+
+
+def with_confidence(rows: pd.DataFrame) -> pd.DataFrame:
+    """`rows` with the column ``confidence``: the largest probability; for numbers, the absolute error."""
+    if tables.class_names(rows):
+        return rows.assign(confidence=tables.probabilities(rows).max(axis=1))
+    return rows.assign(confidence=(rows["predicted"] - rows["truth"].astype(float)).abs())
+
+
+def rank_errors(rows: pd.DataFrame) -> pd.DataFrame:
+    """Wrong rows, the most confident first; for numbers all rows, the largest error first."""
+    rows = with_confidence(rows)
+    wrong = rows[rows["truth"] != rows["predicted"]] if tables.class_names(rows) else rows
+    return wrong.sort_values(["confidence", "face_id"], ascending=[False, True]).reset_index(drop=True)
+
+
+def caption(row: dict, image: str) -> str:
+    """Lines of a tile's caption."""
+    if any(key.startswith(tables.PROBABILITY) for key in row):
+        verdict = f"{row['truth']} > {row['predicted']}"
+        return f"{verdict}\np {row['confidence']:.2f}\n{Path(image).name}"
+    return f"{float(row['truth']):.0f} > {float(row['predicted']):.0f}\noff by {row['confidence']:.1f}\n{Path(image).name}"
+
+
+def read_face(root: Path, image: str, box) -> np.ndarray:
+    """The face as uint8 RGB; a grey tile with a cross where it cannot be read."""
+    try:
+        pixels = images.read(root / image)
+        return images.crop(pixels, tuple(box)) if pd.notna(box[0]) else pixels
+    except images.UnreadableImage:
+        tile = np.full((112, 112, 3), 200, np.uint8)
+        cv2.line(tile, (0, 0), (111, 111), (120, 120, 120), 2)
+        return cv2.line(tile, (0, 111), (111, 0), (120, 120, 120), 2)

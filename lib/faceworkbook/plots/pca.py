@@ -1,0 +1,73 @@
+"""Descriptors seen in the plane of their first two principal components."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from sklearn.decomposition import PCA
+
+from faceworkbook.plots import style
+
+MARKERS = "os^Dv<>Ph"
+
+
+@dataclass
+class PCADisplay:
+    """Points coloured by class.
+
+    Attributes
+    ----------
+    points : ndarray of shape (n, 2)
+    labels : pandas.Categorical of length n
+    explained : ndarray of shape (2,), range 0..1
+        Share of the variance that each axis holds.
+    """
+
+    points: np.ndarray
+    labels: pd.Categorical
+    explained: np.ndarray
+
+    @classmethod
+    def from_matrix(cls, matrix: np.ndarray, labels, *, n: int = 2000, seed: int = 0) -> PCADisplay:
+        """Fit on at most `n` rows drawn at random among those with a label.
+
+        Parameters
+        ----------
+        matrix : ndarray of shape (n_faces, d), float32
+            May be memory-mapped; only the drawn rows are read.
+        labels : pandas categorical Series of length n_faces
+        """
+        known = np.flatnonzero(pd.notna(labels))
+        rows = np.sort(np.random.default_rng(seed).permutation(known)[:n])
+        pca = PCA(2, random_state=seed)
+        points = pca.fit_transform(np.asarray(matrix[rows], dtype=np.float64))
+        chosen = pd.Categorical(pd.Series(labels).iloc[rows]).remove_unused_categories()
+        return cls(points, chosen, pca.explained_variance_ratio_)
+
+    def plot(self, ax=None, *, title: str = "") -> PCADisplay:
+        """Draw (``figure_``, ``ax_``) and return self."""
+        self.ax_ = style.axes(ax, figsize=(6.4, 4.6))
+        self.figure_ = self.ax_.figure
+        for i, name in enumerate(self.labels.categories):
+            at = self.labels == name
+            marker, color = MARKERS[i % len(MARKERS)], style.COLORS[i % len(style.COLORS)]
+            label = f"{name} (n = {int(at.sum()):,})"
+            self.ax_.scatter(
+                *self.points[at].T, s=10, marker=marker, color=color, alpha=0.55, linewidths=0, label=label
+            )
+        x, y = 100 * self.explained
+        self.ax_.set(
+            xlabel=f"component 1 ({x:.1f} % of variance)", ylabel=f"component 2 ({y:.1f} %)", title=title
+        )
+        self.ax_.legend(fontsize=8, markerscale=1.6, loc="upper left", bbox_to_anchor=(1, 1))
+        return self
+
+    def describe(self) -> str:
+        """Alt text."""
+        names = ", ".join(self.labels.categories)
+        return (
+            f"Scatter of {len(self.points):,} descriptors on their first two principal components, which hold "
+            f"{100 * self.explained.sum():.1f} percent of the variance, coloured by {names}."
+        )
