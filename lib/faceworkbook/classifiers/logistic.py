@@ -1,0 +1,143 @@
+"""The reference of every report: regularised logistic regression, and ridge for numbers.
+
+The strength of regularisation is chosen on validation rows. What is learned becomes a dense
+classifier without hidden layers, so that it is saved and used like the others.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import log_loss
+
+# The inverse of regularisation, on standardised descriptors of some hundred to thousand directions.
+STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
+ALPHAS = (10.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0, 30000.0)
+_ABSENT = -30.0
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Weights of a linear classifier on standardised descriptors.
+
+    Attributes
+    ----------
+    kernel : ndarray of shape (d, n_outputs)
+    bias : ndarray of shape (n_outputs,)
+    chosen : float
+        The strength (C of logistic regression, alpha of ridge) with the least validation loss.
+    history : pandas.DataFrame
+        One row a strength: ``strength``, ``loss``, ``val_loss``.
+    """
+
+    kernel: np.ndarray
+    bias: np.ndarray
+    chosen: float
+    history: pd.DataFrame
+
+
+def fit_classes(
+    x: np.ndarray,
+    codes: np.ndarray,
+    x_validation: np.ndarray,
+    codes_validation: np.ndarray,
+    *,
+    n_classes: int,
+    class_weights: str = "none",
+    strengths=STRENGTHS,
+    max_iter: int = 300,
+) -> Linear:
+    """Logistic regression by L-BFGS, warm-started from the strongest regularisation to the weakest.
+
+    Parameters
+    ----------
+    x, x_validation : ndarray of shape (n, d), float32, standardised
+    codes, codes_validation : ndarray of shape (n,), int, 0..n_classes-1
+        Without validation rows the loss of the training rows stands in.
+    class_weights : {'none', 'balanced'}
+    """
+    model = LogisticRegression(
+        max_iter=max_iter,
+        warm_start=True,
+        tol=1e-3,
+        class_weight="balanced" if class_weights == "balanced" else None,
+    )
+    rows, learned = [], []
+    for strength in sorted(strengths):
+        with warnings.catch_warnings():
+            # Weakly regularised and slow to converge is not what wins on validation rows.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.set_params(C=strength).fit(x, codes)
+        learned.append(_all_classes(model, n_classes))
+        rows.append(
+            (
+                strength,
+                _log_loss(learned[-1], x, codes, n_classes),
+                _log_loss(learned[-1], x_validation, codes_validation, n_classes),
+            )
+        )
+    return _best(rows, learned)
+
+
+def fit_number(
+    x: np.ndarray,
+    values: np.ndarray,
+    x_validation: np.ndarray,
+    values_validation: np.ndarray,
+    *,
+    alphas=ALPHAS,
+) -> Linear:
+    """Ridge regression on a standardised number; losses are mean squared errors."""
+    rows, learned = [], []
+    for alpha in sorted(alphas, reverse=True):
+        model = Ridge(alpha=alpha).fit(x, values)
+        kernel, bias = model.coef_.reshape(-1, 1), np.atleast_1d(model.intercept_)
+        learned.append((kernel, bias))
+        rows.append(
+            (
+                alpha,
+                _squared(kernel, bias, x, values),
+                _squared(kernel, bias, x_validation, values_validation),
+            )
+        )
+    return _best(rows, learned)
+
+
+def _all_classes(model: LogisticRegression, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Kernel and bias with a column a class (one for two); classes without a training row get a low bias."""
+    seen = model.classes_.astype(int)
+    if n_classes == 2:
+        return model.coef_.T.copy(), model.intercept_.copy()
+    kernel, bias = np.zeros((model.coef_.shape[1], n_classes)), np.full(n_classes, _ABSENT)
+    if len(seen) == 2:
+        kernel[:, seen[1]], bias[seen] = model.coef_[0], [0.0, model.intercept_[0]]
+    else:
+        kernel[:, seen], bias[seen] = model.coef_.T, model.intercept_
+    return kernel, bias
+
+
+def _log_loss(learned, x, codes, n_classes: int) -> float:
+    if not len(codes):
+        return np.nan
+    logits = x @ learned[0] + learned[1]
+    if n_classes == 2:
+        logits = np.hstack([np.zeros_like(logits), logits])
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return log_loss(codes, shifted / shifted.sum(axis=1, keepdims=True), labels=np.arange(n_classes))
+
+
+def _squared(kernel, bias, x, values) -> float:
+    return float(np.mean((x @ kernel[:, 0] + bias[0] - values) ** 2)) if len(values) else np.nan
+
+
+def _best(rows: list, learned: list) -> Linear:
+    history = pd.DataFrame(rows, columns=["strength", "loss", "val_loss"])
+    judged = history["val_loss"].where(history["val_loss"].notna(), history["loss"])
+    best = int(judged.to_numpy().argmin())
+    kernel, bias = learned[best]
+    return Linear(kernel.astype(np.float32), bias.astype(np.float32), float(rows[best][0]), history)

@@ -1,0 +1,143 @@
+"""Fit one classifier on one split: the dense net, or the logistic reference."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from faceworkbook.classifiers import dense, logistic, targets
+from faceworkbook.training import stacked
+from faceworkbook.training.fitted import Fitted
+
+
+def fit_dense(
+    matrix: np.ndarray,
+    target: targets.Target,
+    split,
+    *,
+    seed: int = 0,
+    folder: str | Path | None = None,
+    progress: bool = False,
+    **settings,
+) -> Fitted:
+    """Fit a dense classifier; keep the epoch with the lowest validation loss.
+
+    Parameters
+    ----------
+    matrix : ndarray of shape (n, d), float32, may be memory-mapped
+        Descriptors of the n faces of `target`; only training and validation rows are read.
+    target : Target
+    split : Split
+        Any object with index arrays ``train`` and ``validation``.
+    seed : int
+        Of initial weights, batches and dropout: the same seed gives the same weights.
+    folder : path, optional
+        The model is saved there, and what is returned has been read from there again.
+    **settings
+        Fields of `stacked.Settings`: widths, dropout, input_dropout, epochs, batch_size,
+        learning_rate, weight_decay, class_weights, patience. Defaults by kind of target:
+        `stacked.defaults`. ``widths=(64,), input_dropout=0.3`` does better on 1024 directions.
+
+    Returns
+    -------
+    Fitted
+    """
+    chosen = stacked.with_settings(stacked.defaults(target.kind), **settings)
+    stack = stacked.fit(matrix, target, [split], chosen, seeds=[seed], progress=progress)
+    history = stack.history.drop(columns="model")
+    notes = {
+        "classifier": "dense",
+        "seed": int(seed),
+        "best_epoch": int(stack.best_epoch[0]),
+        "n_train": len(split.train),
+        "n_validation": len(split.validation),
+        **asdict(chosen),
+        "widths": list(chosen.widths),
+    }
+    fitted = Fitted(stack.model(0), target.name, target.kind, target.classes, history, notes)
+    return fitted if folder is None else Fitted.load(fitted.save(folder))
+
+
+def fit_logistic(
+    matrix: np.ndarray,
+    target: targets.Target,
+    split,
+    *,
+    seed: int = 0,
+    folder: str | Path | None = None,
+    class_weights: str = "none",
+    strengths: tuple[float, ...] | None = None,
+) -> Fitted:
+    """Fit the reference: logistic regression, or ridge for numbers, on standardised descriptors.
+
+    Parameters
+    ----------
+    matrix, target, split, folder
+        As for `fit_dense`.
+    seed : int
+        Noted only: the fit has no randomness.
+    class_weights : {'none', 'balanced'}
+    strengths : tuple of float, optional
+        Values of C (of alpha, for ridge) among which validation rows choose.
+
+    Returns
+    -------
+    Fitted
+        Its ``settings['strength']`` is the one chosen.
+    """
+    stacked.check_rows(matrix, target, [split])
+    if class_weights not in stacked.CLASS_WEIGHTS:
+        raise ValueError(f"class_weights={class_weights!r}; allowed are {list(stacked.CLASS_WEIGHTS)}")
+    x = np.asarray(matrix[split.train], dtype=np.float32)
+    mean, spread = stacked.moments(x)
+    held = (np.asarray(matrix[split.validation], dtype=np.float32) - mean) / spread
+    x = (x - mean) / spread
+    if target.kind == targets.NUMBER:
+        values = target.values[split.train]
+        offset, scale = values.mean(), values.std() or 1.0
+        linear = logistic.fit_number(
+            x,
+            (values - offset) / scale,
+            held,
+            (target.values[split.validation] - offset) / scale,
+            alphas=strengths or logistic.ALPHAS,
+        )
+    else:
+        offset, scale = 0.0, 1.0
+        linear = logistic.fit_classes(
+            x,
+            target.codes[split.train],
+            held,
+            target.codes[split.validation],
+            n_classes=len(target.classes),
+            class_weights=class_weights,
+            strengths=strengths or logistic.STRENGTHS,
+        )
+    notes = {
+        "classifier": "logistic" if target.kind != targets.NUMBER else "ridge",
+        "seed": int(seed),
+        "strength": linear.chosen,
+        "class_weights": class_weights,
+        "n_train": len(split.train),
+        "n_validation": len(split.validation),
+    }
+    model = _linear_model(linear, target, mean, spread, float(offset), float(scale))
+    fitted = Fitted(model, target.name, target.kind, target.classes, linear.history, notes)
+    return fitted if folder is None else Fitted.load(fitted.save(folder))
+
+
+def _linear_model(linear: logistic.Linear, target, mean, spread, offset: float, scale: float):
+    model = dense.build(
+        kind=target.kind,
+        n_classes=len(target.classes),
+        mean=mean,
+        variance=np.square(spread),
+        widths=(),
+        dropout=0.0,
+        offset=offset,
+        scale=scale,
+    )
+    dense.set_weights(model, [linear.kernel], [linear.bias])
+    return model
