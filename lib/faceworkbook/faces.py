@@ -228,6 +228,13 @@ def label_columns(faces: pd.DataFrame) -> list[str]:
     return [c for c in (*CLASS_LABELS, *NUMBER_LABELS) if faces[c].notna().any()]
 
 
+def source_column(faces: pd.DataFrame, label: str) -> str:
+    """The column that the label `label` is read from: ``age`` for single years, and for age groups where
+    the set gives only years."""
+    from_age = label == "age_years" or (label == "age_group" and faces["age_group"].isna().all())
+    return "age" if from_age else label
+
+
 def known_classes(faces: pd.DataFrame, column: str) -> list[str]:
     """Class names of `column` that occur in `faces`, in vocabulary order."""
     present = set(faces[column].dropna())
@@ -241,3 +248,32 @@ def age_to_group(age: pd.Series) -> pd.Series:
         values, [*AGE_EDGES_ADIENCE, np.inf], right=False, labels=list(AGE_GROUPS_ADIENCE), ordered=True
     )
     return pd.Series(groups, index=age.index)
+
+
+def draw(faces: pd.DataFrame, *, limit: int, seed: int = 0) -> pd.DataFrame:
+    """At most `limit` faces (0: all), drawn at random person by person; a fresh RangeIndex.
+
+    Whole people are drawn, so that a small draw still has several faces of one person; faces
+    without a known identity count as people of their own.
+    """
+    if not limit or limit >= len(faces):
+        return faces.reset_index(drop=True)
+    people = faces["identity"].fillna(faces["face_id"])
+    order = np.random.default_rng(seed).permutation(people.unique())
+    rank = people.map(pd.Series(np.arange(len(order)), index=order))
+    chosen = np.argsort(rank.to_numpy(dtype=int), kind="stable")[:limit]
+    return faces.iloc[np.sort(chosen)].reset_index(drop=True)
+
+
+def count_labels(faces: pd.DataFrame) -> pd.DataFrame:
+    """One row a label: classes that occur, how many faces bear it, how many do not, and its range or counts."""
+    rows = []
+    for column in label_columns(faces):
+        values = faces[column]
+        if column in CLASS_LABELS:
+            counts = values.value_counts(sort=False)
+            held = ", ".join(f"{name} {n:,}" for name, n in counts[counts > 0].items())
+        else:
+            held = f"{values.min():.0f} to {values.max():.0f}, median {values.median():.0f}"
+        rows.append((column, int(values.notna().sum()), int(values.isna().sum()), held))
+    return pd.DataFrame(rows, columns=["label", "known", "unknown", "values"])

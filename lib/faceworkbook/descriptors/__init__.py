@@ -1,6 +1,6 @@
 """Descriptors of faces: extraction and the store they lie in."""
 
 from faceworkbook.descriptors.extraction import extract
-from faceworkbook.descriptors.store import Descriptors, StoreError, open_store
+from faceworkbook.descriptors.store import Descriptors, StoreError, describe, open_store, select
 
-__all__ = ["Descriptors", "StoreError", "extract", "open_store"]
+__all__ = ["Descriptors", "StoreError", "describe", "extract", "open_store", "select"]

@@ -143,6 +143,33 @@ def select(folder: Path, face_ids: np.ndarray) -> Descriptors:
     return Descriptors(folder, where[good], np.asarray(face_ids, object)[good], left_out, everything.manifest)
 
 
+def describe(matrix: np.ndarray, *, n: int = 2000, seed: int = 0) -> pd.DataFrame:
+    """Figures that show whether descriptors are sane, from at most `n` rows drawn at random.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``what`` and ``value``: length (L2 norm), directions that never move, cosine of
+        pairs drawn at random.
+    """
+    rng = np.random.default_rng(seed)
+    rows = np.sort(rng.permutation(len(matrix))[:n])
+    sample = np.asarray(matrix[rows], dtype=np.float64)
+    lengths = np.linalg.norm(sample, axis=1)
+    unit = sample / np.maximum(lengths, 1e-12)[:, None]
+    cosines = (unit * unit[rng.permutation(len(unit))]).sum(axis=1)
+    figures = {
+        "length, median": np.median(lengths),
+        "length, smallest": lengths.min(),
+        "length, largest": lengths.max(),
+        "share of zeros": (sample == 0).mean(),
+        "directions that are constant": int((np.ptp(sample, axis=0) == 0).sum()),
+        "cosine of random pairs, median": np.median(cosines),
+        "not finite": int((~np.isfinite(sample)).sum()),
+    }
+    return pd.DataFrame(figures.items(), columns=["what", "value"])
+
+
 def write_beside(path: Path, data: bytes) -> None:
     """Write `data` beside `path` and rename, so that no reader sees half of it."""
     beside = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.part")

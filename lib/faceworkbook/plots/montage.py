@@ -69,6 +69,19 @@ class MontageDisplay:
         ]
         return cls(pictures, captions, about)
 
+    @classmethod
+    def from_labels(cls, faces: pd.DataFrame, root, *, n: int = 32, seed: int = 0) -> MontageDisplay:
+        """Faces drawn at random, captioned with the labels they bear."""
+        rows = faces.sample(min(n, len(faces)), random_state=seed)
+        pictures = [
+            read_face(Path(root), image, box) for image, *box in rows[["image", *BOX]].itertuples(index=False)
+        ]
+        return cls(
+            pictures,
+            [label_caption(row) for row in rows.to_dict("records")],
+            f"{len(rows)} faces drawn at random",
+        )
+
     def plot(self, *, columns: int = 8, tile: tuple[int, int] = (112, 112)) -> MontageDisplay:
         """Lay the tiles out (``figure_``: uint8 RGB array) and return self."""
         self.figure_ = tiles.grid(self.pictures, self.captions, columns=columns, tile=tile)
@@ -78,6 +91,21 @@ class MontageDisplay:
         """Alt text."""
         first = "; ".join(c.replace("\n", ", ") for c in self.captions[:3])
         return f"Montage of {self.about}, captioned true, predicted, probability and file. First: {first or 'none'}."
+
+
+def label_caption(row: dict) -> str:
+    """Up to three lines with what a face's labels say."""
+    words = [str(row[c]) for c in ("gender", "race", "emotion") if pd.notna(row[c])]
+    age = (
+        f"{row['age']:.0f} y"
+        if pd.notna(row["age"])
+        else row["age_group"]
+        if pd.notna(row["age_group"])
+        else ""
+    )
+    pose = f"yaw {row['yaw']:.0f}" if pd.notna(row["yaw"]) else ""
+    lines = [" ".join(words[:2]), " ".join(filter(None, [*words[2:], age])), pose]
+    return "\n".join(line for line in lines if line)
 
 
 def with_confidence(rows: pd.DataFrame) -> pd.DataFrame:

@@ -37,13 +37,14 @@ class PCADisplay:
         ----------
         matrix : ndarray of shape (n_faces, d), float32
             May be memory-mapped; only the drawn rows are read.
-        labels : pandas categorical Series of length n_faces
+        labels : Series of length n_faces
+            Categories; numbers are cut into five bins of equal size.
         """
         known = np.flatnonzero(pd.notna(labels))
         rows = np.sort(np.random.default_rng(seed).permutation(known)[:n])
         pca = PCA(2, random_state=seed)
         points = pca.fit_transform(np.asarray(matrix[rows], dtype=np.float64))
-        chosen = pd.Categorical(pd.Series(labels).iloc[rows]).remove_unused_categories()
+        chosen = as_classes(pd.Series(labels).reset_index(drop=True).iloc[rows])
         return cls(points, chosen, pca.explained_variance_ratio_)
 
     def plot(self, ax=None, *, title: str = "") -> PCADisplay:
@@ -71,3 +72,11 @@ class PCADisplay:
             f"Scatter of {len(self.points):,} descriptors on their first two principal components, which hold "
             f"{100 * self.explained.sum():.1f} percent of the variance, coloured by {names}."
         )
+
+
+def as_classes(labels: pd.Series) -> pd.Categorical:
+    """Categories that occur, in order; numbers become five bins of equal size."""
+    if isinstance(labels.dtype, pd.CategoricalDtype):
+        return pd.Categorical(labels).remove_unused_categories()
+    bins = pd.qcut(labels.astype(float), 5, duplicates="drop", precision=0)
+    return pd.Categorical(bins).rename_categories(lambda b: f"{b.left:.0f} to {b.right:.0f}")

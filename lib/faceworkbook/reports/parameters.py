@@ -13,6 +13,8 @@ from pathlib import Path
 import nbformat
 import yaml
 
+from faceworkbook import project
+
 TYPES = (str, int, float, bool, list)
 
 
@@ -81,11 +83,31 @@ def _parse(source: str, path: Path) -> dict[str, Parameter]:
     return found
 
 
+def current(step: str, namespace: dict) -> dict:
+    """The parameters of the running notebook `step`, as it has them now.
+
+    Parameters
+    ----------
+    step : str
+        Name of a notebook in notebooks/; its cell tagged ``parameters`` says which names count.
+    namespace : dict
+        The notebook's ``globals()``.
+    """
+    path = project.root() / "notebooks" / f"{step}.ipynb"
+    names = read(path) if path.exists() else [n for n in namespace if not n.startswith("_")]
+    return {n: namespace[n] for n in names if isinstance(namespace.get(n), TYPES)}
+
+
+def parse_options(texts: list[str]) -> dict:
+    """Options of a reader, given as a list of ``name=value``."""
+    return dict(parse_assignment(text) for text in texts)
+
+
 def parse_assignment(text: str) -> tuple[str, object]:
     """``name=value`` from a command line; the value is read as YAML (true, 3, 0.5, [a, b], text)."""
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier():
-        raise ParameterError(f"-p {text!r}: expected name=value")
+        raise ParameterError(f"{text!r} is no parameter; expected name=value")
     return name, yaml.safe_load(value) if value else ""
 
 

@@ -117,6 +117,7 @@ def run_step(step: Step, place: Path, fingerprint: str, label: str) -> Result:
             parameters=step.parameters,
             cwd=str(step.notebook.parent),
             kernel_name="python3",
+            config=_kernel_config(),
             progress_bar={"bar_format": "{l_bar}{bar}| {n_fmt}/{total_fmt} cells [{elapsed}<{remaining}]"},
         )
     except PapermillExecutionError as error:
@@ -129,6 +130,13 @@ def run_step(step: Step, place: Path, fingerprint: str, label: str) -> Result:
     seconds = time.monotonic() - begun
     (place / DONE).write_text(json.dumps({"fingerprint": fingerprint, "seconds": round(seconds, 1)}))
     return Result(step, place, False, seconds)
+
+
+def _kernel_config():
+    # Sockets in the file system where there are any: nobody else on the machine can connect to them.
+    from traitlets.config import Config
+
+    return Config({"KernelManager": {"transport": "ipc"}}) if os.name == "posix" else Config()
 
 
 def _finished(place: Path, fingerprint: str) -> bool:

@@ -113,7 +113,7 @@ class Run:
         return (self.folder.parent / step / name).exists()
 
 
-def start(out: str | Path, step: str, parameters: dict) -> Run:
+def start(out: str | Path, step: str, namespace: dict) -> Run:
     """Make the folder of `step` under the experiment's folder `out` and note what runs there.
 
     Parameters
@@ -122,10 +122,13 @@ def start(out: str | Path, step: str, parameters: dict) -> Run:
         results/EXPERIMENT, relative to the project's root.
     step : str
         Name of the notebook.
-    parameters : dict
-        The notebook's parameters; written to ``params.json``.
+    namespace : dict
+        The notebook's ``globals()``; its parameters are written to ``params.json``.
     """
     from faceworkbook.plots import style
+    from faceworkbook.reports import parameters as params
+
+    parameters = params.current(step, namespace)
 
     style.use()
     folder = project.resolve(out) / step

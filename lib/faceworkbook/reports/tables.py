@@ -12,6 +12,30 @@ def show(table: pd.DataFrame, *, caption: str = "", digits: int = 3) -> None:
     display(HTML(to_html(table, caption=caption, digits=digits)))
 
 
+def show_record(record: dict, *, caption: str = "") -> None:
+    """Show names and values as a table of two columns."""
+    rows = [
+        (name, ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value))
+        for name, value in record.items()
+    ]
+    show(pd.DataFrame(rows, columns=["", " "]), caption=caption)
+
+
+def show_long(parts: list[pd.DataFrame], *, caption: str = "", open_rows: int = 12) -> None:
+    """Show tables below each other; past `open_rows` rows they are folded, and past 500 cut with the number left."""
+    from IPython.display import HTML, display
+
+    table = pd.concat([part for part in parts if len(part)]) if any(len(part) for part in parts) else parts[0]
+    if not len(table):
+        print(f"{caption}: none")
+        return
+    body = to_html(table.head(500), caption=caption)
+    more = f"<p>{len(table) - 500:,} more rows are in the run's files.</p>" if len(table) > 500 else ""
+    if len(table) > open_rows:
+        body = f"<details><summary>{len(table):,} rows</summary>{body}{more}</details>"
+    display(HTML(body))
+
+
 def to_html(table: pd.DataFrame, *, caption: str = "", digits: int = 3) -> str:
     """`table` as HTML; cell texts are escaped."""
     shown = table.copy()

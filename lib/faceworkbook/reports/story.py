@@ -1,0 +1,272 @@
+"""What the report says: read from the run folders of one experiment, nothing computed anew."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from html import escape
+
+import pandas as pd
+
+from faceworkbook import project
+from faceworkbook.reports import tables
+from faceworkbook.reports.runs import Run
+
+MODEL, REFERENCE = "dense", "logistic"
+HEADLINES = {"classes": "accuracy", "ages": "MAE", "number": "MAE"}
+
+
+@dataclass(frozen=True)
+class Told:
+    """Everything that an experiment's steps wrote, by step."""
+
+    run: Run
+    experiment: dict
+    params: dict
+    faces: dict
+    descriptors: dict
+    classifier: dict
+    environment: dict
+    figures: pd.DataFrame
+    groups: pd.DataFrame
+    measure: str
+
+    @property
+    def label(self) -> str:
+        """Name of the label, as a reader says it."""
+        return {"age_years": "age", "age_group": "age group"}.get(self.params["label"], self.params["label"])
+
+    @property
+    def difference(self) -> str:
+        """The sentence on dense classifier against reference."""
+        return self.classifier["difference"]
+
+    @property
+    def caption(self) -> str:
+        """Caption of the table of figures."""
+        return f"{self.classifier['n_test']:,} test faces; 95 % intervals; '{REFERENCE}' is the reference"
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the faces are rendered ones."""
+        return self.params["dataset"] == "synthetic"
+
+    def figure(self, metric: str, model: str = MODEL) -> pd.Series:
+        """The row of one metric of one model."""
+        found = self.figures[(self.figures["metric"] == metric) & (self.figures["model"] == model)]
+        if found.empty:
+            raise KeyError(f"no metric {metric!r}; there are {sorted(self.figures['metric'].unique())}")
+        return found.iloc[0]
+
+
+def read(run: Run) -> Told:
+    """Read the steps that `run` (the report's own) follows."""
+    where = run.folder.parent / "experiment.json"
+    experiment = (
+        json.loads(where.read_text()) if where.exists() else {"title": "", "question": "", "expected": {}}
+    )
+    merged: dict = {}
+    for step in ("04_errors", "03_classifier", "02_descriptors", "01_faces"):
+        merged.update(run.values(step, "params"))
+    return Told(
+        run=run,
+        experiment=experiment,
+        params=merged,
+        faces=run.values("01_faces"),
+        descriptors=run.values("02_descriptors"),
+        classifier=run.values("03_classifier"),
+        environment=run.values("03_classifier", "environment"),
+        figures=run.table("03_classifier", "figures"),
+        groups=run.table("04_errors", "groups"),
+        measure=run.values("04_errors")["measure"],
+    )
+
+
+def _html(text: str) -> None:
+    from IPython.display import HTML, display
+
+    display(HTML(text))
+
+
+def headline(told: Told) -> None:
+    """The first screen: the question, the answer in one sentence, the data and the network."""
+    title = told.experiment["title"] or f"{told.label} from faces, {told.faces['title']}"
+    _html(f"<h1>{escape(title)}</h1>")
+    if told.synthetic:
+        _html(
+            "<blockquote><p><strong>These faces are rendered, not photographed.</strong> Their labels are exact because "
+            "they were chosen. The figures below show that the workbook works; they say nothing about real people.</p></blockquote>"
+        )
+    if told.params["smoke"]:
+        _html(
+            "<blockquote><p><strong>A smoke run:</strong> few faces, few epochs. The figures mean nothing.</p></blockquote>"
+        )
+    if told.experiment["question"]:
+        _html(f"<p>{escape(told.experiment['question'])}</p>")
+    _html(f'<p class="answer">{answer(told)}</p>{_verdict(told)}')
+    d = told.descriptors
+    _html(
+        f"<p>{told.faces['used']:,} faces of {escape(told.faces['title'])}, described by <strong>{escape(d['network'])}</strong> "
+        f"read at <strong>{escape(d['tap'])}</strong> ({d['dim']}-d). Test rows: {told.classifier['n_test']:,}, split by "
+        f"{escape(_scheme(told))}.</p>"
+    )
+
+
+def answer(told: Told) -> str:
+    """The headline figure in one sentence."""
+    kind = told.classifier["kind"]
+    row = told.figure(HEADLINES[kind])
+    estimate = f"{row['value']:.3f}" if kind == "classes" else f"{row['value']:.2f} {_unit(told)}"
+    spread = f"95 % interval {row['low']:.3f} to {row['high']:.3f}"
+    if kind == "classes":
+        return f"The {escape(told.label)} is read right in <strong>{100 * row['value']:.1f} %</strong> of the test faces (accuracy {estimate}, {spread}, n = {int(row['n']):,})."
+    return f"The {escape(told.label)} is off by <strong>{estimate}</strong> on average (mean absolute error, {spread}, n = {int(row['n']):,})."
+
+
+def _unit(told: Told) -> str:
+    return "years" if told.label == "age" else "degrees"
+
+
+def _scheme(told: Told) -> str:
+    people = told.faces["people"]
+    if told.faces["scheme"] != "identity":
+        return f"the scheme '{told.faces['scheme']}'"
+    return (
+        f"identity ({people:,} known people)"
+        if people
+        else "rows, copies kept together (the set knows no identities)"
+    )
+
+
+def _verdict(told: Told) -> str:
+    expected = told.experiment["expected"]
+    if not expected or told.params["smoke"]:
+        return ""
+    value = told.figure(expected["metric"])["value"]
+    inside = expected["low"] <= value <= expected["high"]
+    mark, text = ("pass", "inside") if inside else ("miss", "OUTSIDE")
+    return (
+        f'<p class="{mark}">{value:.3f} lies {text} the expected range {expected["low"]} to {expected["high"]} of '
+        f"{escape(expected['metric'])}. {escape(expected.get('note', ''))}</p>"
+    )
+
+
+def caveats(told: Told) -> None:
+    """What the data and the split do not allow one to conclude."""
+    _html("<ul>" + "".join(f"<li>{text}</li>" for text in list_caveats(told)) + "</ul>")
+
+
+def list_caveats(told: Told) -> list[str]:
+    """One sentence each."""
+    notes = [
+        f"Labels are what annotators saw or what a file says, not who people are. '{escape(told.label)}' here means that label.",
+    ]
+    if told.synthetic:
+        notes.append(
+            "Rendered faces differ from photographs in skin, hair, light and variety. Nothing follows for people of any group."
+        )
+    if not told.faces["people"]:
+        notes.append(
+            "The set knows no identities. Copies of a picture are kept on one side, but other pictures of the same person may "
+            "stand in training and test; the figures may be too good."
+        )
+    leaked = told.faces["leakage"].get("leaked", 0)
+    if leaked:
+        notes.append(
+            f"<strong>{leaked:,} of {told.faces['leakage']['test_rows']:,} test rows leak</strong>: they show a person or a copy of a picture that the model was fitted or chosen on."
+        )
+    notes.append(
+        "The network itself was trained on pictures of celebrities, which may be in the data set too: no split can cure that. "
+        if not told.synthetic
+        else "The network was trained on photographs; rendered faces are outside of what it knows."
+    )
+    if told.descriptors["unreadable"]:
+        notes.append(f"{told.descriptors['unreadable']:,} pictures could not be read; they are in no figure.")
+    small = told.groups[told.groups["small"]] if "small" in told.groups else told.groups.iloc[:0]
+    if len(small):
+        names = ", ".join(escape(str(name)) for name in small["group"])
+        notes.append(f"Groups too small to judge: {names}.")
+    return notes
+
+
+def pictures(told: Told, step: str, names: list[str]) -> None:
+    """Show those of a step's saved figures that it has, in the order of `names`."""
+    for name in names:
+        if told.run.has(step, f"figures/{name}.png"):
+            told.run.show_saved(step, name)
+
+
+def data(told: Told) -> None:
+    """Source, terms, and what was left out."""
+    tables.show_record(
+        {"data set": told.faces["title"], "source": told.faces["source"], "terms of use": told.faces["terms"]}
+    )
+    tables.show(pd.DataFrame(told.faces["left_out"]), caption="rows by what became of them")
+    tables.show_long([told.run.table("01_faces", "left_out")], caption="left out")
+    tables.show_long([told.run.table("01_faces", "notices")], caption="noticed or repaired")
+    tables.show_long([told.run.table("02_descriptors", "left_out")], caption="unreadable pictures")
+
+
+def split(told: Told) -> None:
+    """The split by part, and what leaks through it beside a careless one."""
+    record = told.run.values("01_faces", "split")
+    tables.show(
+        pd.DataFrame(record["report"]), caption=f"scheme '{told.faces['scheme']}', seed {told.params['seed']}"
+    )
+    leak, careless = told.faces["leakage"], told.faces["careless_leakage"]
+    rows = [(name.replace("_", " "), leak[name], careless.get(name)) for name in leak]
+    tables.show(pd.DataFrame(rows, columns=["test rows that ...", "this split", "careless split"]))
+
+
+def network(told: Told) -> None:
+    """Network, tap, weights, preprocessing, engine."""
+    names = (
+        "network",
+        "tap",
+        "dim",
+        "weights",
+        "weights_sha256",
+        "source",
+        "preprocessing",
+        "decoder",
+        "n",
+        "unreadable",
+        "seconds",
+    )
+    record = {name.replace("_", " "): told.descriptors[name] for name in names}
+    tables.show_record(
+        {
+            **record,
+            "engines": "; ".join(str(engine.get("name", engine)) for engine in told.descriptors["engines"]),
+        }
+    )
+
+
+def training(told: Told) -> None:
+    """How the dense classifier was fitted."""
+    counts = {
+        f"faces: {part}": f"{told.classifier[f'n_{part}']:,}" for part in ("train", "validation", "test")
+    }
+    tables.show_record({**counts, **{k: str(v) for k, v in told.classifier["settings"].items()}})
+
+
+def reproduce(told: Told) -> None:
+    """Command, seed, versions, commit."""
+    e = told.environment
+    tables.show_record(
+        {
+            "command": command(told),
+            "seed": told.params["seed"],
+            "code": e["commit"] or "not a checkout",
+            "python": e["python"],
+            "platform": e["platform"],
+            "packages": e["versions"],
+            "files": project.shorten(told.run.folder.parent),
+        }
+    )
+
+
+def command(told: Told) -> str:
+    """The command that computes this experiment again."""
+    name = told.run.folder.parent.name
+    return f"workbook run {name} -p root={told.params['root']} -p seed={told.params['seed']}"
