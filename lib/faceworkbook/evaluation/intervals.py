@@ -191,13 +191,22 @@ def _expanded_tail(tail: float, n_units: int) -> float:
 
 
 def _bca_shares(value: float, drawn: np.ndarray, left_out: np.ndarray, tail: float) -> tuple[float, float]:
-    # Half of the ties, or a statistic with few distinct values would look biased.
-    below = (np.mean(drawn < value) + np.mean(drawn <= value)) / 2
-    bias = stats.norm.ppf(np.clip(below, 1 / len(drawn), 1 - 1 / len(drawn)))
-    influence = np.nanmean(left_out) - left_out[np.isfinite(left_out)]
-    spread = np.sum(influence**2)
-    # The value hardly moves when a unit is left out: no skew to correct.
-    acceleration = np.sum(influence**3) / (6 * spread**1.5) if spread > 1e-20 else 0.0
+    bias, acceleration = _bias_and_acceleration(value, drawn, left_out)
     z = stats.norm.ppf([tail, 1 - tail])
     shifted = bias + (bias + z) / (1 - acceleration * (bias + z))
     return tuple(np.clip(stats.norm.cdf(shifted), 0, 1))
+
+
+def _bias_and_acceleration(value: float, drawn: np.ndarray, left_out: np.ndarray) -> tuple[float, float]:
+    left_out = left_out[np.isfinite(left_out)]
+    influence = left_out.sum() / max(len(left_out), 1) - left_out
+    spread = np.sum(influence**2)
+    # The value hardly moves when a unit is left out: no skew to correct.
+    acceleration = np.sum(influence**3) / (6 * spread**1.5) if spread > 1e-20 else 0.0
+    return _normal_score(drawn, value), float(acceleration)
+
+
+def _normal_score(drawn: np.ndarray, value: float) -> float:
+    # Half of the ties, or a statistic with few distinct values would look biased.
+    below = (np.mean(drawn < value) + np.mean(drawn <= value)) / 2
+    return float(stats.norm.ppf(np.clip(below, 1 / len(drawn), 1 - 1 / len(drawn))))

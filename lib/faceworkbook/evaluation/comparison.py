@@ -1,0 +1,391 @@
+"""Which of these models differ? Runs in (their predictions), a table of pairs and sentences out.
+
+The design decides the test. One test set: Cochran's Q (or its bootstrap counterpart) where there are
+three or more, then exact McNemar for accuracy on independent faces, DeLong for a binary AUC, and the
+paired bootstrap by identity for any metric; Holm over the pairs of each test. Repeated folds: the Nadeau-Bengio corrected t, and the 5x2cv
+F test where the folds are five times two. Independent runs: Welch. The tests themselves are in
+`faceworkbook.evaluation.significance`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from faceworkbook.evaluation import intervals, metrics, significance
+from faceworkbook.evaluation import predictions as tables
+from faceworkbook.evaluation.metrics import Metric, Rows
+from faceworkbook.evaluation.significance import ALPHA, Result
+
+POWER = 0.8
+
+
+class ComparisonError(ValueError):
+    """Runs that must not be compared, and in what they differ."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a comparison found.
+
+    Attributes
+    ----------
+    metric : str
+    runs : pandas.DataFrame
+        run, value, low, high, n, n_identities, method.
+    overall : pandas.DataFrame
+        The test of all runs together (no row where there are two).
+    pairs : pandas.DataFrame
+        One row a pair and test: first, second, test, difference, low, high, p, p_holm, effect,
+        effect_name, n, counted, faces_needed, verdict ('differ', 'not told apart', 'not to be relied
+        on'), sentence.
+    """
+
+    metric: str
+    runs: pd.DataFrame
+    overall: pd.DataFrame
+    pairs: pd.DataFrame
+
+    def __str__(self) -> str:
+        return "\n".join([*self.overall.get("sentence", []), *self.pairs["sentence"]])
+
+
+def read_runs(folders: Sequence[str | Path]) -> dict[str, pd.DataFrame]:
+    """Read ``predictions.parquet`` of each run folder, keyed by the shortest telling folder name.
+
+    Raises
+    ------
+    FileNotFoundError
+        A folder without predictions.
+    """
+    paths = [Path(folder) for folder in folders]
+    for path in paths:
+        if not (path / "predictions.parquet").is_file():
+            raise FileNotFoundError(
+                f"{path} holds no predictions.parquet; give the folder of a finished step, "
+                "such as results/utkface_gender/03_classifier"
+            )
+    names = [path.resolve().parts for path in paths]
+    for length in (1, 2, 3):
+        short = ["/".join(parts[-length:]) for parts in names]
+        if len(set(short)) == len(short):
+            break
+    else:
+        raise ComparisonError(f"the same run is given twice: {[str(p) for p in paths]}")
+    return {name: tables.read(path / "predictions.parquet") for name, path in zip(short, paths, strict=True)}
+
+
+def compare(
+    runs: Mapping[str, pd.DataFrame],
+    *,
+    metric: str = "accuracy",
+    part: str = "test",
+    seed: int = 0,
+    n_boot: int = intervals.N_BOOT,
+) -> Comparison:
+    """Compare two or more runs on the same rows, by the test that their design asks for.
+
+    Parameters
+    ----------
+    runs : mapping of str to pandas.DataFrame
+        Predictions by the name of the run.
+    metric : str
+        Any metric of `faceworkbook.evaluation.metrics` that the tables allow.
+
+    Raises
+    ------
+    ComparisonError
+        Fewer than two runs, or runs whose test rows, labels, people or class orders differ.
+    """
+    aligned = require_same_rows(runs, part=part)
+    rows = {name: metrics.rows_of(table, part=None) for name, table in aligned.items()}
+    chosen = metrics.pick(metric, next(iter(rows.values())).classes)
+    folds = next(iter(aligned.values()))[["repeat", "fold"]].drop_duplicates()
+    if len(folds) > 1:
+        results, overall = _pairs_of_folds(aligned, chosen), []
+    else:
+        results = _pairs_of_rows(rows, chosen, seed=seed, n_boot=n_boot)
+        overall = _together(rows, chosen, seed=seed, n_boot=n_boot) if len(rows) > 2 else []
+    summaries = [
+        metrics.summary(table, part=part, names=[metric], seed=seed, n_boot=n_boot).assign(run=name)
+        for name, table in aligned.items()
+    ]
+    columns = ["run", "value", "low", "high", "n", "n_identities", "method"]
+    return Comparison(
+        metric,
+        pd.concat(summaries, ignore_index=True)[columns],
+        _overall_table(overall, chosen),
+        _pairs_table(results, chosen, rows),
+    )
+
+
+def compare_independent(
+    values: Mapping[str, Sequence[float]], *, metric: str = "accuracy", better: str = "higher"
+) -> pd.DataFrame:
+    """Compare independent runs (own data and own seed each) by Welch's test, Holm over the pairs.
+
+    Parameters
+    ----------
+    values : mapping of str to sequence of float
+        Values of the metric, one a run, by the model's name.
+    """
+    results = [
+        (a, b, significance.welch(np.asarray(values[a]), np.asarray(values[b])))
+        for a, b in combinations(values, 2)
+    ]
+    named = Metric(metric, metric, better, lambda rows: rows.truth, None)
+    return _pairs_table(results, named, {})
+
+
+def fold_values(predictions: pd.DataFrame, *, metric: str, part: str = "test") -> pd.DataFrame:
+    """The metric of every fit: a table of repeat, fold, n, value."""
+    chosen = predictions if part is None else predictions[predictions["part"] == part]
+    records = []
+    for (repeat, fold), table in chosen.groupby(["repeat", "fold"], sort=True):
+        rows = metrics.rows_of(table, part=None)
+        value = metrics.pick(metric, rows.classes).value(rows)
+        records.append({"repeat": repeat, "fold": fold, "n": len(table), "value": value})
+    return pd.DataFrame(records)
+
+
+def require_same_rows(
+    runs: Mapping[str, pd.DataFrame], *, part: str | None = "test"
+) -> dict[str, pd.DataFrame]:
+    """Bring the runs' rows into one order, or refuse and say in what they differ.
+
+    Returns
+    -------
+    dict of str to pandas.DataFrame
+        The rows of `part`, in the order of the first run.
+    """
+    if len(runs) < 2:
+        raise ComparisonError(f"{len(runs)} run given ({list(runs)}); a comparison needs two or more")
+    keys = ["face_id", "repeat", "fold"]
+    chosen = {
+        name: (table if part is None else table[table["part"] == part]).set_index(keys, drop=False)
+        for name, table in runs.items()
+    }
+    (first, reference), *others = chosen.items()
+    problems = [f"{name} has no rows of part {part!r}" for name, table in chosen.items() if table.empty]
+    problems += [
+        f"{name} has {int(table.index.duplicated().sum())} faces twice in one fold"
+        for name, table in chosen.items()
+        if table.index.has_duplicates
+    ]
+    for name, table in others if not problems else ():
+        problems += _differences(first, reference, name, table)
+    if problems:
+        raise ComparisonError("these runs cannot be compared: " + "; ".join(problems))
+    return {name: table.loc[reference.index].reset_index(drop=True) for name, table in chosen.items()}
+
+
+def faces_needed(difference: float, error: float, *, n: int, alpha: float = ALPHA, power: float = POWER):
+    """Test faces that would tell a difference of this size, were it the true one.
+
+    Parameters
+    ----------
+    difference : float
+        Observed difference of any metric.
+    error : float
+        Its standard error on `n` test faces; people who repeat are in it, so the answer assumes as
+        many faces a person.
+
+    Returns
+    -------
+    float
+        n (z_alpha + z_power)^2 error^2 / difference^2, rounded up; infinite for no difference.
+    """
+    if difference == 0 or not np.isfinite(error):
+        return np.inf
+    z = stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(power)
+    return float(np.ceil(n * (z * error / difference) ** 2))
+
+
+def _differences(first: str, reference: pd.DataFrame, name: str, table: pd.DataFrame) -> list[str]:
+    found = []
+    classes, others = tables.class_names(reference), tables.class_names(table)
+    if classes != others:
+        found.append(f"classes of {first} are {classes or 'numbers'}, of {name} {others or 'numbers'}")
+    for owner, mine, theirs in ((first, reference, table), (name, table, reference)):
+        alone = mine.index.difference(theirs.index)
+        if len(alone):
+            found.append(
+                f"{len(alone)} of {len(mine)} test rows only in {owner} (first: {_say_row(alone[0])})"
+            )
+    shared = reference.index.intersection(table.index)
+    for column in ("truth", "identity"):
+        mine, theirs = reference.loc[shared, column], table.loc[shared, column]
+        same = (mine == theirs).fillna(False).to_numpy(dtype=bool) | (mine.isna() & theirs.isna()).to_numpy()
+        if not same.all():
+            at = shared[~same][0]
+            found.append(
+                f"{column} differs in {int((~same).sum())} rows (first: {_say_row(at)} is "
+                f"{mine.loc[at]!r} in {first}, {theirs.loc[at]!r} in {name})"
+            )
+    return found
+
+
+def _say_row(key: tuple) -> str:
+    face, repeat, fold = key
+    return f"{face!r}" if (repeat, fold) == (0, 0) else f"{face!r} in repeat {repeat}, fold {fold}"
+
+
+def _pairs_of_rows(rows: dict[str, Rows], metric: Metric, *, seed: int, n_boot: int):
+    statistics = {name: metric.statistic(part) for name, part in rows.items()}
+    results = []
+    for a, b in combinations(rows, 2):
+        for result in _special_tests(rows[a], rows[b], metric):
+            results.append((a, b, result))
+        gap = _gap(statistics[a], statistics[b])
+        paired = significance.paired_bootstrap(
+            gap, rows[a].n_units, seed=seed, n_boot=n_boot, counted=_counted(rows[a])
+        )
+        results.append((a, b, paired))
+    return results
+
+
+def _special_tests(first: Rows, second: Rows, metric: Metric) -> list[Result]:
+    """Tests made for this one metric; McNemar is marked invalid where people repeat."""
+    if metric.name == "accuracy":
+        return [replace(significance.mcnemar(_right(first), _right(second)), valid=_independent(first))]
+    if metric.name == "auc" and len(first.classes) == 2:
+        return [_delong(first, second)]
+    return []
+
+
+def _gap(first: intervals.Statistic, second: intervals.Statistic) -> intervals.Statistic:
+    return lambda weights: first(weights) - second(weights)
+
+
+def _delong(first: Rows, second: Rows) -> Result:
+    units = None if _independent(first) else first.units
+    return significance.delong(
+        first.truth == 1, first.probabilities[:, 1], second.probabilities[:, 1], units=units
+    )
+
+
+def _together(rows: dict[str, Rows], metric: Metric, *, seed: int, n_boot: int) -> list[Result]:
+    first = next(iter(rows.values()))
+    if metric.name == "accuracy" and _independent(first):
+        return [significance.cochrans_q(np.column_stack([_right(part) for part in rows.values()]))]
+    statistics = [metric.statistic(part) for part in rows.values()]
+    return [
+        significance.joint_bootstrap(
+            lambda weights: np.column_stack([s(weights) for s in statistics]),
+            first.n_units, seed=seed, n_boot=n_boot, counted=_counted(first),
+        )
+    ]  # fmt: skip
+
+
+def _pairs_of_folds(runs: dict[str, pd.DataFrame], metric: Metric):
+    values = {name: fold_values(table, metric=metric.name, part=None) for name, table in runs.items()}
+    table = next(iter(values.values()))
+    n_test = table["n"].mean()
+    # Within one repeat every face is tested once, and trains in the other folds.
+    n_train = table.groupby("repeat")["n"].sum().mean() - n_test
+    if n_train <= 0:
+        raise ComparisonError(
+            "every repeat has one fold only, so the training rows are unknown; "
+            "compare repeated k-fold runs with two folds or more"
+        )
+    results = []
+    for a, b in combinations(runs, 2):
+        d = (values[a]["value"] - values[b]["value"]).to_numpy()
+        results.append((a, b, significance.nadeau_bengio(d, n_train=round(n_train), n_test=round(n_test))))
+        if table.groupby("repeat").size().tolist() == [2] * 5:
+            results.append((a, b, significance.five_by_two_f(d.reshape(5, 2))))
+        results.append((a, b, significance.naive_paired_t(d)))
+    return results
+
+
+def _pairs_table(results, metric: Metric, rows: dict[str, Rows]) -> pd.DataFrame:
+    table = pd.DataFrame([{"first": a, "second": b, **asdict(result)} for a, b, result in results])
+    table["p_holm"] = np.nan
+    for _, same in table[table["valid"]].groupby("test"):
+        table.loc[same.index, "p_holm"] = significance.holm(same["p"])
+    table["faces_needed"] = [_needed(result, rows.get(a)) for a, _, result in results]
+    table["verdict"] = np.where(table["p_holm"] < ALPHA, "differ", "not told apart")
+    table.loc[~table["valid"], "verdict"] = "not to be relied on"
+    table["sentence"] = [_pair_sentence(row, metric) for row in table.itertuples()]
+    return table[
+        ["first", "second", "test", "difference", "low", "high", "p", "p_holm", "effect", "effect_name",
+         "n", "counted", "faces_needed", "verdict", "sentence"]
+    ]  # fmt: skip
+
+
+def _needed(result: Result, rows: Rows | None) -> float:
+    if rows is None or result.counted in ("folds", "runs"):
+        return np.nan
+    reach = stats.norm.ppf(1 - ALPHA / 2)
+    return faces_needed(result.difference, (result.high - result.low) / (2 * reach), n=rows.n_faces)
+
+
+def _overall_table(results: list[Result], metric: Metric) -> pd.DataFrame:
+    table = pd.DataFrame([asdict(r) for r in results])
+    if table.empty:
+        return table
+    table["sentence"] = [
+        f"{r.test}: the models {'differ' if r.p < ALPHA else 'are not told apart'} by {metric.name} taken "
+        f"together (p {say_p(r.p)}, {r.n:,} {r.counted})."
+        + ("" if r.p < ALPHA else " Read the pairs below with that in mind.")
+        for r in results
+    ]
+    return table[["test", "statistic", "p", "effect", "effect_name", "n", "counted", "sentence"]]
+
+
+def _pair_sentence(row, metric: Metric) -> str:
+    if row.verdict == "not to be relied on":
+        return (
+            f"{row.first} and {row.second}: {row.test} would say p {say_p(row.p)}; "
+            f"not to be relied on, for it takes for granted that {row.assumes}."
+        )
+    figures = (
+        f"{metric.name} {row.difference:+.4f} ({row.low:+.4f} to {row.high:+.4f}; {row.test}, "
+        f"p {say_p(row.p)}, Holm {say_p(row.p_holm)}, {row.n:,} {row.counted})"
+    )
+    if row.verdict == "differ":
+        return f"{row.first} is {_direction(row.difference, metric)} than {row.second}: {figures}."
+    needed = (
+        f" About {row.faces_needed:,.0f} test faces would tell a difference of this size in "
+        f"{POWER:.0%} of trials."
+        if np.isfinite(row.faces_needed)
+        else ""
+    )
+    return f"{row.first} and {row.second} are not told apart: {figures}.{needed}"
+
+
+def _direction(difference: float, metric: Metric) -> str:
+    if metric.better == "zero":
+        return "higher" if difference > 0 else "lower"
+    return "better" if (difference > 0) == (metric.better == "higher") else "worse"
+
+
+def say_p(p: float) -> str:
+    """A p value in words: '= .031', '< .001'."""
+    return "< .001" if p < 0.001 else f"= {p:.3f}".replace("0.", ".", 1)
+
+
+def _independent(rows: Rows) -> bool:
+    return rows.n_units == len(rows.units)
+
+
+def _counted(rows: Rows) -> str:
+    return "identities" if rows.by_identity else "faces"
+
+
+def _right(rows: Rows) -> np.ndarray:
+    return rows.truth == rows.predicted
+
+
+def pseudo_replication(
+    runs: Mapping[str, pd.DataFrame], *, part: str = "test", evaluations: int = 50, seed: int = 0
+) -> Result:
+    """What a t test over repeated evaluations of two fixed models would claim; `valid` is False."""
+    a, b = (metrics.rows_of(t, part=None) for t in list(require_same_rows(runs, part=part).values())[:2])
+    return significance.t_over_evaluations(_right(a), _right(b), evaluations=evaluations, seed=seed)

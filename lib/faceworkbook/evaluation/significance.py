@@ -1,0 +1,471 @@
+"""Tests of a difference between two or more models, one function a test.
+
+Each returns a `Result`: the difference with its interval, an effect size, the statistic and its p
+value, what was counted, and what the test takes for granted. `faceworkbook.evaluation.comparison`
+chooses among them; `false_alarms` shows what goes wrong where the wrong one is chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from statsmodels.stats import contingency_tables
+
+from faceworkbook.evaluation import intervals
+
+ALPHA = 0.05
+
+
+@dataclass(frozen=True)
+class Result:
+    """Outcome of one test.
+
+    Attributes
+    ----------
+    test : str
+    difference, low, high : float
+        First minus second, and its 95 % interval; NaN where more than two are compared.
+    statistic, p : float
+        p is two-sided.
+    effect, effect_name : float, str
+        Effect size and what it is.
+    n : int
+        Number of what the test counts, named in `counted` (faces, identities, folds, runs).
+    assumes : str
+        What must hold for p to mean what it says.
+    valid : bool
+        False for a test that is there to be compared with only.
+    """
+
+    test: str
+    difference: float
+    low: float
+    high: float
+    statistic: float
+    p: float
+    effect: float
+    effect_name: str
+    n: int
+    counted: str
+    assumes: str
+    valid: bool = True
+
+
+def mcnemar(right_a: np.ndarray, right_b: np.ndarray) -> Result:
+    """Exact McNemar test of two models on the same independent faces (McNemar 1947).
+
+    Parameters
+    ----------
+    right_a, right_b : boolean ndarray of shape (n,)
+        Whether each model was right on each face.
+
+    Returns
+    -------
+    Result
+        Difference of accuracies; its interval turns the Clopper-Pearson interval of the share of
+        discordant faces won by the first into points, so it leaves out 0 exactly when p < .05.
+        Effect: Cohen's g, that share minus one half.
+    """
+    right_a, right_b = np.asarray(right_a, dtype=bool), np.asarray(right_b, dtype=bool)
+    n, only_a, only_b = len(right_a), int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
+    discordant = only_a + only_b
+    both, neither = int((right_a & right_b).sum()), int((~right_a & ~right_b).sum())
+    p = float(contingency_tables.mcnemar([[both, only_a], [only_b, neither]], exact=True).pvalue)
+    low = high = g = 0.0
+    if discordant:
+        share = stats.binomtest(only_a, discordant).proportion_ci(method="exact")
+        low, high = ((2 * bound - 1) * discordant / n for bound in share)
+        g = only_a / discordant - 0.5
+    return Result(
+        "exact McNemar", (only_a - only_b) / n, low, high, min(only_a, only_b), p, g,
+        "Cohen's g", n, "faces", "faces are independent",
+    )  # fmt: skip
+
+
+def cochrans_q(right: np.ndarray) -> Result:
+    """Cochran's Q: are three or more models equally often right on the same independent faces?
+
+    Parameters
+    ----------
+    right : boolean ndarray of shape (n, n_models)
+
+    Returns
+    -------
+    Result
+        Effect: Q / (n (k - 1)), from 0 (no model differs) to 1.
+    """
+    right = np.asarray(right, dtype=int)
+    n, k = right.shape
+    if (right.sum(axis=1) % k == 0).all():
+        q, p = 0.0, 1.0
+    else:
+        found = contingency_tables.cochrans_q(right)
+        q, p = float(found.statistic), float(found.pvalue)
+    return Result(
+        "Cochran's Q", np.nan, np.nan, np.nan, q, p, q / (n * (k - 1)),
+        "Q / (n (k - 1))", n, "faces", "faces are independent",
+    )  # fmt: skip
+
+
+def paired_bootstrap(
+    difference: intervals.Statistic,
+    n_units: int,
+    *,
+    seed: int = 0,
+    n_boot: int = intervals.N_BOOT,
+    counted: str = "identities",
+) -> Result:
+    """Bootstrap test of a difference of any metric, over the units that repeat.
+
+    Parameters
+    ----------
+    difference : callable
+        From weights of shape (b, n_units) to differences of shape (b,); both models share the weights.
+
+    Returns
+    -------
+    Result
+        Bootstrap standard error (corrected by n / (n - 1) for few units) and a t quantile with
+        n_units - 1 degrees of freedom. Differences are near symmetric, and where few faces are
+        discordant this keeps its 5 %, which BCa does not. Effect: the difference in standard
+        deviations of a unit.
+    """
+    value = float(difference(np.ones((1, n_units)))[0])
+    drawn = difference(intervals.draw_weights(n_units, n_boot=n_boot, seed=seed))
+    error = float(np.nanstd(drawn, ddof=1) * np.sqrt(n_units / (n_units - 1)))
+    t = value / error if error > 0 else 0.0
+    reach = stats.t.ppf(1 - ALPHA / 2, n_units - 1) * error
+    return Result(
+        "paired bootstrap", value, value - reach, value + reach, t,
+        float(2 * stats.t.sf(abs(t), n_units - 1)), t / np.sqrt(n_units),
+        "difference / standard deviation of a unit", n_units, counted, f"{counted} are independent",
+    )  # fmt: skip
+
+
+def joint_bootstrap(
+    values: intervals.Statistic,
+    n_units: int,
+    *,
+    seed: int = 0,
+    n_boot: int = intervals.N_BOOT,
+    counted: str = "identities",
+) -> Result:
+    """Do three or more models differ at all, by any metric? Hotelling's T2 with a bootstrap covariance.
+
+    Parameters
+    ----------
+    values : callable
+        From weights of shape (b, n_units) to the metric of each model, shape (b, n_models).
+
+    Returns
+    -------
+    Result
+        Effect: T2 / number of units.
+    """
+    each = values(np.ones((1, n_units)))[0]
+    drawn = values(intervals.draw_weights(n_units, n_boot=n_boot, seed=seed))
+    drawn = drawn[np.isfinite(drawn).all(axis=1)]
+    gap, cloud = each[1:] - each[0], drawn[:, 1:] - drawn[:, [0]]
+    covariance = np.atleast_2d(np.cov(cloud, rowvar=False))
+    rank = int(np.linalg.matrix_rank(covariance, hermitian=True))
+    if rank == 0:
+        return _joint_result(0.0, 1.0, n_units, counted)
+    t2 = float(gap @ np.linalg.pinv(covariance, hermitian=True) @ gap)
+    scaled = t2 * (n_units - rank) / (rank * (n_units - 1))
+    return _joint_result(t2, float(stats.f.sf(scaled, rank, n_units - rank)), n_units, counted)
+
+
+def _joint_result(t2: float, p: float, n_units: int, counted: str) -> Result:
+    return Result(
+        "Hotelling's T2 (bootstrap)", np.nan, np.nan, np.nan, t2, p, t2 / n_units,
+        f"T2 / {counted}", n_units, counted, f"{counted} are independent",
+    )  # fmt: skip
+
+
+def holm(p_values: Sequence[float]) -> np.ndarray:
+    """Holm's step-down adjustment (Holm 1979), ndarray of shape (m,)."""
+    p = np.asarray(p_values, dtype=float)
+    order = np.argsort(p)
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.minimum(1, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
+    return adjusted
+
+
+def nadeau_bengio(differences: np.ndarray, *, n_train: int, n_test: int) -> Result:
+    """Corrected t test over repeated folds, whose training sets overlap (Nadeau and Bengio 2003).
+
+    Parameters
+    ----------
+    differences : ndarray of shape (n_folds,)
+        Metric of the first model minus that of the second, one a fit.
+    n_train, n_test : int
+        Mean number of rows that a fit trains on, and is tested on.
+
+    Returns
+    -------
+    Result
+        t = mean / sqrt((1/n + n_test/n_train) s^2), n - 1 degrees of freedom.
+        Effect: mean / standard deviation over folds.
+    """
+    d = np.asarray(differences, dtype=float)
+    if len(d) < 2:
+        raise ValueError(f"{len(d)} fold: the corrected t test needs the differences of two folds or more")
+    return _t_result(
+        "Nadeau-Bengio corrected t", d, d.std(ddof=1) * np.sqrt(1 / len(d) + n_test / n_train),
+        "folds", "folds come from one random scheme",
+    )  # fmt: skip
+
+
+def naive_paired_t(differences: np.ndarray) -> Result:
+    """Plain paired t test over folds, marked invalid: overlapping training sets count as independent."""
+    d = np.asarray(differences, dtype=float)
+    return _t_result(
+        "paired t over folds (naive)", d, d.std(ddof=1) / np.sqrt(len(d)),
+        "folds", "folds are independent, which repeated folds are not", valid=False,
+    )  # fmt: skip
+
+
+def five_by_two_f(differences: np.ndarray) -> Result:
+    """Combined 5x2cv F test (Alpaydin 1999).
+
+    Parameters
+    ----------
+    differences : ndarray of shape (5, 2)
+        Differences of the two halves of five random splits.
+
+    Returns
+    -------
+    Result
+        F = sum of squares / (2 sum of within-split variances), F(10, 5). The interval is that of the
+        5x2cv t (mean over folds with 5 degrees of freedom).
+    """
+    d = np.asarray(differences, dtype=float)
+    if d.shape != (5, 2):
+        raise ValueError(f"differences have shape {d.shape}, expected (5, 2): five repeats of two folds")
+    variance = ((d - d.mean(axis=1, keepdims=True)) ** 2).sum()
+    with np.errstate(divide="ignore"):
+        f = float((d**2).sum() / (2 * variance)) if d.any() else 0.0
+    reach = stats.t.ppf(1 - ALPHA / 2, 5) * np.sqrt(variance / 5)
+    spread = d.std(ddof=1)
+    return Result(
+        "5x2cv F", float(d.mean()), float(d.mean() - reach), float(d.mean() + reach), f,
+        float(stats.f.sf(f, 10, 5)), float(d.mean() / spread) if spread else 0.0,
+        "mean / standard deviation over folds", 10, "folds", "the two halves are random",
+    )  # fmt: skip
+
+
+def welch(values_a: np.ndarray, values_b: np.ndarray) -> Result:
+    """Welch's t test of independent runs (own data, own seed each).
+
+    Parameters
+    ----------
+    values_a, values_b : ndarray of shape (n_runs,)
+        One value of the metric a run.
+
+    Returns
+    -------
+    Result
+        Effect: Hedges' g.
+    """
+    a, b = np.asarray(values_a, dtype=float), np.asarray(values_b, dtype=float)
+    if min(len(a), len(b)) < 2:
+        raise ValueError(
+            f"{len(a)} and {len(b)} runs: Welch's test needs two independent runs or more of each"
+        )
+    found = stats.ttest_ind(a, b, equal_var=False)
+    low, high = found.confidence_interval(1 - ALPHA)
+    freedom = len(a) + len(b) - 2
+    pooled = np.sqrt(((len(a) - 1) * a.var(ddof=1) + (len(b) - 1) * b.var(ddof=1)) / freedom)
+    g = (a.mean() - b.mean()) / pooled * (1 - 3 / (4 * freedom - 1)) if pooled else 0.0
+    return Result(
+        "Welch's t", float(a.mean() - b.mean()), float(low), float(high), float(found.statistic),
+        float(found.pvalue), float(g), "Hedges' g", len(a) + len(b), "runs", "runs are independent",
+    )  # fmt: skip
+
+
+def delong(
+    positive: np.ndarray, score_a: np.ndarray, score_b: np.ndarray, *, units: np.ndarray | None = None
+) -> Result:
+    """DeLong's test of two areas under the ROC curve on the same rows.
+
+    Parameters
+    ----------
+    positive : boolean ndarray of shape (n,)
+    score_a, score_b : ndarray of shape (n,)
+        Probability (or any score) of the positive class under each model.
+    units : ndarray of shape (n,), int, optional
+        Person of each row: then the components are added up by person (Obuchowski 1997).
+
+    Returns
+    -------
+    Result
+        Components by mid-ranks in O(n log n) (DeLong et al. 1988; Sun and Xu 2014).
+        Effect: difference of the areas.
+    """
+    positive = np.asarray(positive, dtype=bool)
+    if positive.all() or not positive.any():
+        raise ValueError("all rows are of one class: an area under the ROC curve needs both")
+    area_a, share_a = auc_components(positive, score_a)
+    area_b, share_b = auc_components(positive, score_b)
+    difference, spread = area_a - area_b, share_a - share_b
+    if units is None:
+        error = np.sqrt(sum(_scaled_squares(spread[side]) for side in (positive, ~positive)))
+        n, counted = len(positive), "faces"
+    else:
+        totals = np.bincount(units, weights=spread)
+        error = np.sqrt(_scaled_squares(totals[np.unique(units)]))
+        n, counted = len(np.unique(units)), "identities"
+    z = difference / error if error > 0 else 0.0
+    reach = stats.norm.ppf(1 - ALPHA / 2) * error
+    return Result(
+        "DeLong", difference, difference - reach, difference + reach, z, float(2 * stats.norm.sf(abs(z))),
+        difference, "difference of AUC", n, counted, f"{counted} are independent",
+    )  # fmt: skip
+
+
+def auc_components(positive: np.ndarray, score: np.ndarray) -> tuple[float, np.ndarray]:
+    """AUC, and what each row contributes to its deviation.
+
+    Returns
+    -------
+    area : float, range 0..1
+    shares : ndarray of shape (n,)
+        (placement - area) / number of rows of that class; they add up to 0.
+    """
+    score = np.asarray(score, dtype=float)
+    m, n = int(positive.sum()), int((~positive).sum())
+    overall = stats.rankdata(score)
+    above = (overall[positive] - stats.rankdata(score[positive])) / n
+    below = 1 - (overall[~positive] - stats.rankdata(score[~positive])) / m
+    area = float(above.mean())
+    shares = np.empty(len(score))
+    shares[positive], shares[~positive] = (above - area) / m, (below - area) / n
+    return area, shares
+
+
+def _scaled_squares(parts: np.ndarray) -> float:
+    n = len(parts)
+    return float((parts**2).sum() * n / (n - 1)) if n > 1 else np.nan
+
+
+def _t_result(
+    test: str, d: np.ndarray, error: float, counted: str, assumes: str, *, valid: bool = True
+) -> Result:
+    mean, freedom = float(d.mean()), len(d) - 1
+    if error == 0:
+        t, p = (0.0, 1.0) if mean == 0 else (np.inf * np.sign(mean), 0.0)
+    else:
+        t = mean / error
+        p = float(2 * stats.t.sf(abs(t), freedom))
+    reach = float(stats.t.ppf(1 - ALPHA / 2, freedom) * error)
+    spread = d.std(ddof=1)
+    return Result(
+        test, mean, mean - reach, mean + reach, float(t), p, float(mean / spread) if spread else 0.0,
+        "mean / standard deviation", len(d), counted, assumes, valid,
+    )  # fmt: skip
+
+
+def t_over_evaluations(
+    right_a: np.ndarray,
+    right_b: np.ndarray,
+    *,
+    evaluations: int = 50,
+    share: float = 0.5,
+    seed: int = 0,
+) -> Result:
+    """t test over repeated evaluations of two fixed models: pseudo-replication, not to be relied on.
+
+    One fitted model is evaluated again and again on random parts of one test set, and the repeats
+    are fed to a t test as if they were new experiments. More repeats make p as small as one likes,
+    whatever the truth.
+
+    Parameters
+    ----------
+    evaluations : int
+        Repeats of each model.
+    share : float in 0..1
+        Share of the test rows in each evaluation.
+
+    Returns
+    -------
+    Result
+        With ``valid`` False.
+    """
+    rng = np.random.default_rng(seed)
+    n, size = len(right_a), max(1, round(share * len(right_a)))
+    # A random part without replacement holds a hypergeometric number of the faces that are right.
+    a, b = (
+        rng.hypergeometric(int(right.sum()), n - int(right.sum()), size, evaluations) / size
+        for right in (np.asarray(right_a, dtype=int), np.asarray(right_b, dtype=int))
+    )
+    found = stats.ttest_ind(a, b)
+    low, high = found.confidence_interval(1 - ALPHA)
+    pooled = np.sqrt((a.var(ddof=1) + b.var(ddof=1)) / 2)
+    return Result(
+        "t over repeated evaluations (pseudo-replication)", float(a.mean() - b.mean()), float(low),
+        float(high), float(found.statistic), float(found.pvalue),
+        float((a.mean() - b.mean()) / pooled) if pooled else 0.0, "Cohen's d", 2 * evaluations,
+        "evaluations", "evaluations are independent, which they are not", valid=False,
+    )  # fmt: skip
+
+
+def false_alarms(
+    *,
+    simulations: int = 400,
+    n: int = 1000,
+    accuracy: float = 0.9,
+    agreement: float = 0.5,
+    evaluations: int = 50,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """How often each test sees a difference between two models that are equally good.
+
+    Parameters
+    ----------
+    simulations : int
+        Number of made-up test sets.
+    n : int
+        Faces in each.
+    accuracy : float in 0..1
+        Of both models, on the population.
+    agreement : float in 0..1
+        Share of faces on which both do the same.
+
+    Returns
+    -------
+    pandas.DataFrame
+        test, alarms (share of simulations with p < .05), low, high (Wilson), simulations, valid.
+    """
+    rng = np.random.default_rng(seed)
+    alarms: dict[tuple[str, bool], int] = {}
+    for run in range(simulations):
+        a, b = _equally_good(rng, n, accuracy, agreement)
+        gap = a.astype(float) - b.astype(float)
+        results = (
+            mcnemar(a, b),
+            paired_bootstrap(_mean_of(gap), n, seed=run, n_boot=200, counted="faces"),
+            t_over_evaluations(a, b, evaluations=evaluations, seed=run),
+        )
+        for result in results:
+            key = (result.test, result.valid)
+            alarms[key] = alarms.get(key, 0) + (result.p < ALPHA)
+    table = pd.DataFrame(
+        [{"test": test, "alarms": count / simulations, "valid": ok} for (test, ok), count in alarms.items()]
+    )
+    low, high = intervals.wilson(list(alarms.values()), simulations)
+    return table.assign(low=low, high=high, simulations=simulations)[
+        ["test", "alarms", "low", "high", "simulations", "valid"]
+    ]
+
+
+def _mean_of(values: np.ndarray) -> intervals.Statistic:
+    return lambda weights: (weights @ values.astype(weights.dtype)) / weights.sum(axis=1)
+
+
+def _equally_good(rng: np.random.Generator, n: int, accuracy: float, agreement: float):
+    a, b = rng.random(n) < accuracy, rng.random(n) < accuracy
+    return a, np.where(rng.random(n) < agreement, a, b)

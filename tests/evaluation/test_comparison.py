@@ -1,0 +1,166 @@
+"""Comparisons choose the right test, refuse unlike runs by name, and say what they found."""
+
+import made_predictions as made
+import numpy as np
+import pandas as pd
+import pytest
+from faceworkbook.evaluation import comparison, predictions, significance
+
+FIVE = ("White", "Black", "Asian", "Indian", "Others")
+
+
+def runs(*signals, n=600, people=None, classes=("male", "female")):
+    truth = np.random.default_rng(9).integers(0, len(classes), n)
+    return {
+        f"m{s}": made.class_predictions(n, classes=classes, people=people, signal=s, seed=i, truth=truth)
+        for i, s in enumerate(signals)
+    }
+
+
+def test_two_models_of_different_strength_differ():
+    found = comparison.compare(runs(2.5, 0.8), n_boot=500)
+    assert found.pairs["test"].tolist() == ["exact McNemar", "paired bootstrap"]
+    assert (found.pairs["verdict"] == "differ").all()
+    assert found.pairs["sentence"].iloc[0].startswith("m2.5 is better than m0.8: accuracy +0.")
+    assert found.overall.empty
+
+
+def test_two_equal_models_are_not_told_apart_and_power_is_said():
+    found = comparison.compare(runs(1.5, 1.50001), n_boot=500)
+    assert (found.pairs["verdict"] == "not told apart").all()
+    assert "test faces would tell" in found.pairs["sentence"].iloc[0]
+
+
+def test_three_models_begin_with_cochrans_q_and_end_with_holm():
+    found = comparison.compare(runs(2.5, 1.5, 0.8), n_boot=500)
+    assert found.overall["test"].tolist() == ["Cochran's Q"]
+    mcnemar = found.pairs[found.pairs["test"] == "exact McNemar"]
+    assert len(mcnemar) == 3
+    np.testing.assert_allclose(mcnemar["p_holm"], significance.holm(mcnemar["p"]))
+
+
+def test_people_who_repeat_rule_mcnemar_out():
+    found = comparison.compare(runs(2.0, 1.0, 0.9, people=60), n_boot=500)
+    by_test = found.pairs.groupby("test")["verdict"].unique()
+    assert by_test["exact McNemar"].tolist() == ["not to be relied on"]
+    assert found.pairs.loc[found.pairs["test"] == "exact McNemar", "p_holm"].isna().all()
+    assert set(found.pairs.loc[found.pairs["test"] == "paired bootstrap", "counted"]) == {"identities"}
+    assert found.overall["test"].tolist() == ["Hotelling's T2 (bootstrap)"]
+
+
+def test_auc_is_compared_by_delong_and_other_metrics_by_bootstrap():
+    found = comparison.compare(runs(2.0, 1.0), metric="auc", n_boot=500)
+    assert found.pairs["test"].tolist() == ["DeLong", "paired bootstrap"]
+    delong, bootstrap = found.pairs.itertuples()
+    assert bootstrap.low == pytest.approx(delong.low, abs=0.01)
+    five = comparison.compare(runs(2.0, 1.0, classes=FIVE), metric="macro_f1", n_boot=500)
+    assert five.pairs["test"].tolist() == ["paired bootstrap"]
+
+
+def test_a_lower_loss_is_better():
+    found = comparison.compare(runs(2.0, 0.5), metric="log_loss", n_boot=500)
+    assert found.pairs["difference"].iloc[0] < 0
+    assert "m2.0 is better than m0.5" in found.pairs["sentence"].iloc[0]
+
+
+def folded(signal, *, repeats=5, folds=5, n=100, seed=0):
+    tables = []
+    truth = np.random.default_rng(1).integers(0, 2, n)
+    for repeat in range(repeats):
+        table = made.class_predictions(n, signal=signal, seed=seed * 100 + repeat, truth=truth)
+        order = np.random.default_rng(repeat).permutation(n)
+        tables.append(table.assign(repeat=repeat, fold=order % folds))
+    return pd.concat(tables, ignore_index=True)
+
+
+def test_repeated_folds_get_the_corrected_t_and_the_naive_one_is_marked():
+    a, b = folded(2.0, seed=1), folded(1.0, seed=2)
+    found = comparison.compare({"a": a, "b": b}).pairs.set_index("test")
+    values = [comparison.fold_values(t, metric="accuracy")["value"] for t in (a, b)]
+    expected = significance.nadeau_bengio((values[0] - values[1]).to_numpy(), n_train=80, n_test=20)
+    assert found.loc["Nadeau-Bengio corrected t", "p"] == pytest.approx(expected.p)
+    assert found.loc["paired t over folds (naive)", "verdict"] == "not to be relied on"
+    assert found.loc["paired t over folds (naive)", "p"] < expected.p
+
+
+def test_five_times_two_folds_add_the_f_test():
+    found = comparison.compare({"a": folded(2, folds=2, seed=1), "b": folded(1, folds=2, seed=2)})
+    assert "5x2cv F" in found.pairs["test"].tolist()
+
+
+def test_repeats_without_folds_have_no_training_rows_to_correct_by():
+    with pytest.raises(comparison.ComparisonError, match="one fold only"):
+        comparison.compare({"a": folded(2, folds=1), "b": folded(1, folds=1)})
+
+
+def test_independent_runs_get_welch_and_holm():
+    found = comparison.compare_independent(
+        {"a": [0.9, 0.91, 0.92], "b": [0.8, 0.81, 0.8], "c": [0.9, 0.92, 0.9]}
+    )
+    assert found["verdict"].tolist() == ["differ", "not told apart", "differ"]
+    assert (found["p_holm"] >= found["p"]).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.iloc[:-3], "3 of 600 test rows only in m2.0 .first: 'f00597'"),
+        (lambda t: t.assign(truth=t["truth"].where(t.index > 1, "male")), "truth differs in .* rows"),
+        (
+            lambda t: t[[c for c in t if not c.startswith("p:")] + ["p:female", "p:male"]],
+            r"classes of m2.0 are \['male', 'female'\], of m1.0 \['female', 'male'\]",
+        ),
+        (lambda t: t.assign(identity="somebody"), "identity differs in 600 rows"),
+        (lambda t: t.assign(part="train"), "m1.0 has no rows of part 'test'"),
+        (lambda t: pd.concat([t, t]), "600 faces twice"),
+    ],
+)
+def test_unlike_runs_are_refused_by_what_differs(change, message):
+    given = runs(2.0, 1.0)
+    given["m1.0"] = change(given["m1.0"])
+    with pytest.raises(comparison.ComparisonError, match=message):
+        comparison.compare(given)
+
+
+def test_rows_in_another_order_are_the_same_rows():
+    given = runs(2.0, 1.0)
+    straight = comparison.compare(given, n_boot=200)
+    given["m1.0"] = given["m1.0"].sample(frac=1, random_state=0)
+    pd.testing.assert_frame_equal(comparison.compare(given, n_boot=200).pairs, straight.pairs)
+
+
+def test_numbers_are_compared_too():
+    a, b = made.number_predictions(seed=0), made.number_predictions(seed=0)
+    b["predicted"] = b["truth"] + 2 * (b["predicted"] - b["truth"])
+    found = comparison.compare({"a": a, "b": b}, metric="mae", n_boot=500)
+    assert "a is better than b" in found.pairs["sentence"].iloc[0]
+
+
+def test_faces_needed_gives_that_power():
+    # Simulation apart from the formula: paired differences of -1, 0, 1.
+    rng = np.random.default_rng(0)
+    p_win, p_lose = 0.08, 0.04
+    sd = np.sqrt(p_win + p_lose - (p_win - p_lose) ** 2)
+    n = int(comparison.faces_needed(p_win - p_lose, sd / np.sqrt(500), n=500))
+    alarms = 0
+    for _ in range(400):
+        d = rng.choice([1, -1, 0], n, p=[p_win, p_lose, 1 - p_win - p_lose])
+        alarms += significance.mcnemar(d == 1, d == -1).p < 0.05
+    assert alarms / 400 == pytest.approx(0.8, abs=0.06)
+
+
+def test_run_folders_are_read_and_named(tmp_path):
+    for name in ("one/03_classifier", "two/03_classifier"):
+        (tmp_path / name).mkdir(parents=True)
+        predictions.write(made.class_predictions(20), tmp_path / name / "predictions.parquet")
+    found = comparison.read_runs([tmp_path / "one/03_classifier", tmp_path / "two/03_classifier"])
+    assert list(found) == ["one/03_classifier", "two/03_classifier"]
+    with pytest.raises(FileNotFoundError, match="holds no predictions"):
+        comparison.read_runs([tmp_path / "one"])
+    with pytest.raises(comparison.ComparisonError, match="twice"):
+        comparison.read_runs([tmp_path / "one/03_classifier"] * 2)
+
+
+def test_one_run_cannot_be_compared():
+    with pytest.raises(comparison.ComparisonError, match="two or more"):
+        comparison.compare(runs(1.0))

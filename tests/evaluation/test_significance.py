@@ -1,0 +1,203 @@
+"""Every test agrees with another library or a worked example, and keeps its 5 %."""
+
+import numpy as np
+import pytest
+from faceworkbook.evaluation import significance
+from mlxtend import evaluate as mlxtend
+from scipy import stats
+from sklearn import metrics as reference
+from statsmodels.stats.multitest import multipletests
+
+
+def right_of(n=500, models=2, seed=0):
+    rng = np.random.default_rng(seed)
+    hard = rng.normal(size=n)
+    return np.column_stack([rng.normal(size=n) + hard < 1 + 0.15 * m for m in range(models)])
+
+
+def test_mcnemar_agrees_with_mlxtend():
+    a, b = right_of().T
+    got = significance.mcnemar(a, b)
+    table = mlxtend.mcnemar_table(y_target=np.ones(500), y_model1=a.astype(int), y_model2=b.astype(int))
+    assert got.p == pytest.approx(mlxtend.mcnemar(table, exact=True)[1])
+    assert got.difference == pytest.approx(a.mean() - b.mean())
+
+
+def test_mcnemar_by_hand():
+    # 10 discordant faces, 9 won by the first: p = 2 (1 + 10) / 2^10.
+    a = np.array([True] * 9 + [False] + [True] * 90)
+    b = np.array([False] * 9 + [True] + [True] * 90)
+    got = significance.mcnemar(a, b)
+    assert got.p == pytest.approx(22 / 1024)
+    assert got.effect == pytest.approx(0.4)
+    assert 0 < got.low < got.difference < got.high
+
+
+@pytest.mark.parametrize("won", range(11))
+def test_mcnemars_interval_leaves_out_zero_exactly_when_significant(won):
+    a = np.array([True] * won + [False] * (10 - won))
+    got = significance.mcnemar(a, ~a)
+    assert (got.p < 0.05) == (not got.low <= 0 <= got.high)
+
+
+def test_models_without_a_discordant_face_do_not_differ():
+    a = np.array([True, False, True])
+    got = significance.mcnemar(a, a)
+    assert (got.p, got.difference, got.low, got.high) == (1, 0, 0, 0)
+    assert significance.cochrans_q(np.column_stack([a, a, a])).p == 1
+
+
+def test_cochrans_q_agrees_with_mlxtend():
+    right = right_of(models=4)
+    q, p = mlxtend.cochrans_q(np.ones(500), *right.astype(int).T)
+    got = significance.cochrans_q(right)
+    assert (got.statistic, got.p) == pytest.approx((q, p))
+
+
+def test_holm_agrees_with_statsmodels():
+    p = [0.01, 0.04, 0.03, 0.2, 0.5]
+    np.testing.assert_allclose(significance.holm(p), multipletests(p, method="holm")[1])
+
+
+def test_nadeau_bengio_turns_the_published_t_of_seven_into_two_point_six():
+    # 5 x 5 folds: sqrt(1/25 / (1/25 + 1/4)) of the naive t.
+    d = np.random.default_rng(0).normal(size=25)
+    d = (d - d.mean()) / d.std(ddof=1) + 7.0 / 5
+    assert significance.naive_paired_t(d).statistic == pytest.approx(stats.ttest_1samp(d, 0).statistic)
+    assert significance.naive_paired_t(d).statistic == pytest.approx(7.0)
+    got = significance.nadeau_bengio(d, n_train=400, n_test=100)
+    assert got.statistic == pytest.approx(2.6, abs=0.01)
+
+
+def test_nadeau_bengio_as_in_scikit_learns_example():
+    d = np.array([0.02, -0.01, 0.03, 0.00, 0.01, 0.04, -0.02, 0.01, 0.02, 0.00])
+    n_train, n_test = 270, 30
+    # plot_grid_search_stats.py: corrected_std and compute_corrected_ttest.
+    corrected_std = np.sqrt(np.var(d, ddof=1) * (1 / len(d) + n_test / n_train))
+    t = np.mean(d) / corrected_std
+    got = significance.nadeau_bengio(d, n_train=n_train, n_test=n_test)
+    assert got.statistic == pytest.approx(t)
+    assert got.p == pytest.approx(2 * stats.t.sf(np.abs(t), len(d) - 1))
+    assert got.low == pytest.approx(np.mean(d) - stats.t.ppf(0.975, 9) * corrected_std)
+
+
+class _Scripted:
+    """An estimator whose scores are written down beforehand, for mlxtend's functions."""
+
+    _estimator_type = "classifier"
+
+    def __init__(self, scores):
+        self.scores = list(scores)
+
+    def fit(self, x, y):
+        return self
+
+    def score(self, x, y):
+        return self.scores.pop(0)
+
+
+def test_five_by_two_f_agrees_with_mlxtend():
+    rng = np.random.default_rng(4)
+    a, b = rng.normal(0.9, 0.02, (5, 2)), rng.normal(0.88, 0.02, (5, 2))
+    f, p = mlxtend.combined_ftest_5x2cv(
+        _Scripted(a.ravel()), _Scripted(b.ravel()), np.zeros((40, 1)), np.arange(40) % 2,
+        scoring=lambda model, x, y: model.score(x, y), random_seed=0,
+    )  # fmt: skip
+    got = significance.five_by_two_f(a - b)
+    assert (got.statistic, got.p) == pytest.approx((f, p))
+
+
+def test_welch_agrees_with_scipy():
+    a, b = np.array([0.91, 0.92, 0.90, 0.93]), np.array([0.88, 0.90, 0.91, 0.87, 0.86])
+    got, expected = significance.welch(a, b), stats.ttest_ind(a, b, equal_var=False)
+    assert (got.statistic, got.p) == pytest.approx((expected.statistic, expected.pvalue))
+    # Hedges' g by hand.
+    pooled = np.sqrt((3 * a.var(ddof=1) + 4 * b.var(ddof=1)) / 7)
+    assert got.effect == pytest.approx((a.mean() - b.mean()) / pooled * (1 - 3 / 27))
+
+
+def slow_delong(positive, a, b):
+    """DeLong et al. 1988 by the definition: all pairs."""
+    areas, tens, ones = [], [], []
+    for score in (a, b):
+        gap = score[positive][:, None] - score[~positive][None, :]
+        wins = (gap > 0) + 0.5 * (gap == 0)
+        areas.append(wins.mean())
+        tens.append(wins.mean(axis=1))
+        ones.append(wins.mean(axis=0))
+    covariance = np.cov(tens) / positive.sum() + np.cov(ones) / (~positive).sum()
+    variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
+    return areas, variance
+
+
+def test_fast_delong_agrees_with_the_definition_and_scikit_learn():
+    rng = np.random.default_rng(0)
+    positive = rng.random(200) < 0.4
+    a = (positive + rng.normal(size=200)).round(1)
+    b = (positive * 0.5 + rng.normal(size=200) + 0.3 * a).round(1)
+    areas, variance = slow_delong(positive, a, b)
+    got = significance.delong(positive, a, b)
+    assert areas[0] == pytest.approx(reference.roc_auc_score(positive, a))
+    assert got.difference == pytest.approx(areas[0] - areas[1])
+    assert got.statistic == pytest.approx((areas[0] - areas[1]) / np.sqrt(variance))
+
+
+def test_delong_knows_that_people_repeat():
+    rng = np.random.default_rng(1)
+    positive = rng.random(60) < 0.5
+    a, b = positive + rng.normal(size=60), positive + rng.normal(size=60)
+    alone = significance.delong(positive, a, b)
+    # Each person five times over: nothing new has been learnt.
+    repeated = [np.tile(values, 5) for values in (positive, a, b)]
+    people = np.tile(np.arange(60), 5)
+    assert abs(significance.delong(*repeated).statistic) > 1.9 * abs(alone.statistic)
+    assert significance.delong(*repeated, units=people).statistic == pytest.approx(alone.statistic, rel=0.05)
+
+
+def test_paired_bootstrap_agrees_with_a_paired_t_test():
+    d = np.random.default_rng(2).normal(0.1, 1, 300)
+    got = significance.paired_bootstrap(lambda w: w @ d / w.sum(axis=1), 300, n_boot=10_000)
+    expected = stats.ttest_1samp(d, 0)
+    assert got.statistic == pytest.approx(expected.statistic, rel=0.03)
+    low, high = expected.confidence_interval(0.95)
+    assert (got.low, got.high) == pytest.approx((low, high), abs=0.01)
+
+
+def test_joint_bootstrap_agrees_with_hotellings_t2():
+    x = np.random.default_rng(3).normal([0, 0.1, 0.2], size=(200, 3))
+    d = x[:, 1:] - x[:, [0]]
+    t2 = 200 * d.mean(axis=0) @ np.linalg.inv(np.cov(d.T)) @ d.mean(axis=0)
+    p = stats.f.sf(t2 * 198 / (2 * 199), 2, 198)
+    got = significance.joint_bootstrap(lambda w: w @ x / w.sum(axis=1, keepdims=True), 200, n_boot=20_000)
+    assert got.statistic == pytest.approx(t2, rel=0.05)
+    assert got.p == pytest.approx(p, rel=0.15)
+
+
+def test_joint_bootstrap_of_equal_models_finds_nothing():
+    x = np.repeat(np.random.default_rng(3).normal(size=(50, 1)), 3, axis=1)
+    assert significance.joint_bootstrap(lambda w: w @ x / w.sum(axis=1, keepdims=True), 50).p == 1
+
+
+def test_pseudo_replication_raises_false_alarms_and_the_right_tests_do_not():
+    table = significance.false_alarms(simulations=300, n=1000, seed=0).set_index("test")
+    assert table.loc["exact McNemar", "alarms"] < 0.08
+    assert table.loc["paired bootstrap", "alarms"] < 0.08
+    wrong = table[~table["valid"]].iloc[0]
+    assert wrong["low"] > 0.4
+    more = significance.t_over_evaluations(*right_of(seed=1).T, evaluations=500)
+    few = significance.t_over_evaluations(*right_of(seed=1).T, evaluations=50)
+    assert more.p < few.p and not more.valid
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: significance.five_by_two_f(np.zeros((5, 5))), r"\(5, 5\), expected \(5, 2\)"),
+        (lambda: significance.nadeau_bengio([0.1], n_train=8, n_test=2), "1 fold.*two folds"),
+        (lambda: significance.welch([1.0], [1.0, 2.0]), "1 and 2 runs.*two independent"),
+        (lambda: significance.delong(np.ones(5, bool), np.ones(5), np.ones(5)), "one class"),
+    ],
+)
+def test_what_cannot_be_tested_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
