@@ -16,16 +16,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import xxhash
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from faceworkbook import faces as face_table
+from faceworkbook.audit import groups as grouping
+from faceworkbook.audit.groups import ALONE
 
 SCHEMES = ("identity", "official", "random")
 PARTS = ("train", "validation", "test")
 BALANCINGS = ("none", "oversample", "weights")
 NUMBER_BINS = 10
-ALONE = -1
 
 CONTRADICTING = "copies of one picture bear contradicting labels"
 NO_LABEL = "label missing"
@@ -247,8 +246,8 @@ def _plan(faces: pd.DataFrame, label, keep_together) -> _Plan:
     copies = _copies(keep_together, len(faces))
     contradicting = np.zeros(len(faces), bool)
     for column in label:
-        contradicting |= contradictions(faces[column], copies)
-    groups = _join_groups(faces["identity"], copies)
+        contradicting |= grouping.contradictions(faces[column], copies)
+    groups = grouping.whole(grouping.join(grouping.people(faces["identity"]), copies))
     return _Plan(faces, label, _strata(faces, label), groups, copies, contradicting)
 
 
@@ -272,30 +271,7 @@ def _copies(keep_together, n: int) -> np.ndarray:
     ids = pd.Series(keep_together).to_numpy()
     if len(ids) != n:
         raise SplitError(f"keep_together has {len(ids)} entries, the face table {n} rows; give one a row")
-    alone = pd.isna(ids) | (ids == ALONE)
-    codes = pd.factorize(ids)[0]
-    sizes = np.bincount(codes[~alone], minlength=codes.max(initial=0) + 1)
-    return np.where(alone | (sizes[codes] < 2), ALONE, codes)
-
-
-def contradictions(values: pd.Series, groups: np.ndarray) -> np.ndarray:
-    """Rows whose group (not -1) holds two or more different known values; ndarray of bool."""
-    table = pd.DataFrame({"group": groups, "value": values.astype(object).to_numpy()})
-    table = table[(table["group"] != ALONE) & table["value"].notna()]
-    differing = table.groupby("group")["value"].nunique()
-    return np.isin(groups, differing.index[differing > 1].to_numpy())
-
-
-def _join_groups(identity: pd.Series, copies: np.ndarray) -> np.ndarray:
-    # Rows, persons and pictures are the nodes; a group is a connected component.
-    n = len(identity)
-    person = pd.factorize(identity)[0]
-    has_person, has_copy = np.flatnonzero(person >= 0), np.flatnonzero(copies != ALONE)
-    first = np.concatenate([has_person, has_copy])
-    second = np.concatenate([n + person[has_person], n + person.max(initial=0) + 1 + copies[has_copy]])
-    size = int(max(n, second.max(initial=0) + 1))
-    edges = coo_array((np.ones(len(first), np.int8), (first, second)), shape=(size, size))
-    return connected_components(edges, directed=False)[1][:n]
+    return grouping.renumber(np.where(pd.isna(ids) | (ids == ALONE), ALONE, pd.factorize(ids)[0]))
 
 
 def _strata(faces: pd.DataFrame, label: tuple[str, ...]) -> np.ndarray:
@@ -483,7 +459,9 @@ def _finish(
         fingerprint=fingerprint(plan.faces, plan.label),
         report=report,
         left_out=pd.concat(left_out, ignore_index=True),
-        leakage=measure_leakage(plan.faces["identity"], plan.copies, fitted=fitted, test=part == "test"),
+        leakage=grouping.measure_leakage(
+            plan.faces["identity"], plan.copies, fitted=fitted, test=part == "test"
+        ),
         notices=tuple(_notices(report)),
         repeat=repeat,
         fold=fold,
@@ -520,40 +498,6 @@ def _notices(report: pd.DataFrame) -> Iterator[str]:
         empty = [part for part in report.index if report.loc[part, "rows"] and not report.loc[part, column]]
         if empty:
             yield f"{column} ({int(report[column].sum())} rows) does not occur in: {', '.join(empty)}"
-
-
-def measure_leakage(identity: pd.Series, copies: np.ndarray, *, fitted: np.ndarray, test: np.ndarray) -> dict:
-    """Count test rows that show a person, or are a copy of a picture, of the fitted rows.
-
-    Parameters
-    ----------
-    identity : pandas.Series of shape (n,)
-        NA where unknown.
-    copies : ndarray of shape (n,), int
-        Group of copies, -1 where a row is alone.
-    fitted, test : ndarray of shape (n,), bool
-
-    Returns
-    -------
-    dict
-        ``test_rows, same_person, same_picture, leaked, unknown_person``, all counts of test rows.
-    """
-    person, picture = leaked_rows(identity, copies, fitted=fitted, test=test)
-    return {
-        "test_rows": int(test.sum()),
-        "same_person": int(person.sum()),
-        "same_picture": int(picture.sum()),
-        "leaked": int((person | picture).sum()),
-        "unknown_person": int((test & identity.isna().to_numpy()).sum()),
-    }
-
-
-def leaked_rows(identity: pd.Series, copies, *, fitted, test) -> tuple[np.ndarray, np.ndarray]:
-    """Test rows that leak by person, and by picture: two bool arrays of shape (n,)."""
-    person = pd.factorize(identity)[0]
-    by_person = test & (person >= 0) & np.isin(person, person[fitted])
-    by_picture = test & (copies != ALONE) & np.isin(copies, copies[fitted])
-    return by_person, by_picture
 
 
 # --------------------------------------------------------------------------- files

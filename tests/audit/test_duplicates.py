@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from faceworkbook import audit, datasets
 from faceworkbook import faces as face_table
+from faceworkbook.synthetic import planting
 
 
 def write_noise(path, seed):
@@ -84,3 +85,104 @@ def test_utkface_copies_agree_with_a_plain_comparison_of_bytes(shared_data):
     expected = {tuple(rows) for rows in by_bytes.values() if len(rows) > 1}
     assert {tuple(np.flatnonzero(found.groups == g)) for g in range(found.n_groups)} == expected
     assert len(found.conflicts("gender")) > 0
+
+
+# ----------------------------------------------------------------- near copies
+
+
+def write_scene(path, seed):
+    """A picture with structure: smooth blobs, as photographs have."""
+    noise = np.random.default_rng(seed).normal(size=(96, 96, 3)).astype(np.float32)
+    smooth = cv2.GaussianBlur(noise, (0, 0), 9)
+    smooth = (smooth - smooth.min()) / np.ptp(smooth) * 255
+    cv2.imwrite(str(path), smooth.astype(np.uint8))
+
+
+@pytest.fixture
+def scenes(tmp_path):
+    root = tmp_path / "scenes"
+    root.mkdir()
+    for i in range(60):
+        write_scene(root / f"{i}.png", i)
+    return root
+
+
+def pairs_of(found, faces):
+    ids = faces["face_id"].to_numpy()
+    pairs = zip(ids[found.pairs["first"]], ids[found.pairs["second"]], strict=True)
+    return {frozenset(pair) for pair in pairs}
+
+
+@pytest.mark.parametrize(("scale", "quality"), [(0.8, 70), (0.5, 50), (1.5, 40)])
+def test_resized_and_encoded_copies_are_found_and_no_other_pair(scenes, tmp_path, scale, quality):
+    faces = table([f"{i}.png" for i in range(60)])
+    out = tmp_path / "planted"
+    planted = planting.plant_near_duplicates(
+        faces, root=scenes, out=out, rate=0.5, seed=0, scale=scale, quality=quality
+    )
+    found = audit.near_duplicates(planted.faces, out)
+    truth = {frozenset(pair) for pair in planted.planted[["face_id", "copy_of"]].to_numpy().tolist()}
+    assert len(truth) == 30 and pairs_of(found, planted.faces) == truth
+    assert audit.exact_duplicates(planted.faces, out).n_groups == 0
+
+
+def test_faces_in_one_photo_are_compared_within_their_boxes(scenes):
+    photo = np.hstack([cv2.imread(str(scenes / f"{i}.png")) for i in (1, 2, 1)])
+    cv2.imwrite(str(scenes / "photo.png"), photo)
+    box = {"top": [0] * 3, "left": [0, 96, 192], "bottom": [96] * 3, "right": [96, 192, 288]}
+    faces = table(["photo.png"] * 3, face_id=list("abc"), **box)
+    assert audit.near_duplicates(faces, scenes).groups.tolist() == [0, -1, 0]
+
+
+def test_flat_and_broken_pictures_are_listed_not_paired(scenes):
+    for name in ("black1.png", "black2.png"):
+        cv2.imwrite(str(scenes / name), np.zeros((40, 40, 3), np.uint8))
+    (scenes / "text.jpg").write_text("not a picture")
+    faces = table(["black1.png", "text.jpg", "black2.png", "3.png"])
+    found = audit.near_duplicates(faces, scenes)
+    assert found.unreadable["image"].tolist() == ["black1.png", "text.jpg", "black2.png"]
+    assert found.n_groups == 0
+
+
+def test_many_copies_of_one_picture_make_one_group_and_few_pairs(scenes):
+    found = audit.near_duplicates(table(["7.png"] * 300, face_id=[f"f{i}" for i in range(300)]), scenes)
+    assert found.n_groups == 1 and len(found.members) == 300 and len(found.pairs) == 299
+
+
+def test_one_face_or_none_is_no_error(scenes):
+    assert audit.near_duplicates(table(["1.png"]), scenes).n_groups == 0
+    assert audit.near_duplicates(table(["gone.png"]), scenes).n_groups == 0
+
+
+def test_descriptor_pairs_are_those_of_a_plain_comparison():
+    rng = np.random.default_rng(0)
+    matrix = rng.normal(size=(300, 16)).astype(np.float32)
+    matrix[40:50] = matrix[:10] + 0.05 * rng.normal(size=(10, 16))
+    matrix[200] = np.nan
+    faces = table([f"{i}.png" for i in range(300)])
+    found = audit.similar_descriptors(faces, matrix, min_cosine=0.9)
+    units = matrix / np.linalg.norm(matrix, axis=1, keepdims=True)
+    expected = {(i, j) for i in range(300) for j in range(i + 1, 300) if units[i] @ units[j] >= 0.9}
+    assert set(map(tuple, found.pairs[["first", "second"]].to_numpy().tolist())) == expected
+    assert len(expected) >= 10
+    assert found.unreadable["detail"].tolist() == ["no descriptor"]
+
+
+def test_descriptors_of_another_table_are_refused():
+    with pytest.raises(ValueError, match="3 descriptors for 2 faces"):
+        audit.similar_descriptors(table(["1.png", "2.png"]), np.ones((3, 4)))
+
+
+@pytest.mark.realdata
+def test_planted_copies_of_real_faces_are_found_and_strangers_are_not(shared_data, tmp_path):
+    root = shared_data("utkface/UTKFace")
+    faces = datasets.load("utkface", root).faces.iloc[::20].reset_index(drop=True)
+    planted = planting.plant_near_duplicates(faces, root=root, out=tmp_path, rate=0.5, seed=1)
+    before = pairs_of(audit.near_duplicates(faces, root), faces)
+    found = pairs_of(audit.near_duplicates(planted.faces, tmp_path), planted.faces)
+    truth = {frozenset(pair) for pair in planted.planted[["face_id", "copy_of"]].to_numpy().tolist()}
+    copy_of = planted.planted.set_index("face_id")["copy_of"].to_dict()
+    folded = {frozenset(copy_of.get(face, face) for face in pair) for pair in found - truth}
+    strangers = {pair for pair in folded if len(pair) == 2} - before
+    assert len(truth & found) >= 0.95 * len(truth)
+    assert len(strangers) <= 0.01 * len(found)

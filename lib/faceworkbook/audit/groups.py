@@ -1,0 +1,110 @@
+"""Which rows belong together: groups of rows as integer arrays, joined, compared, held against a split."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+ALONE = -1
+
+
+def people(identity: pd.Series) -> np.ndarray:
+    """Group of each row by person, ndarray of shape (n,), int64; -1 where the person is unknown."""
+    return pd.factorize(identity)[0].astype(np.int64)
+
+
+def join(*groupings: np.ndarray) -> np.ndarray:
+    """Groups of rows that any of `groupings` ties, directly or through other rows.
+
+    Parameters
+    ----------
+    *groupings : ndarray of shape (n,), int
+        -1 where a row is alone; or anything with such an array as ``groups``.
+
+    Returns
+    -------
+    ndarray of shape (n,), int64
+        Numbered from 0; -1 where a row is tied to no other.
+    """
+    arrays = [np.asarray(getattr(grouping, "groups", grouping)) for grouping in groupings]
+    n = len(arrays[0])
+    rows, nodes, n_nodes = [], [], n
+    for groups in arrays:
+        tied = np.flatnonzero(groups != ALONE)
+        rows.append(tied)
+        nodes.append(n_nodes + groups[tied])
+        n_nodes += int(groups.max(initial=ALONE)) + 1
+    return renumber(components(np.concatenate(rows), np.concatenate(nodes), n_nodes)[:n])
+
+
+def components(first: np.ndarray, second: np.ndarray, n: int) -> np.ndarray:
+    """Connected components of `n` nodes tied by the pairs (first, second), numbered from 0."""
+    edges = coo_array((np.ones(len(first), np.int8), (first, second)), shape=(n, n))
+    return connected_components(edges, directed=False)[1]
+
+
+def renumber(groups: np.ndarray) -> np.ndarray:
+    """Number groups of two rows or more from 0, in order; rows that are alone become -1."""
+    values, codes, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    several = (sizes > 1) & (values != ALONE)
+    numbers = np.where(several, np.cumsum(several) - 1, ALONE)
+    return numbers[codes].astype(np.int64)
+
+
+def whole(groups: np.ndarray) -> np.ndarray:
+    """The same groups with a number of its own for each row that is alone."""
+    groups = np.asarray(groups)
+    alone = groups == ALONE
+    return np.where(alone, groups.max(initial=ALONE) + np.cumsum(alone), groups)
+
+
+def contradictions(values: pd.Series, groups: np.ndarray) -> np.ndarray:
+    """Rows whose group holds two or more different known values; ndarray of shape (n,), bool."""
+    table = pd.DataFrame({"group": groups, "value": values.astype(object).to_numpy()})
+    table = table[(table["group"] != ALONE) & table["value"].notna()]
+    differing = table.groupby("group")["value"].nunique()
+    return np.isin(groups, differing.index[differing > 1].to_numpy())
+
+
+def leaked_rows(groups: np.ndarray, *, fitted: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """Test rows whose group also has fitted rows; ndarray of shape (n,), bool.
+
+    Parameters
+    ----------
+    groups : ndarray of shape (n,), int
+        -1 where a row is alone.
+    fitted, test : ndarray of shape (n,), bool
+    """
+    groups = np.asarray(groups)
+    return test & (groups != ALONE) & np.isin(groups, groups[fitted])
+
+
+def measure_leakage(
+    identity: pd.Series, copies: np.ndarray, *, fitted: np.ndarray, test: np.ndarray
+) -> dict[str, int]:
+    """Count test rows that show a person, or are a copy of a picture, of the fitted rows.
+
+    Parameters
+    ----------
+    identity : pandas.Series of shape (n,)
+        NA where unknown.
+    copies : ndarray of shape (n,), int
+        Group of copies, -1 where a row is alone.
+    fitted, test : ndarray of shape (n,), bool
+
+    Returns
+    -------
+    dict
+        ``test_rows, same_person, same_picture, leaked, unknown_person``, all counts of test rows.
+    """
+    by_person = leaked_rows(people(identity), fitted=fitted, test=test)
+    by_picture = leaked_rows(copies, fitted=fitted, test=test)
+    return {
+        "test_rows": int(test.sum()),
+        "same_person": int(by_person.sum()),
+        "same_picture": int(by_picture.sum()),
+        "leaked": int((by_person | by_picture).sum()),
+        "unknown_person": int((test & identity.isna().to_numpy()).sum()),
+    }
