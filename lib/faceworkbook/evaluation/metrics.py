@@ -205,6 +205,13 @@ def summary(
     return pd.DataFrame(records).astype({"n_identities": "Int64"})
 
 
+def summaries(models: dict[str, pd.DataFrame], **options) -> pd.DataFrame:
+    """`summary` of several models' predictions below each other; the first column ``model`` names them."""
+    parts = [summary(table, **options).assign(model=name) for name, table in models.items()]
+    joined = pd.concat(parts, ignore_index=True)
+    return joined[["model", *joined.columns.drop("model")]]
+
+
 def per_class(
     predictions: pd.DataFrame, *, part: str = "test", seed: int = 0, n_boot: int = intervals.N_BOOT
 ) -> pd.DataFrame:

@@ -79,7 +79,7 @@ def to_markdown(told: Told) -> str:
 
 
 def _calibration(told: Told) -> list[str]:
-    wanted = ("log loss", "Brier", "ECE")
+    wanted = ("log_loss", "brier")
     rows = told.figures[told.figures["metric"].isin(wanted) & (told.figures["model"] == story.MODEL)]
     lines = [f"- {r.metric}: {r.value:.4f} [{r.low:.4f}, {r.high:.4f}]" for r in rows.itertuples()]
     return lines or ["- not a classifier of classes: no probabilities to calibrate"]

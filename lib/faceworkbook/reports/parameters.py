@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,16 +100,28 @@ def current(step: str, namespace: dict) -> dict:
 
 
 def parse_options(texts: list[str]) -> dict:
-    """Options of a reader, given as a list of ``name=value``."""
-    return dict(parse_assignment(text) for text in texts)
+    """Options of a reader, given as a list of ``name: value``."""
+    return dict(parse_assignment(re.sub(r":\s*", "=", text, count=1)) for text in texts)
 
 
 def parse_assignment(text: str) -> tuple[str, object]:
-    """``name=value`` from a command line; the value is read as YAML (true, 3, 0.5, [a, b], text)."""
+    """``name=value`` from a command line; the value is true, 3, 0.5, [a, b] or text."""
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier():
         raise ParameterError(f"{text!r} is no parameter; expected name=value")
-    return name, yaml.safe_load(value) if value else ""
+    return name, _value(value)
+
+
+def _value(text: str):
+    # Not YAML for plain values: it would read 39_1_1 as 3911 and "no" as false.
+    if text.startswith("["):
+        return yaml.safe_load(text)
+    if text in ("true", "True", "false", "False"):
+        return text.lower() == "true"
+    for kind, pattern in ((int, r"[+-]?\d+"), (float, r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")):
+        if re.fullmatch(pattern, text):
+            return kind(text)
+    return text
 
 
 def refuse_unknown(given: dict, allowed: set[str], where: str) -> None:

@@ -13,7 +13,7 @@ from faceworkbook.reports import tables
 from faceworkbook.reports.runs import Run
 
 MODEL, REFERENCE = "dense", "logistic"
-HEADLINES = {"classes": "accuracy", "ages": "MAE", "number": "MAE"}
+HEADLINES = {"classes": "accuracy", "ages": "expected_age_mae", "number": "mae"}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,72 @@
+"""Experiment files: refused before anything runs, or settled in every parameter."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from faceworkbook.reports import experiments
+from faceworkbook.reports.experiments import ExperimentError, ParameterError
+from tests.conftest import REPO
+
+SHIPPED = sorted((REPO / "notebooks" / "experiments").glob("*.yaml"))
+
+
+def write(tmp_path, **content):
+    path = tmp_path / "e.yaml"
+    path.write_text(yaml.safe_dump({"steps": ["01_faces"], **content}))
+    return path
+
+
+def test_every_step_gets_every_parameter(tmp_path):
+    path = write(tmp_path, name="x", parameters={"seed": 4}, steps=["01_faces", "04_errors"])
+    read = experiments.read(path, given={"label": "race"})
+    assert [s.parameters["seed"] for s in read.steps] == [4, 4]
+    assert [s.parameters["label"] for s in read.steps] == ["race", "race"]
+    assert read.steps[0].parameters["out"] == "results/x"
+    assert read.steps[0].parameters["validation"] == 0.15
+
+
+def test_a_step_may_stand_twice_under_two_names(tmp_path):
+    steps = [{"notebook": "03_classifier", "name": "wide", "parameters": {"widths": [64]}}, "03_classifier"]
+    read = experiments.read(write(tmp_path, steps=steps))
+    assert [s.name for s in read.steps] == ["wide", "03_classifier"]
+    assert read.steps[0].parameters["widths"] == [64]
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "message"),
+    [
+        ({"parameters": {"lable": "race"}}, ParameterError, "did you mean 'label'"),
+        ({"steps": ["01_facse"]}, ParameterError, "did you mean .*01_faces"),
+        ({"steps": [{"notebook": "01_faces", "parameters": {"widths": [3]}}]}, ParameterError, "step 01_faces: no parameter"),
+        ({"parameters": {"test": "much"}}, ParameterError, "'test' got 'much'"),
+        ({"colour": 1}, ExperimentError, "unknown keys"),
+        ({"steps": []}, ExperimentError, "at least one step"),
+        ({"name": "../x"}, ExperimentError, "allowed are letters"),
+    ],
+)  # fmt: skip
+def test_wrong_files_are_refused(tmp_path, content, error, message):
+    with pytest.raises(error, match=message):
+        experiments.read(write(tmp_path, **content))
+
+
+def test_unknown_experiment_names_the_near_one():
+    with pytest.raises(ExperimentError, match="did you mean utkface_gender"):
+        experiments.read("utkface_gendr")
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
+def test_shipped_experiments_are_settled_and_state_what_to_expect(path):
+    read = experiments.read(path)
+    assert read.name == path.stem
+    assert read.question
+    assert {"metric", "low", "high", "note"} <= set(read.expected)
+
+
+def test_paths_of_a_command_line_are_relative_to_where_it_is_typed(tmp_path, monkeypatch):
+    (tmp_path / "faces").mkdir()
+    monkeypatch.chdir(tmp_path)
+    given = experiments.localize({"root": "faces", "weights": "not/there.mat", "label": "faces"})
+    assert (REPO / given["root"]).resolve() == tmp_path / "faces"
+    assert (given["weights"], given["label"]) == ("not/there.mat", "faces")

@@ -1,0 +1,100 @@
+"""The parameters cell: read without running it, checked before anything runs."""
+
+from __future__ import annotations
+
+import nbformat
+import papermill
+import pytest
+
+from faceworkbook.reports import parameters
+from faceworkbook.reports.parameters import ParameterError
+from tests.conftest import REPO
+
+NOTEBOOKS = sorted((REPO / "notebooks").glob("*.ipynb"))
+RUN_NOTEBOOKS = [p for p in NOTEBOOKS if p.stem != "index"]
+
+
+def notebook_with(tmp_path, source, tags=("parameters",)):
+    cell = nbformat.v4.new_code_cell(source, metadata={"tags": list(tags)})
+    path = tmp_path / "n.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), path)
+    return path
+
+
+def test_names_defaults_and_comments(tmp_path):
+    found = parameters.read(notebook_with(tmp_path, "a: int = 3  # faces\nb = [1, 2]\nc = 'x # y'  # text"))
+    assert {n: p.default for n, p in found.items()} == {"a": 3, "b": [1, 2], "c": "x # y"}
+    assert found["a"].comment == "faces"
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("a = open('x')", "not a plain value"),
+        ("import os", "only NAME = VALUE"),
+        ("a = None", "NoneType"),
+        ("a = {'x': 1}", "dict"),
+    ],
+)
+def test_anything_but_plain_values_is_refused(tmp_path, source, message):
+    with pytest.raises(ParameterError, match=message):
+        parameters.read(notebook_with(tmp_path, source))
+
+
+def test_no_tagged_cell_is_refused(tmp_path):
+    with pytest.raises(ParameterError, match="0 cells are tagged"):
+        parameters.read(notebook_with(tmp_path, "a = 1", tags=()))
+
+
+def test_types_are_checked():
+    share = parameters.Parameter("test", 0.25, "share, 0..1")
+    assert share.check(1) == 1.0
+    for wrong in ("0.2", True, None, [0.2]):
+        with pytest.raises(ParameterError, match=r"parameter 'test' got .* takes float: share"):
+            share.check(wrong)
+    with pytest.raises(ParameterError):
+        parameters.Parameter("epochs", 3, "").check(2.5)
+
+
+def test_misspelt_parameter_names_the_near_one():
+    with pytest.raises(ParameterError, match="no parameter 'lable'; did you mean 'label'"):
+        parameters.refuse_unknown({"lable": 1}, {"label", "seed"}, "x.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("a=1", 1), ("a=true", True), ("a=0.5", 0.5), ("a=[x, y]", ["x", "y"]), ("a=b=c", "b=c"), ("a=", "")],
+)
+def test_assignments_on_a_command_line(text, value):
+    assert parameters.parse_assignment(text) == ("a", value)
+
+
+def test_reader_options_are_texts_of_name_and_value():
+    assert parameters.parse_options(["disputed: 39_1_1", "margin:0.3"]) == {
+        "disputed": "39_1_1",
+        "margin": 0.3,
+    }
+
+
+@pytest.mark.parametrize("text", ["a", "=1", "1a=2", ""])
+def test_malformed_assignment(text):
+    with pytest.raises(ParameterError, match="expected name=value"):
+        parameters.parse_assignment(text)
+
+
+@pytest.mark.parametrize("notebook", RUN_NOTEBOOKS, ids=lambda p: p.stem)
+class TestShippedNotebooks:
+    def test_parameters_have_comments_and_the_common_ones_exist(self, notebook):
+        found = parameters.read(notebook)
+        assert {"smoke", "seed"} <= set(found)
+        assert all(p.comment for p in found.values())
+
+    def test_papermill_itself_knows_every_parameter(self, notebook):
+        assert set(papermill.inspect_notebook(str(notebook))) == set(parameters.read(notebook))
+
+    def test_no_outputs_and_small_cells(self, notebook):
+        content = nbformat.read(notebook, as_version=4)
+        code = [c for c in content.cells if c.cell_type == "code"]
+        assert not any(c.outputs or c.execution_count for c in code)
+        assert max(len(c.source.splitlines()) for c in code) <= 25
+        assert content.cells[0].source.startswith("# ")
