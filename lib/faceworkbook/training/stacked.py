@@ -14,6 +14,8 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+import warnings
+import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -28,6 +30,8 @@ from faceworkbook.classifiers import dense, targets
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-7
 BLOCK = 4096
+# Dropout draws by step number; epochs start far apart, whatever the number of batches of other models.
+STEPS_APART = 2**24
 CLASS_WEIGHTS = ("none", "balanced")
 
 
@@ -443,6 +447,13 @@ class _Checkpoint:
     def load(self) -> _State | None:
         if self.path is None or not self.path.exists():
             return None
+        try:
+            return self._read()
+        except (zipfile.BadZipFile, KeyError, ValueError, OSError, EOFError) as error:
+            warnings.warn(f"{self.path} is damaged ({error}); training starts anew", stacklevel=2)
+            return None
+
+    def _read(self) -> _State:
         with np.load(self.path, allow_pickle=False) as saved:
             n = sum(name.startswith("params") for name in saved.files)
             lists = {
@@ -474,7 +485,7 @@ def _epoch(data: _Data, state: _State, settings: Settings, seeds) -> None:
         rows,
         mask,
         tf.constant(own, tf.int64),
-        tf.constant(state.epoch * rows.shape[0], tf.int64),
+        tf.constant(state.epoch * STEPS_APART, tf.int64),
         drops,
         tf.constant([settings.learning_rate, settings.weight_decay], tf.float32),
         state.params,
@@ -508,13 +519,12 @@ def _note(data: _Data, state: _State, settings: Settings, figures: np.ndarray) -
 def _batches(train: list[np.ndarray], seeds, epoch: int, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows by step, (steps, m, batch), in each model's own order; 0 in the mask where there is none."""
     steps = max(-(-len(rows) // batch_size) for rows in train)
-    size = min(batch_size, max(len(rows) for rows in train))
-    order = np.zeros((len(train), steps * size), np.int32)
-    mask = np.zeros((len(train), steps * size), np.float32)
+    order = np.zeros((len(train), steps * batch_size), np.int32)
+    mask = np.zeros((len(train), steps * batch_size), np.float32)
     for m, (rows, seed) in enumerate(zip(train, seeds, strict=True)):
         order[m, : len(rows)] = np.random.default_rng([seed, 1, epoch]).permutation(rows)
         mask[m, : len(rows)] = 1
-    by_step = (len(train), steps, size)
+    by_step = (len(train), steps, batch_size)
     return (
         np.ascontiguousarray(order.reshape(by_step).swapaxes(0, 1)),
         np.ascontiguousarray(mask.reshape(by_step).swapaxes(0, 1)),
