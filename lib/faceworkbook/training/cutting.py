@@ -1,0 +1,235 @@
+"""Cut a network at a named layer, put heads on it, and divide it into parts for freezing and learning rates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import keras
+
+from faceworkbook.backbones import Backbone
+from faceworkbook.classifiers import multitask
+from faceworkbook.classifiers.multitask import MultitaskNet, Task
+from faceworkbook.images import Preprocessing
+
+PRECISIONS = ("float32", "mixed_bfloat16")
+OWN = "own"
+
+
+@dataclass(frozen=True)
+class Network:
+    """A backbone with heads on it, ready to be trained on pictures.
+
+    Attributes
+    ----------
+    net : MultitaskNet
+    trunk : tuple of str
+        Names of the backbone's layers that are used, from input to cut.
+    preprocessing : Preprocessing
+    backbone, cut, fingerprint : str
+        Where the trunk comes from: registry name, last layer that is used, SHA-256 of its weights.
+    """
+
+    net: MultitaskNet
+    trunk: tuple[str, ...]
+    preprocessing: Preprocessing
+    backbone: str
+    cut: str
+    fingerprint: str
+
+    @property
+    def origin(self) -> dict:
+        """What the network was made of, in plain types."""
+        return {
+            "backbone": self.backbone,
+            "cut": self.cut,
+            "fingerprint": self.fingerprint,
+            "preprocessing": self.preprocessing.to_dict(),
+        }
+
+
+def assemble(
+    backbone: Backbone,
+    tasks: list[Task],
+    *,
+    cut: str | None = None,
+    head: str = "linear",
+    pool: str = "average",
+    hidden: tuple[int, ...] = (),
+    batch_norm: bool = False,
+    dropout: float = 0.5,
+    precision: str = "float32",
+    seed: int = 0,
+) -> Network:
+    """Cut `backbone` and put one head a task on it.
+
+    The backbone's weights are read anew: training changes this network alone, never the backbone
+    that descriptors are taken from. Sets the global random seed (for networks without weights).
+
+    Parameters
+    ----------
+    backbone : Backbone
+    tasks : list of Task
+    cut : str, optional
+        Last layer that is used; the layer of the backbone's tap where None.
+    head : str
+        'linear', 'bottleneck' or 'stitch' (see ``classifiers.multitask.build``), or 'own': the output
+        that the network itself has, for the one number that it was made for (SSR-Net's age).
+    pool : {'average', 'flatten'}
+        How (height, width, channels) becomes a vector.
+    hidden : tuple of int
+        Widths of Dense layers (relu, dropout) under the heads.
+    batch_norm, dropout
+        Of the heads.
+    precision : {'float32', 'mixed_bfloat16'}
+        Of the trunk's arithmetic; weights and heads stay float32.
+    seed : int
+        Of fresh weights and of dropout.
+
+    Raises
+    ------
+    ValueError
+        A layer that the network does not have, or a head that does not fit.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision={precision!r}; allowed are {list(PRECISIONS)}")
+    keras.utils.set_random_seed(seed)
+    full = backbone.builder()
+    cut = cut or backbone.tap_table[backbone.tap].layer
+    trunk = upto(full, cut)
+    if precision != "float32":
+        trunk = _with_precision(trunk, precision)
+    if head == OWN:
+        net = _own_head(trunk, tasks)
+    else:
+        options = {"hidden": hidden, "batch_norm": batch_norm, "dropout": dropout, "pool": pool}
+        net = multitask.build(trunk, tasks, head=head, seed=seed, **options)
+    names = tuple(layer.name for layer in trunk.layers)
+    return Network(net, names, backbone.preprocessing, backbone.name, cut, backbone.fingerprint)
+
+
+def upto(model: keras.Model, layer: str) -> keras.Model:
+    """The part of `model` from its input to the output of `layer`, sharing its layers.
+
+    Raises
+    ------
+    ValueError
+        No layer has that name.
+    """
+    return keras.Model(model.input, _layer(model, layer).output, name=f"{model.name}_to_{layer}")
+
+
+def beyond(model: keras.Model, layer: str) -> keras.Model:
+    """The part of `model` from the output of `layer` to its outputs, sharing its layers.
+
+    Raises
+    ------
+    ValueError
+        No layer has that name, or another way leads around it.
+    """
+    tap = _layer(model, layer).output
+    try:
+        return keras.Model(tap, model.output, name=f"{model.name}_from_{layer}")
+    except ValueError as error:
+        raise ValueError(
+            f"precompute={layer!r}: not everything after it can be computed from it alone (a branch leads "
+            "around it); choose a layer that all paths go through, such as the end of a block"
+        ) from error
+
+
+def layers_upto(model: keras.Model, layer: str | None) -> frozenset[str]:
+    """Names of the layers that the output of `layer` depends on, itself included; none for None."""
+    if layer is None:
+        return frozenset()
+    return frozenset(found.name for found in upto(model, layer).layers)
+
+
+def _layer(model: keras.Model, name: str) -> keras.layers.Layer:
+    names = [layer.name for layer in model.layers]
+    if name not in names:
+        near = [n for n in names if n.split("_")[0] == name.split("_")[0]] or names
+        raise ValueError(f"{model.name} has no layer {name!r}; expected one of {', '.join(near)}")
+    return model.get_layer(name)
+
+
+def _with_precision(model: keras.Model, precision: str) -> keras.Model:
+    def copy(layer):
+        return layer.__class__.from_config({**layer.get_config(), "dtype": precision})
+
+    lower = keras.models.clone_model(model, clone_function=copy)
+    lower.set_weights(model.get_weights())
+    return lower
+
+
+def _own_head(trunk: keras.Model, tasks: list[Task]) -> MultitaskNet:
+    if len(tasks) != 1 or not tasks[0].is_number or tuple(trunk.output.shape[1:]) != (1,):
+        raise ValueError(
+            f"head='own' needs a network that ends in one number and one number to learn; the cut gives "
+            f"{tuple(trunk.output.shape)}, the tasks are {[task.name for task in tasks]}"
+        )
+    model = keras.Model(trunk.input, {tasks[0].name: trunk.output})
+    return MultitaskNet(model, model, tuple(tasks))
+
+
+@dataclass(frozen=True)
+class Part:
+    """Layers that are frozen and thawed together and share a learning rate.
+
+    Attributes
+    ----------
+    name : str
+    layers : tuple of str
+    within : frozenset of str
+        Boundaries (layer names) up to which freezing freezes this part.
+    rate : float
+        Multiplier of the learning rate.
+    """
+
+    name: str
+    layers: tuple[str, ...]
+    within: frozenset[str]
+    rate: float
+
+
+def divide(network: Network, *, boundaries: Iterable[str], rates: dict[str, float]) -> list[Part]:
+    """Divide a network into parts at the named layers.
+
+    Parameters
+    ----------
+    boundaries : iterable of str
+        Trunk layers that something is frozen up to.
+    rates : dict of str to float
+        Multipliers of the learning rate: 'trunk', 'shared', a task's name, or a trunk layer, meaning
+        that layer and all before it (the nearest one counts).
+
+    Returns
+    -------
+    list of Part
+        From input to heads; every layer with weights stands in one.
+    """
+    heads = {name: layers for name, layers in network.net.layers_by_part().items() if name != "trunk"}
+    cuts = {*boundaries, *(name for name in rates if name not in heads and name != "trunk")}
+    unknown = sorted(cuts - set(network.trunk))
+    if unknown:
+        allowed = ["trunk", *heads, "or a layer of the trunk"]
+        raise ValueError(f"no layer or part is called {unknown}; allowed are {', '.join(allowed)}")
+    reach = {name: layers_upto(network.net.model, name) for name in cuts}
+    groups: dict[frozenset, list[str]] = {}
+    for name in network.trunk:
+        within = frozenset(cut for cut, layers in reach.items() if name in layers)
+        groups.setdefault(within, []).append(name)
+    parts = [_trunk_part(within, names, reach, rates) for within, names in groups.items()]
+    for name, layers in heads.items():
+        if layers:
+            named = tuple(layer.name for layer in layers)
+            parts.append(Part(name, named, frozenset(), rates.get(name, 1.0)))
+    return parts
+
+
+def _trunk_part(within: frozenset[str], names: list[str], reach: dict, rates: dict[str, float]) -> Part:
+    nearest_first = sorted(within, key=lambda cut: len(reach[cut]))
+    rate = next((rates[cut] for cut in nearest_first if cut in rates), rates.get("trunk", 1.0))
+    label = f"trunk to {nearest_first[0]}" if nearest_first else "trunk"
+    if len(nearest_first) > 1 and len({len(reach[cut]) for cut in nearest_first}) < len(nearest_first):
+        label = "trunk to " + " and ".join(sorted(within))
+    return Part(label, tuple(names), within, rate)
