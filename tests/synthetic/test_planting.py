@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+
 from faceworkbook.synthetic.planting import (
     plant_group_noise,
     plant_identity_leakage,
