@@ -5,6 +5,7 @@ import shutil
 import cv2
 import numpy as np
 import pytest
+
 from faceworkbook import audit, datasets
 from faceworkbook import faces as face_table
 from faceworkbook.synthetic import planting

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pandas as pd
-from faceworkbook.audit import groups as grouping
 from hypothesis import given
 from hypothesis import strategies as st
+
+from faceworkbook.audit import groups as grouping
 
 numbers = st.lists(st.integers(-1, 6), min_size=12, max_size=12).map(np.array)
 

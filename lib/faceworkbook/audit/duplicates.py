@@ -162,7 +162,9 @@ def near_duplicates(
     results = _each(_look, work, threads=threads, text="perceptual hashes", unit="face")
     seen = np.array([row for row, (value, _) in enumerate(results) if value is not None], dtype=int)
     hashes = np.array([results[row][0][0] for row in seen], dtype=np.uint64)
-    thumbnails = np.array([results[row][0][1] for row in seen], dtype=np.uint8).reshape(len(seen), THUMBNAIL**2)
+    thumbnails = np.array([results[row][0][1] for row in seen], dtype=np.uint8).reshape(
+        len(seen), THUMBNAIL**2
+    )
     first, second, likeness = _alike(hashes, thumbnails, max_bits, min_correlation)
     pairs = _pairs(seen[first], seen[second], likeness)
     how = f"at most {max_bits} of 64 bits differ, thumbnails correlate at least {min_correlation:g}"

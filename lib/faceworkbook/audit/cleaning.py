@@ -1,0 +1,207 @@
+"""A cleaning pass with a face detector: measure each face, and remove by thresholds, with reasons."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from faceworkbook import faces as face_table
+from faceworkbook import images
+from faceworkbook.audit.duplicates import THREADS
+
+MEASURES = ("n_faces", "score", "face_height", "face_share", "blur", "brightness")
+REASONS = (
+    "unreadable",
+    "no label",
+    "no face",
+    "several faces",
+    "below score",
+    "face too small",
+    "blurred",
+    "too dark",
+    "too bright",
+)
+BLUR_SIDE = 112
+SECOND_FACE = 0.5  # of the main face's height: a smaller second face stands in the background
+SECOND_SCORE = 0.6
+BOX_MARGIN = 0.4
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """What a face must have to stay; 0 (or 255 for `max_brightness`) turns a threshold off.
+
+    Attributes
+    ----------
+    min_score : float, 0..1
+        The detector's certainty of the main face.
+    max_faces : int
+        Faces at least half as high as the main one; 0 allows any number.
+    min_height : float, pixels
+        Height of the main face in the original picture.
+    min_blur : float
+        Variance of the Laplacian of the face brought to 112 pixels; below about 20 it is soft.
+    min_brightness, max_brightness : float, 0..255
+        Mean grey of the face.
+    """
+
+    min_score: float = 0.6
+    max_faces: int = 1
+    min_height: float = 20.0
+    min_blur: float = 0.0
+    min_brightness: float = 10.0
+    max_brightness: float = 245.0
+
+
+@dataclass(frozen=True, eq=False)
+class Cleaned:
+    """What a cleaning pass kept and removed.
+
+    Attributes
+    ----------
+    faces : pandas.DataFrame
+        The face table of the rows that stay.
+    keep : ndarray of shape (n,), bool
+        Which rows of the table before stay.
+    removed : pandas.DataFrame
+        face_id, image, reason (the first that applies), all_reasons, and the measures.
+    counts : pandas.DataFrame
+        The removal table: reason, removed (first reason), concerned (any reason), share of all rows.
+    thresholds : Thresholds
+    """
+
+    faces: pd.DataFrame
+    keep: np.ndarray
+    removed: pd.DataFrame
+    counts: pd.DataFrame
+    thresholds: Thresholds
+
+    def left_out(self) -> pd.DataFrame:
+        """The removed rows as a data set lists what it leaves out: image, reason, detail."""
+        return self.removed[["image", "reason"]].assign(detail=self.removed["all_reasons"])
+
+
+def measure(faces: pd.DataFrame, root: str | Path, detector, *, threads: int = THREADS) -> pd.DataFrame:
+    """Look at every face with a detector.
+
+    Parameters
+    ----------
+    faces : pandas.DataFrame
+        The face table; a face with a box is looked at within it, and a margin around.
+    root : str or Path
+    detector : faceworkbook.alignment.Detector
+        Anything with ``detect(image) -> list`` of faces with ``box``, ``score`` and ``height``.
+    threads : int
+
+    Returns
+    -------
+    pandas.DataFrame
+        In the order of `faces`: face_id, image, ``n_faces`` (at least half as high as the main one),
+        ``score`` (0..1), ``face_height`` (pixels), ``face_share`` (of the picture's height), ``blur``
+        (variance of the Laplacian), ``brightness`` (0..255), ``problem`` (text, '' where readable).
+        NaN where there is no face to measure.
+    """
+    boxes = faces[list(face_table.BOX)].to_numpy(dtype=float, na_value=np.nan)
+    work = list(zip([Path(root) / image for image in faces["image"]], boxes, strict=True))
+    with ThreadPoolExecutor(threads) as pool:
+        looks = pool.map(lambda item: _look(*item, detector), work)
+        rows = list(tqdm(looks, total=len(work), desc="face detector", unit="face", leave=False))
+    table = pd.DataFrame(rows, columns=[*MEASURES, "problem"], index=faces.index)
+    return pd.concat([faces[["face_id", "image"]], table], axis=1)
+
+
+def clean(
+    faces: pd.DataFrame,
+    measures: pd.DataFrame,
+    *,
+    label: str | None = None,
+    thresholds: Thresholds | None = None,
+) -> Cleaned:
+    """Apply thresholds to what `measure` found.
+
+    Parameters
+    ----------
+    faces : pandas.DataFrame
+    measures : pandas.DataFrame
+        Of the same faces.
+    label : str, optional
+        Rows without this label are removed too ('no label').
+    thresholds : Thresholds, optional
+
+    Returns
+    -------
+    Cleaned
+        Each removed row has its first reason in the order of `REASONS`, and all of them.
+
+    Raises
+    ------
+    ValueError
+        `measures` are of other faces.
+    """
+    thresholds = thresholds or Thresholds()
+    if measures["face_id"].tolist() != faces["face_id"].tolist():
+        raise ValueError(f"measures of {len(measures)} other faces; run cleaning.measure on this table again")
+    applies = _reasons(measures, thresholds)
+    missing = faces[label].isna().to_numpy() if label else np.zeros(len(faces), bool)
+    applies = pd.DataFrame({reason: applies.get(reason, missing) for reason in REASONS})
+    keep = ~applies.any(axis=1).to_numpy()
+    gone = applies[~keep]
+    removed = measures[~keep].reset_index(drop=True)
+    removed.insert(2, "reason", gone.idxmax(axis=1).to_numpy())
+    removed.insert(3, "all_reasons", [", ".join(gone.columns[row]) for row in gone.to_numpy()])
+    first = removed["reason"].value_counts().reindex(REASONS, fill_value=0)
+    counts = pd.DataFrame({"removed": first, "concerned": applies.sum().reindex(REASONS)})
+    counts["share"] = counts["removed"] / max(len(faces), 1)
+    counts = counts.rename_axis("reason").reset_index()
+    return Cleaned(faces[keep].reset_index(drop=True), keep, removed, counts, thresholds)
+
+
+def _reasons(measures: pd.DataFrame, limits: Thresholds) -> dict[str, np.ndarray]:
+    values = {name: measures[name].to_numpy(dtype=float) for name in MEASURES}
+    unreadable = (measures["problem"] != "").to_numpy()
+    faceless = ~unreadable & (values["n_faces"] == 0)
+    too_many = values["n_faces"] > limits.max_faces if limits.max_faces else np.zeros(len(measures), bool)
+    return {
+        "unreadable": unreadable,
+        "no face": faceless,
+        "several faces": too_many,
+        "below score": values["score"] < limits.min_score,
+        "face too small": values["face_height"] < limits.min_height,
+        "blurred": values["blur"] < limits.min_blur,
+        "too dark": values["brightness"] < limits.min_brightness,
+        "too bright": values["brightness"] > limits.max_brightness,
+    }
+
+
+def _look(path: Path, box: np.ndarray, detector) -> tuple:
+    try:
+        image = images.read(path)
+        image = image if np.isnan(box).any() else images.crop(image, tuple(box), margin=BOX_MARGIN)
+    except images.UnreadableImage as error:
+        return (*[np.nan] * len(MEASURES), str(error))
+    found = detector.detect(image)
+    if not found:
+        return (0, *[np.nan] * (len(MEASURES) - 1), "")
+    main = max(found, key=lambda face: face.score * face.height)
+    near = [f for f in found if f.height >= SECOND_FACE * main.height and f.score >= SECOND_SCORE]
+    blur, brightness = _quality(image, main.box)
+    return (max(len(near), 1), main.score, main.height, main.height / image.shape[0], blur, brightness, "")
+
+
+def _quality(image: np.ndarray, box: tuple[float, float, float, float]) -> tuple[float, float]:
+    inside = np.clip(box, 0, [image.shape[0], image.shape[1]] * 2)
+    patch = images.crop(image, tuple(inside)) if inside[2] > inside[0] and inside[3] > inside[1] else image
+    grey = cv2.cvtColor(patch, cv2.COLOR_RGB2GRAY)
+    scaled = images.resize(grey, (BLUR_SIDE, BLUR_SIDE))
+    return float(cv2.Laplacian(scaled, cv2.CV_64F).var()), float(grey.mean())
+
+
+def settings(thresholds: Thresholds) -> dict:
+    """Plain types, for a report or JSON."""
+    return asdict(thresholds)

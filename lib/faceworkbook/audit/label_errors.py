@@ -1,0 +1,141 @@
+"""Likely label errors, by confident learning on predictions out of fold (Northcutt et al. 2021)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from faceworkbook import faces as face_table
+from faceworkbook.audit import groups as grouping
+from faceworkbook.audit import linear
+from faceworkbook.audit.groups import ALONE
+
+COLUMNS = ("face_id", "image", "column", "given", "suggested", "p_given", "p_suggested")
+MIN_CLASS = 10
+
+
+@dataclass(frozen=True, eq=False)
+class LabelErrors:
+    """Rows whose label a classifier that never saw them disputes.
+
+    Attributes
+    ----------
+    column : str
+    table : pandas.DataFrame
+        Most doubtful first: face_id, image, column, given, suggested, p_given, p_suggested (0..1).
+        `given` is what an annotator saw, `suggested` what the classifier says; neither is the person's word.
+    n : int
+        Labelled rows that were looked at.
+    accuracy : float
+        Of the out-of-fold predictions, against the given labels.
+    passed_over : dict of str to int
+        Classes with too few rows to be judged, and their counts.
+    """
+
+    column: str
+    table: pd.DataFrame
+    n: int
+    accuracy: float
+    passed_over: dict[str, int]
+
+    def write(self, path: str | Path, *, accept: bool = False) -> Path:
+        """Write a corrections file (CSV: face_id, column, value, was, then what helps to decide).
+
+        Parameters
+        ----------
+        path : str or Path
+        accept : bool
+            False leaves `value` empty, for a person to fill in; True fills in the suggested label, which
+            nobody has looked at.
+
+        Returns
+        -------
+        Path
+            Read back by ``datasets.load(..., corrections=path)``; rows with an empty `value` are undecided.
+        """
+        value = self.table["suggested"] if accept else ""
+        corrections = self.table.rename(columns={"given": "was"}).assign(value=value)
+        order = ["face_id", "column", "value", "was", "suggested", "p_given", "p_suggested", "image"]
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(path.name + ".part")
+        corrections[order].to_csv(beside, index=False, float_format="%.4f")
+        return beside.replace(path)
+
+
+def find_label_errors(
+    faces: pd.DataFrame,
+    descriptors: np.ndarray,
+    *,
+    label: str,
+    copies: np.ndarray | None = None,
+    n_folds: int = 5,
+    seed: int = 0,
+) -> LabelErrors:
+    """List the rows of `label` that confident learning calls wrong.
+
+    Parameters
+    ----------
+    faces : pandas.DataFrame
+        The face table.
+    descriptors : ndarray of shape (n, d), float
+        In the order of `faces`; rows of NaN are passed over.
+    label : str
+        A column of classes.
+    copies : ndarray of shape (n,), int, optional
+        Groups of copies; they and the rows of one person are never on both sides of a fold, so that
+        a wrong label cannot vouch for itself.
+    n_folds : int
+    seed : int
+
+    Returns
+    -------
+    LabelErrors
+
+    Raises
+    ------
+    ValueError
+        `label` is no column of classes, or fewer than two classes have enough rows.
+    """
+    from cleanlab.filter import find_label_issues
+
+    rows, passed_over = _usable_rows(faces, descriptors, label, max(MIN_CLASS, n_folds))
+    names = np.array(face_table.known_classes(faces.iloc[rows], label))
+    codes = pd.Index(names).get_indexer(faces[label].iloc[rows].astype(object))
+    tied = np.full(len(faces), ALONE) if copies is None else copies
+    groups = grouping.whole(grouping.join(grouping.people(faces["identity"]), tied))[rows]
+    probabilities = linear.out_of_fold(descriptors[rows], codes, groups, n_folds=n_folds, seed=seed)
+    ranked = find_label_issues(
+        codes, probabilities, return_indices_ranked_by="self_confidence", filter_by="both", n_jobs=1
+    )
+    best = probabilities.argmax(axis=1)
+    table = faces[["face_id", "image"]].iloc[rows[ranked]].reset_index(drop=True)
+    table = table.assign(
+        column=label,
+        given=names[codes[ranked]],
+        suggested=names[best[ranked]],
+        p_given=probabilities[ranked, codes[ranked]],
+        p_suggested=probabilities[ranked, best[ranked]],
+    )
+    return LabelErrors(label, table, len(rows), float((best == codes).mean()), passed_over)
+
+
+def _usable_rows(faces, descriptors, label: str, least: int) -> tuple[np.ndarray, dict[str, int]]:
+    if label not in face_table.CLASS_LABELS:
+        raise ValueError(
+            f"label={label!r}; allowed are the columns of classes {list(face_table.CLASS_LABELS)}"
+        )
+    if len(descriptors) != len(faces):
+        raise ValueError(f"{len(descriptors)} descriptors for {len(faces)} faces; give one a row, in order")
+    counts = faces[label].value_counts()
+    scarce = {str(name): int(n) for name, n in counts.items() if 0 < n < least}
+    if (counts >= least).sum() < 2:
+        raise ValueError(
+            f"label '{label}': two classes of {least} rows or more are needed to look for label errors; "
+            f"there are {counts[counts > 0].to_dict()}"
+        )
+    usable = faces[label].notna().to_numpy() & ~faces[label].isin(list(scarce)).to_numpy()
+    return np.flatnonzero(usable & np.isfinite(descriptors).all(axis=1)), scarce

@@ -1,0 +1,105 @@
+"""Planted wrong labels come out on top, and the file of corrections brings them back."""
+
+import numpy as np
+import pytest
+
+from faceworkbook import audit, datasets
+from faceworkbook import faces as face_table
+from faceworkbook.audit import linear
+from faceworkbook.synthetic import planting
+
+
+def separable(n=800, seed=0, gap=3.0, **columns):
+    """A table and descriptors from which gender can be told almost always."""
+    rng = np.random.default_rng(seed)
+    male = rng.random(n) < 0.5
+    matrix = rng.normal(size=(n, 12)).astype(np.float32)
+    matrix[:, 0] += np.where(male, gap, -gap)
+    gender = np.where(male, "male", "female")
+    made = {"image": [f"{i}.jpg" for i in range(n)], "gender": gender} | columns
+    return face_table.build(made, dataset="made"), matrix
+
+
+def test_planted_noise_is_on_top():
+    faces, matrix = separable()
+    planted = planting.plant_label_noise(faces, column="gender", rate=0.1, seed=3)
+    found = audit.find_label_errors(planted.faces, matrix, label="gender")
+    wrong = found.table["face_id"].isin(planted.planted["face_id"])
+    assert wrong.mean() >= 0.95 and wrong.sum() >= 0.9 * len(planted.planted)
+    truth = planted.planted.set_index("face_id")["truth"]
+    hits = found.table[wrong]
+    assert (hits["suggested"].to_numpy() == truth[hits["face_id"]].to_numpy()).all()
+    assert (hits["given"] != hits["suggested"]).all()
+
+
+def test_clean_labels_give_a_short_list():
+    faces, matrix = separable()
+    assert len(audit.find_label_errors(faces, matrix, label="gender").table) <= 0.01 * len(faces)
+
+
+def test_a_person_never_vouches_for_a_wrong_label():
+    # Eight pictures a person, for two people all labelled wrong, in descriptors that give the person away.
+    rng = np.random.default_rng(0)
+    person = np.arange(800) // 8
+    truth = np.where(person < 50, "male", "female")
+    wrong = np.isin(person, [3, 60])
+    gender = np.where(wrong, np.where(truth == "male", "female", "male"), truth)
+    weak = np.where(truth == "male", 1.0, -1.0)[:, None] + rng.normal(size=(800, 12))
+    matrix = np.hstack([weak, rng.normal(size=(100, 60))[person] * 3]).astype(np.float32)
+    named, _ = separable(n=800, gender=gender, identity=[f"p{p}" for p in person])
+    nameless = named.assign(identity=named["identity"].where(person < 0))
+    hits = [
+        audit.find_label_errors(faces, matrix, label="gender")
+        .table["face_id"]
+        .isin(named["face_id"][wrong])
+        .sum()
+        for faces in (named, nameless)
+    ]
+    assert hits[0] >= 10 and hits[1] <= hits[0] / 2
+
+
+def test_out_of_fold_rows_never_see_their_group(monkeypatch):
+    faces, matrix = separable(n=200)
+    groups, seen = np.arange(200) // 4, []
+    matrix[:, 5] = groups
+    fit = linear.fit
+    monkeypatch.setattr(linear, "fit", lambda x, y: seen.append(set(x[:, 5])) or fit(x, y))
+    codes = (faces["gender"] == "male").to_numpy(dtype=int)
+    probabilities = linear.out_of_fold(matrix, codes, groups, n_folds=5, seed=0)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+    left_out = [set(range(50)) - fold for fold in seen]
+    assert sum(len(fold) for fold in left_out) == 50 == len(set().union(*left_out))
+
+
+def test_rare_classes_and_faces_without_descriptor_are_passed_over():
+    race = np.array(["White", "Black"] * 100, dtype=object)
+    race[:4] = "Indian"
+    faces, matrix = separable(n=200, race=race)
+    matrix[10] = np.nan
+    found = audit.find_label_errors(faces, matrix, label="race")
+    assert found.passed_over == {"Indian": 4} and found.n == 195
+
+
+def test_corrections_are_read_back(tmp_path):
+    for i in range(4):
+        (tmp_path / "pictures" / "male").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "pictures" / "male" / f"{i}.jpg").write_bytes(b"x")
+    faces, matrix = separable()
+    planted = planting.plant_label_noise(faces, column="gender", rate=0.1, seed=3)
+    found = audit.find_label_errors(planted.faces, matrix, label="gender")
+    path = found.write(tmp_path / "deep" / "corrections.csv", accept=True)
+    data = datasets.Found(planted.faces, *[datasets.base.Aside().table()] * 2, tmp_path, None)
+    corrected = datasets.corrections.apply(data, path)
+    before = (planted.faces["gender"].astype(str) != faces["gender"].astype(str)).sum()
+    after = (corrected.faces["gender"].astype(str) != faces["gender"].astype(str)).sum()
+    assert after < 0.15 * before
+    assert len(corrected.notices) == len(found.table)
+    undecided = datasets.corrections.apply(data, found.write(tmp_path / "open.csv"))
+    assert len(undecided.notices) == 0
+
+
+@pytest.mark.parametrize(("label", "words"), [("age", "classes"), ("race", "two classes")])
+def test_labels_that_cannot_be_judged_are_named(label, words):
+    faces, matrix = separable(n=100, race=["White"] * 100)
+    with pytest.raises(ValueError, match=words):
+        audit.find_label_errors(faces, matrix, label=label)
