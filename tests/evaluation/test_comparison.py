@@ -4,6 +4,7 @@ import made_predictions as made
 import numpy as np
 import pandas as pd
 import pytest
+
 from faceworkbook.evaluation import comparison, predictions, significance
 
 FIVE = ("White", "Black", "Asian", "Indian", "Others")

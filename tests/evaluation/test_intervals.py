@@ -3,8 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
-from faceworkbook.evaluation import intervals
 from scipy import stats
+
+from faceworkbook.evaluation import intervals
 
 
 def test_wilson_agrees_with_scipy_and_is_nan_without_rows():

@@ -6,8 +6,9 @@ import made_predictions as tables
 import numpy as np
 import pandas as pd
 import pytest
-from faceworkbook.evaluation import metrics, predictions
 from sklearn import metrics as reference
+
+from faceworkbook.evaluation import metrics, predictions
 
 FIVE = ("White", "Black", "Asian", "Indian", "Others")
 

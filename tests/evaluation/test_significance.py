@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from faceworkbook.evaluation import significance
 from mlxtend import evaluate as mlxtend
 from scipy import stats
 from sklearn import metrics as reference
 from statsmodels.stats.multitest import multipletests
+
+from faceworkbook.evaluation import significance
 
 
 def right_of(n=500, models=2, seed=0):

@@ -124,7 +124,8 @@ def bootstrap(
     Returns
     -------
     Estimate
-        NaN bounds where a statistic is undefined, or where there are fewer than two units.
+        NaN bounds where a statistic is undefined, where all resamples agree, or where there are fewer
+        than two units.
     """
     value = _columns(statistic(np.ones((1, n_units))))[0]
     if n_units < 2:
@@ -163,7 +164,8 @@ def from_resamples(
     low, high = np.full(len(value), np.nan), np.full(len(value), np.nan)
     for j in range(len(value)):
         drawn = resampled[:, j][np.isfinite(resampled[:, j])]
-        if len(drawn) < 2 or not np.isfinite(value[j]):
+        # Resamples that all agree (everybody right) say nothing about people who were not seen.
+        if len(drawn) < 2 or np.ptp(drawn) == 0 or not np.isfinite(value[j]):
             continue
         shares = (tail, 1 - tail)
         if method == "bca":

@@ -145,7 +145,7 @@ def metrics_for(classes: Sequence[str]) -> dict[str, Metric]:
     """The metrics that apply to a table with these classes (none: numbers), by name, in report order."""
     if not classes:
         return {m.name: m for m in _NUMBER_METRICS}
-    found = [ACCURACY, BALANCED_ACCURACY, MACRO_F1]
+    found = [ACCURACY, ERROR, BALANCED_ACCURACY, MACRO_F1]
     if len(classes) == 2:
         found.append(replace(F1, meaning=f"F1 of {classes[1]}"))
     found += [AUC, LOG_LOSS, BRIER]
@@ -190,7 +190,7 @@ def summary(
         faces where people are unknown).
     """
     rows = rows_of(predictions, part=part)
-    chosen = [pick(name, rows.classes) for name in names or _default_names(rows)]
+    chosen = [pick(name, rows.classes) for name in names or default_names(rows)]
     statistics = [metric.statistic(rows) for metric in chosen]
     estimate = intervals.bootstrap(
         lambda weights: np.column_stack([s(weights) for s in statistics]),
@@ -277,11 +277,12 @@ def are_age_groups(classes: Sequence[str]) -> bool:
     return len(classes) > 2 and all(_AGE_GROUP.fullmatch(name) for name in classes)
 
 
-def _default_names(rows: Rows) -> list[str]:
+def default_names(rows: Rows) -> list[str]:
+    """Names of the metrics that a report shows for these rows."""
     names = list(metrics_for(rows.classes))
     # A yaw can be negative, an age cannot.
     signed = not rows.classes and rows.truth.min() < 0
-    return [name for name in names if not (signed and name == RELAXED_AGE.name)]
+    return [name for name in names if name != ERROR.name and not (signed and name == RELAXED_AGE.name)]
 
 
 def _codes(labels: pd.Series, classes: tuple[str, ...]) -> np.ndarray:
@@ -303,14 +304,41 @@ def _need_classes(rows: Rows) -> Rows:
     return rows
 
 
-def _record(metric: Metric, rows: Rows, value: float, low: float, high: float) -> dict:
+def estimate(
+    metric: Metric,
+    rows: Rows,
+    *,
+    seed: int = 0,
+    n_boot: int = intervals.N_BOOT,
+    confidence: float = intervals.CONFIDENCE,
+) -> tuple[float, float, float, str]:
+    """One metric on these rows: value, low, high and how the interval was made; NaN without rows."""
+    if not len(rows.units):
+        return np.nan, np.nan, np.nan, "no rows"
+    rows = replace(rows, units=np.unique(rows.units, return_inverse=True)[1])
+    if metric.proportion and rows.n_units == len(rows.units):
+        value = metric.value(rows)
+        return _finish(metric, rows, value, np.nan, np.nan, confidence=confidence)
+    found = intervals.bootstrap(
+        metric.statistic(rows), rows.n_units, n_boot=n_boot, seed=seed, confidence=confidence
+    )
+    return _finish(metric, rows, found.value[0], found.low[0], found.high[0], confidence=confidence)
+
+
+def _finish(metric: Metric, rows: Rows, value: float, low: float, high: float, *, confidence: float):
+    """Replace a bootstrap interval by Wilson's where that one is right, and name the method."""
     unit = "identity" if rows.by_identity else "face"
-    method = f"bootstrap by {unit} (BCa)"
     independent = rows.n_units == len(rows.units)
-    if metric.proportion and (independent or low == high):
-        # All right or all wrong: no resample differs, so people are counted as if each were one face.
-        (low,), (high,) = intervals.wilson([value * rows.n_units], [rows.n_units])
-        method = "Wilson" if independent else f"Wilson over {rows.n_units} {_plural(unit)}"
+    if not metric.proportion or not (independent or np.isnan(low)):
+        return value, low, high, f"bootstrap by {unit} (BCa)"
+    # All right or all wrong: no resample differs, so people are counted as if each were one face.
+    low, high = intervals.wilson(value * rows.n_units, rows.n_units, confidence=confidence)
+    method = "Wilson" if independent else f"Wilson over {rows.n_units} {_plural(unit)}"
+    return value, float(low), float(high), method
+
+
+def _record(metric: Metric, rows: Rows, value: float, low: float, high: float) -> dict:
+    value, low, high, method = _finish(metric, rows, value, low, high, confidence=intervals.CONFIDENCE)
     return {
         "metric": metric.name,
         "value": value,
@@ -333,7 +361,7 @@ def _widen_shares(rows: Rows, share: np.ndarray, of: np.ndarray, low: np.ndarray
     faces_a_unit = len(rows.units) / rows.n_units
     n = of if independent else np.ceil(of / faces_a_unit)
     w_low, w_high = intervals.wilson(np.nan_to_num(share) * n, n)
-    use = np.full(len(share), independent) | (low == high) | ~np.isfinite(low)
+    use = np.full(len(share), independent) | ~np.isfinite(low)
     return np.where(use, w_low, low), np.where(use, w_high, high)
 
 
@@ -483,6 +511,9 @@ def _share_metric(name: str, meaning: str, of: Callable[[Rows], np.ndarray]) -> 
 
 
 ACCURACY = _share_metric("accuracy", "share of faces predicted right", lambda r: r.truth == r.predicted)
+ERROR = replace(
+    _share_metric("error", "share of faces predicted wrong", lambda r: r.truth != r.predicted), better="lower"
+)
 ONE_OFF = _share_metric(
     "one_off", "share predicted in the right or a neighbouring group", lambda r: np.abs(_error(r)) <= 1
 )

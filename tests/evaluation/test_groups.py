@@ -1,0 +1,250 @@
+"""Group figures agree with fairlearn, and a planted fault is found where it was planted only."""
+
+import fairlearn.metrics as reference
+import made_predictions as made
+import numpy as np
+import pandas as pd
+import pytest
+from statsmodels.stats.proportion import confint_proportions_2indep
+
+from faceworkbook.evaluation import groups, metrics, mitigation, predictions
+from faceworkbook.synthetic import planting
+
+RACES = ("White", "Black", "Asian", "Indian")
+
+
+def population(n=2400, *, seed=0, people=None, directions=12, own_direction=1.0):
+    """Faces with descriptors in which the direction of gender differs a little between races."""
+    rng = np.random.default_rng(seed)
+    faces = made.faces_table(n, people=people)
+    faces["gender"] = pd.Categorical.from_codes(rng.integers(0, 2, n), ["male", "female"])
+    race = rng.choice(len(RACES), n, p=[0.4, 0.25, 0.2, 0.15])
+    faces["race"] = pd.Categorical.from_codes(race, RACES)
+    faces["age"] = rng.uniform(0, 90, n)
+    sign = np.where(faces["gender"] == "female", 1.0, -1.0)
+    matrix = rng.normal(size=(n, directions))
+    matrix[:, 0] += sign
+    # Every race shows gender in one more direction, which a model learns from its own faces only.
+    matrix[np.arange(n), 1 + race] += own_direction * sign
+    matrix[np.arange(n), 6 + race] += 3
+    return faces, matrix.astype(np.float32)
+
+
+def with_race(table, faces):
+    return groups.attach(table, faces, ["race", "gender", "age"])
+
+
+def guesses(faces, *, error=0.1, seed=0):
+    """Predictions that are wrong for a share of faces, alike in every group; truth as in `faces`."""
+    rng = np.random.default_rng(seed)
+    female = (faces["gender"] == "female").to_numpy() ^ (rng.random(len(faces)) < error)
+    shares = np.where(female, 0.8, 0.2)
+    return predictions.build(
+        faces, truth=faces["gender"].astype(str).to_numpy(dtype=object), part="test",
+        probabilities=np.column_stack([1 - shares, shares]), classes=["male", "female"],
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def table():
+    faces, _ = population()
+    return with_race(guesses(faces), faces)
+
+
+def test_values_by_group_agree_with_a_plain_group_by(table):
+    got = groups.by_group(table, "race", names=["accuracy"]).set_index("group")
+    right = table["truth"] == table["predicted"]
+    expected = right.groupby(table["race"], observed=True).agg(["mean", "size"])
+    np.testing.assert_allclose(got.loc[expected.index, "value"], expected["mean"])
+    assert (got.loc[expected.index, "n"] == expected["size"]).all()
+    assert (got["method"] == "Wilson").all()
+
+
+def test_empty_groups_are_nan_and_small_ones_marked(table):
+    few = table[(table["race"] != "Indian") | ((table["gender"] == "male") & (table.index < 200))]
+    got = groups.by_group(few, ("gender", "race"), names=["accuracy", "f1"]).set_index(["group", "metric"])
+    empty = got.loc[("female x Indian", "accuracy")]
+    assert empty["n"] == 0 and np.isnan(empty[["value", "low", "high"]].astype(float)).all()
+    assert got.loc[("male x Indian", "accuracy"), "small"]
+    assert not got.loc[("male x White", "accuracy"), "small"]
+
+
+def test_gaps_leave_small_groups_out_and_say_so(table):
+    few = table[(table["race"] != "Indian") | (table.index < 100)]
+    got = groups.gaps(few, "race", names=["accuracy"]).iloc[0]
+    assert got["left_out"] == "Indian" and got["groups"] == 3
+
+
+def test_odds_agree_with_fairlearn(table):
+    truth, said = (table[c] == "female" for c in ("truth", "predicted"))
+    got = groups.odds(table, "race", n_boot=200).set_index("measure")["value"]
+    for measure, function in (
+        ("equalised odds", reference.equalized_odds_difference),
+        ("equal opportunity", reference.equal_opportunity_difference),
+        ("demographic parity", reference.demographic_parity_difference),
+    ):
+        assert got[measure] == pytest.approx(function(truth, said, sensitive_features=table["race"]))
+
+
+def test_difference_of_shares_has_newcombes_interval(table):
+    got = groups.against_rest(table, "race").set_index("group").loc["Black"]
+    right, inside = table["truth"] == table["predicted"], table["race"] == "Black"
+    low, high = confint_proportions_2indep(
+        right[inside].sum(),
+        inside.sum(),
+        right[~inside].sum(),
+        (~inside).sum(),
+        method="newcomb",
+        compare="diff",
+    )
+    assert (got["low"], got["high"]) == pytest.approx((low, high))
+
+
+def test_gap_of_two_groups_agrees_with_fairlearns_metric_frame(table):
+    got = groups.gaps(table, "gender", names=["accuracy", "log_loss"], n_boot=200).set_index("metric")
+    frame = reference.MetricFrame(
+        metrics=lambda t, p: np.mean(t == p), y_true=table["truth"], y_pred=table["predicted"],
+        sensitive_features=table["gender"],
+    )  # fmt: skip
+    assert got.loc["accuracy", "gap"] == pytest.approx(frame.difference())
+    assert got.loc["accuracy", "ratio"] == pytest.approx(frame.ratio())
+    assert got.loc["accuracy", "worst"] == frame.by_group.idxmin()
+    assert got.loc["log_loss", "worst_value"] > got.loc["log_loss", "best_value"]
+
+
+@pytest.mark.parametrize("group", ["Black", "Indian"])
+def test_a_group_with_noisier_labels_is_found_and_no_other(group):
+    faces, _ = population(seed=1)
+    noisy = planting.plant_group_noise(
+        faces, column="gender", group_column="race", group=group, rate=0.15, seed=2
+    ).faces
+    honest = guesses(faces, error=0.05, seed=3)
+    table = with_race(honest.assign(truth=noisy["gender"].astype(str).to_numpy(dtype=object)), noisy)
+    found = groups.against_rest(table, "race").set_index("group")
+    assert found.index[found["verdict"] == "worse"].tolist() == [group]
+    gap = groups.gaps(table, "race", names=["accuracy"]).iloc[0]
+    assert gap["worst"] == group and gap["p"] < 0.01 and gap["low"] > 0
+
+
+def test_nothing_is_found_where_nothing_was_planted():
+    alarms = 0
+    for seed in range(40):
+        faces, _ = population(1000, seed=seed)
+        table = with_race(guesses(faces, seed=seed + 100), faces)
+        alarms += groups.against_rest(table, "race", n_boot=400)["verdict"].isin(["worse", "better"]).any()
+    # Holm keeps the alarms of one table near 5 %; 7 of 40 has a chance of 1 %.
+    assert alarms <= 6
+
+
+def fitted(faces, matrix, *, test):
+    """A logistic regression on the rows that are no test rows, and its predictions of the test rows."""
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression().fit(matrix[~test], faces.loc[~test, "gender"].astype(str))
+    order = [list(model.classes_).index(name) for name in ("male", "female")]
+    return predictions.build(
+        faces[test], truth=faces.loc[test, "gender"].astype(str).to_numpy(dtype=object), part="test",
+        probabilities=model.predict_proba(matrix[test])[:, order], classes=["male", "female"],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("planted", [True, False])
+def test_an_under_represented_group_is_found_in_training_and_nowhere_else(planted):
+    faces, matrix = population(6000, seed=4, own_direction=1.5)
+    faces["row"], faces["split"] = np.arange(6000), np.where(np.arange(6000) < 3000, "train", "test")
+    if planted:
+        faces = planting.plant_underrepresentation(
+            faces, column="race", group="Asian", keep=0.02, seed=0, where=faces["split"] == "train"
+        ).faces
+    table = fitted(faces, matrix[faces["row"]], test=(faces["split"] == "test").to_numpy())
+    found = groups.against_rest(with_race(table, faces), "race").set_index("group")
+    assert found.index[found["verdict"] == "worse"].tolist() == (["Asian"] if planted else [])
+
+
+def test_people_who_repeat_widen_the_intervals_and_calm_the_test():
+    faces, _ = population(60, seed=5)
+    one = guesses(faces, error=0.3, seed=5)
+    many = pd.concat([one] * 10, ignore_index=True)
+    many["identity"], many["face_id"] = many["face_id"], [f"g{i}" for i in range(600)]
+    copies = pd.concat([faces] * 10, ignore_index=True).assign(face_id=many["face_id"])
+    table = groups.attach(many, copies, ["race"])
+    as_people = groups.gaps(table, "race", names=["accuracy"], small=1).iloc[0]
+    as_faces = groups.gaps(table.assign(identity=pd.NA), "race", names=["accuracy"], small=1).iloc[0]
+    assert as_people["by_chance"] > 2 * as_faces["by_chance"]
+    assert as_people["p"] > as_faces["p"]
+
+
+def test_age_becomes_bands_and_unknown_labels_are_counted(table):
+    assert table["age"].cat.categories.tolist() == [
+        "0-9", "10-19", "20-29", "30-39", "40-49", "50-59", "60-69", "70+",
+    ]  # fmt: skip
+    partly = table.assign(race=table["race"].mask(table.index < 50))
+    assert groups.cut(partly, "race").unknown == 50
+    edges = groups.age_bands(pd.Series([0, 9.9, 10, 69, 70, np.nan]))
+    assert edges.astype(object).tolist()[:5] == ["0-9", "0-9", "10-19", "60-69", "70+"] and edges.isna()[5]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda t, f: groups.attach(t, f, ["beard"]), "'beard'.*has .*race"),
+        (lambda t, f: groups.attach(t, f.iloc[5:], ["race"]), "5 predicted faces.*f00000"),
+        (lambda t, f: groups.by_group(t, "beard"), "'beard'.*groups.attach"),
+        (lambda t, f: mitigation.group_thresholds(t, "race"), "no validation rows"),
+    ],
+)
+def test_refusals_say_what_is_there(table, call, message):
+    faces, _ = population()
+    with pytest.raises(groups.GroupsError, match=message):
+        call(table, faces)
+
+
+def test_reweighing_makes_label_and_group_independent():
+    rng = np.random.default_rng(0)
+    group = rng.integers(0, 3, 500)
+    label = (rng.random(500) < 0.2 + 0.3 * group).astype(int)
+    weight = mitigation.reweigh(label, group)
+    shares = pd.crosstab(label, group, values=weight, aggfunc="sum", normalize="columns").to_numpy()
+    np.testing.assert_allclose(shares, shares[:, [0]].repeat(3, axis=1))
+
+
+def test_balancing_repeats_rows_until_cells_are_even():
+    label, group = np.array(list("aaaabbb")), np.array(list("xxxyxyy"))
+    rows = mitigation.balance(label, group)
+    counts = pd.Series(list(zip(label[rows], group[rows], strict=True))).value_counts()
+    assert counts[("a", "x")] == counts[("a", "y")] == 3
+    assert counts[("b", "x")] == counts[("b", "y")] == 2
+    assert set(rows) == set(range(7))
+
+
+@pytest.fixture(scope="module")
+def remedies():
+    # Gender and race go together in training, and a race shows gender its own way.
+    faces, matrix = population(6000, seed=6, own_direction=1.5)
+    rows = np.arange(6000)
+    race, gender = faces["race"].to_numpy(), faces["gender"].to_numpy()
+    rare = (race == "Indian") & (gender == "female") & (rows < 3000) & (rows % 12 > 0)
+    train = np.flatnonzero((rows < 3000) & ~rare)
+    return mitigation.try_remedies(
+        matrix, faces, target="gender", attribute="race",
+        train=train, validation=np.arange(3000, 4500), test=np.arange(4500, 6000), strength=1.0,
+    )  # fmt: skip
+
+
+def test_remedies_help_the_group_that_was_worst(remedies):
+    got = mitigation.before_after(remedies, "race", n_boot=500).set_index("way")
+    assert got.index.tolist() == ["before", *mitigation.REMEDIES]
+    assert got.loc["before", "worst"] == "Indian"
+    for remedy in mitigation.REMEDIES:
+        assert got.loc[remedy, "target_change_low"] > 0
+        assert got.loc[remedy, "gap"] < got.loc["before", "gap"]
+        assert got.loc[remedy, "overall_low"] < got.loc[remedy, "overall"] < got.loc[remedy, "overall_high"]
+
+
+def test_thresholds_look_at_validation_rows_only(remedies):
+    table = remedies["before"]
+    swapped = table["truth"].map({"male": "female", "female": "male"})
+    lied = table.assign(truth=table["truth"].where(table["part"] != "test", swapped))
+    straight, blind = (mitigation.group_thresholds(t, "race") for t in (table, lied))
+    assert (straight["predicted"] == blind["predicted"]).all()
+    assert metrics.rows_of(straight).predicted.shape == (1500,)
