@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numbers
+from html import escape
+
 import pandas as pd
 
 
@@ -37,20 +40,36 @@ def show_long(parts: list[pd.DataFrame], *, caption: str = "", open_rows: int = 
 
 
 def to_html(table: pd.DataFrame, *, caption: str = "", digits: int = 3) -> str:
-    """`table` as HTML; cell texts are escaped."""
-    shown = table.copy()
-    for position, column in enumerate(shown.columns):
-        values = shown.iloc[:, position]
-        if pd.api.types.is_float_dtype(values):
-            shown[column] = [_number(v, digits) for v in values]
-    body = shown.to_html(index=False, border=0, na_rep="–", escape=True)
-    return body.replace("<thead>", f"<caption>{caption}</caption><thead>", 1) if caption else body
+    """`table` as HTML: numbers to the right, texts to the left and escaped, NA as a dash."""
+    kinds = [
+        "number" if pd.api.types.is_numeric_dtype(table.dtypes.iloc[i]) else "text"
+        for i in range(table.shape[1])
+    ]
+    head = "".join(
+        f'<th class="{kind}" scope="col">{escape(str(c))}</th>'
+        for c, kind in zip(table.columns, kinds, strict=True)
+    )
+    rows = [
+        "<tr>"
+        + "".join(f'<td class="{k}">{_cell(v, digits)}</td>' for v, k in zip(row, kinds, strict=True))
+        + "</tr>"
+        for row in table.itertuples(index=False, name=None)
+    ]
+    titled = f"<caption>{escape(caption)}</caption>" if caption else ""
+    return f"<table>{titled}<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def _cell(value, digits: int) -> str:
+    if not isinstance(value, list | tuple | dict) and pd.isna(value):
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return _number(value, digits) if isinstance(value, numbers.Number) else escape(str(value))
 
 
 def _number(value: float, digits: int) -> str:
-    if pd.isna(value):
-        return "–"
-    return f"{value:,.0f}" if float(value).is_integer() and abs(value) >= 10 else f"{value:.{digits}f}"
+    whole = isinstance(value, numbers.Integral) or (float(value).is_integer() and abs(value) >= 10)
+    return f"{value:,.0f}" if whole else f"{value:,.{digits}f}"
 
 
 def interval(value: float, low: float, high: float, *, digits: int = 3) -> str:

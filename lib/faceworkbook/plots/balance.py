@@ -1,0 +1,80 @@
+"""How many faces bear each label."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+
+from faceworkbook import faces as face_table
+from faceworkbook.plots import style
+
+COLUMNS = 3
+
+
+@dataclass
+class BalanceDisplay:
+    """One panel a label: bars for classes, a histogram for numbers.
+
+    Attributes
+    ----------
+    panels : dict of str to pandas.Series
+        Counts by class name, or the known numbers themselves.
+    n : int
+        Faces in the table.
+    """
+
+    panels: dict[str, pd.Series]
+    n: int
+
+    @classmethod
+    def from_faces(cls, faces: pd.DataFrame) -> BalanceDisplay:
+        """Count every label of a face table that has at least one known value."""
+        panels = {}
+        for column in face_table.label_columns(faces):
+            if column in face_table.CLASS_LABELS:
+                counts = faces[column].value_counts(sort=False)
+                panels[column] = counts[counts > 0]
+            else:
+                panels[column] = faces[column].dropna().astype(float)
+        return cls(panels, len(faces))
+
+    def plot(self) -> BalanceDisplay:
+        """Draw into a new figure (``figure_``, ``axes_``) and return self."""
+        rows = max(1, -(-len(self.panels) // COLUMNS))
+        self.figure_, grid = plt.subplots(rows, COLUMNS, figsize=(9.6, 2.7 * rows), squeeze=False)
+        self.axes_ = grid.ravel()
+        for ax, (name, values) in zip(self.axes_, self.panels.items(), strict=False):
+            (self._bars if name in face_table.CLASS_LABELS else self._histogram)(ax, name, values)
+        for ax in self.axes_[len(self.panels) :]:
+            ax.set_visible(False)
+        return self
+
+    def _bars(self, ax, name: str, counts: pd.Series) -> None:
+        ax.barh([str(c) for c in counts.index], counts, color=style.COLORS[0])
+        for i, count in enumerate(counts):
+            ax.annotate(
+                f"{count:,}", (count, i), textcoords="offset points", xytext=(3, 0), va="center", fontsize=7.5
+            )
+        ax.margins(x=0.18)
+        ax.invert_yaxis()
+        ax.set(title=f"{name.replace('_', ' ')} (n = {int(counts.sum()):,})", xlabel="faces")
+
+    def _histogram(self, ax, name: str, values: pd.Series) -> None:
+        unit = "years" if name == "age" else "degrees"
+        ax.hist(values, bins=np.histogram_bin_edges(values, bins=24), color=style.COLORS[0])
+        ax.set(title=f"{name} (n = {len(values):,})", xlabel=unit, ylabel="faces")
+
+    def describe(self) -> str:
+        """Alt text."""
+        parts = []
+        for name, values in self.panels.items():
+            if name in face_table.CLASS_LABELS:
+                parts.append(f"{name}: " + ", ".join(f"{c} {int(v):,}" for c, v in values.items()))
+            else:
+                parts.append(
+                    f"{name}: {values.min():.0f} to {values.max():.0f}, median {values.median():.0f}"
+                )
+        return f"Labels of {self.n:,} faces. " + "; ".join(parts) + "."

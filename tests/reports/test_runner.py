@@ -1,0 +1,104 @@
+"""Running notebooks: skipped when finished, run again when anything changed, readable when they fail."""
+
+from __future__ import annotations
+
+import json
+
+import nbformat
+import pytest
+from filelock import FileLock
+
+from faceworkbook import cli, project
+from faceworkbook.reports import experiments, runner
+from faceworkbook.reports.runner import RunFailed
+
+pytestmark = pytest.mark.notebooks
+
+WRITES = """
+import json, pathlib
+from faceworkbook.reports import runs
+run = runs.start(out, "first", globals())
+if fail:
+    raise ValueError("the picture is upside down")
+run.save_values({"figures": [{"model": "m", "metric": "accuracy", "value": 0.5, "low": 0.4, "high": 0.6, "n": 10}]})
+print("made with", seed)
+"""
+PARAMETERS = "seed = 0  # any\nfail = False  # true: fail\nroot = ''  # folder\nout = ''  # folder\nsmoke = False  # quick"
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A project of one small notebook."""
+    folder = tmp_path / "notebooks" / "experiments"
+    folder.mkdir(parents=True)
+    nbformat.write(nbformat.v4.new_notebook(), tmp_path / "notebooks" / "index.ipynb")
+    tagged = nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})
+    title = nbformat.v4.new_markdown_cell("# First\n\n## Part")
+    cells = [title, tagged, nbformat.v4.new_code_cell(WRITES.strip())]
+    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata=metadata)
+    nbformat.write(notebook, tmp_path / "notebooks" / "first.ipynb")
+    (folder / "small.yaml").write_text("name: small\ntitle: Small\nsteps: [first]\n")
+    (tmp_path / "faces").mkdir()
+    monkeypatch.setenv("FACEWORKBOOK_HOME", str(tmp_path))
+    monkeypatch.setattr(runner, "code_fingerprint", lambda: "this code")
+    return tmp_path
+
+
+def run(**given):
+    return runner.run(experiments.read("small", given=given))
+
+
+def test_finished_steps_are_skipped_until_something_changes(home, monkeypatch):
+    (first,), report = run(root="faces")
+    assert not first.skipped and "made with 0" in report.read_text()
+    (second,), _ = run(root="faces")
+    assert second.skipped
+    (home / "faces" / "a.jpg").write_bytes(b"x")
+    assert not run(root="faces")[0][0].skipped
+    monkeypatch.setattr(runner, "code_fingerprint", lambda: "other code")
+    assert not run(root="faces", seed=1)[0][0].skipped
+    assert "made with 1" in report.read_text()
+
+
+def test_failed_notebook_leaves_a_readable_page_and_runs_again(home, capsys):
+    with pytest.raises(
+        RunFailed, match=r"first.ipynb failed in cell \d+: ValueError: the picture is upside down"
+    ):
+        run(fail=True)
+    page = (home / "results" / "small" / "first" / "report.html").read_text()
+    assert "upside down" in page and 'id="error"' in page
+    assert nbformat.read(home / "results" / "small" / "first" / "notebook.ipynb", 4).cells
+    assert cli.main(["run", "small", "-p", "fail=true"]) == 1
+    assert "upside down" in capsys.readouterr().err
+    assert cli.main(["run", "small"]) == 0
+    out = capsys.readouterr().out
+    assert "report: results/small/report.html" in out
+
+
+def test_unknown_parameter_stops_before_anything_runs(home, capsys):
+    assert cli.main(["run", "small", "-p", "sead=1"]) == 2
+    assert "did you mean 'seed'" in capsys.readouterr().err
+    assert not (home / "results").exists()
+
+
+def test_two_runs_at_once_do_not_meet(home):
+    folder = home / "results" / "small"
+    folder.mkdir(parents=True)
+    with FileLock(folder / ".lock"), pytest.raises(RunFailed, match="another run"):
+        run()
+
+
+def test_run_folder_and_index(home):
+    assert cli.main(["run", "small", "-p", "seed=3"]) == 0
+    folder = home / "results" / "small" / "first"
+    assert json.loads((folder / "params.json").read_text())["seed"] == 3
+    assert json.loads((folder / "environment.json").read_text())["seed"] == 3
+    index = (home / "results" / "index.html").read_text()
+    assert "0.400 to 0.600" in index and 'href="small/first/report.html"' in index
+
+
+def test_paths_are_read_from_the_project(home, monkeypatch, tmp_path_factory):
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    assert project.resolve("faces") == home / "faces"
+    assert project.shorten(home / "faces") == "faces"
