@@ -204,8 +204,8 @@ def _draw_brow(rng, *, male, age):
     young = ramp(age, 2, 14)
     thick = rng.normal(0.095 if male else 0.058, 0.013)
     return {
-        "thickness": float(np.clip(thick, 0.035, 0.15) * (0.65 + 0.35 * young)),
-        "density": float(np.clip(rng.normal(0.85 if male else 0.6, 0.13), 0.4, 1.4) * (0.5 + 0.5 * young)),
+        "thickness": float(np.clip(thick, 0.035, 0.15) * (0.5 + 0.5 * young)),
+        "density": float(np.clip(rng.normal(0.85 if male else 0.6, 0.13), 0.4, 1.4) * (0.35 + 0.65 * young)),
         "length": float(1.1 if male else 0.85) * (1 + 0.3 * ramp(age, 55, 85) * male),
         "arch": float(rng.normal(0.0 if male else 0.02, 0.01)),
         "height": float(rng.normal(-0.02 if male else 0.015, 0.015)),

@@ -230,15 +230,10 @@ class _Shot:
     def _bend(self, own):
         """Turn the normals by the slope of pores and furrows, measured on the picture."""
         place = skin.to_map(self.template[own]).astype(np.float32)
-        relief = self.head.skin.relief.astype(np.float32).copy()
-        shadow = np.zeros_like(relief)
-        for name, layer in skin.furrow_layers().items():
-            depth = self.head.skin.furrows[name] + self.expression["folds"].get(name, 0.0) * (
-                0.35 + 0.65 * min(self.person["age"] / 30, 1)
-            )
-            relief -= 0.014 * depth * layer
-            shadow += np.clip(depth, 0, 2) * np.clip(layer, 0, 1)
-        both = np.dstack([relief, shadow]).astype(np.float32)
+        depth = self._furrow_depths()
+        profile, valley = skin.furrow_stack()
+        relief = self.head.skin.relief - 0.014 * np.tensordot(depth, profile, 1)
+        both = np.dstack([relief, np.tensordot(np.clip(depth, 0, 2), valley, 1)]).astype(np.float32)
         got = _look_up(both, place)
         height = np.zeros((self.size, self.size), np.float32)
         rows, columns = self.rows[own], self.columns[own]
@@ -250,6 +245,12 @@ class _Shot:
         self.normal[own] = _unit(bent)
         self.crease = np.zeros(len(own))
         self.crease[own] = np.clip(got[:, 1], 0, 1.5)
+
+    def _furrow_depths(self):
+        """Depth of each furrow group: what age left, and what the expression adds on skin that folds."""
+        folds, rest = self.expression["folds"], self.head.skin.furrows
+        young = 0.2 + 0.8 * min(self.person["age"] / 30, 1)
+        return np.array([rest[name] + folds.get(name, 0.0) * young for name in skin.FURROWS], np.float32)
 
     def _eye(self, mine, eye):
         index = np.unique(self.mesh.triangles[self.mesh.part == eye])

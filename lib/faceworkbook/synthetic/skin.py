@@ -142,6 +142,13 @@ def furrow_layers() -> dict[str, np.ndarray]:
     return {name: _draw_furrows(name, lines) for name, lines in FURROWS.items()}
 
 
+@cache
+def furrow_stack() -> tuple[np.ndarray, np.ndarray]:
+    """All layers in the order of `FURROWS`, shape (n, HEIGHT, WIDTH), and their positive parts."""
+    profile = np.stack([furrow_layers()[name] for name in FURROWS])
+    return profile, np.clip(profile, 0, 1)
+
+
 def _draw_furrows(name: str, lines: list) -> np.ndarray:
     canvas = np.zeros((HEIGHT, WIDTH), np.float32)
     for line in lines:
@@ -243,6 +250,7 @@ def paint_skin(person: dict, rng: np.random.Generator) -> Skin:
         0.0010 * noise(rng, 0.05) + (0.0006 + 0.0014 * old) * noise(rng, 0.02) + 0.004 * old * noise(rng, 0.3)
     )
     furrows = {name: person["wear"] * _furrow_at_rest(name, person["age"]) for name in FURROWS}
+    relief = relief.astype(np.float32)
     return Skin(np.clip(albedo, 0.004, 0.95).astype(np.float32), relief, furrows, np.array(person["lips"]))
 
 
