@@ -1,0 +1,65 @@
+"""Reading labels.csv: what does not fit is left out and listed, never dropped in silence."""
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from faceworkbook import datasets
+
+ROW = {
+    "face_id": "synthetic-a", "image": "images/a.jpg", "identity": "person0000", "gender": "female", "race": "Black",
+    "age": 31.5, "emotion": "fear", "yaw": -12.5, "pitch": 3.0, "roll": 0.5, "top": 30.0, "left": 40.0,
+    "bottom": 90.0, "right": 85.0, "split": "test",
+}  # fmt: skip
+
+
+def write(folder, *changes):
+    """A data set with one row a change of `ROW`, and a picture for each."""
+    (folder / "images").mkdir()
+    rows = []
+    for i, change in enumerate(changes):
+        rows.append({**ROW, "face_id": f"synthetic-{i}", "image": f"images/{i}.jpg", **change})
+        cv2.imwrite(str(folder / f"images/{i}.jpg"), np.full((128, 128, 3), 90, np.uint8))
+    pd.DataFrame(rows).to_csv(folder / "labels.csv", index=False)
+
+
+def test_a_row_is_read_as_it_stands(tmp_path):
+    write(tmp_path, {})
+    face = datasets.load("synthetic", tmp_path).faces.iloc[0]
+    assert (face["gender"], face["race"], face["emotion"], face["split"]) == (
+        "female",
+        "Black",
+        "fear",
+        "test",
+    )
+    assert (face["age"], face["yaw"], face["bottom"]) == (31.5, -12.5, 90.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"gender": "f"}, "gender unknown"),
+        ({"emotion": "joy"}, "emotion unknown"),
+        ({"age": "old"}, "age is not a number"),
+        ({"yaw": ""}, "yaw is not a number"),
+        ({"image": "images/none.jpg"}, "picture missing"),
+    ],
+)
+def test_a_bad_row_is_listed_and_the_others_stay(tmp_path, change, reason):
+    write(tmp_path, {}, change, {})
+    found = datasets.load("synthetic", tmp_path)
+    assert len(found.faces) == 2
+    assert found.left_out["reason"].tolist() == [reason]
+
+
+def test_a_table_without_a_column_is_refused(tmp_path):
+    write(tmp_path, {})
+    pd.DataFrame([ROW]).drop(columns="roll").to_csv(tmp_path / "labels.csv", index=False)
+    with pytest.raises(datasets.DatasetError, match="roll"):
+        datasets.load("synthetic", tmp_path)
+
+
+def test_a_folder_without_labels_shows_the_layout(tmp_path):
+    with pytest.raises(datasets.DatasetError, match=r"labels\.csv"):
+        datasets.load("synthetic", tmp_path)
