@@ -2,10 +2,11 @@ import re
 from collections import Counter
 
 import pytest
-from faceworkbook import datasets
-from faceworkbook.datasets import agegender_cleaned as reader
 from hypothesis import given
 from hypothesis import strategies as st
+
+from faceworkbook import datasets
+from faceworkbook.datasets import agegender_cleaned as reader
 
 PEOPLE = {
     "nm0000545_rm4094803712_1945-7-26_2010.jpg": ("imdb:nm0000545", 65),

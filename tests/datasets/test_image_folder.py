@@ -1,8 +1,9 @@
 import pytest
-from faceworkbook import datasets, faces
-from faceworkbook.datasets import image_folder
 from hypothesis import given
 from hypothesis import strategies as st
+
+from faceworkbook import datasets, faces
+from faceworkbook.datasets import image_folder
 
 
 def test_known_names_get_the_projects_spelling_and_order(lay):

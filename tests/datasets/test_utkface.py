@@ -1,10 +1,11 @@
 import csv
 
 import pytest
-from faceworkbook import datasets
-from faceworkbook.datasets import utkface
 from hypothesis import given
 from hypothesis import strategies as st
+
+from faceworkbook import datasets
+from faceworkbook.datasets import utkface
 
 MALFORMED = {
     "39_1_20170116174525125.jpg.chip.jpg": (39, "male", "Black"),

@@ -18,9 +18,18 @@ from faceworkbook.datasets.base import DatasetError, DatasetInfo, Found
 __all__ = ["DatasetError", "DatasetInfo", "Found", "describe", "list", "load", "markdown", "options"]
 
 _MODULES = {
+    "adience": "adience",
+    "aflw": "aflw",
     "agegender_cleaned": "agegender_cleaned",
     "csv": "csv_table",
+    "expw": "expw",
+    "fairface": "fairface",
+    "ferplus": "ferplus",
+    "fgnet": "fgnet",
+    "genki4k": "genki4k",
     "image_folder": "image_folder",
+    "imdb_wiki": "imdb_wiki",
+    "sfew": "sfew",
     "synthetic": "synthetic",
     "utkface": "utkface",
 }

@@ -30,8 +30,8 @@ INFO = DatasetInfo(
 _SPLITS = {"aligned": "train", "valid": "test"}
 _GENDERS = {"F": "female", "M": "male"}
 _FOLDER = re.compile(r"(\d{1,3})_([FM])", re.ASCII)
-_IMDB = re.compile(r"(nm\d+)_rm\d+_(\d{4})-\d{1,2}-\d{1,2}_(\d{4})", re.ASCII)
-_WIKI = re.compile(r"(\d+)_(\d{4})-\d{1,2}-\d{1,2}_(\d{4})", re.ASCII)
+_IMDB = re.compile(r"(nm\d+)_rm\d+_(\d{4})-[\d.-]*_(\d{4})", re.ASCII)
+_WIKI = re.compile(r"(\d+)_(\d{4})-[\d.-]*_(\d{4})", re.ASCII)
 _ADIENCE = re.compile(r"landmark_aligned_face\.(\d+)\.\d+_[0-9a-f]+_o(?:-\d+)?", re.ASCII)
 _AGE_TOLERANCE = 1  # years; the photo's date is known by its year alone
 

@@ -16,6 +16,11 @@ import pandas as pd
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif")
 
 
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_NO_PICTURE = "the table names it, no file is there"
+_NO_ROW = "no row of the table names the picture"
+
+
 class DatasetError(ValueError):
     """A data set that cannot be read; the text says what was found, what is expected, what to do."""
 
@@ -132,7 +137,12 @@ def _walk(folder: Path | str, prefix: str) -> Iterator[tuple[str, os.DirEntry]]:
 
 
 def read_rows(
-    path: Path, aside: Aside, *, header: tuple[str, ...], delimiter: str = ",", named: bool = True
+    path: Path,
+    aside: Aside,
+    *,
+    header: tuple[str, ...],
+    delimiter: str | None = ",",
+    named: bool = True,
 ) -> pd.DataFrame:
     """Read a text table as strings; rows that are not whole go `aside`.
 
@@ -145,7 +155,8 @@ def read_rows(
     header : tuple of str
         Columns that must be there. Where `named` is false the file has no header line, and these
         are its columns in order.
-    delimiter : str
+    delimiter : str or None
+        None splits at white space.
 
     Returns
     -------
@@ -191,7 +202,10 @@ def _read_lines(path: Path, aside: Aside) -> list[str]:
     return lines
 
 
-def _parse(lines: list[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def _parse(lines: list[str], delimiter: str | None) -> Iterator[tuple[int, list[str]]]:
+    if delimiter is None:
+        yield from ((number, line.split()) for number, line in enumerate(lines, 1) if line.strip())
+        return
     reader = csv.reader(lines, delimiter=delimiter)
     for row in reader:
         if row:
@@ -219,10 +233,67 @@ def set_aside(rows: pd.DataFrame, bad: pd.Series, aside: Aside, reason: str, det
     return rows[~bad]
 
 
+def where(row: pd.Series) -> str:
+    """Where `row` stands: its column ``where`` if it has one, else its line."""
+    return row.get("where", f"line {row.name}")
+
+
+def keep_first(rows: pd.DataFrame, key: list[str], aside: Aside) -> pd.DataFrame:
+    """One row for each `key`: rows that say the same again, and all rows that contradict, go `aside`."""
+    again = rows.duplicated(subset=[name for name in rows if name != "where"])
+    rows = set_aside(rows, again, aside, "row repeated", lambda row: f"{where(row)} says the same again")
+    clash = rows.duplicated(subset=key, keep=False)
+    return set_aside(
+        rows, clash, aside, "rows contradict", lambda row: f"{where(row)}: same face, other values"
+    )
+
+
+def keep_pictured(rows: pd.DataFrame, root: Path, folders: Iterable[str], aside: Aside) -> pd.DataFrame:
+    """The rows whose ``image`` stands in one of `folders`; rows and pictures without a partner go `aside`."""
+    there: set[str] = set()
+    for folder in folders:
+        pictures, others = list_pictures(root / folder) if (root / folder).is_dir() else ([], [])
+        there.update(f"{folder}/{picture}" for picture in pictures)
+        aside.add_all([f"{folder}/{other}" for other in others], "not a picture")
+    rows = set_aside(rows, ~rows["image"].isin(there), aside, "no picture", _NO_PICTURE)
+    told = {image for image, _, _ in aside.rows}
+    aside.add_all(sorted(there - set(rows["image"]) - told), "no row", _NO_ROW)
+    return rows
+
+
+def translate(rows: pd.DataFrame, column: str, names: dict[str, str | None], aside: Aside) -> pd.DataFrame:
+    """`column` with the file's codes turned into `names`; rows with any other code go `aside`."""
+    detail = f"allowed are {sorted(names)}"
+    rows = set_aside(
+        rows,
+        ~rows[column].isin(list(names)),
+        aside,
+        f"bad value in {column}",
+        lambda row: f"{where(row)}: {row[column]!r}; {detail}",
+    )
+    return rows.assign(**{column: rows[column].map(names).astype(object)})
+
+
+def keep_numbers(rows: pd.DataFrame, columns: Iterable[str], aside: Aside) -> pd.DataFrame:
+    """`columns` as floats; rows where one is no number go `aside`."""
+    for column in columns:
+        parsed = numbers(rows[column])
+        rows = set_aside(
+            rows,
+            parsed.isna(),
+            aside,
+            f"bad value in {column}",
+            lambda row, column=column: f"{where(row)}: {row[column]!r}; allowed is a number",
+        )
+        rows = rows.assign(**{column: parsed[rows.index]})
+    return rows
+
+
 def numbers(values: pd.Series) -> pd.Series:
     """`values` as floats; NaN where a text is not a plain finite decimal number."""
-    plain = values.astype(str).str.fullmatch(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", flags=re.ASCII)
-    parsed = pd.to_numeric(values.where(plain), errors="coerce").astype(float)
+    codes, texts = pd.factorize(values.astype(str))
+    known = [float(text) if _NUMBER.fullmatch(text) else np.nan for text in texts]
+    parsed = pd.Series(np.array([*known, np.nan])[codes], index=values.index)
     return parsed.where(np.isfinite(parsed))
 
 

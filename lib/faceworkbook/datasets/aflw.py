@@ -1,0 +1,170 @@
+"""AFLW: Flickr photos with face boxes and head pose, in an SQLite file (Koestinger et al. 2011)."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from faceworkbook import faces
+from faceworkbook.datasets.base import (
+    Aside,
+    DatasetError,
+    DatasetInfo,
+    Found,
+    keep_pictured,
+    need_files,
+    set_aside,
+)
+
+INFO = DatasetInfo(
+    name="aflw",
+    title="AFLW",
+    labels=("yaw, pitch, roll", "gender", "five yaw bins (extra_yaw_bin)"),
+    identities="none",
+    official_split="none",
+    size="about 24,400 faces in 21,100 photos",
+    terms="academic research, on registration",
+    source="Koestinger, Wohlhart, Roth and Bischof 2011, Annotated Facial Landmarks in the Wild",
+    layout="""  ROOT/
+    aflw.sqlite
+    flickr/0/image00002.jpg   (folders 0, 2 and 3 of the three archives of photos)
+    ...""",
+    put="aflw.sqlite and the folder flickr/ with 0/, 2/ and 3/",
+)
+
+FOLDER = "flickr"
+_GENDERS = {"m": "male", "f": "female"}
+YAW_BINS = ("far left", "left", "frontal", "right", "far right")
+
+# Several boxes or poses of one face: the lowest annotation type is the one from marked points.
+_QUERY = """
+SELECT Faces.face_id AS face, FaceImages.filepath AS path,
+       FaceRect.x AS x, FaceRect.y AS y, FaceRect.w AS w, FaceRect.h AS h,
+       FacePose.roll AS roll, FacePose.pitch AS pitch, FacePose.yaw AS yaw{sex}
+FROM Faces
+LEFT JOIN FaceImages ON FaceImages.file_id = Faces.file_id
+LEFT JOIN FaceRect ON FaceRect.face_id = Faces.face_id
+LEFT JOIN FacePose ON FacePose.face_id = Faces.face_id{join}
+ORDER BY Faces.face_id, FaceRect.rowid, FacePose.rowid
+"""
+_SEX = ", FaceMetadata.sex AS sex"
+_JOIN_SEX = "\nLEFT JOIN FaceMetadata ON FaceMetadata.face_id = Faces.face_id"
+
+
+def read(root: Path, *, bins: Literal["none", "five"] = "none") -> Found:
+    """Read ``aflw.sqlite``.
+
+    Parameters
+    ----------
+    root : Path
+    bins : {'none', 'five'}
+        'five' adds ``extra_yaw_bin``: the bins of `yaw_bin` (arXiv 2003.06746).
+
+    Returns
+    -------
+    Found
+        Angles in degrees, -180..180, in this project's convention: the file's frame looks out of
+        the face with the subject's right as second axis, so its yaw and roll change sign, its pitch
+        does not. Faces without pose stay with NA and are in ``notices``.
+
+    Raises
+    ------
+    DatasetError
+        No ``aflw.sqlite``, a damaged one, or one without its tables.
+    """
+    if bins not in ("none", "five"):
+        raise DatasetError(f"bins={bins!r}; allowed are ['none', 'five']")
+    need_files(root, ("aflw.sqlite", FOLDER), INFO)
+    left_out, notices = Aside(), Aside()
+    rows = _query(root / "aflw.sqlite")
+    rows["image"] = f"{FOLDER}/" + rows["path"].fillna("").astype(str).str.replace("\\", "/")
+    rows = _one_row_a_face(rows, left_out)
+    rows = _check_boxes(rows, left_out)
+    rows = _with_degrees(rows, left_out)
+    away = rows["image"].str.contains(r"(?:^|/)\.\.(?:/|$)|//")
+    rows = set_aside(rows, away, left_out, "path malformed", "the path leaves the folder of the photos")
+    rows = keep_pictured(rows, root, (FOLDER,), left_out)
+    poseless = rows["yaw"].isna()
+    notices.add_all(
+        rows.loc[poseless, "image"], "no pose", [f"face {face}" for face in rows["face"][poseless]]
+    )
+    table = faces.build(_columns(rows, bins), dataset="aflw")
+    return Found(table, left_out.table(), notices.table(), root, INFO)
+
+
+def _query(path: Path) -> pd.DataFrame:
+    try:
+        with closing(
+            sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
+        ) as connection:
+            state = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if state != "ok":
+                raise DatasetError(f"{path}: the SQLite file is damaged ({state})")
+            tables = {
+                name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type='table'")
+            }
+            sex = "FaceMetadata" in tables
+            text = _QUERY.format(sex=_SEX if sex else "", join=_JOIN_SEX if sex else "")
+            rows = pd.read_sql_query(text, connection)
+    except (sqlite3.Error, pd.errors.DatabaseError) as error:
+        raise DatasetError(
+            f"{path}: not an AFLW database ({error}); it needs the tables Faces, FaceImages, FaceRect, FacePose"
+        ) from error
+    return rows if sex else rows.assign(sex=None)
+
+
+def _one_row_a_face(rows: pd.DataFrame, left_out: Aside) -> pd.DataFrame:
+    rows = set_aside(rows, rows["face"].isna(), left_out, "face without a number", "")
+    again = rows["face"].duplicated()
+    return set_aside(
+        rows, again, left_out, "second box or pose", lambda row: f"face {row['face']} keeps its first"
+    )
+
+
+def _check_boxes(rows: pd.DataFrame, left_out: Aside) -> pd.DataFrame:
+    box = rows[["x", "y", "w", "h"]].apply(pd.to_numeric, errors="coerce").astype(float)
+    rows = rows.assign(**box)
+    good = np.isfinite(box).all(axis=1) & (box["w"] > 0) & (box["h"] > 0)
+    return set_aside(rows, ~good, left_out, "no box", lambda row: f"face {row['face']} has no usable box")
+
+
+def _with_degrees(rows: pd.DataFrame, left_out: Aside) -> pd.DataFrame:
+    angles = rows[[*faces.POSE]]
+    parsed = angles.apply(pd.to_numeric, errors="coerce").astype(float)
+    wrong = (parsed.isna() & angles.notna()).any(axis=1) | (parsed.abs() > 4 * np.pi).any(axis=1)
+    wrong |= parsed.isna().any(axis=1) & parsed.notna().any(axis=1)
+    signs = {"yaw": -1, "pitch": 1, "roll": -1}
+    turned = {name: signs[name] * np.degrees(parsed[name]) for name in faces.POSE}
+    rows = rows.assign(**{name: (values + 180) % 360 - 180 for name, values in turned.items()})
+    return set_aside(
+        rows, wrong, left_out, "bad pose", lambda row: f"face {row['face']}: not three angles in radians"
+    )
+
+
+def _columns(rows: pd.DataFrame, bins: str) -> dict:
+    columns = {
+        "face_id": "aflw:" + rows["face"].astype(str),
+        "image": rows["image"],
+        "top": rows["y"],
+        "left": rows["x"],
+        "bottom": rows["y"] + rows["h"],
+        "right": rows["x"] + rows["w"],
+        "gender": rows["sex"].map(_GENDERS),
+        **{name: rows[name] for name in faces.POSE},
+    }
+    return columns if bins == "none" else {**columns, "extra_yaw_bin": yaw_bin(rows["yaw"])}
+
+
+def yaw_bin(yaw: pd.Series) -> pd.Series:
+    """Five bins of yaw in degrees: <= -60, (-60, -10], (-10, 10), [10, 60), >= 60; NA stays NA.
+
+    The names are seen in the picture: 'left' is the image's left.
+    """
+    values = pd.to_numeric(yaw).astype(float).to_numpy()
+    index = np.select([values <= -60, values <= -10, values < 10, values < 60, values >= 60], range(5), -1)
+    return pd.Series(pd.Categorical.from_codes(index, list(YAW_BINS), ordered=True), index=yaw.index)

@@ -1,0 +1,88 @@
+"""ExpW: photos from the web with face boxes and seven emotions (Zhang et al. 2018)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from faceworkbook import faces
+from faceworkbook.datasets.base import (
+    Aside,
+    DatasetError,
+    DatasetInfo,
+    Found,
+    keep_first,
+    keep_numbers,
+    keep_pictured,
+    need_files,
+    read_rows,
+    set_aside,
+    translate,
+)
+
+INFO = DatasetInfo(
+    name="expw",
+    title="ExpW (Expression in-the-Wild)",
+    labels=("emotion (seven)",),
+    identities="none",
+    official_split="none",
+    size="91,793 faces in 106,962 photos",
+    terms="non-commercial research",
+    source="Zhang, Luo, Loy and Tang 2018, From Facial Expression Recognition to Interpersonal Relation",
+    layout="""  ROOT/
+    label.lst                          (name face top left right bottom confidence emotion)
+    image/origin/angry_actor_388.jpg   (whole photos)
+    ...""",
+    put="label.lst and the folder image/origin/ with the photos",
+)
+
+_HEADER = ("name", "face", "top", "left", "right", "bottom", "confidence", "emotion")
+_EMOTIONS = dict(
+    zip("0123456", ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral"), strict=True)
+)
+_FOLDER = "image/origin"
+
+
+def read(root: Path, *, min_confidence: float = 0.0) -> Found:
+    """Read ``label.lst``: one row a face, with its box in the photo.
+
+    Parameters
+    ----------
+    root : Path
+    min_confidence : float
+        Boxes with a lower detector confidence are left out (the file has about 0 to 120).
+
+    Returns
+    -------
+    Found
+        ``face_id`` is ``expw:PHOTO#FACE``; the confidence is kept as ``extra_confidence``.
+
+    Raises
+    ------
+    DatasetError
+        No ``label.lst``, or a negative `min_confidence`.
+    """
+    if not min_confidence >= 0:
+        raise DatasetError(f"min_confidence={min_confidence}; allowed is 0 or more")
+    need_files(root, ("label.lst", _FOLDER), INFO)
+    left_out = Aside()
+    rows = read_rows(root / "label.lst", left_out, header=_HEADER, delimiter=None, named=False)
+    rows = rows.assign(image=f"{_FOLDER}/" + rows["name"])
+    rows = keep_first(rows, ["image", "face"], left_out)
+    rows = translate(rows, "emotion", _EMOTIONS, left_out)
+    rows = keep_numbers(rows, (*faces.BOX, "confidence", "face"), left_out)
+    flat = (rows["bottom"] <= rows["top"]) | (rows["right"] <= rows["left"])
+    rows = set_aside(rows, flat, left_out, "bad box", lambda row: f"line {row.name}: the box has no area")
+    low = rows["confidence"] < min_confidence
+    rows = set_aside(rows, low, left_out, "below confidence", lambda row: f"{row['confidence']:g}")
+    rows = keep_pictured(rows, root, (_FOLDER,), left_out)
+    table = faces.build(
+        {
+            "face_id": "expw:" + rows["name"] + "#" + rows["face"].astype(int).astype(str),
+            "image": rows["image"],
+            **{side: rows[side] for side in faces.BOX},
+            "emotion": rows["emotion"],
+            "extra_confidence": rows["confidence"],
+        },
+        dataset="expw",
+    )
+    return Found(table, left_out.table(), Aside().table(), root, INFO)

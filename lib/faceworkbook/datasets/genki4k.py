@@ -1,0 +1,93 @@
+"""GENKI-4K: photos with smile and head pose (MPLab, University of California San Diego)."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from faceworkbook import faces
+from faceworkbook.datasets.base import (
+    Aside,
+    DatasetError,
+    DatasetInfo,
+    Found,
+    keep_numbers,
+    keep_pictured,
+    need_files,
+    read_rows,
+    translate,
+)
+
+INFO = DatasetInfo(
+    name="genki4k",
+    title="GENKI-4K",
+    labels=("yaw, pitch, roll", "smile (extra_smile)"),
+    identities="none",
+    official_split="none",
+    size="4,000 photos of about 180 x 192",
+    terms="research; the pictures belong to their owners",
+    source="The MPLab GENKI Database, GENKI-4K subset, mplab.ucsd.edu",
+    layout="""  ROOT/
+    labels.txt           (smile yaw pitch roll; line n is file n)
+    files/file0001.jpg
+    ...""",
+    put="labels.txt and the folder files/",
+)
+
+_HEADER = ("smile", "yaw", "pitch", "roll")
+# Of labels.txt as distributed, fields joined by one space and lines by one line feed.
+DISTRIBUTED = "c139c9fcef6e90d9a48581f05c69b94ca2d053cbc24623d0048b168399fb03c5"
+
+
+def read(root: Path, *, order: Literal["distributed", "unchecked"] = "distributed") -> Found:
+    """Read ``labels.txt``; radians become degrees, the signs are this project's convention already.
+
+    Parameters
+    ----------
+    root : Path
+    order : {'distributed', 'unchecked'}
+        Nothing but its line number ties a label to its picture. 'distributed' accepts only the file
+        as distributed; 'unchecked' takes any file's line n for picture n.
+
+    Returns
+    -------
+    Found
+        ``extra_smile`` is True or False.
+
+    Raises
+    ------
+    DatasetError
+        No ``labels.txt``, or another one than the distributed.
+    """
+    if order not in ("distributed", "unchecked"):
+        raise DatasetError(f"order={order!r}; allowed are ['distributed', 'unchecked']")
+    need_files(root, ("labels.txt", "files"), INFO)
+    left_out = Aside()
+    rows = read_rows(root / "labels.txt", left_out, header=_HEADER, delimiter=None, named=False)
+    if order == "distributed" and fingerprint(root / "labels.txt") != DISTRIBUTED:
+        raise DatasetError(
+            f"{root / 'labels.txt'}: not the file as distributed, so its lines may not be in the pictures' "
+            f"order ({len(rows)} whole lines of 4,000). Fetch it anew, or say order='unchecked'"
+        )
+    rows = rows.assign(image=[f"files/file{line:04}.jpg" for line in rows.index])
+    rows = translate(rows, "smile", {"0": False, "1": True}, left_out)
+    rows = keep_numbers(rows, faces.POSE, left_out)
+    rows = keep_pictured(rows, root, ("files",), left_out)
+    table = faces.build(
+        {
+            "image": rows["image"],
+            **{angle: np.degrees(rows[angle]) for angle in faces.POSE},
+            "extra_smile": rows["smile"].astype(bool),
+        },
+        dataset="genki4k",
+    )
+    return Found(table, left_out.table(), Aside().table(), root, INFO)
+
+
+def fingerprint(path: Path) -> str:
+    """SHA-256 of the file's fields, whatever its spaces and line ends."""
+    lines = [b" ".join(line.split()) for line in path.read_bytes().splitlines()]
+    return hashlib.sha256(b"\n".join(lines)).hexdigest()

@@ -1,0 +1,247 @@
+"""IMDB-WIKI: faces of actors and of people with a Wikipedia page (Rothe et al. 2015)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import scipy.io
+
+from faceworkbook import faces
+from faceworkbook.datasets.agegender_cleaned import parse_person
+from faceworkbook.datasets.base import (
+    Aside,
+    DatasetError,
+    DatasetInfo,
+    Found,
+    keep_first,
+    keep_pictured,
+    layout_error,
+    set_aside,
+)
+
+INFO = DatasetInfo(
+    name="imdb_wiki",
+    title="IMDB-WIKI",
+    labels=("age", "gender"),
+    identities="IMDB and Wikipedia numbers in the file names",
+    official_split="none",
+    size="460,723 + 62,328 faces",
+    terms="academic research; the pictures belong to their owners",
+    source="Rothe, Timofte and Van Gool 2015, DEX: Deep EXpectation of apparent age from a single image",
+    layout="""  ROOT/
+    imdb_crop/imdb.mat, imdb_crop/00/nm0000100_rm46373120_1955-1-6_2003.jpg ...   (images="crop")
+    wiki_crop/wiki.mat, wiki_crop/17/10000217_1981-05-05_2009.jpg ...
+  or, whole photos (images="whole"): imdb/imdb.mat, imdb/00/... and wiki/wiki.mat, wiki/17/...
+  (one of the two sets is enough; the .mat file may lie beside its folders in ROOT itself)""",
+    put="imdb_crop/ with imdb.mat, wiki_crop/ with wiki.mat, or both",
+)
+
+_SOURCES = ("imdb", "wiki")
+_FIELDS = ("dob", "photo_taken", "full_path", "gender", "name", "face_location", "face_score")
+_SECOND = "second_face_score"
+# 0 = female: the reverse of UTKFace's code.
+_GENDERS = {0.0: "female", 1.0: "male"}
+_DATES = r"_(\d{4})-(\d{1,2})-(\d{1,2})_(\d{4})\.\w+$"
+_DATENUM_OF_1970 = 719529  # MATLAB counts days from the year 0, NumPy from 1970
+_DATENUMS = (367, 767010)  # the years 1 to 2099
+
+
+def read(
+    root: Path,
+    *,
+    source: Literal["both", "imdb", "wiki"] = "both",
+    images: Literal["crop", "whole"] = "crop",
+    min_age: int = 0,
+    max_age: int = 100,
+    min_face_score: float = 0.0,
+    several_faces: Literal["leave_out", "keep"] = "leave_out",
+    unknown_gender: Literal["keep", "leave_out"] = "keep",
+) -> Found:
+    """Read ``imdb.mat`` and ``wiki.mat`` and filter their rows.
+
+    Parameters
+    ----------
+    root : Path
+    source : {'both', 'imdb', 'wiki'}
+        Which of the two; 'both' reads what is there.
+    images : {'crop', 'whole'}
+        Cropped faces, or whole photos with a box each.
+    min_age, max_age : int
+        Years; others are left out.
+    min_face_score : float
+        Rows with a lower score of the face detector are left out; -inf (no face) always is.
+    several_faces : {'leave_out', 'keep'}
+        What becomes of rows with a second face in the photo.
+    unknown_gender : {'keep', 'leave_out'}
+
+    Returns
+    -------
+    Found
+        ``age`` is in years at the middle of the year in which the photo was taken (see `ages`).
+        ``left_out`` counts by the first reason of: birth date unreadable, dates contradict the
+        name, age out of range, no face found, below score, several faces, gender unknown, no picture.
+
+    Raises
+    ------
+    DatasetError
+        No .mat file, one that cannot be read, or one without its fields.
+    """
+    _check_options(source, images, several_faces, unknown_gender)
+    found = [
+        (name, path) for name in _SOURCES if (path := _find(root, name, images)) and source in ("both", name)
+    ]
+    if not found:
+        raise DatasetError(layout_error(root, INFO, f"no .mat file for source='{source}', images='{images}'"))
+    left_out = Aside()
+    tables = []
+    for name, path in found:
+        rows = _read_mat(path, name)
+        folder = path.parent.relative_to(root).as_posix()
+        rows["image"] = rows["full_path"] if folder == "." else f"{folder}/" + rows["full_path"]
+        tables.append(rows)
+    rows = pd.concat(tables, ignore_index=True)
+    away = rows["full_path"].str.contains(r"(?:^|/)\.\.(?:/|$)|^/|\\") | (rows["full_path"] == "")
+    rows = set_aside(rows, away, left_out, "path malformed", "expected FOLDER/NAME.jpg")
+    folders = sorted(set(rows["image"].str.rpartition("/")[0]) - {""})
+    rows = keep_first(rows, ["image"], left_out)
+    rows = _with_age(rows, left_out)
+    rows = _filter(rows, left_out, min_age, max_age, min_face_score, several_faces, unknown_gender)
+    rows = keep_pictured(rows, root, folders, left_out)
+    table = faces.build(_columns(rows, images), dataset="imdb_wiki")
+    return Found(table, left_out.table(), Aside().table(), root, INFO)
+
+
+def _check_options(source: str, images: str, several_faces: str, unknown_gender: str) -> None:
+    for option, value, allowed in (
+        ("source", source, ("both", *_SOURCES)),
+        ("images", images, ("crop", "whole")),
+        ("several_faces", several_faces, ("leave_out", "keep")),
+        ("unknown_gender", unknown_gender, ("keep", "leave_out")),
+    ):
+        if value not in allowed:
+            raise DatasetError(f"{option}={value!r}; allowed are {list(allowed)}")
+
+
+def _find(root: Path, name: str, images: str) -> Path | None:
+    folder = f"{name}_crop" if images == "crop" else name
+    places = (root / folder / f"{name}.mat", root / f"{name}.mat")
+    return next((path for path in places if path.is_file()), None)
+
+
+def _read_mat(path: Path, name: str) -> pd.DataFrame:
+    try:
+        content = scipy.io.loadmat(path, variable_names=[name])
+    except NotImplementedError as error:
+        raise DatasetError(f"{path}: a MATLAB v7.3 file; save it with -v7, as distributed") from error
+    except Exception as error:  # scipy raises a dozen types on damaged files
+        raise DatasetError(f"{path}: not a whole MATLAB file ({error})") from error
+    try:
+        struct = content[name][0, 0]
+        fields = {field: np.ravel(struct[field]) for field in (*_FIELDS, _SECOND)}
+    except (KeyError, IndexError, ValueError, TypeError) as error:
+        needed = [*_FIELDS, _SECOND]
+        raise DatasetError(f"{path}: expected one struct '{name}' with the fields {needed}") from error
+    lengths = {field: len(values) for field, values in fields.items()}
+    if len(set(lengths.values())) != 1:
+        raise DatasetError(f"{path}: the fields have different lengths {lengths}; the file is damaged")
+    return _unwrap(path, fields)
+
+
+def _unwrap(path: Path, fields: dict[str, np.ndarray]) -> pd.DataFrame:
+    try:
+        numbers = {
+            name: fields[name].astype(float)
+            for name in ("dob", "photo_taken", "gender", "face_score", _SECOND)
+        }
+        boxes = np.array([np.ravel(box)[:4] for box in fields["face_location"]], dtype=float).reshape(-1, 4)
+    except (TypeError, ValueError) as error:
+        raise DatasetError(f"{path}: a field does not hold the numbers it should ({error})") from error
+    texts = {name: [_text(cell) for cell in fields[name]] for name in ("full_path", "name")}
+    sides = dict(zip(("left", "top", "right", "bottom"), boxes.T, strict=True))
+    return pd.DataFrame({**numbers, **texts, **sides})
+
+
+def _text(cell) -> str:
+    flat = np.ravel(cell)
+    return str(flat[0]) if len(flat) else ""
+
+
+def ages(dob: np.ndarray, photo_taken: np.ndarray) -> np.ndarray:
+    """Years of age in the middle of the year of the photo.
+
+    Who was born in July or later has not had that year's birthday: the customary reading.
+
+    Parameters
+    ----------
+    dob : ndarray of float
+        MATLAB serial date numbers.
+    photo_taken : ndarray of float
+        Years.
+
+    Returns
+    -------
+    ndarray of float
+        NaN where a date is none, or before the year 1 or after 2099.
+    """
+    good = (dob >= _DATENUMS[0]) & (dob <= _DATENUMS[1]) & (photo_taken >= 1) & (photo_taken <= 2099)
+    days = np.where(good, np.floor(dob) - _DATENUM_OF_1970, 0).astype("datetime64[D]")
+    year = days.astype("datetime64[Y]")
+    month = (days.astype("datetime64[M]") - year.astype("datetime64[M]")).astype(int) + 1
+    years = photo_taken - (year.astype(int) + 1970) - (month >= 7)
+    return np.where(good, years, np.nan)
+
+
+def _with_age(rows: pd.DataFrame, left_out: Aside) -> pd.DataFrame:
+    rows = rows.assign(age=ages(rows["dob"].to_numpy(), rows["photo_taken"].to_numpy()))
+    rows = set_aside(rows, rows["age"].isna(), left_out, "birth date unreadable", "")
+    names = rows["full_path"].str.rpartition("/")[2]
+    rows = rows.assign(identity=[parse_person(name)[0] for name in names])
+    return set_aside(
+        rows,
+        _contradicts(names, rows),
+        left_out,
+        "dates contradict the name",
+        lambda row: f"datenum {row['dob']:.0f}, photo of {row['photo_taken']:.0f}",
+    )
+
+
+def _contradicts(names: pd.Series, rows: pd.DataFrame) -> pd.Series:
+    told = names.str.extract(_DATES).apply(pd.to_numeric)
+    told = told[(told > 0).all(axis=1)]
+    days = (np.floor(rows.loc[told.index, "dob"]) - _DATENUM_OF_1970).astype("int64")
+    born = pd.to_datetime(days.to_numpy().astype("datetime64[D]").astype("datetime64[s]"))
+    differs = (born.year != told[0]) | (born.month != told[1]) | (born.day != told[2])
+    differs |= rows.loc[told.index, "photo_taken"] != told[3]
+    return differs.reindex(rows.index, fill_value=False)
+
+
+def _filter(rows, left_out, min_age, max_age, min_face_score, several_faces, unknown_gender) -> pd.DataFrame:
+    beyond = ~rows["age"].between(min_age, max_age)
+    rows = set_aside(rows, beyond, left_out, "age out of range", lambda row: f"{row['age']:.0f} years")
+    faceless = ~np.isfinite(rows["face_score"])
+    rows = set_aside(rows, faceless, left_out, "no face found", "face_score is not finite")
+    low = rows["face_score"] < min_face_score
+    rows = set_aside(rows, low, left_out, "below score", lambda row: f"{row['face_score']:.3g}")
+    if several_faces == "leave_out":
+        second = rows[_SECOND].notna()
+        rows = set_aside(rows, second, left_out, "several faces", lambda row: f"second {row[_SECOND]:.3g}")
+    wrong = rows["gender"].notna() & ~rows["gender"].isin(list(_GENDERS))
+    rows = set_aside(rows, wrong, left_out, "bad value in gender", lambda row: f"{row['gender']!r}")
+    if unknown_gender == "leave_out":
+        rows = set_aside(rows, rows["gender"].isna(), left_out, "gender unknown", "")
+    return rows
+
+
+def _columns(rows: pd.DataFrame, images: str) -> dict:
+    columns = {
+        "image": rows["image"],
+        "identity": rows["identity"],
+        "age": rows["age"],
+        "gender": rows["gender"].map(_GENDERS),
+        "extra_name": rows["name"],
+        "extra_face_score": rows["face_score"],
+    }
+    return columns if images == "crop" else {**columns, **{side: rows[side] for side in faces.BOX}}

@@ -1,0 +1,99 @@
+"""SFEW 2.0: film stills with seven emotions (Dhall et al. 2011)."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from faceworkbook import faces
+from faceworkbook.datasets.base import Aside, DatasetError, DatasetInfo, Found, layout_error, list_pictures
+
+INFO = DatasetInfo(
+    name="sfew",
+    title="SFEW 2.0",
+    labels=("emotion (seven)",),
+    identities="none; the film in the file name stands in for them",
+    official_split="Train, Val (= validation), Test (unlabelled)",
+    size="958 + 436 + 372 stills",
+    terms="research, on registration",
+    source="Dhall, Goecke, Lucey and Gedeon 2011, Static Facial Expressions in the Wild",
+    layout="""  ROOT/
+    Train/Angry/Airheads_000519240_00000005.png   (Angry Disgust Fear Happy Sad Surprise Neutral)
+    Val/Angry/...
+    Test/...                                      (no labels; may be missing)
+  (folders such as Train_Aligned_Faces/ do as well)""",
+    put="the folders Train/ and Val/, each with the seven emotion folders",
+)
+
+_EMOTIONS = {
+    "angry": "anger",
+    "disgust": "disgust",
+    "fear": "fear",
+    "happy": "happiness",
+    "sad": "sadness",
+    "surprise": "surprise",
+    "neutral": "neutral",
+}
+_PARTS = {"train": "train", "val": "validation", "test": "test"}
+_PART = re.compile(r"(train|val|test)(?:_?aligned_?faces(?:_new)?)?", re.ASCII | re.IGNORECASE)
+_FILM = re.compile(r"(.+?)_\d{6,}_\d+\.\w+", re.ASCII)
+
+
+def read(root: Path) -> Found:
+    """Read the folders ``Train``, ``Val`` and ``Test``.
+
+    Parameters
+    ----------
+    root : Path
+
+    Returns
+    -------
+    Found
+        ``identity`` is the film (``sfew:Airheads``): nobody is named, but a person stays in a film.
+        Faces of ``Test`` have no emotion.
+
+    Raises
+    ------
+    DatasetError
+        No picture in ``Train/EMOTION`` or ``Val/EMOTION``.
+    """
+    pictures, others = list_pictures(root)
+    left_out, notices = Aside(), Aside()
+    left_out.add_all(others, "not a picture")
+    rows = []
+    for image in pictures:
+        labels = parse_path(image)
+        if labels is None:
+            left_out.add(image, "folder malformed", "expected Train, Val or Test / emotion / picture")
+        else:
+            rows.append((image, *labels))
+    image, split, emotion, film = zip(*rows, strict=True) if rows else ((),) * 4
+    if not any(emotion):
+        raise DatasetError(layout_error(root, INFO, "no picture in Train/EMOTION or Val/EMOTION"))
+    nameless = [name for name, known in zip(image, film, strict=True) if known is None]
+    notices.add_all(nameless, "film unknown", "the file name names no film")
+    table = faces.build(
+        {
+            "image": image,
+            "split": split,
+            "emotion": emotion,
+            "identity": [name and f"sfew:{name}" for name in film],
+        },
+        dataset="sfew",
+    )
+    return Found(table, left_out.table(), notices.table(), root, INFO)
+
+
+def parse_path(image: str) -> tuple[str, str | None, str | None] | None:
+    """Split, emotion (None in Test) and film of a path ``Train/Angry/FILM_TIME_FRAME.png``."""
+    *folders, name = image.split("/")
+    parts = [_PART.fullmatch(folder) for folder in folders]
+    at = next((i for i, part in enumerate(parts) if part), None)
+    if at is None:
+        return None
+    split = _PARTS[parts[at][1].lower()]
+    emotion = _EMOTIONS.get(folders[-1].lower()) if at < len(folders) - 1 else None
+    if emotion is None and split != "test":
+        return None
+    film = _FILM.fullmatch(name)
+    return split, emotion, film and film[1]

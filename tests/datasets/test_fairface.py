@@ -1,0 +1,56 @@
+import csv
+from collections import Counter
+
+import pytest
+
+from faceworkbook import datasets, faces
+
+HEADER = "file,age,gender,race,service_test\n"
+
+
+def fairface_set(train="train/1.jpg,30-39,Male,East Asian,True\n", val="val/1.jpg,3-9,Female,White,False\n"):
+    files = {"fairface_label_train.csv": HEADER + train, "fairface_label_val.csv": HEADER + val}
+    return files | {"train/1.jpg": b"", "val/1.jpg": b""}
+
+
+def test_a_row_becomes_a_face(lay):
+    table = datasets.load("fairface", lay(fairface_set())).faces
+    rows = table[["image", "age_group", "gender", "race", "split", "extra_service_test"]].astype(object)
+    assert rows.to_numpy().tolist() == [
+        ["train/1.jpg", "30-39", "male", "East Asian", "train", True],
+        ["val/1.jpg", "3-9", "female", "White", "validation", False],
+    ]
+    assert tuple(table["race"].cat.categories) == faces.RACES_FAIRFACE
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("train/1.jpg,30-39,Mal,Black,True\n", "bad value in gender"),
+        ("train/1.jpg,30-3,Male,Black,True\n", "bad value in age"),
+        ("train/1.jpg,30-39,Male,Blac,True\n", "bad value in race"),
+        ("train/1.jpg,30-39,Male,Black\n", "row malformed"),
+        ("train/1.jpg,30-39,Male,Black,True", "last line cut short"),
+        ("../1.jpg,30-39,Male,Black,True\n", "no picture"),
+    ],
+)
+def test_a_bad_row_is_listed(lay, line, reason):
+    found = datasets.load("fairface", lay(fairface_set(train=line)))
+    assert found.faces["image"].tolist() == ["val/1.jpg"]
+    assert reason in set(found.left_out["reason"])
+
+
+@pytest.mark.realdata
+def test_real_counts_equal_the_files(shared_data):
+    root = shared_data("fairface")
+    found = datasets.load("fairface", root)
+    for part, split, rows in (("train", "train", 4480), ("val", "validation", 1050)):
+        with (root / f"fairface_label_{part}.csv").open(newline="") as file:
+            told = list(csv.DictReader(file))
+        mine = found.faces[found.faces["split"] == split]
+        assert len(mine) == len(told) == rows
+        for column, field in (("race", "race"), ("age_group", "age")):
+            assert Counter(mine[column]) == Counter(row[field] for row in told)
+        assert Counter(mine["gender"].str.title()) == Counter(row["gender"] for row in told)
+        assert int(mine["extra_service_test"].sum()) == sum(row["service_test"] == "True" for row in told)
+    assert found.left_out.empty

@@ -1,0 +1,74 @@
+import math
+
+import cv2
+import numpy as np
+import pytest
+
+from faceworkbook import datasets
+from faceworkbook.datasets import genki4k
+
+LINES = "1 0.5 -0.25 0.1\n0 -0.5 0.25 -0.1\n"
+
+
+def genki_set(lines=LINES):
+    return {"labels.txt": lines, "files/file0001.jpg": b"", "files/file0002.jpg": b""}
+
+
+def test_line_n_is_file_n_in_degrees(lay):
+    table = datasets.load("genki4k", lay(genki_set()), order="unchecked").faces
+    assert table["image"].tolist() == ["files/file0001.jpg", "files/file0002.jpg"]
+    assert table["yaw"].tolist() == pytest.approx([math.degrees(0.5), -math.degrees(0.5)])
+    assert table["extra_smile"].tolist() == [True, False]
+
+
+def test_a_blank_or_broken_line_does_not_shift_the_others(lay):
+    found = datasets.load("genki4k", lay(genki_set("1 0.5\n0 -0.5 0.25 -0.1\n")), order="unchecked")
+    assert found.faces["image"].tolist() == ["files/file0002.jpg"]
+    assert "row malformed" in set(found.left_out["reason"])
+
+
+def test_another_order_is_refused(lay):
+    with pytest.raises(datasets.DatasetError, match="not the file as distributed"):
+        datasets.load("genki4k", lay(genki_set()))
+
+
+def test_spaces_and_line_ends_do_not_matter(lay):
+    one, other = lay(genki_set()), lay(genki_set(LINES.replace(" ", "  ").replace("\n", "\r\n")))
+    assert genki4k.fingerprint(one / "labels.txt") == genki4k.fingerprint(other / "labels.txt")
+
+
+@pytest.mark.realdata
+def test_real_rows_equal_the_file(shared_data):
+    root = shared_data("genki4k")
+    found = datasets.load("genki4k", root)
+    told = [line.split() for line in (root / "labels.txt").read_text().splitlines()]
+    assert len(found.faces) == len(list((root / "files").iterdir())) == 2000
+    assert len(found.faces) + len(found.left_out) == len(told) == 4000
+    for face in found.faces.itertuples():
+        smile, yaw, pitch, roll = told[int(face.image[10:14]) - 1]
+        assert face.extra_smile == (smile == "1")
+        angles = [math.degrees(float(angle)) for angle in (yaw, pitch, roll)]
+        assert [face.yaw, face.pitch, face.roll] == pytest.approx(angles)
+
+
+@pytest.mark.realdata
+def test_yaw_and_roll_have_the_sign_of_the_convention(shared_data):
+    from pathlib import Path
+
+    root = shared_data("genki4k")
+    table = datasets.load("genki4k", root).faces
+    extreme = table[(table["yaw"].abs() > 15) | (table["roll"].abs() > 12)].iloc[:80]
+    weights = Path(__file__).parents[2] / "weights/yunet/face_detection_yunet_2023mar_int8bq.onnx"
+    detector = cv2.FaceDetectorYN.create(str(weights), "", (192, 192), 0.6)
+    seen = []
+    for face in extreme.itertuples():
+        _, found = detector.detect(cv2.resize(cv2.imread(str(root / face.image)), (192, 192)))
+        if found is not None:
+            points = found[0][4:10].reshape(3, 2)
+            left, right = sorted(points[:2], key=lambda point: point[0])
+            axis = right - left
+            offset = (points[2] - (left + right) / 2) @ axis / (axis @ axis)
+            seen.append((face.yaw, offset, face.roll, np.arctan2(axis[1], axis[0])))
+    yaw, offset, roll, tilt = np.array(seen).T
+    assert np.corrcoef(yaw, offset)[0, 1] > 0.7
+    assert np.corrcoef(roll, tilt)[0, 1] > 0.4

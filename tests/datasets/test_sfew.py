@@ -1,0 +1,41 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from faceworkbook import datasets
+from faceworkbook.datasets import sfew
+
+FILES = [
+    "Train/Angry/Airheads_000519240_00000005.png",
+    "Train/Happy/21_000734444_00000001.png",
+    "Val_Aligned_Faces_new/Sad/Harry_Potter_2_001712320_00000019.png",
+    "Test/still.png",
+]
+
+
+def test_emotion_split_and_film(lay):
+    found = datasets.load("sfew", lay([*FILES, "Train/Bored/x_000519240_00000005.png", "readme.txt"]))
+    rows = found.faces[["split", "emotion", "identity"]].astype(object)
+    assert rows.where(rows.notna(), None).to_numpy().tolist() == [
+        ["test", None, None],
+        ["train", "anger", "sfew:Airheads"],
+        ["train", "happiness", "sfew:21"],
+        ["validation", "sadness", "sfew:Harry_Potter_2"],
+    ]
+    assert set(found.left_out["reason"]) == {"not a picture", "folder malformed"}
+    assert found.notices["reason"].tolist() == ["film unknown"]
+
+
+@given(st.lists(st.sampled_from(["Train", "Val", "Test", "Angry", "Sad", "x", ""]), min_size=1, max_size=4))
+def test_any_path_is_read_or_refused(parts):
+    parsed = sfew.parse_path("/".join(parts))
+    if parsed is not None:
+        split, emotion, _ = parsed
+        assert split in ("train", "validation", "test")
+        assert emotion in (None, "anger", "sadness")
+        assert emotion is not None or split == "test"
+
+
+def test_no_labelled_picture_shows_the_layout(lay):
+    with pytest.raises(datasets.DatasetError, match=r"(?s)Train/Angry.*Found there: Test/"):
+        datasets.load("sfew", lay(["Test/still.png"]))
