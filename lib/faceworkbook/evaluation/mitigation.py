@@ -7,12 +7,14 @@ remedy is shown as a before / after table with the overall and the worst group's
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from fairlearn.postprocessing import ThresholdOptimizer
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_curve
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -20,7 +22,7 @@ from faceworkbook.evaluation import comparison, groups, intervals, metrics
 from faceworkbook.evaluation import predictions as tables
 from faceworkbook.evaluation.groups import Attribute, GroupsError
 
-REMEDIES = ("reweighing", "balancing", "thresholds")
+REMEDIES = ("reweighing", "balancing", "thresholds", "equalised odds")
 CONSTRAINTS = (
     "equalized_odds",
     "true_positive_rate_parity",
@@ -69,7 +71,36 @@ def balance(labels: np.ndarray, group: np.ndarray, *, seed: int = 0) -> np.ndarr
     return np.concatenate([np.arange(len(cells)), *extra]).astype(int)
 
 
-def group_thresholds(
+def group_thresholds(table: pd.DataFrame, attribute: str) -> pd.DataFrame:
+    """Decide two classes with each group's own best threshold, chosen on validation rows.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Predictions of two classes with `attribute` and rows of parts 'validation' and 'test'.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The table with new ``predicted`` in the test rows; probabilities stay. Each threshold is the
+        one with the highest balanced accuracy on the group's validation rows.
+
+    Raises
+    ------
+    GroupsError
+        Not two classes, no validation rows, or a test group without validation rows of both classes.
+    """
+    scored = _read_scores(table, attribute)
+    threshold = {}
+    for name in np.unique(scored.group[scored.validation]):
+        rows = scored.validation & (scored.group == name)
+        wrong, right, at = roc_curve(scored.truth[rows], scored.score[rows], drop_intermediate=False)
+        threshold[name] = at[np.argmax(right - wrong)]
+    own = np.array([threshold.get(name, np.nan) for name in scored.group])
+    return _decide(table, scored, scored.score[scored.test] >= own[scored.test])
+
+
+def equalise_odds(
     table: pd.DataFrame,
     attribute: str,
     *,
@@ -77,46 +108,32 @@ def group_thresholds(
     objective: str = "balanced_accuracy_score",
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Decide two classes with thresholds that depend on the group, chosen on validation rows.
+    """Decide two classes so that error rates are equal between groups on validation rows.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        Predictions of two classes with `attribute` and rows of parts 'validation' and 'test'.
-    constraint : {'equalized_odds', 'true_positive_rate_parity', 'false_positive_rate_parity', \
-'demographic_parity'}
-        What is to be equal between groups (Hardt et al. 2016, fairlearn's ThresholdOptimizer).
+        As for `group_thresholds`.
+    constraint : {'equalized_odds', 'true_positive_rate_parity', 'false_positive_rate_parity', 'demographic_parity'}
+        What is to be equal (Hardt et al. 2016, fairlearn's ThresholdOptimizer).
 
     Returns
     -------
     pandas.DataFrame
-        The table with new ``predicted`` in the test rows; probabilities stay. Between two thresholds
-        the method tosses a coin, with `seed`.
-
-    Raises
-    ------
-    GroupsError
-        Not two classes, no validation rows, a test group that no validation row has, or one
-        whose validation rows bear one class only.
+        The table with new ``predicted`` in the test rows. Between two thresholds the method tosses a
+        coin, with `seed`: groups are made equal by making the better served ones worse.
     """
-    classes = tables.class_names(table)
-    if len(classes) != 2:
-        raise GroupsError(f"group thresholds need two classes, the table has {classes or 'numbers'}")
     if constraint not in CONSTRAINTS:
         raise GroupsError(f"constraint={constraint!r}; allowed are {list(CONSTRAINTS)}")
-    validation, test = ((table["part"] == part) & table[attribute].notna() for part in ("validation", "test"))
-    _require_both_classes(table[validation], table[test], attribute)
+    scored = _read_scores(table, attribute)
     optimiser = ThresholdOptimizer(
         estimator=_Given(), constraints=constraint, objective=objective, prefit=True,
         predict_method="predict_proba",
     )  # fmt: skip
-    score, truth = table[[tables.PROBABILITY + classes[1]]].to_numpy(), table["truth"] == classes[1]
-    label = table[attribute].astype(str)
-    optimiser.fit(score[validation], truth[validation].astype(int), sensitive_features=label[validation])
-    said = optimiser.predict(score[test], sensitive_features=label[test], random_state=seed)
-    changed = table.copy()
-    changed.loc[test, "predicted"] = np.asarray(classes, dtype=object)[np.asarray(said, dtype=int)]
-    return changed
+    seen, test, column = scored.validation, scored.test, scored.score[:, None]
+    optimiser.fit(column[seen], scored.truth[seen].astype(int), sensitive_features=scored.group[seen])
+    said = optimiser.predict(column[test], sensitive_features=scored.group[test], random_state=seed)
+    return _decide(table, scored, np.asarray(said, dtype=int))
 
 
 def try_remedies(
@@ -147,8 +164,8 @@ def try_remedies(
     Returns
     -------
     dict of str to pandas.DataFrame
-        'before', 'reweighing', 'balancing' and, for two classes, 'thresholds': predictions of
-        validation and test rows, with the attribute.
+        'before', 'reweighing', 'balancing' and, for two classes, 'thresholds' and 'equalised odds':
+        predictions of validation and test rows, with the attribute.
     """
     known = (faces[target].notna() & faces[attribute].notna()).to_numpy()
     train, validation, test = (np.asarray(rows)[known[rows]] for rows in (train, validation, test))
@@ -167,7 +184,8 @@ def try_remedies(
             **{attribute: np.concatenate([group[validation], group[test]])}
         )
     if len(order) == 2:
-        found["thresholds"] = group_thresholds(found["before"], attribute, seed=seed)
+        found["thresholds"] = group_thresholds(found["before"], attribute)
+        found["equalised odds"] = equalise_odds(found["before"], attribute, seed=seed)
     return found
 
 
@@ -237,6 +255,39 @@ class _Given(ClassifierMixin, BaseEstimator):
     def predict_proba(self, x):
         second = np.asarray(x)[:, 0]
         return np.column_stack([1 - second, second])
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """Two-class scores with groups; `validation` and `test` are masks."""
+
+    score: np.ndarray
+    truth: np.ndarray
+    group: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+
+
+def _read_scores(table: pd.DataFrame, attribute: str) -> _Scored:
+    classes = tables.class_names(table)
+    if len(classes) != 2:
+        raise GroupsError(f"thresholds by group need two classes, the table has {classes or 'numbers'}")
+    known = table[attribute].notna().to_numpy()
+    validation, test = (known & (table["part"] == part).to_numpy() for part in ("validation", "test"))
+    _require_both_classes(table[validation], table[test], attribute)
+    return _Scored(
+        table[tables.PROBABILITY + classes[1]].to_numpy(dtype=float),
+        (table["truth"] == classes[1]).to_numpy(dtype=bool),
+        table[attribute].astype(str).to_numpy(dtype=object),
+        validation,
+        test,
+    )
+
+
+def _decide(table: pd.DataFrame, scored: _Scored, said: np.ndarray) -> pd.DataFrame:
+    predicted = table["predicted"].to_numpy(dtype=object).copy()
+    predicted[scored.test] = np.asarray(tables.class_names(table), dtype=object)[said.astype(int)]
+    return table.assign(predicted=predicted)
 
 
 def _require_both_classes(validation: pd.DataFrame, test: pd.DataFrame, attribute: str) -> None:
