@@ -1,0 +1,213 @@
+"""Calibration tells sure from right, is fitted on validation rows, and conformal sets keep their promise."""
+
+import made_predictions as made
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import log_loss
+
+from faceworkbook.evaluation import calibration, metrics, predictions
+
+FIVE = ("White", "Black", "Asian", "Indian", "Others")
+
+
+def softmax(logits):
+    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return shares / shares.sum(axis=1, keepdims=True)
+
+
+def drawn(n=3000, *, classes=("male", "female"), sharpen=1.0, people=None, seed=0):
+    """Truth drawn from the model's own probabilities, which are then sharpened: 1 is calibrated."""
+    rng = np.random.default_rng(seed)
+    logits = 1.5 * rng.normal(size=(n, len(classes)))
+    cumulative = softmax(logits).cumsum(axis=1)
+    codes = np.minimum((rng.random((n, 1)) > cumulative).sum(axis=1), len(classes) - 1)
+    faces = made.faces_table(n, people=people)
+    part = np.where(np.arange(n) % 3 == 0, "validation", "test")
+    return predictions.build(
+        faces, truth=np.array(classes, dtype=object)[codes], part=part,
+        probabilities=softmax(logits * sharpen), classes=list(classes),
+    )  # fmt: skip
+
+
+def test_reliability_agrees_with_scikit_learn():
+    table = drawn()
+    got = calibration.reliability(table)
+    rows = metrics.rows_of(table)
+    accuracy, confidence = calibration_curve(
+        rows.truth == rows.predicted, calibration.confidence_of(rows), n_bins=10, strategy="quantile"
+    )
+    np.testing.assert_allclose(got["accuracy"], accuracy)
+    np.testing.assert_allclose(got["confidence"], confidence)
+    assert got["n"].sum() == 2000
+
+
+def test_calibration_error_by_hand():
+    # Two bins of two rows: |.5 - .6| and |1 - .9|, each half of the rows.
+    faces = made.faces_table(4)
+    second = [0.6, 0.6, 0.9, 0.9]
+    table = predictions.build(
+        faces, truth=["b", "a", "b", "b"], part="test",
+        probabilities=np.column_stack([1 - np.array(second), second]), classes=["a", "b"],
+    )  # fmt: skip
+    assert calibration.summary(table, bins=2, n_boot=50)["ece"][0] == pytest.approx(0.1)
+
+
+def test_a_calibrated_model_shows_only_the_bias_of_small_samples():
+    small, large = drawn(150), drawn(20_000)
+    few, many = (calibration.summary(t, n_boot=200).iloc[0] for t in (small, large))
+    assert few["ece"] > 0.02 and few["ece_if_calibrated"] > 4 * many["ece_if_calibrated"]
+    assert few["p_calibrated"] > 0.05 and many["p_calibrated"] > 0.05
+    assert many["overconfidence_low"] < 0 < many["overconfidence_high"]
+
+
+def test_an_overconfident_model_is_seen():
+    found = calibration.summary(drawn(sharpen=3), n_boot=200).iloc[0]
+    assert found["p_calibrated"] < 0.01 and found["overconfidence_low"] > 0.02
+    assert 0 < found["ece_corrected"] < found["ece"]
+
+
+@pytest.mark.parametrize("classes", [("male", "female"), FIVE])
+def test_temperature_undoes_the_sharpening(classes):
+    table = drawn(6000, classes=classes, sharpen=2.5)
+    assert calibration.Temperature.fit(table).temperature == pytest.approx(2.5, rel=0.12)
+
+
+@pytest.mark.parametrize("classes", [("male", "female"), FIVE])
+def test_recalibration_lowers_the_loss_on_test_rows_and_keeps_the_predictions(classes):
+    found = calibration.recalibrate(drawn(6000, classes=classes, sharpen=3))
+    losses = {n: metrics.LOG_LOSS.value(metrics.rows_of(t)) for n, t in found.items()}
+    errors = {n: calibration.summary(t, n_boot=50)["ece"][0] for n, t in found.items()}
+    for name in calibration.METHODS:
+        assert losses[name] < losses["before"] - 0.05
+        assert errors[name] < errors["before"] / 2
+        np.testing.assert_allclose(predictions.probabilities(found[name]).sum(axis=1), 1)
+        assert (found[name]["predicted"] == found["before"]["predicted"]).all()
+
+
+def test_temperature_minimises_the_validation_loss():
+    table = drawn(sharpen=2)
+    held = table[table["part"] == "validation"]
+    best = calibration.Temperature.fit(table).temperature
+    codes = (held["truth"] == "female").astype(int)
+    loss = [
+        log_loss(codes, predictions.probabilities(calibration.Temperature(t).apply(held)))
+        for t in (best * 0.97, best, best * 1.03)
+    ]
+    assert loss[1] <= min(loss)
+
+
+@pytest.mark.parametrize(
+    "fit", [calibration.Temperature.fit, calibration.Isotonic.fit, calibration.Conformal.fit]
+)
+def test_test_rows_are_not_looked_at(fit):
+    table = drawn(sharpen=2)
+    lied = table.assign(truth=table["truth"].where(table["part"] == "validation", "male"))
+    if fit == calibration.Isotonic.fit:
+        first, second = fit(table).apply(table), fit(lied).apply(table)
+        pd.testing.assert_frame_equal(first, second)
+    else:
+        assert fit(table) == fit(lied)
+
+
+def test_accuracy_rises_as_the_unsure_are_left_to_a_person():
+    got = calibration.risk_coverage(drawn())
+    assert got["n"].tolist()[0] == 2000 and got["n"].is_monotonic_decreasing
+    assert got["accuracy"].iloc[-1] > got["accuracy"].iloc[0] + 0.1
+    assert (got["low"] < got["accuracy"]).all()
+    worst_first = calibration.risk_coverage(drawn(), uncertainty=np.arange(2000))
+    assert abs(worst_first["accuracy"].iloc[-1] - worst_first["accuracy"].iloc[0]) < 0.05
+
+
+def test_area_under_risk_coverage_by_hand():
+    table = made.class_predictions(3, truth=[0, 0, 0], signal=5)
+    table["predicted"] = ["male", "female", "male"]
+    rows = metrics.rows_of(table)
+    area = calibration.area_under_risk_coverage(rows, np.array([0.1, 0.2, 0.3]))
+    assert area(np.ones((1, 3)))[0] == pytest.approx((0 + 1 / 2 + 1 / 3) / 3)
+
+
+def test_conformal_sets_keep_their_promise_on_average():
+    coverage = []
+    for seed in range(60):
+        table = drawn(600, classes=FIVE, seed=seed, sharpen=2)
+        found = calibration.Conformal.fit(table, promise=0.9).check(table).iloc[0]
+        coverage.append(found["coverage"])
+    # On average over data sets: at least .9, at most .9 + 1 / (n_validation + 1); standard error .003.
+    assert 0.893 < np.mean(coverage) < 0.915
+
+
+def test_a_promise_by_group_is_kept_in_the_group_that_a_common_limit_fails():
+    table = drawn(6000, classes=FIVE)
+    hard = np.arange(6000) % 5 < 2
+    rng = np.random.default_rng(1)
+    table["race"] = np.where(hard, "Black", "White")
+    swapped = hard & (rng.random(6000) < 0.35)
+    table.loc[swapped, "truth"] = rng.choice(FIVE, swapped.sum())
+    common = calibration.Conformal.fit(table, promise=0.9).check(table, attribute="race").set_index("group")
+    apart = calibration.Conformal.fit(table, promise=0.9, attribute="race").check(table).set_index("group")
+    assert not common.loc["Black", "kept"]
+    assert apart["kept"].all()
+    assert apart.loc["Black", "mean_size"] > apart.loc["White", "mean_size"]
+
+
+def test_a_group_too_small_for_its_promise_gets_every_class():
+    table = drawn(300)
+    table["race"] = np.where(np.arange(300) < 9, "Black", "White")
+    found = calibration.Conformal.fit(table, promise=0.9, attribute="race")
+    assert found.small == ("Black",)
+    assert found.sets(table[table["race"] == "Black"]).all()
+
+
+def test_calibration_by_group_finds_the_overconfident_group():
+    calm, sharp = drawn(3000, seed=1), drawn(3000, seed=2, sharpen=3)
+    table = pd.concat([calm.assign(race="White"), sharp.assign(race="Black")], ignore_index=True)
+    table["face_id"] = [f"f{i}" for i in range(6000)]
+    got = calibration.by_group(table, "race", n_boot=100).set_index("group")
+    assert got.loc["Black", "p_calibrated"] < 0.01 < got.loc["White", "p_calibrated"]
+    assert not got["small"].any()
+
+
+def test_monte_carlo_dropout_that_only_adds_noise_does_not_help():
+    table = drawn(1500)
+    plain = table[table["part"] == "test"]
+    rng = np.random.default_rng(0)
+    logits = np.log(predictions.probabilities(plain))
+    sampled = np.stack([softmax(logits + 0.3 * rng.normal(size=logits.shape)) for _ in range(40)])
+    found = calibration.monte_carlo(table, sampled)
+    assert found.table["metric"].tolist() == ["accuracy", "log_loss", "brier", "risk_coverage"]
+    assert (found.table["verdict"] != "helps").all()
+    assert (found.disagreement >= 0).all() and (found.entropy <= np.log(2) + 1e-9).all()
+
+
+def test_monte_carlo_dropout_that_softens_an_overconfident_model_helps_its_loss():
+    table = drawn(1500, sharpen=4)
+    plain = table[table["part"] == "test"]
+    rng = np.random.default_rng(0)
+    logits = np.log(predictions.probabilities(plain).clip(1e-12))
+    sampled = np.stack([softmax(logits + 4 * rng.normal(size=logits.shape)) for _ in range(60)])
+    found = calibration.monte_carlo(table, sampled).table.set_index("metric")
+    assert found.loc["log_loss", "verdict"] == "helps" and found.loc["log_loss", "high"] < 0
+
+
+def test_entropy_by_hand():
+    assert calibration.entropy_of(np.array([[0.5, 0.5], [1.0, 0.0]])) == pytest.approx([np.log(2), 0])
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda t: calibration.monte_carlo(t, np.zeros((5, 3, 2))),
+            r"\(5, 3, 2\), expected \(n_samples, 200",
+        ),
+        (lambda t: calibration.Conformal.fit(t, promise=90), "promise=90.*0.9"),
+        (lambda t: calibration.risk_coverage(t, uncertainty=np.zeros(3)), r"\(3,\), expected \(200,\)"),
+        (lambda t: calibration.Temperature.fit(t, part="dev"), "no rows of part 'dev'"),
+        (lambda t: calibration.summary(made.number_predictions()), "numbers"),
+    ],
+)
+def test_unusable_input_is_refused(call, message):
+    with pytest.raises(predictions.PredictionsError, match=message):
+        call(drawn(300))
