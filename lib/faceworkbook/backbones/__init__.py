@@ -5,16 +5,16 @@ Nothing here imports TensorFlow until a `Backbone`'s `model` or `full` is asked 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
-from faceworkbook.backbones import faceres_deep
+from faceworkbook.backbones import faceres_deep, trainable, vgg_face
 from faceworkbook.backbones.base import Backbone, Tap, WeightsError, import_keras
 
 __all__ = ["Backbone", "Tap", "WeightsError", "default", "import_keras", "list", "load", "register"]
 
 WEIGHTS = Path(__file__).resolve().parents[3] / "weights"
-VGG_FACE_FILES = ("vgg_face.mat", "vgg-face.mat", "VGG_FACE.t7")
 
 _openers: dict[str, tuple[Callable[..., Backbone], tuple[str, ...]]] = {}
 
@@ -71,7 +71,7 @@ def default(weights_dir: str | Path | None = None, *, tap: str | None = None) ->
     Its `name`, `tap` and `source` say in a report which one it was.
     """
     folder = Path(weights_dir) if weights_dir is not None else WEIGHTS
-    found = [folder / file for file in VGG_FACE_FILES if (folder / file).is_file()]
+    found = [folder / file for file in vgg_face.FILES if (folder / file).is_file()]
     if found:
         return load("vgg_face", weights=found[0], tap=tap)
     embedded = folder / faceres_deep.FILE
@@ -94,4 +94,7 @@ def _usual_file(name: str, files: tuple[str, ...], folder: Path) -> Path | None:
     )
 
 
+register("vgg_face", vgg_face.describe, files=vgg_face.FILES)
 register("faceres_deep", faceres_deep.describe, files=(faceres_deep.FILE,))
+for _name in trainable.ARCHITECTURES:
+    register(_name, functools.partial(trainable.describe, _name))

@@ -16,6 +16,8 @@ from faceworkbook.backbones import faceres_deep
 from faceworkbook.backbones.assign import Assignment
 from faceworkbook.backbones.base import WeightsError, sha256
 
+FLOAT16_FROM = 20_000  # elements
+
 
 def main() -> None:
     """Convert and print where the file is and its SHA-256."""
@@ -28,7 +30,7 @@ def main() -> None:
 
 
 def convert(source: Path, target: Path) -> Path:
-    """Write ``faceres_deep.h5`` into `target`: a Keras weights file whose arrays are float16."""
+    """Write ``faceres_deep.h5`` into `target`: a Keras weights file whose large arrays are float16."""
     arrays = fold(read_graph_weights(source / "faceres-deep.json"))
     assignment = Assignment(dict(arrays), file="faceres-deep.json")
     assignment.finish(faceres_deep.assemble(assignment))
@@ -68,9 +70,13 @@ def fold(constants: dict[str, np.ndarray]) -> dict[tuple[str, str], np.ndarray]:
             bias = constants[f"{layer}_bn/batchnorm_1/sub"]
         else:
             kernel, bias = constants[f"{layer}/kernel"], constants[f"{layer}/bias"]
-        arrays[layer, "kernel"] = kernel.astype(np.float16)
-        arrays[layer, "bias"] = bias.astype(np.float16)
+        arrays[layer, "kernel"], arrays[layer, "bias"] = _shortened(kernel), _shortened(bias)
     return arrays
+
+
+def _shortened(array: np.ndarray) -> np.ndarray:
+    """Large kernels as float16, the rest as float32: rounding depthwise kernels costs most of the accuracy."""
+    return array.astype(np.float16 if array.size > FLOAT16_FROM else np.float32)
 
 
 def write_arrays(arrays: dict[tuple[str, str], np.ndarray], path: Path) -> None:

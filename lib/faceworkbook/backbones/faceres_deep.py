@@ -74,7 +74,7 @@ def build(weights: Path):
 
 
 def read_arrays(weights: Path) -> dict[tuple[str, str], np.ndarray]:
-    """Name map of a Keras weights file: (layer, variable) to float16 array."""
+    """Name map of a Keras weights file: (layer, variable) to array, float16 or float32."""
     import h5py
 
     try:
