@@ -81,21 +81,31 @@ def test_rare_classes_and_faces_without_descriptor_are_passed_over():
 
 
 def test_corrections_are_read_back(tmp_path):
-    for i in range(4):
-        (tmp_path / "pictures" / "male").mkdir(parents=True, exist_ok=True)
-        (tmp_path / "pictures" / "male" / f"{i}.jpg").write_bytes(b"x")
     faces, matrix = separable()
     planted = planting.plant_label_noise(faces, column="gender", rate=0.1, seed=3)
     found = audit.find_label_errors(planted.faces, matrix, label="gender")
-    path = found.write(tmp_path / "deep" / "corrections.csv", accept=True)
+    path = audit.write_corrections([found], tmp_path / "deep" / "corrections.csv", accept=True)
     data = datasets.Found(planted.faces, *[datasets.base.Aside().table()] * 2, tmp_path, None)
     corrected = datasets.corrections.apply(data, path)
     before = (planted.faces["gender"].astype(str) != faces["gender"].astype(str)).sum()
     after = (corrected.faces["gender"].astype(str) != faces["gender"].astype(str)).sum()
     assert after < 0.15 * before
     assert len(corrected.notices) == len(found.table)
-    undecided = datasets.corrections.apply(data, found.write(tmp_path / "open.csv"))
+    undecided = datasets.corrections.apply(data, audit.write_corrections([found], tmp_path / "open.csv"))
     assert len(undecided.notices) == 0
+
+
+def test_only_labels_with_two_full_classes_are_judged():
+    faces, _ = separable(n=100, race=["White"] * 95 + ["Black"] * 5)
+    assert audit.judgeable(faces) == ["gender"]
+
+
+def test_descriptors_are_brought_into_the_order_of_the_table():
+    faces, matrix = separable(n=6)
+    order = [4, 0, 5, 2]
+    aligned = audit.align_rows(faces, faces["face_id"].to_numpy()[order], matrix[order])
+    np.testing.assert_array_equal(aligned[order], matrix[order])
+    assert np.isnan(aligned[[1, 3]]).all()
 
 
 @pytest.mark.parametrize(("label", "words"), [("age", "classes"), ("race", "two classes")])

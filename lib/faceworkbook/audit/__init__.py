@@ -2,22 +2,28 @@
 
 from faceworkbook.audit.cleaning import Cleaned, Thresholds, clean, measure
 from faceworkbook.audit.duplicates import Duplicates, exact_duplicates, near_duplicates, similar_descriptors
-from faceworkbook.audit.groups import join
-from faceworkbook.audit.label_errors import LabelErrors, find_label_errors
+from faceworkbook.audit.groups import align_rows, join
+from faceworkbook.audit.label_errors import LabelErrors, find_label_errors, judgeable, write_corrections
 from faceworkbook.audit.leakage import leakage, leakage_worth
+from faceworkbook.audit.verdict import Findings, verdict
 
 __all__ = [
     "Cleaned",
     "Duplicates",
+    "Findings",
     "LabelErrors",
     "Thresholds",
+    "align_rows",
     "clean",
     "exact_duplicates",
     "find_label_errors",
     "join",
+    "judgeable",
     "leakage",
     "leakage_worth",
     "measure",
     "near_duplicates",
     "similar_descriptors",
+    "verdict",
+    "write_corrections",
 ]

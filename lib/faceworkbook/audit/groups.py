@@ -108,3 +108,24 @@ def measure_leakage(
         "leaked": int((by_person | by_picture).sum()),
         "unknown_person": int((test & identity.isna().to_numpy()).sum()),
     }
+
+
+def align_rows(faces: pd.DataFrame, face_id: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Descriptors in the order of `faces`, with rows of NaN for faces that have none.
+
+    Parameters
+    ----------
+    faces : pandas.DataFrame
+        The face table, n rows.
+    face_id : ndarray of shape (m,)
+        Of the rows of `matrix`.
+    matrix : ndarray of shape (m, d), float
+
+    Returns
+    -------
+    ndarray of shape (n, d), float32
+    """
+    at = pd.Index(face_id).get_indexer(faces["face_id"])
+    aligned = np.full((len(faces), matrix.shape[1]), np.nan, np.float32)
+    aligned[at >= 0] = matrix[at[at >= 0]]
+    return aligned

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,29 +42,11 @@ class LabelErrors:
     accuracy: float
     passed_over: dict[str, int]
 
-    def write(self, path: str | Path, *, accept: bool = False) -> Path:
-        """Write a corrections file (CSV: face_id, column, value, was, then what helps to decide).
 
-        Parameters
-        ----------
-        path : str or Path
-        accept : bool
-            False leaves `value` empty, for a person to fill in; True fills in the suggested label, which
-            nobody has looked at.
-
-        Returns
-        -------
-        Path
-            Read back by ``datasets.load(..., corrections=path)``; rows with an empty `value` are undecided.
-        """
-        value = self.table["suggested"] if accept else ""
-        corrections = self.table.rename(columns={"given": "was"}).assign(value=value)
-        order = ["face_id", "column", "value", "was", "suggested", "p_given", "p_suggested", "image"]
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(path.name + ".part")
-        corrections[order].to_csv(beside, index=False, float_format="%.4f")
-        return beside.replace(path)
+def judgeable(faces: pd.DataFrame) -> list[str]:
+    """Columns of classes with two classes or more of enough rows to look for errors."""
+    counts = {c: faces[c].value_counts() for c in face_table.CLASS_LABELS if faces[c].notna().any()}
+    return [c for c, n in counts.items() if (n >= MIN_CLASS).sum() >= 2]
 
 
 def find_label_errors(
@@ -139,3 +122,30 @@ def _usable_rows(faces, descriptors, label: str, least: int) -> tuple[np.ndarray
         )
     usable = faces[label].notna().to_numpy() & ~faces[label].isin(list(scarce)).to_numpy()
     return np.flatnonzero(usable & np.isfinite(descriptors).all(axis=1)), scarce
+
+
+def write_corrections(errors: Iterable[LabelErrors], path: str | Path, *, accept: bool = False) -> Path:
+    """Write a corrections file (CSV: face_id, column, value, was, then what helps to decide).
+
+    Parameters
+    ----------
+    errors : iterable of LabelErrors
+    path : str or Path
+    accept : bool
+        False leaves `value` empty, for a person to fill in; True fills in the suggested label, which
+        nobody has looked at.
+
+    Returns
+    -------
+    Path
+        Read back by ``datasets.load(..., corrections=path)``; rows with an empty `value` are undecided.
+    """
+    empty = pd.DataFrame(columns=list(COLUMNS))
+    table = pd.concat([empty, *(found.table for found in errors)], ignore_index=True)
+    table = table.rename(columns={"given": "was"}).assign(value=table["suggested"] if accept else "")
+    order = ["face_id", "column", "value", "was", "suggested", "p_given", "p_suggested", "image"]
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(path.name + ".part")
+    table[order].to_csv(beside, index=False, float_format="%.4f")
+    return beside.replace(path)

@@ -60,8 +60,9 @@ def leakage_worth(
 
     Leaked and clean rows differ in more than the leak (famous people have more pictures). So a
     second classifier is fitted on the training rows that show nobody and nothing of the test rows,
-    and the first on as many rows drawn from all of them; the difference on the same leaked rows is
-    the leak alone.
+    and the first on as many rows drawn from all of them (mean of five draws). Their difference on the
+    same leaked rows is what knowing these people is worth; where the people of the test rows are of
+    one kind (children, say), it also holds what other pictures of that kind would have taught.
 
     Parameters
     ----------

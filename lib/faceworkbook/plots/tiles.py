@@ -19,6 +19,8 @@ PAPER = 255
 INK = (32, 32, 32)
 FONT_PIXELS = 11
 LINE_PIXELS = 14
+HEADING_FONT_PIXELS = 14
+HEADING_PIXELS = 28
 GAP = 3
 
 
@@ -82,6 +84,14 @@ def fit(picture: np.ndarray, tile: tuple[int, int]) -> np.ndarray:
     return paper
 
 
+def heading(text: str, *, width: int) -> np.ndarray:
+    """One line of text over a grid: uint8 RGB array of the given width in pixels."""
+    strip = Image.new("RGB", (width, HEADING_PIXELS), (PAPER,) * 3)
+    line = _shorten(text, width - 2 * GAP, _font(HEADING_FONT_PIXELS))
+    ImageDraw.Draw(strip).text((GAP, 8), line, fill=INK, font=_font(HEADING_FONT_PIXELS))
+    return np.asarray(strip)
+
+
 def _tile(picture: np.ndarray, caption: str, tile: tuple[int, int], lines: int) -> np.ndarray:
     picture = fit(picture, tile)
     strip = _caption(caption, tile[1], lines)
@@ -94,18 +104,18 @@ def _caption(text: str, width: int, lines: int) -> np.ndarray:
         return np.asarray(strip)
     draw = ImageDraw.Draw(strip)
     for number, line in enumerate(text.split("\n")):
-        draw.text((1, number * LINE_PIXELS), _shorten(line, width - 2), fill=INK, font=_font())
+        draw.text((1, number * LINE_PIXELS), _shorten(line, width - 2, _font()), fill=INK, font=_font())
     return np.asarray(strip)
 
 
-def _shorten(line: str, width: int) -> str:
-    if _font().getlength(line) <= width:
+def _shorten(line: str, width: int, font: ImageFont.FreeTypeFont) -> str:
+    if font.getlength(line) <= width:
         return line
-    while line and _font().getlength(line + "…") > width:
+    while line and font.getlength(line + "…") > width:
         line = line[:-1]
     return line + "…"
 
 
 @cache
-def _font() -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(font_manager.findfont("DejaVu Sans"), FONT_PIXELS)
+def _font(pixels: int = FONT_PIXELS) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(font_manager.findfont("DejaVu Sans"), pixels)
