@@ -1,0 +1,422 @@
+"""Fine-tuning: what is frozen stays, rates are effective, faults of earlier systems do not come back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytestmark = [pytest.mark.tensorflow, pytest.mark.xdist_group("tensorflow")]
+
+keras = pytest.importorskip("keras")
+
+from faceworkbook import images  # noqa: E402
+from faceworkbook.classifiers import targets  # noqa: E402
+from faceworkbook.classifiers.multitask import Task, task_of  # noqa: E402
+from faceworkbook.training import cutting, fine_tune  # noqa: E402
+from faceworkbook.training.augment import Augmentation  # noqa: E402
+from faceworkbook.training.checkpoint import CheckpointError  # noqa: E402
+from faceworkbook.training.fine_tune import Cosine, Settings, fit, predict  # noqa: E402
+from faceworkbook.training.input import PixelArray  # noqa: E402
+from tests.training import toy_network as toy  # noqa: E402
+
+N = 60
+PARTS = toy.Parts(np.arange(40), np.arange(40, 52))
+QUICK = {"epochs": 2, "batch_size": 10, "learning_rate": 1e-2}
+
+
+@pytest.fixture(scope="module")
+def source():
+    return PixelArray(toy.pictures(N)[0], toy.PREPROCESSING)
+
+
+@pytest.fixture(scope="module")
+def labels():
+    codes = toy.pictures(N)[1]
+    return {"light": targets.from_labels(np.where(codes, "above", "below"), name="light")}
+
+
+def network(labels, **options):
+    tasks = [task_of(target, rows=PARTS.train) for target in labels.values()]
+    return cutting.assemble(toy.backbone(), tasks, **{"dropout": 0.0, **options})
+
+
+def train(net, source, labels, *, parts=PARTS, folder=None, soft=None, precompute=None, **settings):
+    return fit(
+        net,
+        source,
+        labels,
+        split=parts,
+        settings=Settings(**{**QUICK, **settings}),
+        soft=soft,
+        precompute=precompute,
+        folder=folder,
+        progress=False,
+    )
+
+
+def weights_of(net, layer: str) -> list[np.ndarray]:
+    return net.net.model.get_layer(layer).get_weights()
+
+
+def same(first, second) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+# ------------------------------------------------------------------------------------- the network
+
+
+def test_the_trunk_keeps_kernels_and_biases_as_they_are(source, labels):
+    # System B threw biases away and transposed kernels, so its trunk computed something else.
+    whole, net = toy.backbone().full, network(labels, cut="conv_2_relu")
+    x = images.network_input(source.pixels[:5], toy.PREPROCESSING)
+    expected = keras.Model(whole.input, whole.get_layer("conv_2_relu").output)(x)
+    found = keras.Model(net.net.model.input, net.net.model.get_layer("conv_2_relu").output)(x)
+    assert np.abs(whole.get_layer("conv_1").get_weights()[1]).min() > 0
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_the_cut_decides_which_layers_are_used(labels):
+    assert network(labels, cut="conv_2").trunk == ("picture", "conv_1", "conv_1_bn", "conv_1_relu", "conv_2")
+    assert network(labels).cut == "conv_3_relu"
+
+
+@pytest.mark.parametrize("pool, width", [("average", 6), ("flatten", 4 * 4 * 6)])
+def test_heads_stand_on_pooled_or_flattened_maps(labels, pool, width):
+    net = network(labels, cut="conv_2_relu", pool=pool)
+    assert weights_of(net, "light__logits")[0].shape == (width, 2)
+
+
+def test_system_b_head_is_there(labels):
+    net = network(labels, pool="flatten", hidden=(32,), dropout=0.5)
+    assert weights_of(net, "shared__hidden1")[0].shape[1] == 32
+
+
+def test_the_backbone_itself_is_never_trained(source, labels):
+    backbone = toy.backbone()
+    before = backbone.full.get_weights()
+    net = cutting.assemble(backbone, [task_of(labels["light"], rows=PARTS.train)])
+    train(net, source, labels)
+    assert same(backbone.full.get_weights(), before)
+    assert not same(weights_of(net, "conv_1"), backbone.full.get_layer("conv_1").get_weights())
+
+
+def test_unknown_layers_are_named_with_those_there_are(labels):
+    with pytest.raises(ValueError, match=r"no layer 'conv_9'; expected one of conv_1"):
+        network(labels, cut="conv_9")
+
+
+def test_own_head_needs_one_number(labels):
+    with pytest.raises(ValueError, match="head='own' needs a network that ends in one number"):
+        network(labels, head="own")
+
+
+def test_mixed_precision_computes_in_bfloat16_and_keeps_float32_weights(source, labels):
+    net = network(labels, precision="mixed_bfloat16")
+    layer = net.net.model.get_layer("conv_2")
+    assert (layer.compute_dtype, layer.kernel.dtype) == ("bfloat16", "float32")
+    history = train(net, source, labels).history
+    assert np.isfinite(history["loss"]).all()
+    full = predict(network(labels), source, rows=np.arange(5))["light"]
+    half = predict(network(labels, precision="mixed_bfloat16"), source, rows=np.arange(5))["light"]
+    np.testing.assert_allclose(half, full, atol=0.05)
+
+
+# --------------------------------------------------------------------- freezing and learning rates
+
+
+def test_frozen_layers_and_their_batch_norm_do_not_move(source, labels):
+    net = network(labels)
+    frozen = ("conv_1", "conv_1_bn", "conv_2", "conv_2_bn")
+    before = {name: weights_of(net, name) for name in (*frozen, "conv_3", "light__logits")}
+    train(net, source, labels, freeze="conv_2_relu")
+    for name in frozen:
+        assert same(weights_of(net, name), before[name])
+    assert not same(weights_of(net, "conv_3"), before["conv_3"])
+    assert not same(weights_of(net, "light__logits"), before["light__logits"])
+
+
+def test_batch_norm_that_is_not_frozen_learns_the_new_pictures(source, labels):
+    net = network(labels)
+    before = weights_of(net, "conv_1_bn")
+    train(net, source, labels)
+    assert not np.array_equal(weights_of(net, "conv_1_bn")[2], before[2])
+
+
+def test_frozen_batch_norm_computes_with_its_stored_statistics(source, labels):
+    # With everything frozen but the head, the training loss of a step is that of inference mode.
+    net = network(labels)
+    expected = predict(net, source, rows=PARTS.train)["light"]
+    loss = -np.log(expected[np.arange(40), labels["light"].codes[PARTS.train]]).mean()
+    history = train(net, source, labels, freeze="conv_3_relu", epochs=1, batch_size=40).history
+    assert history["loss"][0] == pytest.approx(loss, rel=1e-4)
+
+
+def test_learning_rates_by_part_are_effective_under_adam(source, labels):
+    # Adam's first step is the learning rate for every weight, whatever the gradient's scale.
+    net = network(labels)
+    names = ("conv_1", "conv_2", "conv_3", "light__logits")
+    before = {name: weights_of(net, name)[0] for name in names}
+    rates = {"conv_1_relu": 0.0, "conv_2_relu": 0.01, "trunk": 0.1, "light": 1.0}
+    train(net, source, labels, epochs=1, batch_size=40, rates=rates, weight_decay=0.0)
+    moved = [np.median(np.abs(weights_of(net, name)[0] - before[name])) for name in names]
+    np.testing.assert_allclose(moved, [0, 1e-4, 1e-3, 1e-2], rtol=0.05)
+
+
+def test_layers_thaw_when_the_schedule_says(source, labels):
+    net = network(labels)
+    start = {name: weights_of(net, name) for name in ("conv_1", "conv_2", "conv_3")}
+    unfreeze = ((0, "conv_3_relu"), (1, "conv_2_relu"), (2, "conv_1_relu"))
+    moved = []
+    for epochs in (1, 2, 3):
+        net = network(labels)
+        train(net, source, labels, epochs=epochs, unfreeze=unfreeze, decay=Cosine(10))
+        moved.append([not same(weights_of(net, name), start[name]) for name in start])
+    best = [row.index(True) if True in row else 3 for row in moved]
+    assert moved[0] == [False, False, False]
+    assert best == sorted(best, reverse=True)
+    settings = Settings(unfreeze=((2, None), (0, "conv_2_relu")), freeze="conv_1_relu")
+    assert [settings.frozen_upto(e) for e in range(4)] == ["conv_2_relu"] * 2 + ["conv_1_relu"] * 2
+
+
+def test_a_thawed_part_has_its_rate_in_the_history(source, labels):
+    history = train(network(labels), source, labels, unfreeze=((0, "conv_2_relu"), (1, None))).history
+    assert history["rate:trunk to conv_2_relu"].tolist() == [0.0, pytest.approx(1e-2)]
+
+
+def test_unknown_parts_are_refused(source, labels):
+    with pytest.raises(ValueError, match=r"no layer or part is called \['neck'\]"):
+        train(network(labels), source, labels, rates={"neck": 0.1})
+
+
+def test_cosine_rises_then_falls():
+    rates = [Cosine(10, warmup=2, floor=0.0).rate(3.0, epoch) for epoch in range(10)]
+    assert rates[:3] == [1.0, 2.0, 3.0]
+    assert rates[6] == pytest.approx(1.5)
+    assert rates[2:] == sorted(rates[2:], reverse=True)
+
+
+def test_one_optimiser_state_is_kept_from_epoch_to_epoch(source, labels, tmp_path):
+    # System C began anew with each epoch.
+    train(network(labels), source, labels, epochs=3, folder=tmp_path)
+    run = fine_tune._Run(network(labels), source, fresh_labels(labels), Settings(**{**QUICK, "epochs": 3}))
+    saved = fine_tune._Saved(run, PARTS, tmp_path)
+    assert saved.resume() == 3
+    steps = [int(v) for v in run.optimisers.state if v.path.endswith("iteration")]
+    assert steps == [3 * 4] * len(steps)
+    assert len(steps) == 2
+
+
+def fresh_labels(labels):
+    net = network(labels).net
+    return {t.name: fine_tune._Labels(t, labels[t.name], None, Settings(**QUICK)) for t in net.tasks}
+
+
+# ------------------------------------------------------------------------------------------- steps
+
+
+def test_accumulated_gradients_are_those_of_the_whole_batch(source, labels):
+    found = []
+    for pieces in (1, 4):
+        net = network(labels)
+        train(net, source, labels, freeze="conv_2_relu", batch_size=20, accumulate=pieces)
+        found.append(net.net.model.get_weights())
+    for whole, pieced in zip(*found, strict=True):
+        np.testing.assert_allclose(pieced, whole, atol=2e-5)
+
+
+def test_accumulation_counts_known_labels_and_not_pieces(source, labels):
+    # 3 of 40 rows are known, all in one piece: a mean of the pieces' means would be wrong.
+    names = labels["light"].truth.copy()
+    names[[i for i in range(40) if i not in (1, 2, 3)]] = None
+    few = {"light": targets.from_labels(names, name="light", classes=("above", "below"))}
+    losses = [
+        train(network(labels), source, few, epochs=1, batch_size=40, accumulate=k, freeze="conv_3_relu")
+        .history["loss"]
+        .item()
+        for k in (1, 5)
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_precomputed_layers_give_the_same_training(source, labels, tmp_path):
+    found = []
+    for layer in (None, "conv_2_relu"):
+        net = network(labels)
+        folder = tmp_path / str(layer)
+        history = train(
+            net, source, labels, freeze="conv_2_relu", precompute=layer, folder=folder, epochs=3
+        ).history
+        found.append((net.net.model.get_weights(), history["validation_loss"].to_numpy()))
+    for whole, tail in zip(found[0][0], found[1][0], strict=True):
+        np.testing.assert_allclose(tail, whole, atol=1e-4)
+    np.testing.assert_allclose(found[1][1], found[0][1], atol=1e-4)
+
+
+def test_what_changes_cannot_be_precomputed(source, labels):
+    with pytest.raises(ValueError, match="precompute='conv_2_relu' changes in training; freeze"):
+        train(network(labels), source, labels, freeze="conv_1_relu", precompute="conv_2_relu")
+    with pytest.raises(ValueError, match="augmentation=None"):
+        train(
+            network(labels),
+            source,
+            labels,
+            freeze="conv_2_relu",
+            precompute="conv_1_relu",
+            augmentation=Augmentation(),
+        )
+
+
+def test_rows_without_label_change_nothing(source, labels):
+    names = labels["light"].truth.copy()
+    names[20:40] = None
+    half = {"light": targets.from_labels(names, name="light", classes=("above", "below"))}
+    settings = {"freeze": "conv_3_relu", "batch_size": 40, "epochs": 1, "weight_decay": 0.0}
+    masked, without = network(labels), network(labels)
+    train(masked, source, half, **settings)
+    train(without, source, half, parts=toy.Parts(np.arange(20), PARTS.validation), **settings)
+    for a, b in zip(masked.net.model.get_weights(), without.net.model.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_several_tasks_train_on_pictures(source, labels):
+    yaw = targets.from_values(np.linspace(-30, 30, N), name="yaw")
+    both = {**labels, "yaw": yaw}
+    net = network(both)
+    history = train(net, source, both).history
+    assert history["loss"][0] == pytest.approx(history["light_loss"][0] + history["yaw_loss"][0])
+    found = predict(net, source, rows=np.arange(7))
+    assert found["light"].shape == (7, 2)
+    assert found["yaw"].shape == (7,)
+
+
+def test_soft_targets_are_learned_as_they_are(source, labels):
+    shares = np.tile([3.0, 1.0], (N, 1))
+    net = network(labels)
+    train(net, source, labels, soft={"light": shares}, epochs=25, freeze="conv_3_relu", learning_rate=0.05)
+    found = predict(net, source, rows=PARTS.train)["light"]
+    np.testing.assert_allclose(found.mean(axis=0), [0.75, 0.25], atol=0.03)
+
+
+def test_soft_targets_of_another_shape_are_refused(source, labels):
+    with pytest.raises(ValueError, match="soft targets of 'light' have shape"):
+        train(network(labels), source, labels, soft={"light": np.ones((N, 3))})
+
+
+# ------------------------------------------------------------------- which rows are used for what
+
+
+def test_only_training_rows_are_augmented(source, labels):
+    # System A augmented its validation rows too.
+    strong = Augmentation(mirror=1, rotate=45, shift=0.4, zoom=0.5, light=1, blur=1)
+    net = network(labels)
+    expected = predict(net, source, rows=PARTS.validation)["light"]
+    loss = -np.log(expected[np.arange(12), labels["light"].codes[PARTS.validation]]).mean()
+    history = train(net, source, labels, learning_rate=0.0, freeze="conv_3_relu", augmentation=strong).history
+    np.testing.assert_allclose(history["validation_loss"], loss, rtol=1e-4)
+    assert abs(history["loss"][0] - history["loss"][1]) > 1e-4
+
+
+def test_pose_labels_turn_with_the_pictures(source, labels):
+    yaw = targets.from_values(np.full(N, 10.0) + np.arange(N) % 2, name="yaw")
+    task = Task("yaw", (), 0.0, 1.0, targets.NUMBER)
+    held = fine_tune._Labels(task, yaw, None, Settings())
+    drawn = fine_tune.augment.draw(Augmentation(mirror=0.5), np.arange(N), seed=0, epoch=0)
+    values, mask = held.take(np.arange(N), drawn)
+    np.testing.assert_array_equal(values[:, 0] < 0, drawn["mirror"])
+    assert mask.all()
+
+
+def test_overlapping_rows_are_refused(source, labels):
+    # System C chose epochs on the rows that it reported.
+    with pytest.raises(ValueError, match="5 rows are both training and validation rows"):
+        train(network(labels), source, labels, parts=toy.Parts(np.arange(40), np.arange(35, 50)))
+
+
+def test_rows_outside_the_split_are_never_read(labels):
+    seen = set()
+
+    class Watched(PixelArray):
+        def take(self, rows):
+            seen.update(np.asarray(rows).tolist())
+            return super().take(rows)
+
+    train(network(labels), Watched(toy.pictures(N)[0], toy.PREPROCESSING), labels)
+    assert seen == set(range(52))
+
+
+def test_the_best_epoch_by_validation_is_kept(source, labels):
+    net = network(labels)
+    fitted = train(net, source, labels, epochs=6, learning_rate=0.2)
+    best = fitted.history["validation_loss"].min()
+    assert fitted.history["validation_loss"][fitted.best_epoch] == best
+    found = predict(net, source, rows=PARTS.validation)["light"]
+    loss = -np.log(found[np.arange(12), labels["light"].codes[PARTS.validation]]).mean()
+    assert loss == pytest.approx(best, rel=1e-3)
+
+
+def test_training_stops_when_patience_ends(source, labels):
+    fitted = train(network(labels), source, labels, epochs=40, learning_rate=0.0, patience=3)
+    assert len(fitted.history) <= 6
+
+
+def test_every_row_is_answered_and_probabilities_add_up_by_row(source, labels):
+    # 60 rows in batches of 128 and of 7: nothing dropped; system C's soft-max ran over the matrix.
+    found = predict(network(labels), source, rows=np.arange(N))["light"]
+    assert found.shape == (N, 2)
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
+
+
+def test_inference_sees_the_same_input_as_training(source, labels):
+    # System A left standardisation out at inference, system B fed RGB on one path and BGR on the other.
+    net = network(labels)
+    x = images.network_input(source.pixels[:9], toy.PREPROCESSING)
+    logits = net.net.model(x, training=False)["light"]
+    found = predict(net, source, rows=np.arange(9))["light"]
+    np.testing.assert_allclose(found, keras.ops.softmax(logits), atol=1e-6)
+
+
+def test_pictures_of_another_preprocessing_are_refused(labels):
+    other = images.Preprocessing((toy.SIZE, toy.SIZE), "RGB", (0, 0, 0))
+    with pytest.raises(ValueError, match="read them with the network's own preprocessing"):
+        train(network(labels), PixelArray(toy.pictures(N)[0], other), labels)
+
+
+def test_it_learns(source, labels):
+    net = network(labels)
+    train(net, source, labels, epochs=15, augmentation=Augmentation(mirror=0.5, rotate=5))
+    rows = np.arange(52, N)
+    found = predict(net, source, rows=rows)["light"].argmax(axis=1)
+    assert (found == labels["light"].codes[rows]).mean() >= 0.85
+
+
+# ------------------------------------------------------------------------------------------ folder
+
+
+def test_a_folder_of_another_run_is_refused(source, labels, tmp_path):
+    train(network(labels), source, labels, folder=tmp_path)
+    with pytest.raises(CheckpointError, match="belongs to another run"):
+        train(network(labels), source, labels, folder=tmp_path, learning_rate=0.5)
+
+
+def test_a_finished_run_is_not_trained_again(source, labels, tmp_path):
+    first = network(labels)
+    train(first, source, labels, folder=tmp_path)
+    second = network(labels, seed=9)
+    fitted = train(second, source, labels, folder=tmp_path)
+    assert len(fitted.history) == 2
+    assert same(first.net.model.get_weights(), second.net.model.get_weights())
+
+
+def test_the_history_is_a_csv_file(source, labels, tmp_path):
+    fitted = train(network(labels), source, labels, folder=tmp_path)
+    lines = (tmp_path / "history.csv").read_text().splitlines()
+    assert lines[0].split(",")[:2] == ["epoch", "loss"]
+    assert len(lines) == 1 + len(fitted.history)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"epochs": 0}, {"accumulate": 0}, {"learning_rate": -1}, {"number_loss": "cubic"}]
+)
+def test_settings_are_checked(wrong):
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))}=.*allowed"):
+        Settings(**wrong)
