@@ -19,6 +19,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from faceworkbook import project
 
+SAVED_DPI, CSS_DPI = 150, 96
 PACKAGES = (
     "faceworkbook",
     "tensorflow",
@@ -160,10 +161,12 @@ def environment(parameters: dict) -> dict:
 def png_bytes(figure, alt: str = "") -> bytes:
     """A matplotlib figure, a Display or an RGB array as PNG that carries its alt text."""
     figure = getattr(figure, "figure_", figure)
-    picture = figure if isinstance(figure, np.ndarray) else _drawn(figure)
+    drawn = not isinstance(figure, np.ndarray)
+    picture = _drawn(figure) if drawn else figure
     note, buffer = PngInfo(), BytesIO()
     note.add_itxt("Description", alt)
-    Image.fromarray(picture).save(buffer, format="png", pnginfo=note)
+    dpi = {"dpi": (SAVED_DPI, SAVED_DPI)} if drawn else {}
+    Image.fromarray(picture).save(buffer, format="png", pnginfo=note, **dpi)
     return buffer.getvalue()
 
 
@@ -171,7 +174,7 @@ def _drawn(figure) -> np.ndarray:
     from matplotlib import pyplot as plt
 
     buffer = BytesIO()
-    figure.savefig(buffer, format="png", bbox_inches="tight")
+    figure.savefig(buffer, format="png", bbox_inches="tight", dpi=SAVED_DPI)
     plt.close(figure)
     return np.asarray(Image.open(buffer).convert("RGB"))
 
@@ -185,8 +188,11 @@ def show_png(data: bytes, alt: str) -> None:
     """Show PNG bytes in a notebook, with alt text that reaches the HTML report."""
     from IPython.display import publish_display_data
 
+    with Image.open(BytesIO(data)) as picture:
+        scale = CSS_DPI / picture.info["dpi"][0] if "dpi" in picture.info else 1.0
+        size = {"width": round(picture.width * scale), "height": round(picture.height * scale)}
     content = {"image/png": base64.b64encode(data).decode(), "text/plain": alt}
-    publish_display_data(content, metadata={"image/png": {"alt": alt}})
+    publish_display_data(content, metadata={"image/png": {"alt": alt, **size}})
 
 
 def _plain(value):

@@ -189,6 +189,30 @@ def list_caveats(told: Told) -> list[str]:
     return notes
 
 
+def group_table(told: Told) -> None:
+    """Every group with its n and interval, and the largest gap of each attribute beside chance."""
+    columns = ["attribute", "group", "value", "low", "high", "n", "small"]
+    caption = f"{told.measure} of the test faces, by group; small: too few faces to judge"
+    tables.show(tables.with_intervals(told.groups[columns]), caption=caption)
+    gaps = told.run.table("04_errors", "gaps")
+    shown = [
+        "attribute",
+        "worst",
+        "worst_value",
+        "best",
+        "best_value",
+        "gap",
+        "low",
+        "high",
+        "by_chance",
+        "p",
+    ]
+    tables.show(
+        gaps[shown],
+        caption="largest gap between groups that are not small; by chance: the gap of shuffled groups",
+    )
+
+
 def pictures(told: Told, step: str, names: list[str]) -> None:
     """Show those of a step's saved figures that it has, in the order of `names`."""
     for name in names:

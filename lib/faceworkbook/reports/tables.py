@@ -78,11 +78,29 @@ def interval(value: float, low: float, high: float, *, digits: int = 3) -> str:
 
 
 def with_intervals(table: pd.DataFrame, *, digits: int = 3) -> pd.DataFrame:
-    """Merge the columns value, low and high into one column ``value [95 % interval]``."""
-    merged = [
-        f"{value:.{digits}f}" if pd.isna(low) else interval(value, low, high, digits=digits)
-        for value, low, high in table[["value", "low", "high"]].itertuples(index=False)
-    ]
-    out = table.drop(columns=["low", "high", "value"])
-    out.insert(1, "value [95 % interval]", merged)
-    return out
+    """Merge the columns value, low and high into one column ``value [95 % interval]``, where value stood."""
+    merged = [_estimate(*row, digits) for row in table[["value", "low", "high"]].itertuples(index=False)]
+    out = table.drop(columns=["low", "high"]).rename(columns={"value": "value [95 % interval]"})
+    return out.assign(**{"value [95 % interval]": merged})
+
+
+def side_by_side(figures: pd.DataFrame, *, digits: int = 3) -> pd.DataFrame:
+    """One row a metric, one column a model: ``value [interval]``, then n and how the interval was made.
+
+    Parameters
+    ----------
+    figures : pandas.DataFrame
+        model, metric, meaning, value, low, high, n, method (see ``evaluation.metrics.summaries``).
+    """
+    cells = figures.assign(cell=[_estimate(r.value, r.low, r.high, digits) for r in figures.itertuples()])
+    wide = cells.pivot(index="metric", columns="model", values="cell").reindex(figures["metric"].unique())
+    rest = figures.drop_duplicates("metric").set_index("metric")[["meaning", "n", "method"]]
+    joined = wide[figures["model"].unique()].join(rest).reset_index()
+    joined["metric"] = joined["metric"].str.replace("_", " ")
+    return joined.rename(columns={"method": "interval by"})
+
+
+def _estimate(value: float, low: float, high: float, digits: int) -> str:
+    if pd.isna(value):
+        return "–"
+    return f"{value:.{digits}f}" if pd.isna(low) else interval(value, low, high, digits=digits)
