@@ -193,11 +193,11 @@ def _enter(trunk: keras.Model | int, pool: str):
     if isinstance(trunk, int):
         inputs = keras.Input((trunk,), name="descriptor")
         return inputs, inputs
-    x = trunk.output
+    inputs, x = trunk.inputs[0], trunk.outputs[0]
     if len(x.shape) == 2:
-        return trunk.input, x
+        return inputs, x
     layer = keras.layers.GlobalAveragePooling2D if pool == "average" else keras.layers.Flatten
-    return trunk.input, layer(name=f"{SHARED}{MARK}pool")(x)
+    return inputs, layer(name=f"{SHARED}{MARK}pool")(x)
 
 
 def _standardiser(mean: np.ndarray, deviation: np.ndarray) -> keras.layers.Layer:

@@ -138,8 +138,8 @@ def mix(groups: list[np.ndarray], *, mixing: str, rng: np.random.Generator) -> n
     Returns
     -------
     ndarray of int
-        As many rows as the groups have together.  In a stretch of b rows each group has its share of b, of
-        all rows or of the number of groups, to within one row.
+        As many rows as the groups have together.  A stretch of b rows holds of each group its share of b
+        (by its rows, or equal shares), to within as many rows as there are groups.
     """
     total = sum(map(len, groups))
     shares = _equal_shares(total, len(groups)) if mixing == "balanced" else list(map(len, groups))

@@ -17,8 +17,8 @@ def mean(values, mask):
     values, mask : tensors of shape (batch,), float32
         mask is 1 where the label is known, else 0.
     """
-    # where, not a product: a NaN in a row without label must not spoil the others.
-    total = ops.sum(ops.where(mask > 0, values * mask, ops.zeros_like(values)))
+    # where, not a product alone: a NaN in a row without label must not spoil the others.
+    total = ops.sum(ops.where(mask > 0, values, ops.zeros_like(values)) * mask)
     return total / ops.maximum(ops.sum(mask), _smallest(mask))
 
 

@@ -233,7 +233,8 @@ class _Run:
         self._fill(plan, fill, epoch, seed=int(rng.integers(2**31)))
         sums = _Sums(self.net.tasks)
         for batch in plan.batches(epoch, rng):
-            sums.add(self._step_on(batch, frozen), len(batch.rows))
+            if measured := self._step_on(batch, frozen):
+                sums.add(measured, len(batch.rows))
         self._freeze(set())
         return {
             "epoch": epoch,
@@ -254,6 +255,8 @@ class _Run:
         }
         # A head without any target stays where it is: a step of momentum and decay alone would only harm it.
         present = tuple(name for name, (_, mask) in taken.items() if mask.any())
+        if not present:
+            return {}
         idle = set(taken) - set(present) | frozen
         parts = tuple(part for part in self.optimisers.variables_of if part not in idle)
         if (present, parts) not in self._steps:
@@ -371,7 +374,7 @@ class _Sums:
             self._sums[name] += (float(m["loss"]) * count, float(m["rate"]) * count, count)
 
     def means(self) -> dict:
-        row = {"loss": self._total / self._rows}
+        row = {"loss": self._total / self._rows if self._rows else np.nan}
         for name, (loss, rate, count) in self._sums.items():
             row[f"{name}_loss"] = loss / count if count else np.nan
             row[f"{name}_rate"] = rate / count if count else np.nan
@@ -424,7 +427,7 @@ class _Saved:
 
 
 def _values(variables: list) -> list[np.ndarray]:
-    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
+    return [variable.value.numpy().copy() for variable in variables]
 
 
 def _identity(run: _Run, plan, fill: Fill, validation: np.ndarray) -> dict:
