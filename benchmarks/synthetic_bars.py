@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pandas as pd
 from sklearn.decomposition import PCA
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
@@ -40,10 +40,14 @@ def detect(pictures: list[np.ndarray]) -> np.ndarray:
 
 
 def sideways(points: np.ndarray) -> np.ndarray:
-    """The nose's offset from the eyes' middle along the eye line, in eye distances."""
+    """The nose's offset from the eyes' middle along the eye line, in eye-to-mouth distances.
+
+    The distance between the eyes shrinks as the head turns; that from eyes to mouth does not.
+    """
     right, left, nose = points[:, 0], points[:, 1], points[:, 2]
-    across = left - right
-    return ((nose - (left + right) / 2) * across).sum(axis=1) / (across**2).sum(axis=1)
+    along = (left - right) / np.linalg.norm(left - right, axis=1, keepdims=True)
+    eyes, mouth = (left + right) / 2, (points[:, 3] + points[:, 4]) / 2
+    return ((nose - eyes) * along).sum(axis=1) / np.linalg.norm(mouth - eyes, axis=1)
 
 
 def describe(pictures: list[np.ndarray], network) -> dict[str, np.ndarray]:
@@ -122,7 +126,7 @@ def _network_rows(faces, outputs, name):
     truth = {column: faces[column].astype(str).to_numpy() for column in ("gender", "race", "emotion")}
     guess = {column: probe(features, labels, people) for column, labels in truth.items()}
     age = faces["age"].to_numpy(float)
-    aged = probe(features, age, people, model=Ridge(alpha=3000))
+    aged = probe(features, age, people, model=RidgeCV(np.logspace(2, 5, 7)))
     adult = age >= 18
     own = np.where(outputs["gender_pred"][:, 0] > 0.5, "male", "female")
     return [

@@ -149,7 +149,10 @@ def test_a_detector_finds_the_faces_and_their_pose(faces, pictures):
             continue
         points = found[np.argmax(found[:, 14]), 4:14].reshape(5, 2)
         across = points[1] - points[0]
-        offsets.append((points[2] - points[:2].mean(axis=0)) @ across / (across @ across))
+        eyes, mouth = points[:2].mean(axis=0), points[3:].mean(axis=0)
+        along = across / np.linalg.norm(across)
+        # Eyes to mouth, and not eye to eye: that distance shrinks as the head turns.
+        offsets.append((points[2] - eyes) @ along / np.linalg.norm(mouth - eyes))
         tilts.append(np.degrees(np.arctan2(across[1], across[0])))
         rows.append(row)
     assert len(rows) / len(near) >= 0.97
