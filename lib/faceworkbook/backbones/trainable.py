@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from faceworkbook.backbones import mini_xception, ssr_net
 from faceworkbook.backbones.base import Backbone, Tap, WeightsError, existing_file, import_keras, sha256
 from faceworkbook.images import Preprocessing
@@ -138,11 +140,19 @@ def build(name: str, weights: Path | None):
     model = ARCHITECTURES[name].build()
     if weights is None:
         return model
+    for variable in model.weights:
+        variable.assign(np.full(variable.shape, np.nan))
     try:
         _read(model, weights)
     except Exception as error:  # Keras raises half a dozen types on a foreign or damaged file
         reason = str(error).splitlines()[0]
         raise WeightsError(f"{weights}: does not fit {name} ({reason}); expected {_WANTED}") from error
+    unset = [v.path for v in model.weights if np.isnan(np.asarray(v)).any()]
+    if unset:
+        raise WeightsError(
+            f"{weights}: sets {len(model.weights) - len(unset)} of {len(model.weights)} variables of {name}; "
+            f"missing are {', '.join(unset[:4])}, ...; expected {_WANTED}"
+        )
     return model
 
 
