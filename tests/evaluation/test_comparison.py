@@ -156,7 +156,12 @@ def test_run_folders_are_read_and_named(tmp_path):
         predictions.write(made.class_predictions(20), tmp_path / name / "predictions.parquet")
     found = comparison.read_runs([tmp_path / "one/03_classifier", tmp_path / "two/03_classifier"])
     assert list(found) == ["one/03_classifier", "two/03_classifier"]
-    with pytest.raises(FileNotFoundError, match="holds no predictions"):
+    beside = predictions.write(
+        made.class_predictions(20), tmp_path / "one/03_classifier/predictions_reference.parquet"
+    )
+    found = comparison.read_runs([tmp_path / "one/03_classifier", beside])
+    assert list(found) == ["03_classifier", "predictions_reference"]
+    with pytest.raises(FileNotFoundError, match="is missing; give the folder"):
         comparison.read_runs([tmp_path / "one"])
     with pytest.raises(comparison.ComparisonError, match="twice"):
         comparison.read_runs([tmp_path / "one/03_classifier"] * 2)

@@ -56,29 +56,45 @@ class Comparison:
         return "\n".join([*self.overall.get("sentence", []), *self.pairs["sentence"]])
 
 
-def read_runs(folders: Sequence[str | Path]) -> dict[str, pd.DataFrame]:
-    """Read ``predictions.parquet`` of each run folder, keyed by the shortest telling folder name.
+def read_runs(places: Sequence[str | Path]) -> dict[str, pd.DataFrame]:
+    """Read the predictions of runs, keyed by the shortest path that tells them apart.
+
+    Parameters
+    ----------
+    places : sequence of path
+        Run folders with ``predictions.parquet``, or files of predictions.
 
     Raises
     ------
     FileNotFoundError
-        A folder without predictions.
+        A folder without predictions, or no such file.
+    ComparisonError
+        The same place is given twice.
     """
-    paths = [Path(folder) for folder in folders]
-    for path in paths:
-        if not (path / "predictions.parquet").is_file():
-            raise FileNotFoundError(
-                f"{path} holds no predictions.parquet; give the folder of a finished step, "
-                "such as results/utkface_gender/03_classifier"
-            )
-    names = [path.resolve().parts for path in paths]
-    for length in (1, 2, 3):
-        short = ["/".join(parts[-length:]) for parts in names]
-        if len(set(short)) == len(short):
-            break
-    else:
-        raise ComparisonError(f"the same run is given twice: {[str(p) for p in paths]}")
-    return {name: tables.read(path / "predictions.parquet") for name, path in zip(short, paths, strict=True)}
+    files = [_predictions_file(Path(place)) for place in places]
+    if len({file.resolve() for file in files}) < len(files):
+        raise ComparisonError(f"the same run is given twice: {[str(place) for place in places]}")
+    parts = [_telling_parts(file) for file in files]
+    length = 1
+    while len({part[-length:] for part in parts}) < len(parts):
+        length += 1
+    return {"/".join(part[-length:]): tables.read(file) for part, file in zip(parts, files, strict=True)}
+
+
+def _predictions_file(place: Path) -> Path:
+    file = place if place.suffix == ".parquet" else place / "predictions.parquet"
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"{file} is missing; give the folder of a finished step, such as "
+            "results/utkface_gender/03_classifier, or a file of predictions"
+        )
+    return file
+
+
+def _telling_parts(file: Path) -> tuple[str, ...]:
+    """Folders that name a run, and the file where it is not the usual one."""
+    folders = file.resolve().parent.parts
+    return folders if file.name == "predictions.parquet" else (*folders, file.stem)
 
 
 def compare(
