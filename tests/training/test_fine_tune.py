@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
+import pandas as pd
 import pytest
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.xdist_group("tensorflow")]
@@ -255,7 +258,7 @@ def test_precomputed_layers_give_the_same_training(source, labels, tmp_path):
 def test_what_changes_cannot_be_precomputed(source, labels):
     with pytest.raises(ValueError, match="precompute='conv_2_relu' changes in training; freeze"):
         train(network(labels), source, labels, freeze="conv_1_relu", precompute="conv_2_relu")
-    with pytest.raises(ValueError, match="augmentation=None"):
+    with pytest.raises(ValueError, match="without augmentation"):
         train(
             network(labels),
             source,
@@ -412,6 +415,40 @@ def test_the_history_is_a_csv_file(source, labels, tmp_path):
     lines = (tmp_path / "history.csv").read_text().splitlines()
     assert lines[0].split(",")[:2] == ["epoch", "loss"]
     assert len(lines) == 1 + len(fitted.history)
+
+
+def test_a_saved_model_speaks_in_probabilities_and_names_its_input(source, labels, tmp_path):
+    net = network(labels)
+    fine_tune.save(net, tmp_path)
+    model = keras.saving.load_model(tmp_path / "model.keras", compile=False)
+    record = json.loads((tmp_path / "model.json").read_text())
+    described = images.Preprocessing.from_dict(record["preprocessing"])
+    x = images.network_input(source.pixels[:6], described)
+    np.testing.assert_allclose(model(x)["light"], predict(net, source, rows=np.arange(6))["light"], atol=1e-6)
+    assert record["tasks"][0]["classes"] == ["above", "below"]
+
+
+def test_predictions_are_tabled_by_row(source, labels):
+    reader = fine_tune.Reader(network(labels), source, "light")
+    rows = np.array([50, 4, 17])
+    np.testing.assert_array_equal(reader.predict(rows), reader.predict(np.arange(N))[rows])
+    assert reader.classes == ("above", "below")
+
+
+def test_votes_become_shares_and_single_votes_none():
+    table = pd.DataFrame({"votes_a": [6, 1, 0, 1], "votes_b": [4, 9, 0, 1]})
+    target = targets.from_labels(["a", "b", None, "a"], name="emotion", classes=("a", "b"))
+    found = fine_tune.vote_shares(table, target)
+    np.testing.assert_allclose(found, [[0.6, 0.4], [0, 1], [0, 0], [1, 0]])
+    with pytest.raises(ValueError, match=r"lacks .*votes_b"):
+        fine_tune.vote_shares(table[["votes_a"]], target)
+
+
+def test_curves_bear_the_names_that_the_picture_reads(source, labels):
+    net = network(labels)
+    fitted = train(net, source, labels)
+    found = fine_tune.curves(fitted.history, net.net.tasks[0])
+    assert list(found) == ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from faceworkbook.training.input import (
     ShardError,
     find_unreadable,
     from_faces,
+    open_faces,
     order,
     read_all,
     stream,
@@ -30,17 +31,21 @@ BGR = Preprocessing((20, 16), "BGR", (93.594, 104.7624, 129.1863), 0.5)
 
 
 @pytest.fixture
-def files(tmp_path):
+def table(tmp_path):
     """Eleven coloured pictures, every other one with a face box."""
     rng = np.random.default_rng(1)
     for i in range(N):
         cv2.imwrite(str(tmp_path / f"{i}.png"), rng.integers(0, 256, (50, 40, 3), dtype=np.uint8))
     edge = [5 if i % 2 else None for i in range(N)]
     end = [35 if i % 2 else None for i in range(N)]
-    table = faces.build(
+    return faces.build(
         {"image": [f"{i}.png" for i in range(N)], "top": edge, "left": edge, "bottom": end, "right": end},
         dataset="made",
     )
+
+
+@pytest.fixture
+def files(table, tmp_path):
     return from_faces(table, tmp_path, BGR)
 
 
@@ -143,6 +148,21 @@ def test_unreadable_pictures_are_listed_and_not_dropped(files):
     assert "empty" in problems["reason"][0]
     with pytest.raises(images.UnreadableImage, match=r"9\.png"):
         files.take(np.array([9]))
+
+
+@pytest.mark.parametrize("memory", ["high", "low", "shards"])
+def test_faces_open_without_the_unreadable_ones_each_way(table, array, tmp_path, memory):
+    (tmp_path / "4.png").write_bytes(b"broken")
+    source, unreadable = open_faces(
+        table, tmp_path, BGR, memory=memory, folder=tmp_path / "s", progress=False
+    )
+    assert unreadable["face_id"].tolist() == ["made:4.png"]
+    np.testing.assert_array_equal(source.take(np.arange(10)), np.delete(array.pixels, 4, axis=0))
+
+
+def test_other_ways_of_memory_are_named(table, tmp_path):
+    with pytest.raises(ValueError, match="memory='some'; allowed are"):
+        open_faces(table, tmp_path, BGR, memory="some")
 
 
 @pytest.mark.parametrize("wrong", [np.zeros((2, 20, 16, 3), np.float32), np.zeros((2, 16, 20, 3), np.uint8)])

@@ -52,6 +52,11 @@ class Augmentation:
             if not 0 <= value <= limits[field.name]:
                 raise ValueError(f"{field.name}={value}; allowed is 0..{limits[field.name]:g}")
 
+    @property
+    def is_nothing(self) -> bool:
+        """Whether every picture stays as it is."""
+        return not any(getattr(self, field.name) for field in fields(self))
+
 
 def draw(augmentation: Augmentation, rows: np.ndarray, *, seed: int, epoch: int) -> np.ndarray:
     """Decide what happens to the picture of each row in an epoch.

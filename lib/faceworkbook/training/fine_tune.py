@@ -6,6 +6,7 @@ epoch is chosen on validation rows; test rows stay with the caller, who reads th
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -72,8 +73,8 @@ class Settings:
         Share of each class target that is spread evenly; training rows only.
     number_loss : {'squared', 'absolute'}
         Of numbers, in units of their standard deviation.
-    augmentation : Augmentation, optional
-        Of training pictures.
+    augmentation : Augmentation
+        Of training pictures; nothing by default.
     accumulate : int
         Pieces that a batch is computed in; their gradients add up to that of the whole batch.
     xla : bool
@@ -94,7 +95,7 @@ class Settings:
     weight_decay: float = 1e-4
     label_smoothing: float = 0.0
     number_loss: str = "squared"
-    augmentation: Augmentation | None = None
+    augmentation: Augmentation = field(default_factory=lambda: Augmentation(0, 0, 0, 0, 0, 0))
     accumulate: int = 1
     xla: bool = False
     patience: int = 0
@@ -203,6 +204,84 @@ def predict(network: Network, source, *, rows: np.ndarray) -> dict[str, np.ndarr
     return multitask.predict(network.net, Prepared(source), rows=rows, batch_size=EVALUATION_BATCH)
 
 
+@dataclass(frozen=True)
+class Reader:
+    """One task of a network on its pictures, read by row number like a fitted classifier by descriptor.
+
+    ``evaluation.predictions.of(reader, numpy.arange(n), ...)`` makes the table of predictions.
+
+    Attributes
+    ----------
+    network : Network
+    source : PixelFiles, PixelArray or PixelShards
+    name : str
+        The task.
+    """
+
+    network: Network
+    source: object
+    name: str
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Order of the probabilities; empty for numbers."""
+        return self.network.net.task(self.name).classes
+
+    def predict(self, rows: np.ndarray) -> np.ndarray:
+        """Probabilities (n, n_classes), or numbers (n,), of the pictures with these row numbers."""
+        return predict(self.network, self.source, rows=rows)[self.name]
+
+
+def vote_shares(faces: pd.DataFrame, target: Target) -> np.ndarray:
+    """Share of the votes for each class, to be learned instead of one class; shape (n, n_classes).
+
+    A single vote counts as none, as in the official reader of FER+.
+
+    Raises
+    ------
+    ValueError
+        The face table has no ``votes_*`` column for a class.
+    """
+    columns = [f"votes_{name}" for name in target.classes]
+    missing = [column for column in columns if column not in faces]
+    if missing:
+        raise ValueError(f"the face table lacks {missing}; learn from labels, or take a data set with votes")
+    votes = faces[columns].to_numpy(dtype=float)
+    votes = np.where(votes > 1, votes, 0)
+    alone = (votes.sum(axis=1) == 0) & target.known
+    votes[alone, target.codes[alone]] = 1
+    return votes / np.maximum(votes.sum(axis=1, keepdims=True), 1)
+
+
+def curves(history: pd.DataFrame, task: Task) -> pd.DataFrame:
+    """The history of one task as ``plots.learning_curve`` reads it: loss, accuracy or mae, and val_ of each."""
+    rate = "mae" if task.is_number else "accuracy"
+    names = {f"{task.name}_loss": "loss", f"{task.name}_rate": rate}
+    wanted = {"epoch": "epoch"} | {
+        f"{before}{name}": f"{after}{new}"
+        for before, after in (("", ""), ("validation_", "val_"))
+        for name, new in names.items()
+    }
+    return history[list(wanted)].rename(columns=wanted)
+
+
+def save(network: Network, folder: str | Path) -> Path:
+    """Write ``model.keras`` (probabilities and numbers in their units, by task) and ``model.json``.
+
+    The record holds what a reader of the model needs: preprocessing, class names, where the trunk is from.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    beside = folder / "part-model.keras"
+    multitask.serving_model(network.net).save(beside)
+    beside.replace(folder / "model.keras")
+    record = network.origin | {"tasks": [asdict(task) for task in network.net.tasks]}
+    text = folder / "model.json.part"
+    text.write_text(json.dumps(record, indent=1))
+    text.replace(folder / "model.json")
+    return folder
+
+
 def _check(network: Network, source, targets, split) -> None:
     if source.preprocessing != network.preprocessing:
         raise ValueError(
@@ -300,8 +379,8 @@ class _Run:
     def precompute(self, layer: str, rows: np.ndarray, folder: Path | None, progress: bool) -> None:
         """Compute the output of `layer` for `rows` once; training and validation go on from it."""
         settings, whole = self.settings, self.network.net.model
-        if settings.augmentation is not None:
-            raise ValueError("precompute keeps one picture a row, so it goes with augmentation=None only")
+        if not settings.augmentation.is_nothing:
+            raise ValueError("precompute keeps one picture a row, so it goes without augmentation only")
         if not cutting.layers_upto(whole, layer) <= cutting.layers_upto(whole, settings.freeze):
             raise ValueError(
                 f"precompute={layer!r} changes in training; freeze the network up to it or beyond "
@@ -315,8 +394,7 @@ class _Run:
         """Input, then target and mask of each task; augmented where `epoch` is given."""
         drawn = None
         if epoch is not None:
-            strength = self.settings.augmentation or Augmentation(0, 0, 0, 0, 0, 0)
-            drawn = augment.draw(strength, rows, seed=self.settings.seed, epoch=epoch)
+            drawn = augment.draw(self.settings.augmentation, rows, seed=self.settings.seed, epoch=epoch)
         pairs = [labels.take(rows, drawn) for labels in self.labels.values()]
         return (self._input(rows, drawn), *(array for pair in pairs for array in pair))
 
@@ -324,7 +402,7 @@ class _Run:
         if self._activations is not None:
             return self._activations[rows]
         pixels = self._source.take(rows)
-        if drawn is not None and self.settings.augmentation is not None:
+        if drawn is not None and not self.settings.augmentation.is_nothing:
             pixels = augment.apply(pixels, drawn)
         return images.network_input(pixels, self._source.preprocessing)
 

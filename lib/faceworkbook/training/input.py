@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from faceworkbook import faces as face_table
 from faceworkbook import images
 from faceworkbook.images import Preprocessing
 
+MEMORIES = ("high", "low", "shards")
 SHARD, INDEX, MANIFEST = "faces-{:05d}.tfrecord", "index.npz", "manifest.json"
 _HEADER, _FOOTER = 12, 4  # bytes around a TFRecord: length and its check sum before, one check sum after
 
@@ -197,6 +198,61 @@ def from_faces(faces: pd.DataFrame, root: str | Path, preprocessing: Preprocessi
     return PixelFiles([root / image for image in faces["image"]], preprocessing, boxes)
 
 
+def open_faces(
+    faces: pd.DataFrame,
+    root: str | Path,
+    preprocessing: Preprocessing,
+    *,
+    memory: str = "high",
+    folder: str | Path | None = None,
+    progress: bool = True,
+) -> tuple[PixelFiles | PixelArray | PixelShards, pd.DataFrame]:
+    """The readable pictures of a face table, held as `memory` says.
+
+    Parameters
+    ----------
+    faces : pandas.DataFrame
+    root : path
+    preprocessing : Preprocessing
+        The network's.
+    memory : {'high', 'low', 'shards'}
+        'high': all pixels in one array. 'low': decoded anew for each batch. 'shards': decoded once
+        into TFRecord files in `folder`.
+    folder : path, optional
+        For 'shards'.
+
+    Returns
+    -------
+    source : PixelArray, PixelFiles or PixelShards
+        Of the readable rows alone, in their order.
+    unreadable : pandas.DataFrame
+        Columns ``face_id``, ``reason`` of the others.
+    """
+    if memory not in MEMORIES:
+        raise ValueError(f"memory={memory!r}; allowed are {list(MEMORIES)}")
+    if memory == "shards" and folder is None:
+        raise ValueError("memory='shards' needs a folder to write them to")
+    files = from_faces(faces, root, preprocessing)
+    if memory == "high":
+        array, problems = read_all(files, progress=progress)
+    else:
+        problems = find_unreadable(files, progress=progress)
+    good = np.setdiff1d(np.arange(len(files)), problems["row"].to_numpy(dtype=int))
+    unreadable = pd.DataFrame(
+        {
+            "face_id": faces["face_id"].to_numpy()[problems["row"].to_numpy(dtype=int)],
+            "reason": problems["reason"],
+        }
+    )
+    if memory == "high":
+        pixels = array.pixels if len(good) == len(array) else array.pixels[good]
+        return PixelArray(pixels, preprocessing), unreadable
+    readable = from_faces(faces.iloc[good], root, preprocessing)
+    if memory == "low":
+        return readable, unreadable
+    return write_shards(readable, folder, progress=progress), unreadable
+
+
 def read_all(files: PixelFiles, *, progress: bool = True) -> tuple[PixelArray, pd.DataFrame]:
     """Decode every picture once.
 
@@ -237,7 +293,7 @@ class Prepared:
     source : PixelFiles, PixelArray or PixelShards
     """
 
-    source: PixelFiles | PixelArray | PixelShards = field()
+    source: PixelFiles | PixelArray | PixelShards
 
     def __len__(self) -> int:
         return len(self.source)
