@@ -1,0 +1,176 @@
+"""Repeated folds in tables: predictions, every metric of every fit, and what their spread says.
+
+Folds differ in the faces they train on and test; repeats differ in how faces fall into folds and in
+the random start. The spread of the two is kept apart, and the interval of the mean allows for
+training sets that overlap (Nadeau and Bengio 2003).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from faceworkbook.evaluation import intervals, metrics, significance
+from faceworkbook.evaluation import predictions as tables
+
+PARTS = ("train", "validation", "test")
+
+
+def predictions(fits, faces: pd.DataFrame, *, parts: Sequence[str] = ("validation", "test")) -> pd.DataFrame:
+    """The table of predictions of all fits, one row a face, repeat and fold.
+
+    Parameters
+    ----------
+    fits : faceworkbook.training.folds.FoldFits
+    faces : pandas.DataFrame
+        The face table that its splits and its target were made from.
+    parts : sequence of str
+        Some of 'train', 'validation', 'test'.
+    """
+    made = [
+        _predictions_of(fits, i, faces, getattr(split, part), part)
+        for i, split in enumerate(fits.splits)
+        for part in parts
+        if len(getattr(split, part))
+    ]
+    return pd.concat(made, ignore_index=True)
+
+
+def _predictions_of(fits, i: int, faces: pd.DataFrame, rows: np.ndarray, part: str) -> pd.DataFrame:
+    keys = {"repeat": getattr(fits.splits[i], "repeat", 0), "fold": getattr(fits.splits[i], "fold", 0)}
+    truth = fits.target.truth[rows]
+    output = fits.outputs[i][rows].astype(np.float64)
+    if fits.target.kind == "number":
+        return tables.build(faces.iloc[rows], truth=truth, part=part, values=output, **keys)
+    output = output / output.sum(axis=1, keepdims=True)
+    return tables.build(
+        faces.iloc[rows],
+        truth=truth,
+        part=part,
+        probabilities=output,
+        classes=list(fits.target.classes),
+        **keys,
+    )
+
+
+def scores(fits, faces: pd.DataFrame, *, names: Sequence[str] | None = None) -> pd.DataFrame:
+    """Every metric of every fit.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a fit: repeat, fold, n_train, n_validation, n_test, and ``PART_METRIC`` for the three
+        parts (NaN for a part without rows, or where a metric is undefined).
+    """
+    records = []
+    for i, split in enumerate(fits.splits):
+        record = {"repeat": getattr(split, "repeat", 0), "fold": getattr(split, "fold", 0)}
+        record |= {f"n_{part}": len(getattr(split, part)) for part in PARTS}
+        for part in PARTS:
+            record |= _values(fits, i, faces, getattr(split, part), part, names)
+        records.append(record)
+    return pd.DataFrame(records)
+
+
+def _values(fits, i: int, faces, rows: np.ndarray, part: str, names) -> dict[str, float]:
+    chosen = names or list(metrics.metrics_for(fits.target.classes))
+    if not len(rows):
+        return {f"{part}_{name}": np.nan for name in chosen}
+    arrays = metrics.rows_of(_predictions_of(fits, i, faces, rows, part), part=None)
+    return {f"{part}_{name}": metrics.pick(name, arrays.classes).value(arrays) for name in chosen}
+
+
+def summary(scored: pd.DataFrame, *, part: str = "test") -> pd.DataFrame:
+    """Mean, spread and interval of each metric over fits.
+
+    Parameters
+    ----------
+    scored : pandas.DataFrame
+        What `scores` returned.
+
+    Returns
+    -------
+    pandas.DataFrame
+        metric, mean, low, high (95 %, corrected for overlapping training sets), sd_folds (between the
+        folds of a repeat, pooled over repeats), sd_seeds (between the means of repeats; NaN for one
+        repeat), n_fits, n_repeats, n_test (rows of a test fold, mean). NaN bounds for a single fit.
+    """
+    prefix = f"{part}_"
+    names = [column.removeprefix(prefix) for column in scored if column.startswith(prefix)]
+    return pd.DataFrame([{"metric": name} | _spread(scored, prefix + name) for name in names])
+
+
+def _spread(scored: pd.DataFrame, column: str) -> dict:
+    values = scored[column].to_numpy(float)
+    by_repeat = scored.groupby("repeat")[column]
+    low, high = corrected_interval(values, n_train=scored["n_train"].mean(), n_test=scored["n_test"].mean())
+    return {
+        "mean": values.mean(),
+        "low": low,
+        "high": high,
+        "sd_folds": float(np.sqrt(by_repeat.var(ddof=1).mean())),
+        "sd_seeds": float(by_repeat.mean().std(ddof=1)),
+        "n_fits": len(values),
+        "n_repeats": by_repeat.ngroups,
+        "n_test": round(scored["n_test"].mean()),
+    }
+
+
+def corrected_interval(values: np.ndarray, *, n_train: float, n_test: float) -> tuple[float, float]:
+    """95 % interval of the mean over repeated folds: mean -+ t sqrt((1/n + n_test/n_train) s^2)."""
+    values = np.asarray(values, dtype=float)
+    if len(values) < 2 or not np.isfinite(values).all():
+        return np.nan, np.nan
+    result = significance.nadeau_bengio(values, n_train=n_train, n_test=n_test)
+    return result.low, result.high
+
+
+def difference(
+    first: pd.DataFrame,
+    second: pd.DataFrame,
+    *,
+    metric: str = "accuracy",
+    part: str = "test",
+    n_boot: int = intervals.N_BOOT,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Metric of one table of predictions minus that of another on the faces that both test.
+
+    People (faces where people are unknown) are drawn with replacement, the same for both tables, so
+    that the interval is that of the difference between two ways of training or splitting.
+
+    Returns
+    -------
+    dict
+        first, second (values on the common faces), difference, low, high, n (common faces),
+        n_units (people or faces drawn).
+    """
+    tested = [table[table["part"] == part] for table in (first, second)]
+    common = set(tested[0]["face_id"]) & set(tested[1]["face_id"])
+    if not common:
+        raise tables.PredictionsError(f"the two tables have no face of part {part!r} in common")
+    tested = [table[table["face_id"].isin(common)] for table in tested]
+    units = intervals.resampling_units(pd.concat(tested))
+    own = np.split(units, [len(tested[0])])
+    rows = [replace(metrics.rows_of(t, part=None), units=u) for t, u in zip(tested, own, strict=True)]
+    n_units = int(units.max()) + 1
+    one, two = (metrics.pick(metric, r.classes).statistic(r, n_units=n_units) for r in rows)
+    found = intervals.bootstrap(
+        lambda weights: np.column_stack([one(weights), two(weights), one(weights) - two(weights)]),
+        n_units,
+        n_boot=n_boot,
+        seed=seed,
+    )
+    return {
+        "metric": metric,
+        "first": found.value[0],
+        "second": found.value[1],
+        "difference": found.value[2],
+        "low": found.low[2],
+        "high": found.high[2],
+        "n": len(common),
+        "n_units": n_units,
+    }

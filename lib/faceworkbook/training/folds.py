@@ -1,0 +1,179 @@
+"""Fit any list of splits with any classifier: dense ones as one program, others one after another.
+
+Each fit sees its own training rows; its validation rows (chosen by the split, by person where
+people are known) decide when it stops; its test rows are only predicted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xxhash
+from tqdm.auto import tqdm
+
+from faceworkbook.classifiers import targets
+from faceworkbook.training import stacked
+from faceworkbook.training.single import fit_logistic
+
+CLASSIFIERS = ("dense", "logistic")
+
+
+@dataclass(frozen=True, eq=False)
+class FoldFits:
+    """What the fits of all splits say of every face.
+
+    Attributes
+    ----------
+    target : Target
+        Of n faces.
+    splits : tuple of Split
+        With ``repeat`` and ``fold``.
+    outputs : ndarray of shape (n_splits, n, n_classes), or (n_splits, n) for numbers; float32
+        Also for rows that are in no part of a split.
+    history : pandas.DataFrame
+        Columns repeat, fold, and those of the classifier's history.
+    classifier : str
+    settings : dict
+    stack : faceworkbook.training.stacked.Stack or None
+        The trained models, where they were trained as one program.
+    """
+
+    target: targets.Target
+    splits: tuple
+    outputs: np.ndarray
+    history: pd.DataFrame
+    classifier: str
+    settings: dict = field(default_factory=dict)
+    stack: object | None = None
+
+    def __len__(self) -> int:
+        return len(self.splits)
+
+
+def fit_folds(
+    matrix: np.ndarray,
+    target: targets.Target,
+    splits: Sequence,
+    *,
+    classifier: str | Callable = "dense",
+    seed: int = 0,
+    folder: str | Path | None = None,
+    progress: bool = False,
+    **settings,
+) -> FoldFits:
+    """Fit one classifier a split.
+
+    Parameters
+    ----------
+    matrix : ndarray of shape (n, d), float32, may be memory-mapped
+    target : Target of n faces
+    splits : sequence of Split
+        Such as ``splits.folds(...)`` gives: five repeats of five folds, or official folds.
+    classifier : 'dense', 'logistic' or callable
+        A callable takes ``(matrix, target, split, seed=..., **settings)`` and returns an object with
+        ``predict(matrix)`` and, if it likes, ``history``.
+    seed : int
+        Each repeat adds its number, so that repeats differ in initial weights and batches too.
+    folder : path, optional
+        Checkpoints are kept there: a run that was stopped goes on and ends with the same result.
+    progress : bool
+    **settings
+        Of the classifier: fields of `stacked.Settings` for 'dense', options of `fit_logistic` or of
+        the callable.
+
+    Raises
+    ------
+    TrainingError
+        Rows, labels and splits that do not fit together.
+    """
+    splits = tuple(splits)
+    seeds = [seed + getattr(split, "repeat", 0) for split in splits]
+    if classifier == "dense":
+        return _dense(matrix, target, splits, seeds, folder, progress, settings)
+    fit = fit_logistic if classifier == "logistic" else classifier
+    if not callable(fit):
+        raise ValueError(
+            f"classifier={classifier!r}; allowed are {list(CLASSIFIERS)} or a function that fits"
+        )
+    stacked.check_rows(matrix, target, splits)
+    name = classifier if isinstance(classifier, str) else f"{fit.__module__}.{fit.__qualname__}"
+    keep = _Kept.at(folder, matrix, target, name, settings)
+    outputs, histories = [], []
+    for split, own in zip(tqdm(splits, unit="fit", disable=not progress), seeds, strict=True):
+        output, history = keep.load(split, own) or keep.save(
+            split, own, *_one(fit, matrix, target, split, own, settings)
+        )
+        outputs.append(output)
+        histories.append(_with_keys(history, split))
+    return FoldFits(target, splits, np.stack(outputs), _concat(histories), name, settings)
+
+
+def _dense(matrix, target, splits, seeds, folder, progress: bool, settings: dict) -> FoldFits:
+    chosen = stacked.with_settings(stacked.defaults(target.kind), **settings)
+    stack = stacked.fit(matrix, target, splits, chosen, seeds=seeds, folder=folder, progress=progress)
+    by_model = [table.drop(columns="model") for _, table in stack.history.groupby("model", sort=True)]
+    history = _concat([_with_keys(table, split) for table, split in zip(by_model, splits, strict=True)])
+    return FoldFits(target, splits, stack.predict(matrix), history, "dense", asdict(chosen), stack)
+
+
+def _one(fit, matrix, target, split, seed: int, settings: dict) -> tuple[np.ndarray, pd.DataFrame]:
+    fitted = fit(matrix, target, split, seed=seed, **settings)
+    return np.asarray(fitted.predict(matrix), np.float32), getattr(fitted, "history", pd.DataFrame())
+
+
+def _with_keys(history: pd.DataFrame, split) -> pd.DataFrame:
+    return history.assign(repeat=getattr(split, "repeat", 0), fold=getattr(split, "fold", 0))
+
+
+def _concat(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    together = pd.concat(tables, ignore_index=True)
+    first = ["repeat", "fold"]
+    return together[first + [column for column in together if column not in first]]
+
+
+class _Kept:
+    """Outputs of finished fits in a folder; does nothing without a folder."""
+
+    def __init__(self, folder: Path | None, recipe: str):
+        self.folder, self.recipe = folder, recipe
+
+    @classmethod
+    def at(cls, folder, matrix, target, name: str, settings: dict) -> _Kept:
+        if folder is None:
+            return cls(None, "")
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        digest = xxhash.xxh3_128(np.ascontiguousarray(matrix))
+        digest.update(target.codes)
+        digest.update(np.nan_to_num(target.values))
+        digest.update(json.dumps([name, target.kind, settings], default=str))
+        return cls(Path(folder), digest.hexdigest())
+
+    def path(self, split, seed: int) -> Path:
+        digest = xxhash.xxh3_64(self.recipe + str(seed))
+        digest.update(np.asarray(split.train, np.int64))
+        digest.update(b"|")
+        digest.update(np.asarray(split.validation, np.int64))
+        return self.folder / f"fit-{digest.hexdigest()}.npz"
+
+    def load(self, split, seed: int) -> tuple[np.ndarray, pd.DataFrame] | None:
+        if self.folder is None or not self.path(split, seed).exists():
+            return None
+        with np.load(self.path(split, seed), allow_pickle=False) as saved:
+            return saved["output"], pd.DataFrame(saved["history"], columns=saved["columns"].tolist())
+
+    def save(self, split, seed: int, output: np.ndarray, history: pd.DataFrame):
+        if self.folder is not None:
+            numbers = history.select_dtypes("number")
+            path = self.path(split, seed)
+            beside = path.with_name(path.name + ".part")
+            with beside.open("wb") as file:
+                np.savez(
+                    file, output=output, history=numbers.to_numpy(float), columns=np.array(list(numbers), str)
+                )
+            beside.replace(path)
+        return output, history

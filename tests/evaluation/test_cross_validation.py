@@ -1,0 +1,105 @@
+"""Repeated folds in tables: every metric of every fit, spread kept apart, corrected interval."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
+
+from faceworkbook import faces
+from faceworkbook.classifiers import targets
+from faceworkbook.evaluation import cross_validation
+
+
+@pytest.fixture
+def fits():
+    rng = np.random.default_rng(0)
+    n = 120
+    codes = rng.integers(0, 2, n)
+    target = targets.from_labels(
+        np.array(["female", "male"])[codes], name="gender", classes=("male", "female")
+    )
+    splits = [
+        SimpleNamespace(
+            train=np.flatnonzero(part > 1), validation=np.flatnonzero(part == 1), test=np.flatnonzero(part == 0),
+            repeat=repeat, fold=fold,
+        )
+        for repeat in range(2)
+        for fold in range(3)
+        for part in [(rng.permutation(n)) % 4]
+    ]  # fmt: skip
+    p = rng.random((6, n)).astype(np.float32)
+    return SimpleNamespace(target=target, splits=tuple(splits), outputs=np.stack([1 - p, p], axis=-1))
+
+
+@pytest.fixture
+def table():
+    people = [f"person{i % 40}" for i in range(120)]
+    return faces.build({"image": [f"{i}.jpg" for i in range(120)], "identity": people}, dataset="toy")
+
+
+def test_scores_agree_with_scikit_learn(fits, table):
+    scored = cross_validation.scores(fits, table)
+    assert scored[["repeat", "fold"]].values.tolist() == [[r, f] for r in range(2) for f in range(3)]
+    rows = fits.splits[4].validation
+    truth, p = fits.target.codes[rows], fits.outputs[4][rows, 1]
+    assert scored["validation_accuracy"][4] == pytest.approx(accuracy_score(truth, p > 0.5))
+    assert scored["validation_auc"][4] == pytest.approx(roc_auc_score(truth, p))
+    assert scored["validation_log_loss"][4] == pytest.approx(log_loss(truth, p), rel=1e-5)
+    assert scored["n_test"][4] == 30
+
+
+def test_predictions_bear_part_repeat_and_fold(fits, table):
+    made = cross_validation.predictions(fits, table, parts=("test",))
+    assert len(made) == 6 * 30 and set(made["part"]) == {"test"}
+    third = made[(made["repeat"] == 1) & (made["fold"] == 0)]
+    np.testing.assert_array_equal(third["face_id"], table["face_id"].iloc[fits.splits[3].test])
+    np.testing.assert_allclose(third["p:female"], fits.outputs[3][fits.splits[3].test, 1], rtol=1e-6)
+
+
+def test_spread_of_folds_and_of_seeds_is_kept_apart():
+    scored = pd.DataFrame(
+        {
+            "repeat": [0, 0, 1, 1],
+            "fold": [0, 1, 0, 1],
+            "n_train": 80,
+            "n_test": 20,
+            "test_accuracy": [0.7, 0.9, 0.8, 1.0],
+        }
+    )
+    found = cross_validation.summary(scored).iloc[0]
+    assert found["mean"] == pytest.approx(0.85)
+    assert found["sd_folds"] == pytest.approx(np.std([0.7, 0.9], ddof=1))
+    assert found["sd_seeds"] == pytest.approx(np.std([0.8, 0.9], ddof=1))
+    half = stats.t.ppf(0.975, 3) * np.sqrt((1 / 4 + 20 / 80) * np.var([0.7, 0.9, 0.8, 1.0], ddof=1))
+    assert found["low"] == pytest.approx(0.85 - half)
+    assert found["high"] == pytest.approx(0.85 + half)
+
+
+def test_one_fit_has_no_interval():
+    assert np.isnan(cross_validation.corrected_interval([0.9], n_train=80, n_test=20)).all()
+
+
+def predicted(table, right):
+    n = len(table)
+    made = table[["face_id", "identity"]].assign(part="test", repeat=0, fold=0, truth="a")
+    p = np.where(right, 0.9, 0.1)
+    return made.assign(predicted=np.where(right, "a", "b"), **{"p:a": p, "p:b": 1 - p}).iloc[:n]
+
+
+def test_difference_is_paired_on_the_common_faces(table):
+    rng = np.random.default_rng(1)
+    right = rng.random(120) < 0.8
+    better = right | (rng.random(120) < 0.5)
+    found = cross_validation.difference(predicted(table, better), predicted(table, right).iloc[:100])
+    assert found["n"] == 100 and found["n_units"] == 40
+    assert found["difference"] == pytest.approx(better[:100].mean() - right[:100].mean())
+    assert found["low"] < found["difference"] < found["high"]
+
+
+def test_no_difference_of_a_table_to_itself(table):
+    right = np.arange(120) % 3 > 0
+    found = cross_validation.difference(predicted(table, right), predicted(table, right))
+    assert found["difference"] == found["low"] == found["high"] == 0
