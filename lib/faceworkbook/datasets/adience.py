@@ -155,7 +155,7 @@ def read(
     rows = keep_first(rows, ["user_id", "face_id", "original_image"], left_out)
     rows = _check_values(rows, left_out)
     _say_users_in_two_folds(rows, notices)
-    rows = keep_pictured(rows, root, (images,), left_out)
+    rows = keep_pictured(rows, root, left_out, folders=(images,))
     group = rows["age"].map(AGE_MAPS[age_map])
     _say_ages(rows, group, notices)
     table = faces.build(

@@ -88,7 +88,7 @@ def read(root: Path, *, bins: Literal["none", "five"] = "none") -> Found:
     rows = _with_degrees(rows, left_out)
     away = rows["image"].str.contains(r"(?:^|/)\.\.(?:/|$)|//")
     rows = set_aside(rows, away, left_out, "path malformed", "the path leaves the folder of the photos")
-    rows = keep_pictured(rows, root, (FOLDER,), left_out)
+    rows = keep_pictured(rows, root, left_out, folders=(FOLDER,))
     poseless = rows["yaw"].isna()
     notices.add_all(
         rows.loc[poseless, "image"], "no pose", [f"face {face}" for face in rows["face"][poseless]]
@@ -97,7 +97,19 @@ def read(root: Path, *, bins: Literal["none", "five"] = "none") -> Found:
     return Found(table, left_out.table(), notices.table(), root, INFO)
 
 
+def _check_whole(path: Path) -> None:
+    # SQLite reads a file that lacks the end of its last page without a word.
+    with path.open("rb") as file:
+        head = file.read(100)
+    page = int.from_bytes(head[16:18]) or 1
+    page = 65536 if page == 1 else page
+    pages, size = int.from_bytes(head[28:32]), path.stat().st_size
+    if not head.startswith(b"SQLite format 3\0") or size < page * pages:
+        raise DatasetError(f"{path}: not a whole SQLite file ({size} bytes, {page * pages} expected)")
+
+
 def _query(path: Path) -> pd.DataFrame:
+    _check_whole(path)
     try:
         with closing(
             sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)

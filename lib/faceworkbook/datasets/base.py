@@ -248,17 +248,27 @@ def keep_first(rows: pd.DataFrame, key: list[str], aside: Aside) -> pd.DataFrame
     )
 
 
-def keep_pictured(rows: pd.DataFrame, root: Path, folders: Iterable[str], aside: Aside) -> pd.DataFrame:
-    """The rows whose ``image`` stands in one of `folders`; rows and pictures without a partner go `aside`."""
+def keep_pictured(
+    rows: pd.DataFrame, root: Path, aside: Aside, *, folders: Iterable[str] | None = None
+) -> pd.DataFrame:
+    """The rows whose ``image`` is a picture; rows and pictures without a partner go `aside`.
+
+    Looks into `folders` of `root` if given, else everywhere under `root`.
+    """
+    there = _pictures_in(root, folders, aside) if folders is not None else set(list_pictures(root)[0])
+    rows = set_aside(rows, ~rows["image"].isin(there), aside, "no picture", _NO_PICTURE)
+    told = {image for image, _, _ in aside.rows}
+    aside.add_all(sorted(there - set(rows["image"]) - told), "no row", _NO_ROW)
+    return rows
+
+
+def _pictures_in(root: Path, folders: Iterable[str], aside: Aside) -> set[str]:
     there: set[str] = set()
     for folder in folders:
         pictures, others = list_pictures(root / folder) if (root / folder).is_dir() else ([], [])
         there.update(f"{folder}/{picture}" for picture in pictures)
         aside.add_all([f"{folder}/{other}" for other in others], "not a picture")
-    rows = set_aside(rows, ~rows["image"].isin(there), aside, "no picture", _NO_PICTURE)
-    told = {image for image, _, _ in aside.rows}
-    aside.add_all(sorted(there - set(rows["image"]) - told), "no row", _NO_ROW)
-    return rows
+    return there
 
 
 def translate(rows: pd.DataFrame, column: str, names: dict[str, str | None], aside: Aside) -> pd.DataFrame:

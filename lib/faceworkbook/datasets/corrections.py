@@ -58,7 +58,7 @@ def apply(found: Found, path: str | Path) -> Found:
             table = table.drop(index=index)
             at = pd.Series(table.index, index=table["face_id"])
             continue
-        was = table.loc[index, column].astype(object).to_list()
+        was = ["NA" if pd.isna(old) else old for old in table.loc[index, column]]
         table.loc[index, column] = _values(group["value"], column).to_numpy()
         details = [
             f"{face}: {column} {old} -> {new}"

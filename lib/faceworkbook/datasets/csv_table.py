@@ -12,7 +12,7 @@ from faceworkbook.datasets.base import (
     DatasetError,
     DatasetInfo,
     Found,
-    list_pictures,
+    keep_pictured,
     need_files,
     numbers,
     read_rows,
@@ -73,7 +73,7 @@ def read(
     -------
     Found
         A row with a value that is not allowed, or without its picture, is in ``left_out`` with the
-        line and the value. Empty, NA, NaN and None mean unknown.
+        line and the value; so is a picture under `root` that no row names. Empty, NA, NaN and None mean unknown.
 
     Raises
     ------
@@ -143,10 +143,7 @@ def _check_images(rows: pd.DataFrame, root: Path, left_out: Aside) -> pd.DataFra
     )
     away = rows["image"].map(lambda path: path.startswith("/") or ".." in PurePosixPath(path).parts)
     rows = set_aside(rows, away, left_out, "path leaves the root", "paths are relative to the root")
-    there = set(list_pictures(root)[0])
-    return set_aside(
-        rows, ~rows["image"].isin(there), left_out, "no picture", "the file is not there, or is no picture"
-    )
+    return keep_pictured(rows, root, left_out)
 
 
 def _vocabulary(column: pd.Series, name: str, free) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ INFO = DatasetInfo(
     labels=("emotion (seven)",),
     identities="none",
     official_split="none",
-    size="91,793 faces in 106,962 photos",
+    size="91,793 faces",
     terms="non-commercial research",
     source="Zhang, Luo, Loy and Tang 2018, From Facial Expression Recognition to Interpersonal Relation",
     layout="""  ROOT/
@@ -74,7 +74,7 @@ def read(root: Path, *, min_confidence: float = 0.0) -> Found:
     rows = set_aside(rows, flat, left_out, "bad box", lambda row: f"line {row.name}: the box has no area")
     low = rows["confidence"] < min_confidence
     rows = set_aside(rows, low, left_out, "below confidence", lambda row: f"{row['confidence']:g}")
-    rows = keep_pictured(rows, root, (_FOLDER,), left_out)
+    rows = keep_pictured(rows, root, left_out, folders=(_FOLDER,))
     table = faces.build(
         {
             "face_id": "expw:" + rows["name"] + "#" + rows["face"].astype(int).astype(str),

@@ -67,7 +67,7 @@ def read(root: Path) -> Found:
     rows = translate(rows, "race", {name: name for name in faces.RACES_FAIRFACE}, left_out)
     rows = translate(rows, "age", {name: name for name in faces.AGE_GROUPS_FAIRFACE}, left_out)
     rows = translate(rows, "service_test", _FLAGS, left_out)
-    rows = keep_pictured(rows, root, _PARTS, left_out)
+    rows = keep_pictured(rows, root, left_out, folders=_PARTS)
     table = faces.build(
         {
             "image": rows["image"],

@@ -99,7 +99,7 @@ def read(
     rows = _read_votes(root, left_out)
     _need_pictures(root)
     rows = keep_first(rows, ["image"], left_out)
-    rows = keep_pictured(rows, root, _FOLDERS.values(), left_out)
+    rows = keep_pictured(rows, root, left_out, folders=_FOLDERS.values())
     made = targets(rows[[*VOTES]].to_numpy(), mode=mode)
     decided = made.any(axis=1)
     if undecided == "leave_out":

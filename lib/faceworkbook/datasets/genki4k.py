@@ -75,7 +75,7 @@ def read(root: Path, *, order: Literal["distributed", "unchecked"] = "distribute
     rows = rows.assign(image=[f"files/file{line:04}.jpg" for line in rows.index])
     rows = translate(rows, "smile", {"0": False, "1": True}, left_out)
     rows = keep_numbers(rows, faces.POSE, left_out)
-    rows = keep_pictured(rows, root, ("files",), left_out)
+    rows = keep_pictured(rows, root, left_out, folders=("files",))
     table = faces.build(
         {
             "image": rows["image"],

@@ -109,7 +109,7 @@ def read(
     rows = keep_first(rows, ["image"], left_out)
     rows = _with_age(rows, left_out)
     rows = _filter(rows, left_out, min_age, max_age, min_face_score, several_faces, unknown_gender)
-    rows = keep_pictured(rows, root, folders, left_out)
+    rows = keep_pictured(rows, root, left_out, folders=folders)
     table = faces.build(_columns(rows, images), dataset="imdb_wiki")
     return Found(table, left_out.table(), Aside().table(), root, INFO)
 

@@ -1,0 +1,101 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from faceworkbook import datasets
+
+NAMES = [
+    "adience",
+    "aflw",
+    "agegender_cleaned",
+    "csv",
+    "expw",
+    "fairface",
+    "ferplus",
+    "fgnet",
+    "genki4k",
+    "image_folder",
+    "imdb_wiki",
+    "sfew",
+    "synthetic",
+    "utkface",
+]
+
+
+def test_the_table_is_complete():
+    table = datasets.list()
+    assert table["name"].tolist() == NAMES
+    assert table.map(lambda text: isinstance(text, str) and bool(text)).all(axis=None)
+    assert all(datasets.describe(name).layout.strip() for name in NAMES)
+
+
+def test_markdown_has_a_line_for_each_set():
+    lines = datasets.markdown().splitlines()
+    assert len(lines) == 2 + len(NAMES)
+    assert all(line.count("|") == lines[0].count("|") for line in lines)
+
+
+def test_the_readme_has_the_table():
+    readme = Path(__file__).parents[2] / "README.md"
+    if not readme.exists() or "<!-- datasets -->" not in readme.read_text():
+        pytest.skip("README.md has no <!-- datasets --> mark yet")
+    inside = readme.read_text().split("<!-- datasets -->")[1].split("<!-- /datasets -->")[0]
+    assert inside.strip() == datasets.markdown().strip()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_empty_folder_shows_what_is_expected(name, tmp_path):
+    with pytest.raises(datasets.DatasetError, match=r"(?s)Expected.*Found"):
+        datasets.load(name, tmp_path)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_missing_folder_shows_what_is_expected(name, tmp_path):
+    with pytest.raises(datasets.DatasetError, match=r"(?s)no folder at.*Expected layout"):
+        datasets.load(name, tmp_path / "none")
+
+
+def test_unknown_names_and_options_are_refused(tmp_path):
+    with pytest.raises(datasets.DatasetError, match="no data set is called 'utk'; expected one of"):
+        datasets.load("utk", tmp_path)
+    with pytest.raises(datasets.DatasetError, match=r"no option \['disputd'\]; allowed are \['disputed'\]"):
+        datasets.load("utkface", tmp_path, disputd="39_0_1")
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("adience", "images"),
+        ("adience", "folds"),
+        ("adience", "age_map"),
+        ("aflw", "bins"),
+        ("ferplus", "mode"),
+        ("ferplus", "undecided"),
+        ("genki4k", "order"),
+        ("imdb_wiki", "source"),
+        ("imdb_wiki", "images"),
+        ("imdb_wiki", "several_faces"),
+        ("imdb_wiki", "unknown_gender"),
+        ("utkface", "disputed"),
+    ],
+)
+def test_a_misspelt_choice_is_told_the_allowed_ones(name, option, tmp_path):
+    with pytest.raises(datasets.DatasetError, match=rf"{option}='misspelt'; allowed are \["):
+        datasets.load(name, tmp_path, **{option: "misspelt"})
+
+
+def test_counts_add_up_by_reason(lay):
+    found = datasets.load("utkface", lay(["20_0_0_20170116174525999.jpg", "x.jpg", "a.txt"]))
+    assert dict(found.counts().to_numpy().tolist()) == {
+        "faces read": 1,
+        "left out: not a picture": 1,
+        "left out: name malformed": 1,
+    }
+
+
+def test_importing_the_readers_does_not_import_tensorflow():
+    code = "import sys, faceworkbook.datasets as d; d.list(); print('tensorflow' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
