@@ -1,0 +1,262 @@
+"""Several data sets below each other: one table, one matrix, the labels that each has, a split of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from faceworkbook import alignment, audit, backbones, datasets, descriptors, splits
+from faceworkbook import faces as facetable
+from faceworkbook.classifiers import targets
+from faceworkbook.descriptors import landmarks
+from faceworkbook.training.batches import Stage
+
+POSE = "pose"
+# System C's bins of yaw in degrees: half-open as there, so that each yaw has one bin.
+YAW_EDGES = (-60.0, -10.0, 10.0, 60.0)
+YAW_BINS = ("<= -60", "(-60, -10]", "(-10, 10)", "[10, 60)", ">= 60")
+
+
+class PoolError(ValueError):
+    """Data sets that cannot be learned together; the text says what is missing."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """Faces of one or more data sets, with their descriptors and targets.
+
+    Attributes
+    ----------
+    faces : pandas.DataFrame
+        Face table of n rows; ``dataset`` says where a row is from.
+    matrix : ndarray of shape (n, d), float32
+    targets : dict of str to Target
+        One a task, n labels each, missing where a data set has none.
+    copies : ndarray of shape (n,), int
+        Group of identical pictures, -1 where a face is alone.
+    left_out : pandas.DataFrame
+        dataset, reason, faces: what was not used.
+    """
+
+    faces: pd.DataFrame
+    matrix: np.ndarray
+    targets: dict[str, targets.Target]
+    copies: np.ndarray
+    left_out: pd.DataFrame
+
+    def counts(self) -> pd.DataFrame:
+        """Known labels by data set and task."""
+        known = pd.DataFrame({name: target.known for name, target in self.targets.items()})
+        return known.groupby(self.faces["dataset"].to_numpy()).sum().rename_axis("dataset").reset_index()
+
+
+def parse(sets: Sequence[str]) -> dict[str, str]:
+    """``["utkface=data/UTKFace", ...]`` as a dict of name to folder."""
+    pairs = [text.partition("=") for text in sets]
+    wrong = [text for text, (name, equals, root) in zip(sets, pairs, strict=True) if not (name and root)]
+    if wrong or not pairs:
+        raise PoolError(
+            f"data sets {list(sets)}; expected a list of NAME=FOLDER, such as utkface=data/UTKFace"
+        )
+    return {name: root for name, _, root in pairs}
+
+
+def describer(source: str, *, backbone: str, tap: str, store: Path) -> tuple[Callable, str]:
+    """What `gather` describes faces with, and its name, from plain parameters.
+
+    Parameters
+    ----------
+    source : {'network', 'landmarks'}
+    backbone : str
+        'auto' (VGG-Face if its file is there, else the embedded default), or a registered name.
+    tap : str
+        Empty for the network's default.
+    """
+    if source == "landmarks":
+        return by_landmarks(), "five points by YuNet"
+    if source != "network":
+        raise PoolError(f"source={source!r}; allowed are ['network', 'landmarks']")
+    if backbone == "auto":
+        net = backbones.default(tap=tap or None)
+    else:
+        net = backbones.load(backbone, tap=tap or None)
+    return by_network(net, store), f"{net.name} {net.tap}"
+
+
+def by_network(net, store: Path) -> Callable:
+    """How `gather` describes faces: by a backbone, each data set in a store NAME-NETWORK-TAP of its own."""
+
+    def describe(faces: pd.DataFrame, name: str, root: Path):
+        return descriptors.extract(faces, net, root=root, store=store / f"{name}-{net.name}-{net.tap}")
+
+    return describe
+
+
+def by_landmarks() -> Callable:
+    """How `gather` describes faces: by their five points (head pose)."""
+    detector = alignment.Detector()
+
+    def describe(faces: pd.DataFrame, name: str, root: Path):
+        return landmarks.extract(faces, root=root, detector=detector)
+
+    return describe
+
+
+def gather(
+    roots: dict[str, Path], tasks: Sequence[str], *, describe: Callable, limit: int = 0, seed: int = 0
+) -> Pool:
+    """Read data sets, describe their faces, and put them below each other.
+
+    Parameters
+    ----------
+    roots : dict of str to path
+        Folder by data set.
+    tasks : sequence of str
+        Labels to learn: names of `targets.make`, or 'pose' (five bins of yaw).
+    describe : callable
+        `by_network` or `by_landmarks`.
+    limit : int
+        At most so many faces a data set, 0 for all.
+    """
+    parts, matrices, copies, left_out = [], [], [], []
+    for name, root in roots.items():
+        found = datasets.load(name, root)
+        labelled = _with_label(found.faces, tasks)
+        drawn = facetable.draw(labelled, limit=limit, seed=seed)
+        described = describe(drawn, name, found.root)
+        used = drawn.set_index("face_id", drop=False).loc[described.face_id].reset_index(drop=True)
+        parts.append(used)
+        matrices.append(np.asarray(described.matrix))
+        copies.append(audit.exact_duplicates(used, found.root).groups)
+        left_out += [
+            (name, "left out by the reader", len(found.left_out)),
+            (name, "no label of any task", len(found.faces) - len(labelled)),
+            (name, "not drawn", len(labelled) - len(drawn)),
+            (name, "unreadable, or no face found", len(described.left_out)),
+        ]
+    table = pd.DataFrame(left_out, columns=["dataset", "reason", "faces"])
+    return build(parts, matrices, tasks, copies=copies, left_out=table)
+
+
+def build(
+    parts: Sequence[pd.DataFrame],
+    matrices: Sequence[np.ndarray],
+    tasks: Sequence[str],
+    *,
+    copies: Sequence[np.ndarray] | None = None,
+    left_out: pd.DataFrame | None = None,
+) -> Pool:
+    """Put face tables and their descriptors below each other; see `Pool`."""
+    widths = sorted({matrix.shape[1] for matrix in matrices})
+    if len(widths) != 1:
+        raise PoolError(f"the data sets' descriptors have widths {widths}; describe them with one network")
+    alone = [np.full(len(part), -1) for part in parts] if copies is None else copies
+    faces = _below(parts)
+    made = {name: make_target(faces, name) for name in tasks}
+    if left_out is None:
+        left_out = pd.DataFrame(columns=["dataset", "reason", "faces"])
+    return Pool(faces, np.concatenate(matrices).astype(np.float32), made, _renumbered(alone), left_out)
+
+
+def _with_label(faces: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFrame:
+    columns = {facetable.source_column(faces, "yaw" if task == POSE else task) for task in tasks}
+    known = faces[sorted(columns)].notna().any(axis=1)
+    if not known.any():
+        raise PoolError(
+            f"no face of {faces['dataset'].iloc[0]} has a label of {list(tasks)}; it has "
+            f"{facetable.label_columns(faces)}"
+        )
+    return faces[known].reset_index(drop=True)
+
+
+def _below(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    faces = pd.concat([part.astype(dict.fromkeys(facetable.CLASS_LABELS, object)) for part in parts])
+    for column in facetable.CLASS_LABELS:
+        names = dict.fromkeys(name for part in parts for name in part[column].cat.categories)
+        faces[column] = pd.Categorical(faces[column], categories=list(names))
+    return faces.reset_index(drop=True)
+
+
+def _renumbered(groups: Sequence[np.ndarray]) -> np.ndarray:
+    out, first = [], 0
+    for group in groups:
+        out.append(np.where(group >= 0, group + first, -1))
+        first += int(group.max(initial=-1)) + 1
+    return np.concatenate(out)
+
+
+def make_target(faces: pd.DataFrame, name: str) -> targets.Target:
+    """The target `name` of a face table: `targets.make`, or the five bins of yaw for 'pose'."""
+    if name != POSE:
+        return targets.make(faces, name)
+    bins = yaw_bins(faces["yaw"].astype("Float64").to_numpy(dtype=float, na_value=np.nan))
+    return targets.from_labels(bins, name=POSE, classes=YAW_BINS)
+
+
+def yaw_bins(yaw: np.ndarray) -> np.ndarray:
+    """Names of system C's five bins of yaw (degrees); None where yaw is NaN."""
+    low, left, right, high = YAW_EDGES
+    conditions = [yaw <= low, yaw <= left, yaw < right, yaw < high, yaw >= high]
+    return np.select(conditions, np.array(YAW_BINS, dtype=object)[:, None], default=None)
+
+
+def hide(pool: Pool, task: str, *, share: float, rows: np.ndarray, seed: int) -> Pool:
+    """The pool with the label `task` hidden in a share of `rows` (training and validation rows)."""
+    if not 0 <= share < 1:
+        raise PoolError(f"share={share} of the labels of '{task}' to hide; allowed is 0 up to below 1")
+    target = pool.targets[task]
+    known = np.asarray(rows)[target.known[rows]]
+    hidden = np.random.default_rng(seed).permutation(known)[: round(share * len(known))]
+    codes, values = target.codes.copy(), target.values.copy()
+    codes[hidden], values[hidden] = targets.MISSING, np.nan
+    return replace(pool, targets={**pool.targets, task: replace(target, codes=codes, values=values)})
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """Training, validation and test rows of a pool; no row in two of them."""
+
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+
+
+def split(pool: Pool, *, seed: int, test: float = 0.25, validation: float = 0.15) -> Parts:
+    """Split each data set by identity, stratified by its own labels, and put the parts together."""
+    found = {part: [] for part in splits.PARTS}
+    for name in pool.faces["dataset"].unique():
+        rows = np.flatnonzero((pool.faces["dataset"] == name).to_numpy())
+        own = pool.faces.iloc[rows].reset_index(drop=True)
+        made = splits.make(
+            own,
+            label=_strata(own, pool.targets),
+            seed=seed,
+            test=test,
+            validation=validation,
+            keep_together=pool.copies[rows],
+        )
+        for part in splits.PARTS:
+            found[part].append(rows[getattr(made, part)])
+    return Parts(*(np.sort(np.concatenate(found[part])) for part in ("train", "validation", "test")))
+
+
+def _strata(faces: pd.DataFrame, tasks: Sequence[str]) -> list[str]:
+    columns = [facetable.source_column(faces, "yaw" if task == POSE else task) for task in tasks]
+    return list(dict.fromkeys(column for column in columns if faces[column].notna().any()))
+
+
+def stages(pool: Pool, rows: np.ndarray, tasks: Sequence[str]) -> tuple[Stage, ...]:
+    """What takes turns: the data sets, each with the tasks it has labels for; in one data set, the tasks."""
+    made = []
+    for name in pool.faces["dataset"].unique():
+        own = rows[(pool.faces["dataset"].iloc[rows] == name).to_numpy()]
+        known = tuple(task for task in tasks if pool.targets[task].known[own].any())
+        if known:
+            made.append(Stage(name, own, known))
+    if len(made) > 1 or len(tasks) == 1:
+        return tuple(made)
+    return tuple(Stage(task, made[0].rows, (task,)) for task in made[0].tasks)
