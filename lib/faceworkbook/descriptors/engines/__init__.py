@@ -1,16 +1,36 @@
-"""Engines that compute descriptors: Keras, the reference, and quicker ones checked against it."""
+"""Engines that compute descriptors: Keras, the reference, and quicker ones that are checked against it."""
 
 from __future__ import annotations
 
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import re
+import tempfile
+import warnings
+from pathlib import Path
+
+import cv2
 import numpy as np
 
 from faceworkbook.backbones import Backbone
-from faceworkbook.descriptors.engines.base import Engine, agrees, compare
+from faceworkbook.descriptors.engines.base import (
+    MAX_RELATIVE_ERROR,
+    MIN_COSINE,
+    Engine,
+    EngineWarning,
+    agrees,
+    compare,
+)
 
-__all__ = ["Engine", "agrees", "choose", "compare"]
+__all__ = ["Engine", "EngineWarning", "agrees", "choose", "compare"]
 
-ENGINES = ("auto", "keras")
-PRECISIONS = ("float32",)
+ENGINES = ("auto", "keras", "mnn", "onnx")
+PRECISIONS = ("float32", "int8")
+PACKAGES = {"mnn": ("MNN", "onnx"), "onnx": ("onnxruntime", "onnx")}
+CHECK_FACES = 16
+SMALL = 1_000_000  # bytes of weights: converting a smaller network takes longer than it saves
 
 
 def choose(
@@ -27,23 +47,171 @@ def choose(
     ----------
     backbone : Backbone
         The network and its tap.
-    engine : {'auto', 'keras'}
-        'auto' takes the quickest one.
-    precision : {'float32'}
-        Of the arithmetic.
+    engine : {'auto', 'keras', 'mnn', 'onnx'}
+        'auto': Keras on a GPU; on a CPU the one of the three that was quickest on `check_pixels` and agreed
+        with Keras. A named engine that disagrees is not used either.
+    precision : {'float32', 'int8'}
+        'int8' changes descriptors: it quantises weights and activations, calibrated on `check_pixels`, and
+        runs in ONNX Runtime. By how much they change stands in the engine's ``settings``.
     check_pixels : ndarray of shape (n, height, width, 3), uint8, RGB, optional
-        A few real faces at the backbone's input size.
+        A few real faces at the backbone's input size. Smooth random pictures stand in where None; int8
+        needs real ones.
     threads : int, optional
         Threads to compute with; all cores where None.
 
     Returns
     -------
     Engine
+        Its ``settings`` belong into the manifest of what it computes.
+
+    Raises
+    ------
+    ValueError
+        An unknown engine or precision, a package that is missing, or int8 without faces.
+
+    Warns
+    -----
+    EngineWarning
+        An engine disagreed with Keras or could not be prepared, and Keras runs in its place.
+
+    Notes
+    -----
+    The first call for a backbone and tap converts and checks, which takes a minute for a large network.
+    The converted models and the verdict are kept in ``backbone.cache`` under the weights' fingerprint, and
+    later calls do not import TensorFlow unless Keras is the engine.
     """
+    _check_options(engine, precision, check_pixels)
+    if precision == "int8":
+        return _int8(backbone, check_pixels, threads)
+    wanted = _wanted(engine, backbone)
+    if not wanted or not re.fullmatch("[0-9a-f]{64}", backbone.fingerprint):
+        return _keras(backbone, threads)
+    return _quickest(backbone, wanted, check_pixels, threads)
+
+
+def _check_options(engine: str, precision: str, check_pixels) -> None:
     if engine not in ENGINES:
         raise ValueError(f"engine={engine!r}; expected one of {', '.join(ENGINES)}")
     if precision not in PRECISIONS:
         raise ValueError(f"precision={precision!r}; expected one of {', '.join(PRECISIONS)}")
+    if precision == "int8" and engine not in ("auto", "onnx"):
+        raise ValueError(f"engine={engine!r} has no int8; expected 'onnx' or 'auto'")
+    if precision == "int8" and (check_pixels is None or not len(check_pixels)):
+        raise ValueError("precision='int8' is calibrated on real faces: give some as check_pixels")
+    needed = "onnx" if precision == "int8" else engine
+    missing = _missing(needed)
+    if missing:
+        raise ValueError(
+            f"engine {needed!r} needs {' and '.join(missing)}: pip install 'faceworkbook[fast]', "
+            "or choose engine='keras'"
+        )
+
+
+def _missing(engine: str) -> list[str]:
+    return [name for name in PACKAGES.get(engine, ()) if importlib.util.find_spec(name) is None]
+
+
+def _wanted(engine: str, backbone: Backbone) -> tuple[str, ...]:
+    """Engines to try beside Keras."""
+    if engine != "auto":
+        return (engine,) if engine in PACKAGES else ()
+    if not backbone.weights.is_file() or backbone.weights.stat().st_size < SMALL or _has_gpu():
+        return ()
+    return tuple(name for name in PACKAGES if not _missing(name))
+
+
+def _has_gpu() -> bool:
+    if not Path("/dev/nvidiactl").exists():  # answers without importing TensorFlow
+        return False
+    from faceworkbook.backbones import import_keras
+
+    import_keras()
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+def _keras(backbone: Backbone, threads: int | None) -> Engine:
     from faceworkbook.descriptors.engines.keras_engine import KerasEngine
 
     return KerasEngine(backbone, threads=threads)
+
+
+def _quickest(backbone: Backbone, wanted: tuple[str, ...], check_pixels, threads: int | None) -> Engine:
+    from faceworkbook.descriptors.engines import prepare
+
+    folder = _folder(backbone, wanted)
+    pixels = _check_faces(backbone, check_pixels)
+    try:
+        verdict = prepare.prepared(backbone, pixels, folder, engines=wanted)
+    except (prepare.PreparationError, OSError) as error:
+        _warn(backbone, f"could not be converted ({error})")
+        return _keras(backbone, threads)
+    for name in wanted:
+        _warn_of(backbone, name, verdict[name])
+    trusted = {name: verdict[name]["seconds"] for name in wanted if agrees(verdict[name])}
+    if len(wanted) > 1:
+        trusted["keras"] = verdict["keras"]["seconds"]
+    best = min(trusted, key=trusted.get, default="keras")
+    if best == "keras":
+        return _keras(backbone, threads)
+    return prepare.make(best, folder, backbone.preprocessing, threads=threads)
+
+
+def _warn_of(backbone: Backbone, name: str, verdict: dict) -> None:
+    if "error" in verdict:
+        _warn(backbone, f"could not be run by {name} ({verdict['error']})")
+    elif not agrees(verdict):
+        _warn(
+            backbone,
+            f"has other descriptors in {name}: cosine {verdict['cosine']:.6f} (at least {MIN_COSINE}), "
+            f"relative error {verdict['relative_error']:.1e} (at most {MAX_RELATIVE_ERROR})",
+        )
+
+
+def _warn(backbone: Backbone, what: str) -> None:
+    message = f"{backbone.name} at {backbone.tap} {what}; a checked engine runs in its place"
+    warnings.warn(message, EngineWarning, stacklevel=4)
+
+
+def _int8(backbone: Backbone, check_pixels: np.ndarray, threads: int | None) -> Engine:
+    from faceworkbook.descriptors.engines import prepare
+
+    pixels = np.ascontiguousarray(check_pixels)
+    digest = hashlib.sha256(pixels).hexdigest()[:8]
+    folder = _folder(backbone, ("onnx-int8", digest))
+    verdict = prepare.prepared(backbone, pixels, folder, engines=("onnx-int8",))["onnx-int8"]
+    if "error" in verdict:
+        raise ValueError(f"{backbone.name} cannot be quantised to int8: {verdict['error']}")
+    engine = prepare.make("onnx-int8", folder, backbone.preprocessing, threads=threads)
+    engine.settings |= {
+        "calibration_faces": len(pixels),
+        "cosine_to_float32": round(verdict["cosine"], 6),
+        "relative_error": round(verdict["relative_error"], 6),
+    }
+    return engine
+
+
+def _folder(backbone: Backbone, wanted: tuple[str, ...]) -> Path:
+    """Where the converted models of this backbone, tap and these engines' versions are kept."""
+    packages = sorted({package for name in wanted for package in PACKAGES.get(name, PACKAGES["onnx"])})
+    versions = json.dumps([importlib.metadata.version(package) for package in packages] + [*wanted])
+    tag = hashlib.sha256(versions.encode()).hexdigest()[:8]
+    return _writable(backbone.cache) / f"{backbone.fingerprint[:16]}-{backbone.tap}-{tag}"
+
+
+def _writable(cache: Path) -> Path:
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache):
+            return cache
+    except OSError:
+        return Path(tempfile.mkdtemp(prefix="faceworkbook-"))
+
+
+def _check_faces(backbone: Backbone, check_pixels) -> np.ndarray:
+    if check_pixels is not None and len(check_pixels):
+        return np.ascontiguousarray(check_pixels[:CHECK_FACES])
+    height, width = backbone.preprocessing.size
+    coarse = np.random.default_rng(0).integers(0, 256, (CHECK_FACES, 14, 14, 3), np.uint8)
+    return np.stack([cv2.resize(c, (width, height), interpolation=cv2.INTER_CUBIC) for c in coarse])

@@ -10,6 +10,10 @@ MIN_COSINE = 0.9999
 MAX_RELATIVE_ERROR = 1e-3
 
 
+class EngineWarning(UserWarning):
+    """A fast engine was not used, and why."""
+
+
 class Engine(Protocol):
     """Runs a backbone up to its tap.
 

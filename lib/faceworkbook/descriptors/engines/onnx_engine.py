@@ -1,0 +1,85 @@
+"""The fast engine for networks of depthwise and 1 x 1 convolutions, and for int8: ONNX Runtime on the CPU."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from pathlib import Path
+
+import numpy as np
+
+from faceworkbook.descriptors.engines.mnn_engine import available_cores, planes
+from faceworkbook.descriptors.engines.onnx_graph import INPUT
+from faceworkbook.images import Preprocessing
+
+BATCH = 32
+
+
+class OnnxEngine:
+    """Runs an ONNX graph. See `Engine`.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The graph, written by `onnx_graph.write` or `quantise`.
+    preprocessing : Preprocessing
+    precision : {'float32', 'int8'}
+        Written into `settings`.
+    threads : int, optional
+        All cores that this process may use, where None.
+    """
+
+    name = "onnx"
+
+    def __init__(
+        self,
+        path: Path,
+        preprocessing: Preprocessing,
+        *,
+        precision: str = "float32",
+        threads: int | None = None,
+    ):
+        import onnxruntime
+
+        threads = threads or available_cores()
+        version = f"onnxruntime {importlib.metadata.version('onnxruntime')}"
+        self.batch_size = BATCH
+        self.settings = {"name": self.name, "version": version, "precision": precision, "threads": threads}
+        self._preprocessing = preprocessing
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+    def run(self, pixels: np.ndarray) -> np.ndarray:
+        """(n, height, width, 3) uint8 RGB -> (n, dim) float32."""
+        return self._session.run(None, {INPUT: planes(pixels, self._preprocessing)})[0]
+
+
+def quantise(graph: Path, target: Path, pixels: np.ndarray, preprocessing: Preprocessing) -> None:
+    """Write `graph` with int8 weights (a scale for each channel) and uint8 activations.
+
+    Parameters
+    ----------
+    graph, target : pathlib.Path
+    pixels : ndarray of shape (n, height, width, 3), uint8, RGB
+        Real faces, from which the ranges of the activations are taken.
+    """
+    from onnxruntime import quantization
+
+    class Faces(quantization.CalibrationDataReader):
+        def __init__(self):
+            self._batches = iter(np.array_split(pixels, max(len(pixels) // 8, 1)))
+
+        def get_next(self):
+            batch = next(self._batches, None)
+            return None if batch is None else {INPUT: planes(batch, preprocessing)}
+
+    quantization.quantize_static(
+        graph,
+        target,
+        Faces(),
+        per_channel=True,
+        activation_type=quantization.QuantType.QUInt8,
+        weight_type=quantization.QuantType.QInt8,
+        op_types_to_quantize=["Conv", "Gemm", "Clip", "Relu", "MaxPool", "Add", "GlobalAveragePool"],
+    )

@@ -1,0 +1,160 @@
+"""Convert a backbone for the fast engines, and try each on a few faces against the Keras reference.
+
+Each step runs in a process of its own: memory that a conversion took is given back, libraries that cannot
+share a process do not meet, and whoever asks for an engine need not import TensorFlow.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+
+from faceworkbook import backbones
+from faceworkbook.backbones import Backbone
+from faceworkbook.descriptors.engines import mnn_engine, onnx_graph
+from faceworkbook.descriptors.engines.base import Engine, compare
+from faceworkbook.images import Preprocessing
+
+VERDICT = "verdict.json"
+GRAPH, QUANTISED, MNN_MODEL = "model.onnx", "int8.onnx", "model.mnn"
+PIXELS, REFERENCE = "pixels.npy", "reference.npy"
+REPEATS = 3
+
+
+class PreparationError(RuntimeError):
+    """A step that failed; the text is its last line."""
+
+
+def prepared(backbone: Backbone, pixels: np.ndarray, folder: Path, *, engines: tuple[str, ...]) -> dict:
+    """The verdict on each engine, from `folder` where it has been reached before.
+
+    Parameters
+    ----------
+    backbone : Backbone
+    pixels : ndarray of shape (n, height, width, 3), uint8, RGB
+        The faces to try on.
+    folder : pathlib.Path
+        Holds the converted models and the verdict afterwards.
+    engines : tuple of str
+        Those to try, of 'keras', 'mnn', 'onnx', 'onnx-int8'.
+
+    Returns
+    -------
+    dict of str to dict
+        Of each engine ``cosine``, ``relative_error`` (see `compare`) and ``seconds`` a face; or ``error``.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        if not (folder / VERDICT).is_file():
+            _prepare(backbone, pixels, folder, engines)
+        return json.loads((folder / VERDICT).read_text())
+
+
+def _prepare(backbone: Backbone, pixels: np.ndarray, folder: Path, engines: tuple[str, ...]) -> None:
+    beside = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir()
+    try:
+        np.save(beside / PIXELS, pixels)
+        verdict = {"keras": _step("export", beside, _address(backbone))}
+        for engine in engines:
+            verdict[engine] = verdict.get(engine) or _tried(engine, beside, backbone)
+        for name in (PIXELS, REFERENCE):
+            (beside / name).unlink()
+        (beside / VERDICT).write_text(json.dumps(verdict, indent=1))
+        shutil.rmtree(folder, ignore_errors=True)
+        beside.replace(folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _address(backbone: Backbone) -> dict:
+    return {"name": backbone.name, "weights": str(backbone.weights), "tap": backbone.tap}
+
+
+def _tried(engine: str, folder: Path, backbone: Backbone) -> dict:
+    try:
+        return _step("try", folder, {"engine": engine, "preprocessing": backbone.preprocessing.to_dict()})
+    except PreparationError as error:
+        return {"error": str(error)}
+
+
+def _step(step: str, folder: Path, options: dict) -> dict:
+    """Run one of `STEPS` in a fresh process; what it returns."""
+    command = [sys.executable, "-m", __name__, step, str(folder), json.dumps(options)]
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    answer = folder / f"{step}.json"
+    if done.returncode or not answer.is_file():
+        lines = [line for line in done.stderr.splitlines() if line.strip()] or ["no reason given"]
+        raise PreparationError(f"{step} ended with status {done.returncode}: {lines[-1][:300]}")
+    result = json.loads(answer.read_text())
+    answer.unlink()
+    return result
+
+
+def export(folder: Path, *, name: str, weights: str, tap: str) -> dict:
+    """Write the ONNX graph and the reference descriptors of the faces; time Keras."""
+    from faceworkbook.descriptors.engines.keras_engine import KerasEngine
+
+    backbone = backbones.load(name, weights=weights, tap=tap)
+    onnx_graph.write(backbone.model, folder)
+    engine = KerasEngine(backbone)
+    reference, seconds = _timed(engine, np.load(folder / PIXELS))
+    np.save(folder / REFERENCE, reference)
+    return {"cosine": 1.0, "relative_error": 0.0, "seconds": seconds}
+
+
+def try_engine(folder: Path, *, engine: str, preprocessing: dict) -> dict:
+    """Convert what `engine` needs, and compare its descriptors with the reference's."""
+    record = Preprocessing.from_dict(preprocessing)
+    found, seconds = _timed(make(engine, folder, record), np.load(folder / PIXELS))
+    return {**compare(found, np.load(folder / REFERENCE)), "seconds": seconds}
+
+
+def make(engine: str, folder: Path, preprocessing: Preprocessing, *, threads: int | None = None) -> Engine:
+    """An engine on the models in `folder`; a model that it needs is converted first."""
+    if engine == "mnn":
+        if not (folder / MNN_MODEL).is_file():
+            mnn_engine.convert(folder / GRAPH, folder / MNN_MODEL)
+        return mnn_engine.MnnEngine(folder / MNN_MODEL, preprocessing, threads=threads)
+    from faceworkbook.descriptors.engines import onnx_engine
+
+    if engine == "onnx":
+        return onnx_engine.OnnxEngine(folder / GRAPH, preprocessing, threads=threads)
+    if not (folder / QUANTISED).is_file():
+        pixels = np.load(folder / PIXELS)
+        onnx_engine.quantise(folder / GRAPH, folder / QUANTISED, pixels, preprocessing)
+    return onnx_engine.OnnxEngine(folder / QUANTISED, preprocessing, precision="int8", threads=threads)
+
+
+def _timed(engine: Engine, pixels: np.ndarray) -> tuple[np.ndarray, float]:
+    """Descriptors, and the seconds a face of the quickest of a few runs."""
+    found, times = engine.run(pixels), []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        engine.run(pixels)
+        times.append(time.perf_counter() - start)
+    return found, min(times) / len(pixels)
+
+
+STEPS = {"export": export, "try": try_engine}
+
+
+def main() -> None:
+    """Run the step that the command line names and write its result beside the models."""
+    step, folder, options = sys.argv[1:]
+    result = STEPS[step](Path(folder), **json.loads(options))
+    (Path(folder) / f"{step}.json").write_text(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
