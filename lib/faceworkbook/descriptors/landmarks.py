@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from faceworkbook import alignment, images
 
 NAMES = (
-    *(f"{point}_{axis}" for point in alignment.POINTS for axis in ("x", "y")),
+    *(f"{point.replace(' ', '_')}_{axis}" for point in alignment.POINTS for axis in ("x", "y")),
     "tilt",
     *("box_dx", "box_dy", "box_width", "box_height"),
 )

@@ -25,7 +25,7 @@ class WaysDisplay:
 
     @classmethod
     def from_values(cls, values: pd.DataFrame) -> WaysDisplay:
-        """From ``faceworkbook.training.ways.Repeats.values``."""
+        """From ``faceworkbook.evaluation.ways.Repeats.values``."""
         return cls(values)
 
     def plot(self) -> WaysDisplay:

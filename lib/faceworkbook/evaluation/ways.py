@@ -1,0 +1,175 @@
+"""Ways of training several tasks, compared: repeated over seeds, tested on the same faces, corrected intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from faceworkbook.evaluation import metrics, predictions, significance
+
+HEADLINES = {"classes": "accuracy", "ages": "expected_age_mae", "number": "mae"}
+
+
+def predict(fitted: Sequence, pool, rows: np.ndarray, *, repeat: int = 0) -> dict:
+    """A table of predictions a task, on those of `rows` (test rows) that have the task's label.
+
+    Parameters
+    ----------
+    fitted : sequence of training.multitask.Fitted
+    pool : training.pooled.Pool
+    rows : ndarray of int
+    repeat : int
+        Stands in the tables.
+    """
+    from faceworkbook.classifiers import multitask
+
+    tables = {}
+    for one in fitted:
+        for task in one.net.tasks:
+            known = rows[pool.targets[task.name].known[rows]]
+            said = multitask.predict(one.net, pool.matrix, rows=known)[task.name]
+            tables[task.name] = _table(said, task, pool, known, repeat)
+    return tables
+
+
+def _table(said: np.ndarray, task, pool, rows: np.ndarray, repeat: int) -> pd.DataFrame:
+    truth, faces = pool.targets[task.name].truth[rows], pool.faces.iloc[rows]
+    if task.is_number:
+        return predictions.build(faces, truth=truth, part="test", values=said, repeat=repeat)
+    if task.kind == "ages":
+        truth = np.asarray(task.classes, dtype=object)[pool.targets[task.name].codes[rows]]
+    return predictions.build(
+        faces, truth=truth, part="test", probabilities=said, classes=list(task.classes), repeat=repeat
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Repeats:
+    """What repeating all ways over seeds gave.
+
+    Attributes
+    ----------
+    tables : dict of (way, task) to DataFrame
+        Predictions on the test rows of every seed, ``repeat`` counts the seeds.
+    values : pandas.DataFrame
+        task, way, repeat, metric, value, n (test rows), n_train (training rows with the label).
+    fitted : dict of way to list of training.multitask.Fitted
+        Of the last seed.
+    """
+
+    tables: dict[tuple[str, str], pd.DataFrame]
+    values: pd.DataFrame
+    fitted: dict[str, list]
+
+
+def repeat(
+    ways: Sequence,
+    pool,
+    *,
+    seeds: Sequence[int],
+    settings,
+    heads: Mapping,
+    hidden: Mapping[str, float] | None = None,
+    test: float = 0.25,
+    validation: float = 0.15,
+    **options,
+) -> Repeats:
+    """Train every way once a seed; a seed draws the split, the initial weights and the batches.
+
+    Parameters
+    ----------
+    ways : sequence of training.ways.Way
+    pool : training.pooled.Pool
+    settings : training.multitask.Settings
+    heads : mapping
+        Options of `classifiers.multitask.build`.
+    hidden : mapping of task to share, optional
+        Labels that training and validation rows lose; test rows keep theirs.
+    **options
+        Further ones of `training.ways.train`.
+    """
+    from faceworkbook.training import pooled
+    from faceworkbook.training.ways import train
+
+    tables: dict[tuple[str, str], list] = {}
+    rows, fitted = [], {}
+    for number, seed in enumerate(seeds):
+        parts = pooled.split(pool, seed=seed, test=test, validation=validation)
+        seen = _hide(pool, parts, hidden or {}, seed)
+        for way in ways:
+            own = {"settings": replace(settings, seed=seed), "heads": {**heads, "seed": seed}}
+            fitted[way.name] = train(way, seen, parts, **own, **options)
+            for task, table in predict(fitted[way.name], pool, parts.test, repeat=number).items():
+                tables.setdefault((way.name, task), []).append(table)
+                n_train = int(seen.targets[task].known[parts.train].sum())
+                rows.append((task, way.name, number, *_figure(table, pool.targets[task].kind), n_train))
+    columns = ["task", "way", "repeat", "metric", "value", "n", "n_train"]
+    joined = {key: pd.concat(made, ignore_index=True) for key, made in tables.items()}
+    return Repeats(joined, pd.DataFrame(rows, columns=columns), fitted)
+
+
+def _hide(pool, parts, hidden: Mapping[str, float], seed: int):
+    from faceworkbook.training import pooled
+
+    rows = np.concatenate([parts.train, parts.validation])
+    for task, share in hidden.items():
+        pool = pooled.hide(pool, task, share=share, rows=rows, seed=seed)
+    return pool
+
+
+def _figure(table: pd.DataFrame, kind: str) -> tuple[str, float, int]:
+    rows = metrics.rows_of(table, part=None)
+    value = metrics.pick(HEADLINES[kind], rows.classes).value(rows)
+    return HEADLINES[kind], float(value), len(table)
+
+
+def summarise(values: pd.DataFrame) -> pd.DataFrame:
+    """Mean and standard deviation over the repeats of `Repeats.values`, by task and way."""
+    grouped = values.groupby(["task", "metric", "way"], sort=False)
+    return grouped.agg(
+        mean=("value", "mean"), sd=("value", "std"), n=("n", "mean"), repeats=("value", "size")
+    ).reset_index()
+
+
+def compare(values: pd.DataFrame) -> pd.DataFrame:
+    """Every pair of ways on each task: difference, corrected interval and p, Holm over the pairs of a task.
+
+    Each repeat is another split and other initial weights, and the training rows of the repeats overlap, so
+    the t test is Nadeau and Bengio's; a plain paired t would be too sure.
+
+    Parameters
+    ----------
+    values : pandas.DataFrame
+        Of `Repeats`; with one repeat there is nothing to compare, and the table is empty.
+    """
+    found = []
+    for task, own in values.groupby("task", sort=False):
+        wide = own.pivot_table(index="repeat", columns="way", values="value", sort=False)
+        pairs = combinations(wide.columns, 2) if len(wide) > 1 else ()
+        rows = [_pair(task, a, b, wide, own) for a, b in pairs]
+        adjusted = significance.holm([row["p"] for row in rows])
+        found += [{**row, "p_holm": p} for row, p in zip(rows, adjusted, strict=True)]
+    columns = ["task", "metric", "first", "second", "difference", "low", "high", "p", "p_holm", "repeats"]
+    return pd.DataFrame(found, columns=columns)
+
+
+def _pair(task: str, a: str, b: str, wide: pd.DataFrame, own: pd.DataFrame) -> dict:
+    sizes = {name: round(own[name].mean()) for name in ("n_train", "n")}
+    result = significance.nadeau_bengio(
+        (wide[a] - wide[b]).to_numpy(), n_train=sizes["n_train"], n_test=sizes["n"]
+    )
+    return {
+        "task": task,
+        "metric": own["metric"].iloc[0],
+        "first": a,
+        "second": b,
+        "difference": result.difference,
+        "low": result.low,
+        "high": result.high,
+        "p": result.p,
+        "repeats": len(wide),
+    }

@@ -1,0 +1,210 @@
+"""Several data sets below each other, and the ways of training them side by side."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+pytestmark = [pytest.mark.tensorflow, pytest.mark.xdist_group("tensorflow")]
+
+pytest.importorskip("keras")
+
+from faceworkbook import faces  # noqa: E402
+from faceworkbook.evaluation import significance  # noqa: E402
+from faceworkbook.evaluation import ways as evaluated  # noqa: E402
+from faceworkbook.training import pooled, ways  # noqa: E402
+from faceworkbook.training.multitask import Settings  # noqa: E402
+from faceworkbook.training.pseudo_labels import Fill  # noqa: E402
+
+
+def make_pool(tasks=("gender", "yaw"), n=160, seed=0):
+    """Two sets of `n` faces, two faces a person; the first has a gender, the second a yaw."""
+    rng = np.random.default_rng(seed)
+    parts, matrices = [], []
+    for name in ("one", "two"):
+        x = rng.normal(size=(n, 6)).astype(np.float32)
+        columns = {"image": [f"{i}.jpg" for i in range(n)], "identity": [f"{name}{i // 2}" for i in range(n)]}
+        if name == "one":
+            columns["gender"] = np.where(x[:, 0] > 0, "male", "female")
+        else:
+            columns["yaw"] = 15 * x[:, 1]
+        parts.append(faces.build(columns, dataset=name))
+        matrices.append(x)
+    return pooled.build(parts, matrices, tasks)
+
+
+def test_a_label_that_a_set_lacks_is_missing_not_a_class():
+    pool = make_pool()
+    counts = pool.counts().set_index("dataset")
+    assert counts.loc["one"].tolist() == [160, 0] and counts.loc["two"].tolist() == [0, 160]
+    assert pool.targets["gender"].classes == ("male", "female")
+
+
+def test_class_names_of_several_sets_are_joined_by_name():
+    a = faces.build({"image": ["a", "b"], "race": ["White", "Indian"]}, dataset="a")
+    b = faces.build(
+        {"image": ["c", "d"], "race": ["Latino", "White"]},
+        dataset="b",
+        vocabularies={"race": ("Latino", "White")},
+    )
+    pool = pooled.build([a, b], [np.zeros((2, 3)), np.ones((2, 3))], ["race"])
+    assert pool.targets["race"].truth.tolist() == ["White", "Indian", "Latino", "White"]
+
+
+def test_copies_of_different_sets_stay_different_groups():
+    one = faces.build({"image": ["a", "b", "c"], "gender": ["male", "male", "female"]}, dataset="a")
+    two = one.assign(face_id=["x", "y", "z"], dataset="b")
+    pool = pooled.build(
+        [one, two], [np.zeros((3, 2))] * 2, ["gender"], copies=[np.array([0, 0, -1]), np.array([-1, 0, 0])]
+    )
+    assert pool.copies.tolist() == [0, 0, -1, -1, 1, 1]
+
+
+def test_no_person_and_no_row_stands_in_two_parts():
+    """One fold must not be validation, test and early stopping at once, and no part may be empty."""
+    pool = make_pool()
+    parts = pooled.split(pool, seed=3)
+    rows = [parts.train, parts.validation, parts.test]
+    assert sorted(np.concatenate(rows)) == list(range(320)) and min(map(len, rows)) > 0
+    people = [set(pool.faces["identity"].iloc[r]) for r in rows]
+    assert not (people[0] & people[1] or people[0] & people[2] or people[1] & people[2])
+    for r in rows:
+        assert set(pool.faces["dataset"].iloc[r]) == {"one", "two"}
+
+
+def test_data_sets_take_turns_and_tasks_do_in_a_single_set():
+    pool = make_pool()
+    made = pooled.stages(pool, np.arange(320), ["gender", "yaw"])
+    assert [(s.name, s.tasks, len(s.rows)) for s in made] == [
+        ("one", ("gender",), 160),
+        ("two", ("yaw",), 160),
+    ]
+    whole = faces.build(
+        {"image": list("abcd"), "gender": ["male", "female"] * 2, "yaw": [1.0, 2, 3, 4]}, dataset="whole"
+    )
+    single = pooled.build([whole], [np.zeros((4, 2))], ["gender", "yaw"])
+    assert [(s.name, s.tasks) for s in pooled.stages(single, np.arange(4), ["gender", "yaw"])] == [
+        ("gender", ("gender",)),
+        ("yaw", ("yaw",)),
+    ]
+
+
+def test_hidden_labels_are_hidden_from_those_rows_only():
+    pool = make_pool()
+    rows = np.arange(100)
+    seen = pooled.hide(pool, "gender", share=0.9, rows=rows, seed=0)
+    assert seen.targets["gender"].known[:100].sum() == 10
+    assert seen.targets["gender"].known[100:160].all()
+    assert pool.targets["gender"].known[:160].all(), "the pool itself keeps its labels"
+    assert (
+        np.isnan(
+            pooled.hide(pool, "yaw", share=0.5, rows=np.arange(160, 320), seed=0).targets["yaw"].values
+        ).sum()
+        == 160 + 80
+    )
+
+
+def test_yaw_falls_into_system_c_s_bins():
+    yaw = np.array([-90, -60, -59, -10, -9.9, 0, 9.9, 10, 59, 60, np.nan])
+    names = [*["<= -60"] * 2, *["(-60, -10]"] * 2, *["(-10, 10)"] * 3, *["[10, 60)"] * 2, ">= 60", None]
+    assert pooled.yaw_bins(yaw).tolist() == names
+    mirrored = pooled.yaw_bins(-yaw[:-1])
+    assert mirrored[0] == ">= 60" and mirrored[4] == "(-10, 10)"
+
+
+@pytest.fixture(scope="module")
+def repeats():
+    pool = make_pool(n=400)
+    chosen = [ways.parse(text, Fill(first_epoch=1)) for text in ("single", "joint", "alternating-distilled")]
+    return pool, evaluated.repeat(
+        chosen,
+        pool,
+        seeds=[0, 1],
+        settings=Settings(epochs=10, learning_rate=0.02),
+        heads={"head": "linear"},
+        batch_size=32,
+        progress=False,
+    )
+
+
+def test_every_way_is_tested_on_the_same_faces_with_labels(repeats):
+    pool, found = repeats
+    assert set(found.tables) == {
+        (way, task)
+        for way in ("single", "joint-naive", "alternating-distilled")
+        for task in ("gender", "yaw")
+    }
+    for seed in (0, 1):
+        test = pooled.split(pool, seed=seed).test
+        expected = set(pool.faces["face_id"].iloc[test[pool.targets["gender"].known[test]]])
+        for way in ("single", "joint-naive", "alternating-distilled"):
+            table = found.tables[way, "gender"]
+            assert set(table["face_id"][table["repeat"] == seed]) == expected
+    assert (
+        evaluated.summarise(found.values).set_index(["task", "way"]).loc[("gender", "single"), "mean"] > 0.9
+    )
+
+
+def test_figures_are_what_the_predictions_say(repeats):
+    _, found = repeats
+    for row in found.values.itertuples():
+        table = found.tables[row.way, row.task]
+        table = table[table["repeat"] == row.repeat]
+        if row.task == "gender":
+            assert row.metric == "accuracy" and row.value == pytest.approx(
+                (table["truth"] == table["predicted"]).mean()
+            )
+        else:
+            assert row.metric == "mae" and row.value == pytest.approx(
+                (table["truth"] - table["predicted"]).abs().mean()
+            )
+
+
+def test_differences_use_the_corrected_test(repeats):
+    _, found = repeats
+    compared = evaluated.compare(found.values)
+    assert len(compared) == 2 * 3
+    row = compared[(compared["task"] == "yaw")].iloc[0]
+    own = found.values[found.values["task"] == "yaw"].pivot(index="repeat", columns="way", values="value")
+    sizes = found.values[found.values["task"] == "yaw"]
+    expected = significance.nadeau_bengio(
+        (own[row["first"]] - own[row["second"]]).to_numpy(),
+        n_train=round(sizes["n_train"].mean()),
+        n_test=round(sizes["n"].mean()),
+    )
+    assert (row["difference"], row["low"], row["high"]) == (expected.difference, expected.low, expected.high)
+    assert (compared["p_holm"] >= compared["p"]).all()
+    assert evaluated.compare(found.values[found.values["repeat"] == 0]).empty, "one seed compares nothing"
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: ways.parse("together", Fill()), "way 'together'; allowed are"),
+        (lambda: ways.parse("joint-guess", Fill()), "way 'joint-guess'; allowed are"),
+        (lambda: pooled.parse(["utkface"]), "expected a list of NAME=FOLDER"),
+        (lambda: pooled.parse([]), "expected a list of NAME=FOLDER"),
+        (
+            lambda: pooled.hide(make_pool(), "gender", share=1.0, rows=np.arange(4), seed=0),
+            "share=1.0 of the labels",
+        ),
+        (lambda: pooled.describer("eyes", backbone="auto", tap="", store=None), "source='eyes'; allowed are"),
+        (
+            lambda: pooled.build(
+                [faces.build({"image": ["a"], "gender": ["male"]}, dataset=d) for d in "ab"],
+                [np.zeros((1, 2)), np.zeros((1, 3))],
+                ["gender"],
+            ),
+            r"widths \[2, 3\]; describe them with one network",
+        ),
+    ],
+)
+def test_wrong_pools_and_ways_are_refused(make, text):
+    with pytest.raises(ValueError, match=text):
+        make()
+
+
+def test_a_set_without_any_of_the_labels_is_refused():
+    table = faces.build({"image": ["a", "b"], "gender": ["male", "female"]}, dataset="mine")
+    with pytest.raises(pooled.PoolError, match="no face of mine has a label of"):
+        pooled._with_label(table, ["race"])
+    assert isinstance(pooled._with_label(table, ["race", "gender"]), pd.DataFrame)
