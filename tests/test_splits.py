@@ -395,3 +395,17 @@ def test_groups_stay_whole_whatever_the_table(rows, seed):
     part = splits.assign_groups(strata, groups, np.array([3.0, 1.0, 1.0]), np.random.default_rng(seed))
     assert part.shape == strata.shape and set(part) <= {0, 1, 2}
     assert all(len(set(part[groups == g])) == 1 for g in set(groups))
+
+
+def test_few_people_with_many_pictures_are_split_evenly():
+    rng = np.random.default_rng(0)
+    sizes = rng.integers(1, 60, 80)
+    identity = np.repeat([f"p{i}" for i in range(80)], sizes)
+    n = len(identity)
+    gender = np.repeat(np.where(rng.random(80) < 0.5, "male", "female"), sizes)
+    faces = table(
+        n=n, identity=identity, gender=gender, image=[f"{i}.jpg" for i in range(n)], race=["White"] * n
+    )
+    for split in splits.folds(faces, label="gender", n_repeats=1):
+        counts = split.report.filter(like="gender: ")
+        assert (counts.loc["test"] / counts.sum()).between(0.13, 0.27).all()

@@ -25,6 +25,8 @@ SCHEMES = ("identity", "official", "random")
 PARTS = ("train", "validation", "test")
 BALANCINGS = ("none", "oversample", "weights")
 NUMBER_BINS = 10
+MAX_DRAWS = 20
+DRAWN_GROUPS = 4_000  # groups placed in all draws together, so that large sets do not wait
 
 CONTRADICTING = "copies of one picture bear contradicting labels"
 NO_LABEL = "label missing"
@@ -317,7 +319,8 @@ def assign_groups(strata: np.ndarray, groups: np.ndarray, shares: np.ndarray, rn
     Groups of several rows go first, the large ones before the small: each is drawn into a part with
     a probability in proportion to what the part still needs of its strata (rare strata: to where the
     need is greatest). Single rows then fill what is missing, stratum by stratum. A stratum with as
-    many groups as there are parts is found in all of them.
+    many groups as there are parts is found in all of them. Where groups are few the most even of
+    several draws is taken.
 
     Parameters
     ----------
@@ -335,32 +338,49 @@ def assign_groups(strata: np.ndarray, groups: np.ndarray, shares: np.ndarray, rn
     shares = np.asarray(shares, float) / np.sum(shares)
     counts = np.zeros((groups.max() + 1, strata.max() + 1))
     np.add.at(counts, (groups, strata), 1)
+    several = int((counts.sum(axis=1) > 1).sum())
+    draws = min(MAX_DRAWS, 1 + DRAWN_GROUPS // several) if several else 1
+    parts = [_draw_parts(counts, shares, rng) for _ in range(draws)]
+    return min(parts, key=lambda part: _unevenness(part, counts, shares))[groups]
+
+
+def _unevenness(part: np.ndarray, counts: np.ndarray, shares: np.ndarray) -> float:
+    # Pearson's chi-square of the counts by part and stratum against the shares.
+    found = np.zeros((len(shares), counts.shape[1]))
+    np.add.at(found, part, counts)
+    wanted = np.outer(shares, counts.sum(axis=0))
+    return float(((found - wanted) ** 2 / wanted).sum())
+
+
+def _draw_parts(counts: np.ndarray, shares: np.ndarray, rng) -> np.ndarray:
     n_groups = (counts > 0).sum(axis=0)
     need = np.outer(shares, counts.sum(axis=0))
     need = np.where(n_groups >= len(shares), np.maximum(need, 1), need)
-    rare = n_groups < 3 * len(shares)
-
     part = np.full(len(counts), -1)
-    several = np.flatnonzero(counts.sum(axis=1) > 1)
-    several = rng.permutation(several)
+    several = rng.permutation(np.flatnonzero(counts.sum(axis=1) > 1))
     several = several[np.argsort(-counts[several].sum(axis=1), kind="stable")]
+    _place_several(part, several, counts, need, n_groups, rng)
+    stratum = counts.argmax(axis=1)
+    for s in range(counts.shape[1]):
+        singles = rng.permutation(np.flatnonzero((part < 0) & (stratum == s)))
+        part[singles] = np.repeat(np.arange(len(shares)), _apportion(need[:, s], len(singles), shares))
+    return part
+
+
+def _place_several(part, several, counts, need, n_groups, rng) -> None:
+    rare = n_groups < 3 * len(need)
     weight = counts / counts.sum(axis=0)
     placed = np.zeros_like(need)
     for group in several:
         wanted = np.maximum(need, 0) @ weight[group]
         scarce = rare & (counts[group] > 0)
         if scarce.any():
-            lacks = (placed[:, scarce] == 0).all(axis=1) & (n_groups[scarce] >= len(shares)).all()
+            lacks = (placed[:, scarce] == 0).all(axis=1) & (n_groups[scarce] >= len(need)).all()
             part[group] = np.argmax(np.where(lacks, wanted + counts.sum(), wanted))
         else:
             part[group] = _draw(wanted, need, rng)
         need[part[group]] -= counts[group]
         placed[part[group]] += counts[group]
-    stratum = counts.argmax(axis=1)
-    for s in range(counts.shape[1]):
-        singles = rng.permutation(np.flatnonzero((part < 0) & (stratum == s)))
-        part[singles] = np.repeat(np.arange(len(shares)), _apportion(need[:, s], len(singles), shares))
-    return part[groups]
 
 
 def _draw(wanted: np.ndarray, need: np.ndarray, rng) -> int:

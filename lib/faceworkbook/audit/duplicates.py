@@ -165,7 +165,7 @@ def near_duplicates(
     thumbnails = np.array([results[row][0][1] for row in seen], dtype=np.uint8).reshape(
         len(seen), THUMBNAIL**2
     )
-    first, second, likeness = _alike(hashes, thumbnails, max_bits, min_correlation)
+    first, second, likeness = compare_looks(hashes, thumbnails, max_bits, min_correlation)
     pairs = _pairs(seen[first], seen[second], likeness)
     how = f"at most {max_bits} of 64 bits differ, thumbnails correlate at least {min_correlation:g}"
     return _collect(how, faces, _tied(pairs, len(faces)), pairs, _unreadable(faces, results))
@@ -186,7 +186,26 @@ def _look(work: tuple[Path, np.ndarray]) -> tuple[tuple[int, np.ndarray] | None,
     return (int.from_bytes(np.packbits(bits).tobytes(), "big"), thumbnail.ravel()), ""
 
 
-def _alike(hashes, thumbnails, max_bits: int, min_correlation: float) -> tuple[np.ndarray, ...]:
+def compare_looks(
+    hashes: np.ndarray, thumbnails: np.ndarray, max_bits: int, min_correlation: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pairs of pictures that look alike.
+
+    Parameters
+    ----------
+    hashes : ndarray of shape (n,), uint64
+    thumbnails : ndarray of shape (n, p), uint8
+    max_bits : int
+    min_correlation : float
+
+    Returns
+    -------
+    first, second : ndarray of int
+        Positions.
+    likeness : ndarray of float
+        Correlation of the thumbnails; 1 for thumbnails that are the same, which are tied to one
+        representative each.
+    """
     # Pictures that look exactly the same are compared once: a thousand copies make a thousand pairs.
     _, once, same = np.unique(thumbnails, axis=0, return_index=True, return_inverse=True)
     copies = np.flatnonzero(once[same] != np.arange(len(same)))
