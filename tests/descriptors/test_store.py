@@ -17,11 +17,13 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from faceworkbook import descriptors, faces, images
-from faceworkbook.descriptors import StoreError, extraction
-from faceworkbook.descriptors import store as stores
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from faceworkbook import descriptors, faces, images
+from faceworkbook.descriptors import StoreError
+from faceworkbook.descriptors import batches as batching
+from faceworkbook.descriptors import store as stores
 
 BACKBONE = SimpleNamespace(
     name="tiny",
@@ -365,17 +367,17 @@ def test_memory_is_bounded_by_batches_in_flight(pictures):
         dict.fromkeys(stores.BOX, float)
     )
     started = []
-    real = extraction.read_batch
+    real = batching.read_batch
 
     def counted(chunk, *args):
         started.append(len(chunk))
         return real(chunk, *args)
 
-    extraction.read_batch = counted
+    batching.read_batch = counted
     try:
-        batches = extraction.read_batches(plan, pictures, BACKBONE.preprocessing, batch_size=10)
+        batches = batching.read_batches(plan, pictures, BACKBONE.preprocessing, batch_size=10)
         next(batches)
-        assert len(started) <= extraction.READERS + 4
+        assert len(started) <= batching.READERS + 4
         assert sum(1 for _ in batches) == 59
     finally:
-        extraction.read_batch = real
+        batching.read_batch = real

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
-from collections import deque
-from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,18 +14,8 @@ from tqdm.auto import tqdm
 
 from faceworkbook import images
 from faceworkbook.descriptors import store as stores
+from faceworkbook.descriptors.batches import READERS, read_batches, write_batch
 from faceworkbook.descriptors.store import BOX, STAMP, Descriptors, StoreError, Work
-
-READERS = max(2, os.cpu_count() or 2)
-
-
-@dataclass
-class Batch:
-    """Faces that were read: their rows, pixels (n, h, w, 3) uint8 RGB, and the files' stamps."""
-
-    rows: np.ndarray
-    pixels: np.ndarray
-    stamps: pd.DataFrame
 
 
 def extract(
@@ -248,70 +234,3 @@ def _choose(work, todo, backbone, root, engine: str, precision: str):
     sample = next(read_batches(work.plan.iloc[todo[:32]], root, backbone.preprocessing, batch_size=32))
     check = sample.pixels if len(sample.pixels) else None
     return engines.choose(backbone, engine=engine, precision=precision, check_pixels=check)
-
-
-def write_batch(writer, batch: Batch, runner, dim: int) -> None:
-    """Compute one batch and write it; faces that could not be read are noted, not computed."""
-    good = batch.stamps["detail"].eq("").to_numpy()
-    vectors = np.full((len(batch.rows), dim), np.nan, np.float32)
-    if good.any():
-        vectors[good] = runner.run(batch.pixels)
-        wrong = ~np.isfinite(vectors[good]).all(axis=1)
-        if wrong.any():
-            raise StoreError(
-                f"the network gave values that are not finite for {int(wrong.sum())} faces, the first at row "
-                f"{batch.rows[good][wrong][0]}; check the weights file and the precision"
-            )
-    writer.write(batch.rows, vectors, batch.stamps)
-
-
-def read_batches(plan: pd.DataFrame, root: Path, preprocessing, *, batch_size: int) -> Iterator[Batch]:
-    """Read faces in parallel, in order, a few batches ahead of the one that is handed on.
-
-    Parameters
-    ----------
-    plan : pandas.DataFrame
-        face_id, image and box; the index is the row number.
-    """
-    chunks = (plan.iloc[i : i + batch_size] for i in range(0, len(plan), batch_size))
-    with ThreadPoolExecutor(READERS) as pool:
-        yield from _ahead(
-            pool, lambda chunk: read_batch(chunk, root, preprocessing), chunks, depth=READERS + 2
-        )
-
-
-def _ahead(pool, function, items: Iterable, *, depth: int) -> Iterator:
-    waiting = deque()
-    for item in items:
-        waiting.append(pool.submit(function, item))
-        if len(waiting) > depth:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
-
-
-def read_batch(chunk: pd.DataFrame, root: Path, preprocessing) -> Batch:
-    """Read the faces of `chunk` from disk; see `Batch`."""
-    pixels = np.empty((len(chunk), *preprocessing.size, 3), np.uint8)
-    stamps, good = [], 0
-    for image, *box in chunk[["image", *BOX]].itertuples(index=False, name=None):
-        stamp, face = _read_face(root, image, None if np.isnan(box[0]) else tuple(box), preprocessing)
-        stamps.append(stamp)
-        if face is not None:
-            pixels[good] = face
-            good += 1
-    return Batch(chunk.index.to_numpy(), pixels[:good], pd.DataFrame(stamps, columns=[*STAMP, "detail"]))
-
-
-def _read_face(root: Path, image: str, box, preprocessing):
-    path = root / image
-    try:
-        data = images.read_bytes(path)
-        stat = path.stat()
-    except (images.UnreadableImage, OSError):
-        return ("", 0, 0, f"{image}: the file is missing or cannot be opened"), None
-    stamp = (images.content_hash(data), stat.st_size, stat.st_mtime_ns)
-    try:
-        return (*stamp, ""), images.face_pixels(data, preprocessing, box=box, name=image)
-    except images.UnreadableImage as error:
-        return (*stamp, str(error)), None

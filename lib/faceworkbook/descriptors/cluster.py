@@ -1,0 +1,130 @@
+"""The same extraction spread over a Ray cluster: one engine an actor, the same store, the same resume.
+
+Every actor writes its rows straight into the store's ``work/`` folder and notes them in a journal of
+its own, so that a kill of any process, the driver too, loses nothing that stands in a journal. The
+folder of the store and that of the pictures must be visible to all machines under the same path.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from faceworkbook.descriptors import batches
+from faceworkbook.descriptors.store import BOX, JournalWriter, StoreError, Work
+
+BLOCK = 64
+
+
+class Actor:
+    """Reads, computes and writes blocks of faces; one a process.
+
+    Parameters
+    ----------
+    backbone : faceworkbook.backbones.Backbone
+        Travels as a description; each actor builds the network from the weights file.
+    root, work : str
+        Folders of the pictures and of the unfinished store.
+    runner : Engine or None
+        A ready engine; None chooses one by `engine` and `precision`.
+    """
+
+    def __init__(self, backbone, root: str, work: str, *, engine: str, precision: str, runner, threads: int):
+        self.backbone, self.root = backbone, Path(root)
+        self.writer = JournalWriter(Path(work))
+        self.engine, self.precision, self.threads, self.runner = engine, precision, threads, runner
+
+    def __call__(self, block: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Compute one block of the plan (columns row, face_id, image and box); returns its row numbers."""
+        plan = pd.DataFrame(block).set_index("row")
+        batch = batches.read_batch(plan, self.root, self.backbone.preprocessing)
+        if self.runner is None:
+            self.runner = self._choose(batch.pixels)
+        batches.write_batch(self.writer, batch, self.runner, self.backbone.dim)
+        return {"row": batch.rows, "engine": np.repeat(str(self.runner.settings), len(batch.rows))}
+
+    def _choose(self, pixels: np.ndarray):
+        from faceworkbook.descriptors import engines
+
+        check = pixels[:32] if len(pixels) else None
+        options = {"engine": self.engine, "precision": self.precision, "threads": self.threads}
+        return engines.choose(self.backbone, check_pixels=check, **options)
+
+
+def compute(
+    work: Work,
+    todo: np.ndarray,
+    backbone,
+    root: Path,
+    *,
+    engine,
+    precision: str,
+    batch_size: int | None,
+    progress: bool,
+) -> dict:
+    """Compute the rows `todo` of the plan on the cluster that `ray` is connected to (a local one if none).
+
+    Returns
+    -------
+    dict
+        Settings of the engine, for the manifest.
+
+    Raises
+    ------
+    StoreError
+        Ray is not installed, or no actor could be started.
+    """
+    ray = _import_ray()
+    started = not ray.is_initialized()
+    if started:
+        address = os.environ.get("RAY_ADDRESS")
+        ray.init(address=address, log_to_driver=False, include_dashboard=False, configure_logging=False)
+    try:
+        return _run(ray, work, todo, backbone, root, engine, precision, batch_size or BLOCK, progress)
+    finally:
+        if started:
+            ray.shutdown()
+
+
+def _import_ray():
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise StoreError("cluster='ray' needs the extra [ray]: pip install 'faceworkbook[ray]'") from error
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    return ray
+
+
+def _run(ray, work, todo, backbone, root, engine, precision, block, progress) -> dict:
+    cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
+    runner = engine if hasattr(engine, "run") else None
+    plan = work.plan.iloc[todo][["face_id", "image", *BOX]]
+    plan = plan.astype({"face_id": str, "image": str}).rename_axis("row").reset_index()
+    settings = {
+        "engine": None if runner else engine,
+        "precision": precision,
+        "runner": runner,
+        "threads": 1,
+    }
+    blocks = ray.data.from_pandas([plan.iloc[i : i + block] for i in range(0, len(plan), block)])
+    done = blocks.map_batches(
+        Actor,
+        batch_size=block,
+        num_cpus=1,
+        concurrency=(1, cores),
+        fn_constructor_args=(backbone, str(Path(root).resolve()), str(work.path.resolve())),
+        fn_constructor_kwargs=settings,
+    )
+    total, used = len(work.plan), set()
+    with tqdm(
+        total=total, initial=total - len(todo), unit=" faces", desc="descriptors (ray)", disable=not progress
+    ) as bar:
+        for part in done.iter_batches(batch_size=None, batch_format="numpy"):
+            used.update(part["engine"].tolist())
+            bar.update(len(part["row"]))
+    return {"name": "ray", "actors": cores, "engines": sorted(used)}

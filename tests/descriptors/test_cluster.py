@@ -1,0 +1,88 @@
+"""Extraction on a local Ray: the same store as on one machine, resumed after kills."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import textwrap
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from faceworkbook import descriptors
+from tests.descriptors.test_store import MeanColour, expected, make_pictures, run, table
+
+pytest.importorskip("ray", reason="the extra [ray] is not installed")
+pytestmark = pytest.mark.xdist_group("ray")
+
+SCRIPT = """
+import sys, time
+sys.path.insert(0, {repo!r})
+from pathlib import Path
+import ray
+from tests.descriptors.test_store import MeanColour, run
+class Logged(MeanColour):
+    def __init__(self, log):
+        super().__init__()
+        self.log = log
+    def run(self, pixels):
+        vectors = super().run(pixels)
+        with open(self.log, "a") as log:
+            log.writelines(f"{{int(v[2])}}\\n" for v in vectors)
+        time.sleep(0.2)
+        return vectors
+ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
+run(Path({pictures!r}), Path({out!r}), Logged({log!r}), cluster="ray", batch_size=3)
+"""
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    make_pictures(folder, 30)
+    return folder
+
+
+def start(pictures, tmp_path, log):
+    values = {
+        "repo": str(Path(__file__).parents[2]),
+        "pictures": str(pictures),
+        "out": str(tmp_path),
+        "log": str(log),
+    }
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(SCRIPT.format(**values))], stderr=subprocess.DEVNULL
+    )
+
+
+def test_killed_on_ray_and_gone_on_gives_the_store_of_one_machine(pictures, tmp_path):
+    (pictures / "00004.png").write_text("not a picture")
+    straight = run(pictures, tmp_path / "straight")
+    log = tmp_path / "computed.txt"
+    log.touch()
+    for wanted in (6, 15):  # kill once so many faces are computed
+        process = start(pictures, tmp_path, log)
+        while len(log.read_text().split()) < wanted and process.poll() is None:
+            pass
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    process = start(pictures, tmp_path, log)
+    assert process.wait(timeout=120) == 0
+    found = descriptors.open_store(tmp_path / "store")
+    assert np.array_equal(found.matrix, straight.matrix)
+    for name in ("descriptors.npy", "index.parquet", "unreadable.parquet"):
+        assert (tmp_path / "store" / name).read_bytes() == (
+            tmp_path / "straight" / "store" / name
+        ).read_bytes()
+    assert max(Counter(log.read_text().split()).values()) <= 2
+    keep = table(pictures)["image"] != "00004.png"
+    assert np.array_equal(found.matrix, expected(table(pictures))[keep])
+
+
+def test_unknown_cluster_is_refused(pictures, tmp_path):
+    with pytest.raises(descriptors.StoreError, match="allowed are None and 'ray'"):
+        run(pictures, tmp_path, MeanColour(), cluster="dask")
