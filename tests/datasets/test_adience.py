@@ -38,6 +38,14 @@ def test_a_row_becomes_a_face(lay):
     assert found.faces["roll"].isna().all()
 
 
+def test_frontal_folds_and_pictures_turned_upright(lay):
+    files = {f"fold_frontal_{fold}_data.txt": HEADER for fold in range(5)}
+    files["fold_frontal_4_data.txt"] += row()
+    files["faces/u@N0/coarse_tilt_aligned_face.1.1_o.jpg"] = b""
+    found = datasets.load("adience", lay(files), folds="frontal", images="faces")
+    assert found.faces["fold"].tolist() == [4]
+
+
 def test_several_faces_of_one_photo_stay_apart(lay):
     rows = [row(face=1, gender="m"), row(face=2, gender="f")]
     found = datasets.load("adience", lay(adience_set(rows, [picture(face=1), picture(face=2)])))

@@ -46,6 +46,23 @@ def test_box_pose_and_gender(lay):
     assert table["gender"].tolist() == ["female", "female"]
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_marked_points_tell_a_wrong_sign(lay, sign):
+    """In the file yaw > 0 looks to the image's left, roll > 0 lowers the eye at the image's left."""
+    angles = np.linspace(-0.5, 0.5, 11)
+    root = write_database(lay([]), [(sign * a, 0, sign * a) for a in angles])
+    with sqlite3.connect(root / "aflw.sqlite") as db:
+        db.execute("CREATE TABLE FeatureCoords (face_id INTEGER, feature_id INTEGER, x REAL, y REAL)")
+        for face, angle in enumerate(angles, 1):
+            eye = (10 * math.cos(angle), -10 * math.sin(angle))
+            points = {8: (-eye[0], -eye[1]), 11: eye, 15: (-8 * math.sin(angle), 10)}
+            for feature, (x, y) in points.items():
+                db.execute("INSERT INTO FeatureCoords VALUES (?, ?, ?, ?)", (face, feature, x, y))
+    db.close()
+    told = datasets.load("aflw", root).notices["reason"].tolist()
+    assert told == ([] if sign == 1 else ["sign of yaw doubtful", "sign of roll doubtful"])
+
+
 @given(st.floats(-180, 180))
 def test_five_bins(yaw):
     expected = (

@@ -52,6 +52,11 @@ LEFT JOIN FaceRect ON FaceRect.face_id = Faces.face_id
 LEFT JOIN FacePose ON FacePose.face_id = Faces.face_id{join}
 ORDER BY Faces.face_id, FaceRect.rowid, FacePose.rowid
 """
+_EYES, _NOSE = (8, 11), 15
+_POINTS = (*_EYES, _NOSE)
+_POINTS_QUERY = f"""
+SELECT face_id AS face, feature_id AS feature, x, y FROM FeatureCoords WHERE feature_id IN {_POINTS}
+"""
 _SEX = ", FaceMetadata.sex AS sex"
 _JOIN_SEX = "\nLEFT JOIN FaceMetadata ON FaceMetadata.face_id = Faces.face_id"
 
@@ -70,7 +75,8 @@ def read(root: Path, *, bins: Literal["none", "five"] = "none") -> Found:
     Found
         Angles in degrees, -180..180, in this project's convention: the file's frame looks out of
         the face with the subject's right as second axis, so its yaw and roll change sign, its pitch
-        does not. Faces without pose stay with NA and are in ``notices``.
+        does not. Where the file has marked points, ``notices`` says if they disagree with the signs.
+        Faces without pose stay with NA and are in ``notices``.
 
     Raises
     ------
@@ -81,11 +87,12 @@ def read(root: Path, *, bins: Literal["none", "five"] = "none") -> Found:
         raise DatasetError(f"bins={bins!r}; allowed are ['none', 'five']")
     need_files(root, ("aflw.sqlite", FOLDER), INFO)
     left_out, notices = Aside(), Aside()
-    rows = _query(root / "aflw.sqlite")
+    rows, points = _query(root / "aflw.sqlite")
     rows["image"] = f"{FOLDER}/" + rows["path"].fillna("").astype(str).str.replace("\\", "/")
     rows = _one_row_a_face(rows, left_out)
     rows = _check_boxes(rows, left_out)
     rows = _with_degrees(rows, left_out)
+    _check_signs(rows, points, notices)
     away = rows["image"].str.contains(r"(?:^|/)\.\.(?:/|$)|//")
     rows = set_aside(rows, away, left_out, "path malformed", "the path leaves the folder of the photos")
     rows = keep_pictured(rows, root, left_out, folders=(FOLDER,))
@@ -108,26 +115,50 @@ def _check_whole(path: Path) -> None:
         raise DatasetError(f"{path}: not a whole SQLite file ({size} bytes, {page * pages} expected)")
 
 
-def _query(path: Path) -> pd.DataFrame:
+def _query(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     _check_whole(path)
+    address = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
     try:
-        with closing(
-            sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
-        ) as connection:
+        with closing(sqlite3.connect(address, uri=True)) as connection:
             state = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
             if state != "ok":
                 raise DatasetError(f"{path}: the SQLite file is damaged ({state})")
-            tables = {
-                name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type='table'")
-            }
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
             sex = "FaceMetadata" in tables
-            text = _QUERY.format(sex=_SEX if sex else "", join=_JOIN_SEX if sex else "")
+            text = _QUERY.format(sex=_SEX if sex else ", NULL AS sex", join=_JOIN_SEX if sex else "")
             rows = pd.read_sql_query(text, connection)
+            pointed = "FeatureCoords" in tables
+            points = pd.read_sql_query(_POINTS_QUERY, connection) if pointed else pd.DataFrame()
     except (sqlite3.Error, pd.errors.DatabaseError) as error:
         raise DatasetError(
             f"{path}: not an AFLW database ({error}); it needs the tables Faces, FaceImages, FaceRect, FacePose"
         ) from error
-    return rows if sex else rows.assign(sex=None)
+    return rows, points
+
+
+def _check_signs(rows: pd.DataFrame, points: pd.DataFrame, notices: Aside) -> None:
+    """Hold the angles against the marked points: nose beside the eyes' middle, tilt of the eye line."""
+    if points.empty:
+        return
+    places = points.pivot_table(index="face", columns="feature", values=["x", "y"], aggfunc="first")
+    places = places.reindex(rows["face"]).set_axis(rows.index)
+    wanted = [(axis, feature) for axis in "xy" for feature in _POINTS]
+    places = places.reindex(columns=pd.MultiIndex.from_tuples(wanted)).dropna().astype(float)
+    x, y = places["x"], places["y"]
+    one, other = _EYES
+    # The axis runs from the eye at the image's left to the one at its right, whatever they are called.
+    turn = np.where(x[other] >= x[one], 1.0, -1.0)
+    across, down = turn * (x[other] - x[one]), turn * (y[other] - y[one])
+    nose_across, nose_down = x[_NOSE] - x[[*_EYES]].mean(axis=1), y[_NOSE] - y[[*_EYES]].mean(axis=1)
+    seen = {
+        "yaw": (nose_across * across + nose_down * down) / (across**2 + down**2),
+        "roll": np.arctan2(down, across),
+    }
+    for name, values in seen.items():
+        agreement = values.corr(rows.loc[values.index, name])
+        if agreement < 0:
+            detail = f"{name} has a correlation of {agreement:.2f} with the marked eyes and noses"
+            notices.add("aflw.sqlite", f"sign of {name} doubtful", detail)
 
 
 def _one_row_a_face(rows: pd.DataFrame, left_out: Aside) -> pd.DataFrame:

@@ -223,13 +223,16 @@ def _check_header(path: Path, names: list[str], needed: tuple[str, ...]) -> None
 def set_aside(rows: pd.DataFrame, bad: pd.Series, aside: Aside, reason: str, detail) -> pd.DataFrame:
     """Move the `bad` rows to `aside` and return the others.
 
-    `rows` has a column ``image``; `detail` is a text, or makes one of a row.
+    `rows` has a column ``image``; `detail` is a text, a series of texts, or makes a text of a row.
     """
     bad = bad.fillna(True).astype(bool)
     if bad.any():
         gone = rows[bad]
-        details = detail if isinstance(detail, str) else [detail(row) for _, row in gone.iterrows()]
-        aside.add_all(gone["image"], reason, details)
+        if isinstance(detail, pd.Series):
+            detail = detail[bad]
+        elif callable(detail):
+            detail = [detail(row) for _, row in gone.iterrows()]
+        aside.add_all(gone["image"], reason, detail)
     return rows[~bad]
 
 

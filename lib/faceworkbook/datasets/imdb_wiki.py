@@ -220,16 +220,16 @@ def _contradicts(names: pd.Series, rows: pd.DataFrame) -> pd.Series:
 
 def _filter(rows, left_out, min_age, max_age, min_face_score, several_faces, unknown_gender) -> pd.DataFrame:
     beyond = ~rows["age"].between(min_age, max_age)
-    rows = set_aside(rows, beyond, left_out, "age out of range", lambda row: f"{row['age']:.0f} years")
+    rows = set_aside(rows, beyond, left_out, "age out of range", rows["age"].map("{:.0f} years".format))
     faceless = ~np.isfinite(rows["face_score"])
     rows = set_aside(rows, faceless, left_out, "no face found", "face_score is not finite")
     low = rows["face_score"] < min_face_score
-    rows = set_aside(rows, low, left_out, "below score", lambda row: f"{row['face_score']:.3g}")
+    rows = set_aside(rows, low, left_out, "below score", rows["face_score"].map("{:.3g}".format))
     if several_faces == "leave_out":
         second = rows[_SECOND].notna()
-        rows = set_aside(rows, second, left_out, "several faces", lambda row: f"second {row[_SECOND]:.3g}")
+        rows = set_aside(rows, second, left_out, "several faces", rows[_SECOND].map("second {:.3g}".format))
     wrong = rows["gender"].notna() & ~rows["gender"].isin(list(_GENDERS))
-    rows = set_aside(rows, wrong, left_out, "bad value in gender", lambda row: f"{row['gender']!r}")
+    rows = set_aside(rows, wrong, left_out, "bad value in gender", rows["gender"].map("{!r}".format))
     if unknown_gender == "leave_out":
         rows = set_aside(rows, rows["gender"].isna(), left_out, "gender unknown", "")
     return rows

@@ -71,7 +71,7 @@ def read(root: Path, *, disputed: Literal["39_0_1", "39_1_1", "leave_out"] = "39
     left_out.add_all(others, "not a picture")
     rows = []
     for image in pictures:
-        labels, reason, note = parse_name(Path(image).name, disputed=disputed)
+        labels, reason, note = parse_name(image.rpartition("/")[2], disputed=disputed)
         if labels is None:
             left_out.add(image, reason, note)
             continue
