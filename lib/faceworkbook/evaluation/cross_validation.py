@@ -146,7 +146,7 @@ def difference(
     -------
     dict
         first, second (values on the common faces), difference, low, high, n (common faces),
-        n_units (people or faces drawn).
+        n_units (people or faces drawn). NaN bounds where the tables agree on every face.
     """
     tested = [table[table["part"] == part] for table in (first, second)]
     common = set(tested[0]["face_id"]) & set(tested[1]["face_id"])

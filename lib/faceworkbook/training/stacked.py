@@ -630,12 +630,9 @@ def _forward(x, params, inverse, shift, drops, seeds, step):
     """Logits (m, batch, outputs) of rows (m, batch, d)."""
     kernels, biases = params[0::2], params[1::2]
     n_hidden = len(kernels) - 1
-    if_input = drops[0] > 0
-    z = tf.cond(
-        if_input,
-        lambda: _first_with_dropout(x, kernels[0], biases[0], inverse, shift, drops[0], seeds, step),
-        lambda: tf.matmul(x, kernels[0] * inverse) + biases[0] + tf.matmul(shift, kernels[0]),
-    )
+    # Standardisation by each model's own moments, folded into its first layer.
+    x, kept = _drop_input(x, -shift * tf.transpose(1.0 / inverse, [0, 2, 1]), drops[0], seeds, step)
+    z = tf.matmul(x, kernels[0] * (inverse / kept)) + biases[0] + tf.matmul(shift / kept, kernels[0])
     for layer in range(n_hidden):
         z = tf.nn.relu(z)
         if dense.has_dropout(layer, n_hidden):
@@ -644,37 +641,66 @@ def _forward(x, params, inverse, shift, drops, seeds, step):
     return z
 
 
-def _first_with_dropout(x, kernel, bias, inverse, shift, rate, seeds, step):
-    standardised = x * tf.transpose(inverse, [0, 2, 1]) + shift
-    return tf.matmul(_drop(standardised, rate, seeds, step, 0), kernel) + bias
+def _drop_input(x, mean, rate, seeds, step):
+    """Rows with some directions at their mean (zero once standardised), and the share that is kept."""
+
+    def dropped():
+        stays, kept = _pattern(tf.shape(x)[1:], rate, seeds, step, 0)
+        return tf.where(stays, x, mean), kept
+
+    return tf.cond(rate > 0, dropped, lambda: (x, tf.constant(1.0)))
 
 
 def _drop(z, rate, seeds, step, layer: int):
-    """Inverted dropout whose pattern depends on the model's seed, the step and the layer alone."""
-    shape = tf.shape(z)[1:]
-
-    def pattern(seed):
-        return tf.random.stateless_uniform(shape, tf.stack([seed * 64 + layer, step]))
+    """Inverted dropout (Srivastava et al. 2014) of a hidden layer."""
 
     def dropped():
-        kept = tf.map_fn(pattern, seeds, fn_output_signature=tf.float32) >= rate
-        return z * tf.cast(kept, tf.float32) / (1.0 - rate)
+        stays, kept = _pattern(tf.shape(z)[1:], rate, seeds, step, layer)
+        return tf.where(stays, z, 0.0) / kept
 
     return tf.cond(rate > 0, dropped, lambda: z)
+
+
+def _pattern(shape, rate, seeds, step, layer: int):
+    """What stays, bool (m, *shape), by each model's seed, the step and the layer alone; and its share.
+
+    One random byte a unit: the rate is rounded to a multiple of 1/256.
+    """
+    limit = tf.round(rate * 256.0)
+    words = (tf.reduce_prod(shape) + 3) // 4
+
+    def draw(seed):
+        drawn = tf.random.stateless_uniform(
+            (words,), tf.stack([seed * 64 + layer, step]), minval=None, maxval=None, dtype=tf.int32
+        )
+        octets = tf.reshape(tf.bitcast(drawn, tf.uint8), (-1,))[: tf.reduce_prod(shape)]
+        return tf.reshape(octets >= tf.cast(limit, tf.uint8), shape)
+
+    return tf.map_fn(draw, seeds, fn_output_signature=tf.bool), 1.0 - limit / 256.0
 
 
 def _adam(params, gradients, first, second, steps, moved, rates):
     at = tf.reshape(steps, (-1, 1, 1))
     size = rates[0] * tf.sqrt(1 - BETA2**at) / (1 - BETA1**at)
+    new = [
+        _adam_one(p, g, m, v, size, rates[0] * rates[1] if number % 2 == 0 else 0.0)
+        for number, (p, g, m, v) in enumerate(zip(params, gradients, first, second, strict=True))
+    ]
+    new = tuple([list(part) for part in zip(*new, strict=True)])
+    # A model that has no rows left in this epoch stands still.
     which = tf.reshape(moved, (-1, 1, 1))
-    out = []
-    for number, (p, g, m, v) in enumerate(zip(params, gradients, first, second, strict=True)):
-        new_m = m + (g - m) * (1 - BETA1)
-        new_v = v + (tf.square(g) - v) * (1 - BETA2)
-        decayed = p * (1 - rates[0] * rates[1]) if number % 2 == 0 else p
-        new_p = decayed - size * new_m / (tf.sqrt(new_v) + EPSILON)
-        out.append([tf.where(which, new, old) for new, old in ((new_p, p), (new_m, m), (new_v, v))])
-    return tuple([list(part) for part in zip(*out, strict=True)])
+    old = (list(params), list(first), list(second))
+    return tf.cond(
+        tf.reduce_all(moved),
+        lambda: new,
+        lambda: tf.nest.map_structure(lambda n, o: tf.where(which, n, o), new, old),
+    )
+
+
+def _adam_one(p, g, m, v, size, decay):
+    m = BETA1 * m + (1 - BETA1) * g
+    v = BETA2 * v + (1 - BETA2) * tf.square(g)
+    return p - size * m / (tf.sqrt(v) + EPSILON) - decay * p, m, v
 
 
 def _row_losses(kind: str, n_classes: int):

@@ -1,0 +1,106 @@
+"""One metric over repeated folds: every fit, the mean of each repeat, and the corrected interval."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from faceworkbook.plots import style
+
+
+@dataclass
+class FoldsDisplay:
+    """Values of a metric by repeat and fold.
+
+    Attributes
+    ----------
+    scored : pandas.DataFrame
+        One row a fit: repeat, fold, and the columns ``PART_METRIC``.
+    metric, part : str
+    mean, low, high : float
+        Over all fits, with the interval corrected for overlapping training sets.
+    """
+
+    scored: pd.DataFrame
+    metric: str
+    part: str
+    mean: float
+    low: float
+    high: float
+
+    @classmethod
+    def from_scores(
+        cls, scored: pd.DataFrame, summary: pd.DataFrame, *, metric: str = "accuracy", part: str = "test"
+    ) -> FoldsDisplay:
+        """From `evaluation.cross_validation.scores` and its `summary` of the same part."""
+        row = summary.set_index("metric").loc[metric]
+        return cls(scored, metric, part, float(row["mean"]), float(row["low"]), float(row["high"]))
+
+    def plot(self, *, ax=None, title: str = "") -> FoldsDisplay:
+        """Draw into `ax` or a new figure (``figure_``, ``ax_``) and return self."""
+        self.ax_ = style.axes(ax, figsize=(6.4, 3.6))
+        self.figure_ = self.ax_.figure
+        column = f"{self.part}_{self.metric}"
+        for repeat, rows in self.scored.groupby("repeat"):
+            x = repeat + np.linspace(-0.2, 0.2, len(rows)) if len(rows) > 1 else [repeat]
+            self.ax_.plot(x, rows[column], "o", ms=4, color=style.COLORS[0], alpha=0.8)
+            self.ax_.plot(
+                [repeat - 0.3, repeat + 0.3], [rows[column].mean()] * 2, color=style.COLORS[1], lw=2
+            )
+        if np.isfinite(self.low):
+            self.ax_.axhspan(self.low, self.high, color=style.GREY, alpha=0.18, lw=0)
+        self.ax_.axhline(self.mean, color=style.GREY, lw=1)
+        self.ax_.set(
+            xlabel="repeat (own folds and own seed)",
+            ylabel=f"{self.part} {self.metric.replace('_', ' ')}",
+            title=title or f"{len(self.scored)} fits; line: mean of a repeat; band: 95 % of the overall mean",
+            xticks=sorted(self.scored["repeat"].unique()),
+        )
+        return self
+
+    def describe(self) -> str:
+        """Alt text."""
+        values = self.scored[f"{self.part}_{self.metric}"]
+        return (
+            f"{self.part.capitalize()} {self.metric.replace('_', ' ')} of {len(values)} fits, from {values.min():.3f} to "
+            f"{values.max():.3f}, mean {self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]."
+        )
+
+
+@dataclass
+class FoldHistoriesDisplay:
+    """Validation loss of all fits by epoch, with the epoch that each kept."""
+
+    history: pd.DataFrame
+
+    @classmethod
+    def from_history(cls, history: pd.DataFrame) -> FoldHistoriesDisplay:
+        """From the history of dense fits: repeat, fold, epoch, val_loss."""
+        return cls(history)
+
+    def plot(self, *, ax=None) -> FoldHistoriesDisplay:
+        """Draw into `ax` or a new figure (``figure_``, ``ax_``) and return self."""
+        self.ax_ = style.axes(ax, figsize=(6.4, 3.6))
+        self.figure_ = self.ax_.figure
+        groups = self.history.groupby(["repeat", "fold"])
+        for (repeat, _), rows in groups:
+            color = style.COLORS[int(repeat) % len(style.COLORS)]
+            self.ax_.plot(rows["epoch"], rows["val_loss"], color=color, lw=0.8, alpha=0.7)
+        best = self._kept()
+        self.ax_.plot(best["epoch"], best["val_loss"], "o", ms=3.5, color="black", label="kept")
+        self.ax_.set(
+            xlabel="epoch", ylabel="validation loss", title=f"{groups.ngroups} fits, one colour a repeat"
+        )
+        self.ax_.legend()
+        return self
+
+    def describe(self) -> str:
+        """Alt text."""
+        kept = self._kept()["epoch"]
+        return f"Validation loss of {len(kept)} fits by epoch; the epochs kept lie between {kept.min()} and {kept.max()}."
+
+    def _kept(self) -> pd.DataFrame:
+        known = self.history.dropna(subset=["val_loss"])
+        return known.loc[known.groupby(["repeat", "fold"])["val_loss"].idxmin()]

@@ -1,0 +1,92 @@
+"""Displays of training curves, folds, data curves, robustness and cross-data-set tables."""
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+
+mpl.use("Agg")
+
+from faceworkbook.plots.cross_table import CrossTableDisplay
+from faceworkbook.plots.data_curve import DataCurveDisplay
+from faceworkbook.plots.folds import FoldHistoriesDisplay, FoldsDisplay
+from faceworkbook.plots.learning_curve import LearningCurveDisplay
+from faceworkbook.plots.robustness import RobustnessDisplay
+
+
+@pytest.fixture
+def history():
+    return pd.DataFrame(
+        {
+            "epoch": [1, 2, 3],
+            "loss": [0.6, 0.4, 0.3],
+            "val_loss": [0.5, 0.35, 0.4],
+            "accuracy": [0.7, 0.8, 0.9],
+            "val_accuracy": [0.75, 0.85, 0.84],
+        }
+    )
+
+
+def test_learning_curve_marks_the_epoch_kept(history):
+    display = LearningCurveDisplay.from_history(history).plot()
+    assert display.best_epoch == 2
+    loss, accuracy = display.axes_
+    np.testing.assert_array_equal(loss.lines[1].get_ydata(), history["val_loss"])
+    assert accuracy.get_ylabel().startswith("accuracy")
+    assert "epoch 2" in display.describe() and "0.850" in display.describe()
+
+
+def test_learning_curve_without_validation_and_with_a_unit(history):
+    numbers = history.rename(columns={"accuracy": "mae", "val_accuracy": "val_mae"}).assign(val_loss=np.nan)
+    display = LearningCurveDisplay.from_history(numbers, unit="years").plot()
+    assert display.best_epoch is None
+    assert "(years)" in display.axes_[1].get_ylabel()
+    with pytest.raises(ValueError, match="val_loss"):
+        LearningCurveDisplay.from_history(history.drop(columns="val_loss"))
+
+
+def test_folds_show_every_fit_and_the_interval(history):
+    scored = pd.DataFrame(
+        {"repeat": [0, 0, 1, 1], "fold": [0, 1, 0, 1], "test_accuracy": [0.8, 0.9, 0.85, 0.95]}
+    )
+    summary = pd.DataFrame({"metric": ["accuracy"], "mean": [0.875], "low": [0.8], "high": [0.95]})
+    display = FoldsDisplay.from_scores(scored, summary).plot()
+    assert sum(len(line.get_xdata()) for line in display.ax_.lines if line.get_marker() == "o") == 4
+    assert "0.875 [0.800, 0.950]" in display.describe()
+    both = pd.concat([history.assign(repeat=0, fold=0), history.assign(repeat=0, fold=1)])
+    assert "2 fits" in FoldHistoriesDisplay.from_history(both.reset_index(drop=True)).plot().describe()
+
+
+def test_data_curve_has_a_second_panel_where_people_are_known():
+    rows = [
+        {"by": by, "share": s, "repeat": r, "n_train": 100 * s, "n_identities": 10 * s, "n_test": 50,
+         "metric": "accuracy", "value": 0.6 + s / 10 + r / 100}
+        for by in ("faces", "identities") for s in (1, 2) for r in (0, 1)
+    ]  # fmt: skip
+    table = pd.DataFrame(rows)
+    assert len(DataCurveDisplay.from_measured(table).plot().axes_) == 2
+    alone = DataCurveDisplay.from_measured(table[table["by"] == "faces"]).plot()
+    assert len(alone.axes_) == 1 and "50 test faces" in alone.axes_[0].get_title(loc="left")
+
+
+def test_robustness_has_one_panel_a_damage():
+    rows = [("none", 0, 0.9, 0), ("blur", 0.1, 0.8, -0.1), ("blur", 0.2, 0.6, -0.3), ("jpeg", 5, 0.85, -0.05)]
+    table = pd.DataFrame(rows, columns=["damage", "level", "value", "change"])
+    table = table.assign(
+        low=table["value"] - 0.05, high=table["value"] + 0.05, metric="accuracy", n=100, unit="u"
+    )
+    display = RobustnessDisplay.from_measured(table).plot()
+    assert [ax.get_title(loc="left") or ax.get_title() for ax in display.axes_ if ax.get_visible()] == [
+        "blur",
+        "jpeg",
+    ]
+    assert "blur 0.2" in display.describe()
+
+
+def test_cross_table_writes_value_interval_and_n():
+    rows = [(a, b, 0.9 if a == b else 0.7) for a in "XY" for b in "XY"]
+    table = pd.DataFrame(rows, columns=["trained_on", "tested_on", "value"])
+    table = table.assign(low=table["value"] - 0.02, high=table["value"] + 0.02, n_test=40, metric="accuracy")
+    display = CrossTableDisplay.from_measured(table).plot()
+    assert "0.700\n[0.680, 0.720]\nn = 40" in [t.get_text() for t in display.ax_.texts]
+    assert "0.900" in display.describe() and "0.700" in display.describe()
