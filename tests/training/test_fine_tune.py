@@ -181,6 +181,26 @@ def test_layers_thaw_when_the_schedule_says(source, labels):
     assert [settings.frozen_upto(e) for e in range(4)] == ["conv_2_relu"] * 2 + ["conv_1_relu"] * 2
 
 
+def test_stages_are_read_from_texts():
+    assert fine_tune.parse_stages(["0: conv_2_relu", "3:"]) == ((0, "conv_2_relu"), (3, None))
+    with pytest.raises(ValueError, match="unfreeze holds 'soon'; expected 'EPOCH: LAYER'"):
+        fine_tune.parse_stages(["soon"])
+
+
+def test_parts_are_described(labels):
+    settings = Settings(
+        epochs=5,
+        learning_rate=0.1,
+        rates={"trunk": 0.5},
+        freeze="conv_1_relu",
+        unfreeze=((0, "conv_2_relu"), (3, None)),
+    )
+    found = fine_tune.describe_parts(network(labels), settings)
+    assert found["from epoch"].tolist() == ["never", 3, 0, 0]
+    assert found["learning rate"].tolist() == [0.0, pytest.approx(0.05), pytest.approx(0.05), 0.1]
+    assert found["weights"].sum() == network(labels).net.model.count_params()
+
+
 def test_a_thawed_part_has_its_rate_in_the_history(source, labels):
     history = train(network(labels), source, labels, unfreeze=((0, "conv_2_relu"), (1, None))).history
     assert history["rate:trunk to conv_2_relu"].tolist() == [0.0, pytest.approx(1e-2)]

@@ -119,6 +119,48 @@ class Settings:
         return (reached[-1] if reached else None) or self.freeze
 
 
+def parse_stages(texts: list[str]) -> tuple[tuple[int, str | None], ...]:
+    """``["0: conv_pw_13_relu", "3:"]`` as `Settings.unfreeze` wants it; no layer means none is frozen.
+
+    Raises
+    ------
+    ValueError
+        A text that does not start with an epoch and a colon.
+    """
+    stages = []
+    for text in texts:
+        epoch, colon, layer = text.partition(":")
+        if not colon or not epoch.strip().isdigit():
+            raise ValueError(
+                f"unfreeze holds {text!r}; expected 'EPOCH: LAYER', such as '0: conv_pw_13_relu'"
+            )
+        stages.append((int(epoch), layer.strip() or None))
+    return tuple(stages)
+
+
+def describe_parts(network: Network, settings: Settings) -> pd.DataFrame:
+    """The parts of a network: layers, weights, learning rate, and the epoch in which each starts to learn."""
+    rows = []
+    for part in _parts(network, settings):
+        layers = [network.net.model.get_layer(name) for name in part.layers]
+        free = [e for e in range(settings.epochs) if settings.frozen_upto(e) not in part.within]
+        rows.append(
+            {
+                "part": part.name,
+                "layers": len(layers),
+                "weights": sum(layer.count_params() for layer in layers),
+                "learning rate": settings.learning_rate * part.rate if free else 0.0,
+                "from epoch": free[0] if free else "never",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _parts(network: Network, settings: Settings) -> list[cutting.Part]:
+    boundaries = {settings.freeze, *(layer for _, layer in settings.unfreeze)} - {None}
+    return cutting.divide(network, boundaries=boundaries, rates=settings.rates)
+
+
 def make_reproducible(seed: int) -> None:
     """Same seed, same machine, same bits: seed every generator and make TensorFlow deterministic.
 
@@ -354,8 +396,7 @@ class _Run:
         self.network, self.labels, self.settings = network, labels, settings
         self._source, self._activations = source, None
         self._model = network.net.model
-        boundaries = {settings.freeze, *(layer for _, layer in settings.unfreeze)} - {None}
-        self.parts = cutting.divide(network, boundaries=boundaries, rates=settings.rates)
+        self.parts = _parts(network, settings)
         movable = [part for part in self.parts if settings.freeze not in part.within]
         # Variables are listed while all layers are trainable: a frozen layer would hide its own.
         self._freeze(frozenset())
