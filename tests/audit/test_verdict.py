@@ -84,3 +84,16 @@ def test_what_was_left_out_is_counted_by_reason():
 )
 def test_grades_rise_with_the_share(share, expected):
     assert grade(share, minor=0.01, serious=0.1, critical=0.5) == expected
+
+
+def test_contradicting_copies_are_named_by_label(tmp_path):
+    for i in range(6):
+        (tmp_path / f"{i}.jpg").write_bytes(b"one" if i < 2 else b"two" if i < 4 else str(i).encode())
+    faces = table(n=6, gender=["male", "female", "male", "male", "male", "female"], age=[1, 2, 3, 4, 5, 6])
+    page = audit.verdict(
+        audit.Findings(faces, NOTHING, "gender", exact=audit.exact_duplicates(faces, tmp_path))
+    )
+    page = page.set_index("finding")
+    copies = page.loc["faces with an identical copy"]
+    assert copies["count"] == 4 and "gender 1, age 2" in copies["detail"]
+    assert page.loc["an identical copy that contradicts in gender", "count"] == 2

@@ -130,7 +130,7 @@ def _copies(f: Findings):
             continue
         n = len(found.members)
         share = n / max(len(f.faces), 1)
-        detail = f"{found.n_groups:,} groups; {found.how}"
+        detail = f"{found.n_groups:,} groups ({_contradictions(found)}); {found.how}"
         yield _row(text, n, len(f.faces), grade(share, minor=0, serious=0.05), detail, remedy)
         wrong = found.conflicts(f.label)
         yield _row(
@@ -141,6 +141,13 @@ def _copies(f: Findings):
             f"{wrong['group'].nunique():,} groups: at least one label of each is wrong",
             "left out of the test rows and listed",
         )
+
+
+def _contradictions(found: Duplicates) -> str:
+    table = found.summary()
+    table = table[table["contradicting groups"] > 0]
+    parts = [f"{label} {n:,}" for label, n in zip(table["label"], table["contradicting groups"], strict=True)]
+    return "contradicting in " + ", ".join(parts) if parts else "none contradicts itself"
 
 
 def _leaks(f: Findings):
