@@ -75,6 +75,14 @@ def test_gaps_leave_small_groups_out_and_say_so(table):
     assert got["left_out"] == "Indian" and got["groups"] == 3
 
 
+def test_groups_that_are_all_small_have_no_gap(table):
+    gap, odds = (function(table, "race", small=10_000) for function in (groups.gaps, groups.odds))
+    assert gap["gap"].isna().all() and odds["value"].isna().all()
+    assert set(odds["left_out"]) == {"White, Black, Asian, Indian"}
+    none_left = mitigation.before_after({"before": table}, "race", n_boot=50, small=10_000)
+    assert none_left["target_change"].isna().all() and none_left["overall"].notna().all()
+
+
 def test_odds_agree_with_fairlearn(table):
     truth, said = (table[c] == "female" for c in ("truth", "predicted"))
     got = groups.odds(table, "race", n_boot=200).set_index("measure")["value"]
@@ -262,3 +270,10 @@ def test_thresholds_look_at_validation_rows_only(remedies):
         assert (straight["predicted"] == blind["predicted"]).all()
         assert (straight["predicted"] != table["predicted"])[table["part"] == "test"].any()
         assert (straight["predicted"] == table["predicted"])[table["part"] == "validation"].all()
+
+
+def test_thresholds_are_not_tried_where_a_group_lacks_validation_rows(remedies):
+    table = remedies["before"]
+    lacking = table[(table["part"] == "test") | (table["race"] != "Asian")]
+    assert mitigation.why_no_thresholds(table, "race") == ""
+    assert "['Asian'] lack validation rows of both classes" in mitigation.why_no_thresholds(lacking, "race")

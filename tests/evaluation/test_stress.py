@@ -91,15 +91,15 @@ def test_curve_settings_are_checked(wrong):
 # ---- damaged pictures
 
 
-def gradient(n=40):
-    return np.tile(np.arange(n, dtype=np.uint8)[:, None, None] * 6, (1, n, 3))
+def texture(n=100):
+    return np.random.default_rng(0).integers(0, 256, (n, n, 3), dtype=np.uint8)
 
 
 @pytest.mark.parametrize(
     ("damage", "level"), [(d, level) for d, s in robustness.LEVELS.items() for level in s]
 )
 def test_a_damage_gives_a_picture_and_leaves_the_original(damage, level):
-    picture = gradient()
+    picture = texture()
     before = picture.copy()
     out = robustness.DAMAGES[damage](picture, level, np.random.default_rng(0))
     assert out.dtype == np.uint8 and out.ndim == 3 and out.shape[2] == 3
@@ -119,8 +119,8 @@ def test_brightness_multiplies_and_cuts():
 
 
 def test_crop_margin_adds_on_each_side():
-    assert robustness.crop_margin(gradient(40), 0.25).shape == (60, 60, 3)
-    assert robustness.crop_margin(gradient(40), -0.1).shape == (32, 32, 3)
+    assert robustness.crop_margin(texture(40), 0.25).shape == (60, 60, 3)
+    assert robustness.crop_margin(texture(40), -0.1).shape == (32, 32, 3)
 
 
 def test_colours_stay_in_order_through_jpeg():

@@ -126,8 +126,8 @@ def compare(
     if len(folds) > 1:
         results, overall = _pairs_of_folds(aligned, chosen), []
     else:
-        results = _pairs_of_rows(rows, chosen, seed=seed, n_boot=n_boot)
-        overall = _together(rows, chosen, seed=seed, n_boot=n_boot) if len(rows) > 2 else []
+        results = pairs_of_rows(rows, chosen, seed=seed, n_boot=n_boot)
+        overall = tests_of_all(rows, chosen, seed=seed, n_boot=n_boot) if len(rows) > 2 else []
     summaries = [
         metrics.summary(table, part=part, names=[metric], seed=seed, n_boot=n_boot).assign(run=name)
         for name, table in aligned.items()
@@ -252,7 +252,10 @@ def _say_row(key: tuple) -> str:
     return f"{face!r}" if (repeat, fold) == (0, 0) else f"{face!r} in repeat {repeat}, fold {fold}"
 
 
-def _pairs_of_rows(rows: dict[str, Rows], metric: Metric, *, seed: int, n_boot: int):
+def pairs_of_rows(
+    rows: dict[str, Rows], metric: Metric, *, seed: int = 0, n_boot: int = intervals.N_BOOT
+) -> list[tuple[str, str, Result]]:
+    """Every test that fits each pair of models on one test set; rows are aligned already."""
     statistics = {name: metric.statistic(part) for name, part in rows.items()}
     results = []
     for a, b in combinations(rows, 2):
@@ -286,7 +289,10 @@ def _delong(first: Rows, second: Rows) -> Result:
     )
 
 
-def _together(rows: dict[str, Rows], metric: Metric, *, seed: int, n_boot: int) -> list[Result]:
+def tests_of_all(
+    rows: dict[str, Rows], metric: Metric, *, seed: int = 0, n_boot: int = intervals.N_BOOT
+) -> list[Result]:
+    """The test of three or more models together on one test set; rows are aligned already."""
     first = next(iter(rows.values()))
     if metric.name == "accuracy" and _independent(first):
         return [significance.cochrans_q(np.column_stack([_right(part) for part in rows.values()]))]

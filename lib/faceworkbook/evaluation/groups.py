@@ -20,6 +20,7 @@ from faceworkbook.evaluation.metrics import Metric, Rows
 SMALL = 30
 AGE_EDGES = (0, 10, 20, 30, 40, 50, 60, 70)
 Attribute = str | tuple[str, str]
+_MEASURES = ("equalised odds", "equal opportunity", "demographic parity")
 
 
 class GroupsError(ValueError):
@@ -286,33 +287,35 @@ def odds(
         raise GroupsError("the table holds numbers; odds by group need classes")
     sizes = pieces.sizes()
     used = np.flatnonzero(sizes >= small)
-    kept = _keep(pieces, used)
-    k = len(kept.rows.classes)
-    cells = (kept.codes * k + kept.rows.truth) * k + kept.rows.predicted
-    counts = np.zeros((kept.rows.n_units, len(used) * k * k))
-    np.add.at(counts, (kept.rows.units, cells), 1)
+    figures = dict.fromkeys(("value", "low", "high", "by_chance", "p"), np.full(len(_MEASURES), np.nan))
+    if len(used) > 1:
+        figures = _odds_figures(_keep(pieces, used), seed=seed, n_boot=n_boot)
+    left_out = ", ".join(say(pieces.names[g]) for g in np.flatnonzero(sizes < small))
+    return pd.DataFrame({"measure": _MEASURES, **figures, "groups": len(used), "left_out": left_out})
+
+
+def _odds_figures(kept: Cut, *, seed: int, n_boot: int) -> dict[str, np.ndarray]:
+    n_groups, k = len(kept.names), len(kept.rows.classes)
+    cell_of_row = kept.rows.truth * k + kept.rows.predicted
+    counts = np.zeros((kept.rows.n_units, n_groups * k * k))
+    np.add.at(counts, (kept.rows.units, kept.codes * k * k + cell_of_row), 1)
 
     def differences(totals: np.ndarray) -> np.ndarray:
-        return _odds_differences(totals.reshape(-1, len(used), k, k))
+        return _odds_differences(totals.reshape(-1, n_groups, k, k))
 
     value = differences(counts.sum(axis=0))[0]
     weights = intervals.draw_weights(kept.rows.n_units, n_boot=n_boot, seed=seed)
     drawn = differences(weights @ counts.astype(np.float32))
-    chance = _odds_by_chance(kept, cells % (k * k), len(used), k, differences, seed=seed, n_boot=n_boot)
+    chance = _odds_by_chance(kept, cell_of_row, n_groups, k, differences, seed=seed, n_boot=n_boot)
     bias = np.nanmean(drawn, axis=0) - value
     low, high = np.nanquantile(drawn, [0.025, 0.975], axis=0) - np.maximum(bias, 0)
-    return pd.DataFrame(
-        {
-            "measure": ["equalised odds", "equal opportunity", "demographic parity"],
-            "value": value,
-            "low": np.maximum(low, 0),
-            "high": np.maximum(high, value),
-            "by_chance": np.nanmean(chance, axis=0),
-            "p": ((chance >= value - 1e-12).sum(axis=0) + 1) / (len(chance) + 1),
-            "groups": len(used),
-            "left_out": ", ".join(say(pieces.names[g]) for g in np.flatnonzero(sizes < small)),
-        }
-    )
+    return {
+        "value": value,
+        "low": np.maximum(low, 0),
+        "high": np.maximum(high, value),
+        "by_chance": np.nanmean(chance, axis=0),
+        "p": ((chance >= value - 1e-12).sum(axis=0) + 1) / (len(chance) + 1),
+    }
 
 
 def difference_interval(first, second) -> tuple[float, float]:

@@ -164,8 +164,8 @@ def try_remedies(
     Returns
     -------
     dict of str to pandas.DataFrame
-        'before', 'reweighing', 'balancing' and, for two classes, 'thresholds' and 'equalised odds':
-        predictions of validation and test rows, with the attribute.
+        'before', 'reweighing', 'balancing' and, where `why_no_thresholds` has nothing against it,
+        'thresholds' and 'equalised odds': predictions of validation and test rows, with the attribute.
     """
     known = (faces[target].notna() & faces[attribute].notna()).to_numpy()
     train, validation, test = (np.asarray(rows)[known[rows]] for rows in (train, validation, test))
@@ -183,10 +183,19 @@ def try_remedies(
         found[name] = _predict(model, matrix, faces, labels, order, validation, test).assign(
             **{attribute: np.concatenate([group[validation], group[test]])}
         )
-    if len(order) == 2:
+    if not why_no_thresholds(found["before"], attribute):
         found["thresholds"] = group_thresholds(found["before"], attribute)
         found["equalised odds"] = equalise_odds(found["before"], attribute, seed=seed)
     return found
+
+
+def why_no_thresholds(table: pd.DataFrame, attribute: str) -> str:
+    """Why thresholds by group cannot be chosen from the validation rows; empty where they can."""
+    try:
+        _read_scores(table, attribute)
+    except GroupsError as reason:
+        return str(reason)
+    return ""
 
 
 def before_after(
@@ -323,7 +332,9 @@ def _rows_of(table: pd.DataFrame, attribute: Attribute, group: str) -> pd.DataFr
 
 
 def _change(pair: dict, metric: str, *, part: str, seed: int, n_boot: int) -> tuple[float, float, float]:
-    """After minus before with its paired interval; zeros for the first way beside itself."""
+    """After minus before with its paired interval; zeros for the first way, NaN without a worst group."""
+    if any(table.empty for table in pair.values()):
+        return np.nan, np.nan, np.nan
     if len(pair) < 2:
         return 0.0, 0.0, 0.0
     before, after = pair
