@@ -14,6 +14,7 @@ _WHERE = {
     "fit_dense": "single",
     "fit_logistic": "single",
     "fit_folds": "folds",
+    "plan": "folds",
     "Settings": "stacked",
     "TrainingError": "stacked",
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ import pandas as pd
 import xxhash
 from tqdm.auto import tqdm
 
+from faceworkbook import splits as splitting
 from faceworkbook.classifiers import targets
 from faceworkbook.training import stacked
 from faceworkbook.training.single import fit_logistic
@@ -53,6 +54,44 @@ class FoldFits:
 
     def __len__(self) -> int:
         return len(self.splits)
+
+
+def plan(
+    faces: pd.DataFrame,
+    *,
+    label: str,
+    scheme: str = "identity",
+    n_folds: int = 5,
+    n_repeats: int = 5,
+    seed: int = 0,
+    validation: float = 0.15,
+    keep_together=None,
+) -> list[splitting.Split]:
+    """Splits for repeated fits, whatever the data set has.
+
+    Parameters
+    ----------
+    scheme : {'identity', 'official', 'random'}
+        'identity': folds by person and copy. 'official': the set's folds; where it has parts instead,
+        those parts once a repeat, with other validation rows where it has none. 'random': face by face,
+        careless on purpose.
+
+    The other parameters are those of `faceworkbook.splits.folds`.
+    """
+    shared = {"label": label, "validation": validation}
+    if scheme == "official" and faces["fold"].isna().all():
+        return [
+            replace(
+                splitting.make(faces, scheme=scheme, seed=seed + r, keep_together=keep_together, **shared),
+                repeat=r,
+            )
+            for r in range(n_repeats)
+        ]
+    shared |= {"n_folds": n_folds, "n_repeats": n_repeats, "seed": seed}
+    if scheme == "random":
+        nobody = faces.assign(identity=pd.array([pd.NA] * len(faces), dtype="string"))
+        return [replace(split, name=scheme) for split in splitting.folds(nobody, **shared)]
+    return splitting.folds(faces, scheme=scheme, keep_together=keep_together, **shared)
 
 
 def fit_folds(
