@@ -1,5 +1,6 @@
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -134,3 +135,14 @@ def test_the_real_files_add_up(shared_data):
         assert (face.gender if isinstance(face.gender, str) else None) == names.get(gender)
         if isinstance(face.age_group, str):
             assert face.age_group == age.strip("()").replace(", ", "-").replace("25-23", "25-32")
+
+
+@pytest.mark.realdata
+def test_yaw_has_the_sign_of_the_convention_and_tilt_was_removed(shared_data, see_pose):
+    found = datasets.load("adience", shared_data("adience"))
+    turned = found.faces[found.faces["yaw"].abs() >= 30].iloc[::5]
+    offset, tilt = see_pose(found.root, turned)
+    seen = np.isfinite(offset)
+    assert np.corrcoef(turned["yaw"].to_numpy(float)[seen], offset[seen])[0, 1] > 0.6
+    tilted = turned["extra_tilt"].abs().to_numpy() > 60
+    assert np.abs(np.degrees(tilt[seen & tilted])).max() < 45

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from pathlib import Path
+from typing import Literal, get_args, get_origin, get_type_hints
 
 import pandas as pd
 
@@ -65,11 +66,20 @@ def load(name: str, root: str | Path, *, corrections: str | Path = "", **setting
     wrong = sorted(set(settings) - set(allowed))
     if wrong:
         raise DatasetError(f"data set '{name}' has no option {wrong}; allowed are {sorted(allowed)}")
+    _check_choices(module.read, settings)
     root = Path(root)
     if not root.is_dir():
         raise DatasetError(f"data set '{name}': no folder at {root}.\nExpected layout:\n{module.INFO.layout}")
     found = module.read(root, **settings)
     return _corrections.apply(found, corrections) if str(corrections) else found
+
+
+def _check_choices(read, settings: dict) -> None:
+    hints = get_type_hints(read)
+    for option, value in settings.items():
+        choices = get_args(hints[option])
+        if get_origin(hints[option]) is Literal and value not in choices:
+            raise DatasetError(f"{option}={value!r}; allowed are {sorted(choices)}")
 
 
 def options(name: str) -> dict:

@@ -138,15 +138,8 @@ def read(
     Raises
     ------
     DatasetError
-        A missing fold file or picture folder, an unknown option.
+        A missing fold file or picture folder.
     """
-    for name, value, allowed in (
-        ("images", images, _PREFIX),
-        ("folds", folds, _FILES),
-        ("age_map", age_map, AGE_MAPS),
-    ):
-        if value not in allowed:
-            raise DatasetError(f"{name}={value!r}; allowed are {sorted(allowed)}")
     need_files(root, tuple(_FILES[folds].format(fold) for fold in _FOLDS), INFO)
     if not (root / images).is_dir():
         raise DatasetError(layout_error(root, INFO, f"no folder {images}/"))
@@ -158,22 +151,23 @@ def read(
     rows = keep_pictured(rows, root, left_out, folders=(images,))
     group = rows["age"].map(AGE_MAPS[age_map])
     _say_ages(rows, group, notices)
-    table = faces.build(
-        {
-            "image": rows["image"],
-            "identity": "adience:" + rows["user_id"],
-            "age_group": group,
-            "gender": rows["gender"],
-            "yaw": -rows["fiducial_yaw_angle"],
-            "fold": rows["fold"],
-            "extra_tilt": rows["tilt_ang"],
-            "extra_age_text": rows["age"],
-            "extra_person": rows["face_id"],
-            "extra_photo": rows["original_image"],
-        },
-        dataset="adience",
-    )
+    table = faces.build(_columns(rows, group), dataset="adience")
     return Found(table, left_out.table(), notices.table(), root, INFO)
+
+
+def _columns(rows: pd.DataFrame, group: pd.Series) -> dict:
+    return {
+        "image": rows["image"],
+        "identity": "adience:" + rows["user_id"],
+        "age_group": group,
+        "gender": rows["gender"],
+        "yaw": -rows["fiducial_yaw_angle"],
+        "fold": rows["fold"],
+        "extra_tilt": rows["tilt_ang"],
+        "extra_age_text": rows["age"],
+        "extra_person": rows["face_id"],
+        "extra_photo": rows["original_image"],
+    }
 
 
 def _read_fold(root: Path, fold: int, folds: str, images: str, left_out: Aside) -> pd.DataFrame:

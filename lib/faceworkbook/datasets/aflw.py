@@ -83,8 +83,6 @@ def read(root: Path, *, bins: Literal["none", "five"] = "none") -> Found:
     DatasetError
         No ``aflw.sqlite``, a damaged one, or one without its tables.
     """
-    if bins not in ("none", "five"):
-        raise DatasetError(f"bins={bins!r}; allowed are ['none', 'five']")
     need_files(root, ("aflw.sqlite", FOLDER), INFO)
     left_out, notices = Aside(), Aside()
     rows, points = _query(root / "aflw.sqlite")

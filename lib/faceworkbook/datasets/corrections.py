@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from faceworkbook import faces
@@ -50,27 +51,26 @@ def apply(found: Found, path: str | Path) -> Found:
     _refuse(path, [*_problems(rows, found.faces)])
     notices, left_out = Aside(), Aside()
     table = found.faces.copy()
-    at = pd.Series(table.index, index=table["face_id"])
-    for column, group in rows.groupby("column", sort=False):
-        index = at[group["face_id"]].to_numpy()
-        if column == LEAVE_OUT:
-            left_out.add_all(table.loc[index, "image"], "left out by correction", group["value"])
-            table = table.drop(index=index)
-            at = pd.Series(table.index, index=table["face_id"])
-            continue
-        was = ["NA" if pd.isna(old) else old for old in table.loc[index, column]]
-        table.loc[index, column] = _values(group["value"], column).to_numpy()
-        details = [
-            f"{face}: {column} {old} -> {new}"
-            for face, old, new in zip(group["face_id"], was, group["value"], strict=True)
-        ]
-        notices.add_all(table.loc[index, "image"], "label corrected", details)
+    position = pd.Series(table.index, index=table["face_id"])
+    for column, group in rows[rows["column"] != LEAVE_OUT].groupby("column", sort=False):
+        _write(table, column, group, position[group["face_id"]].to_numpy(), notices)
+    gone = rows[rows["column"] == LEAVE_OUT]
+    at = position[gone["face_id"]].to_numpy()
+    left_out.add_all(table.loc[at, "image"], "left out by correction", gone["value"])
     return replace(
         found,
-        faces=faces.validate(table.reset_index(drop=True)),
+        faces=faces.validate(table.drop(index=at).reset_index(drop=True)),
         notices=pd.concat([found.notices, notices.table()], ignore_index=True),
         left_out=pd.concat([found.left_out, left_out.table()], ignore_index=True),
     )
+
+
+def _write(table: pd.DataFrame, column: str, group: pd.DataFrame, at: np.ndarray, notices: Aside) -> None:
+    was = ["NA" if pd.isna(old) else old for old in table.loc[at, column]]
+    table.loc[at, column] = _values(group["value"], column).to_numpy()
+    told = zip(group["face_id"], was, group["value"], strict=True)
+    details = [f"{face}: {column} {old} -> {new}" for face, old, new in told]
+    notices.add_all(table.loc[at, "image"], "label corrected", details)
 
 
 def _values(values: pd.Series, column: str) -> pd.Series:

@@ -88,12 +88,8 @@ def read(
     Raises
     ------
     DatasetError
-        Missing files, or an unknown option.
+        Missing files.
     """
-    if mode not in MODES:
-        raise DatasetError(f"mode={mode!r}; allowed are {list(MODES)}")
-    if undecided not in ("leave_out", "keep"):
-        raise DatasetError(f"undecided={undecided!r}; allowed are ['leave_out', 'keep']")
     need_files(root, ("fer2013new.csv",), INFO)
     left_out = Aside()
     rows = _read_votes(root, left_out)

@@ -62,8 +62,6 @@ def read(root: Path, *, order: Literal["distributed", "unchecked"] = "distribute
     DatasetError
         No ``labels.txt``, or another one than the distributed.
     """
-    if order not in ("distributed", "unchecked"):
-        raise DatasetError(f"order={order!r}; allowed are ['distributed', 'unchecked']")
     need_files(root, ("labels.txt", "files"), INFO)
     left_out = Aside()
     rows = read_rows(root / "labels.txt", left_out, header=_HEADER, delimiter=None, named=False)

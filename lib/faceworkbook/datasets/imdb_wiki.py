@@ -89,20 +89,8 @@ def read(
     DatasetError
         No .mat file, one that cannot be read, or one without its fields.
     """
-    _check_options(source, images, several_faces, unknown_gender)
-    found = [
-        (name, path) for name in _SOURCES if (path := _find(root, name, images)) and source in ("both", name)
-    ]
-    if not found:
-        raise DatasetError(layout_error(root, INFO, f"no .mat file for source='{source}', images='{images}'"))
     left_out = Aside()
-    tables = []
-    for name, path in found:
-        rows = _read_mat(path, name)
-        folder = path.parent.relative_to(root).as_posix()
-        rows["image"] = rows["full_path"] if folder == "." else f"{folder}/" + rows["full_path"]
-        tables.append(rows)
-    rows = pd.concat(tables, ignore_index=True)
+    rows = _read_sources(root, source, images)
     away = rows["full_path"].str.contains(r"(?:^|/)\.\.(?:/|$)|^/|\\") | (rows["full_path"] == "")
     rows = set_aside(rows, away, left_out, "path malformed", "expected FOLDER/NAME.jpg")
     folders = sorted(set(rows["image"].str.rpartition("/")[0]) - {""})
@@ -114,15 +102,17 @@ def read(
     return Found(table, left_out.table(), Aside().table(), root, INFO)
 
 
-def _check_options(source: str, images: str, several_faces: str, unknown_gender: str) -> None:
-    for option, value, allowed in (
-        ("source", source, ("both", *_SOURCES)),
-        ("images", images, ("crop", "whole")),
-        ("several_faces", several_faces, ("leave_out", "keep")),
-        ("unknown_gender", unknown_gender, ("keep", "leave_out")),
-    ):
-        if value not in allowed:
-            raise DatasetError(f"{option}={value!r}; allowed are {list(allowed)}")
+def _read_sources(root: Path, source: str, images: str) -> pd.DataFrame:
+    tables = []
+    for name in _SOURCES if source == "both" else (source,):
+        path = _find(root, name, images)
+        if path is not None:
+            rows = _read_mat(path, name)
+            folder = path.parent.relative_to(root).as_posix()
+            tables.append(rows.assign(image=rows["full_path"].radd("" if folder == "." else f"{folder}/")))
+    if not tables:
+        raise DatasetError(layout_error(root, INFO, f"no .mat file for source='{source}', images='{images}'"))
+    return pd.concat(tables, ignore_index=True)
 
 
 def _find(root: Path, name: str, images: str) -> Path | None:

@@ -60,10 +60,8 @@ def read(root: Path, *, disputed: Literal["39_0_1", "39_1_1", "leave_out"] = "39
     Raises
     ------
     DatasetError
-        No picture under `root`, or an unknown value of `disputed`.
+        No picture under `root`.
     """
-    if disputed not in (*_DISPUTED_READINGS, "leave_out"):
-        raise DatasetError(f"disputed={disputed!r}; allowed are {[*_DISPUTED_READINGS, 'leave_out']}")
     pictures, others = list_pictures(root)
     if not pictures:
         raise DatasetError(layout_error(root, INFO, "no picture found"))
