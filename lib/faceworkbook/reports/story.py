@@ -13,6 +13,11 @@ from faceworkbook.reports import tables
 from faceworkbook.reports.runs import Run
 
 MODEL, REFERENCE = "dense", "logistic"
+TITLES = {
+    "errors": "Errors, the most confident first: true &gt; predicted, probability (for numbers: error), file",
+    "error_matrix": "Which class is taken for which",
+    "sample": "Faces drawn at random",
+}
 HEADLINES = {"classes": "accuracy", "ages": "expected_age_mae", "number": "mae"}
 
 
@@ -217,6 +222,8 @@ def pictures(told: Told, step: str, names: list[str]) -> None:
     """Show those of a step's saved figures that it has, in the order of `names`."""
     for name in names:
         if told.run.has(step, f"figures/{name}.png"):
+            if name in TITLES:
+                _html(f"<h3>{TITLES[name]}</h3>")
             told.run.show_saved(step, name)
 
 

@@ -74,7 +74,7 @@ def _number(value: float, digits: int) -> str:
 
 def interval(value: float, low: float, high: float, *, digits: int = 3) -> str:
     """``0.942 [0.931, 0.951]``."""
-    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+    return f"{value:.{digits}f}\u00a0[{low:.{digits}f},\u00a0{high:.{digits}f}]"  # kept on one line
 
 
 def with_intervals(table: pd.DataFrame, *, digits: int = 3) -> pd.DataFrame:
