@@ -208,3 +208,36 @@ def test_a_set_without_any_of_the_labels_is_refused():
     with pytest.raises(pooled.PoolError, match="no face of mine has a label of"):
         pooled._with_label(table, ["race"])
     assert isinstance(pooled._with_label(table, ["race", "gender"]), pd.DataFrame)
+
+
+def test_every_label_of_a_face_table_can_be_learned_at_once():
+    """Gender, race, emotion, age three ways, pose two ways; three sets that hold other labels each."""
+    rng = np.random.default_rng(0)
+    n = 90
+    labels = {
+        "gender": rng.choice(faces.GENDERS, n),
+        "race": rng.choice(faces.RACES_UTKFACE[:3], n),
+        "emotion": rng.choice(faces.EMOTIONS[:3], n),
+        "age": rng.choice([5.0, 20.0, 40.0, 70.0], n),
+        **{name: rng.normal(0, 10, n) for name in faces.POSE},
+    }
+    held = [("gender", "race", "age"), ("emotion",), ("gender", *faces.POSE)]
+    parts = [
+        faces.build(
+            {"image": [f"{i}" for i in range(n)], **{k: labels[k] for k in names}}, dataset=f"set{number}"
+        )
+        for number, names in enumerate(held)
+    ]
+    tasks = ["gender", "race", "emotion", "age", "age_group", "age_years", "yaw", "pitch", "roll", "pose"]
+    pool = pooled.build(parts, [rng.normal(size=(n, 5)) for _ in parts], tasks)
+    found = evaluated.repeat(
+        [ways.parse("alternating-pseudo", Fill(selectors=("confidence", "density"), first_epoch=0))],
+        pool, seeds=[0], settings=Settings(epochs=2), heads={"head": "stitch", "stitch_widths": (8, 4)},
+        batch_size=32, progress=False,
+    )  # fmt: skip
+    assert dict(found.values[["task", "metric"]].to_numpy()) == {
+        **dict.fromkeys(("gender", "race", "emotion", "age_group", "pose"), "accuracy"),
+        **dict.fromkeys(("age", "yaw", "pitch", "roll"), "mae"),
+        "age_years": "expected_age_mae",
+    }
+    assert found.values["value"].notna().all() and (found.values["n"] > 0).all()

@@ -180,7 +180,7 @@ class _Labels:
         self.known = target.known
         self.truth = np.zeros((len(target), task.width), np.float32)
         if task.is_number:
-            values = target.values[self.known]  # noqa: PD011
+            values = target.values[self.known]
             self.truth[self.known, 0] = (values - task.mean) / task.scale
         else:
             self.truth[np.flatnonzero(self.known), target.codes[self.known]] = 1.0
@@ -363,22 +363,27 @@ class _Sums:
 
     def __init__(self, tasks: tuple[Task, ...]):
         self._names = [task.name for task in tasks]
-        self._total, self._rows = 0.0, 0
-        self._sums = {name: np.zeros(3) for name in self._names}
+        self._steps: list[tuple[dict, int]] = []
 
     def add(self, measured: dict, rows: int) -> None:
-        self._total += float(measured["total"]) * rows
-        self._rows += rows
-        for name, m in measured["tasks"].items():
-            count = float(m["count"])
-            self._sums[name] += (float(m["loss"]) * count, float(m["rate"]) * count, count)
+        # Read at the epoch's end: asking each step for its figures would make the next one wait.
+        self._steps.append((measured, rows))
 
     def means(self) -> dict:
-        row = {"loss": self._total / self._rows if self._rows else np.nan}
-        for name, (loss, rate, count) in self._sums.items():
-            row[f"{name}_loss"] = loss / count if count else np.nan
-            row[f"{name}_rate"] = rate / count if count else np.nan
+        totals = [(float(measured["total"]), rows) for measured, rows in self._steps]
+        row = {"loss": _weighted_mean(totals)}
+        for name in self._names:
+            steps = [m["tasks"][name] for m, _ in self._steps if name in m["tasks"]]
+            for figure in ("loss", "rate"):
+                row[f"{name}_{figure}"] = _weighted_mean(
+                    [(float(m[figure]), float(m["count"])) for m in steps]
+                )
         return row
+
+
+def _weighted_mean(pairs: list[tuple[float, float]]) -> float:
+    weight = sum(count for _, count in pairs)
+    return sum(value * count for value, count in pairs) / weight if weight else np.nan
 
 
 class _Saved:
