@@ -12,7 +12,8 @@ pytestmark = [pytest.mark.tensorflow, pytest.mark.xdist_group("tensorflow")]
 
 keras = pytest.importorskip("keras")
 
-from faceworkbook import images  # noqa: E402
+from faceworkbook import backbones, images  # noqa: E402
+from faceworkbook.backbones import vgg_files  # noqa: E402
 from faceworkbook.classifiers import targets  # noqa: E402
 from faceworkbook.classifiers.multitask import Task, task_of  # noqa: E402
 from faceworkbook.training import cutting, fine_tune  # noqa: E402
@@ -111,6 +112,50 @@ def test_unknown_layers_are_named_with_those_there_are(labels):
 def test_own_head_needs_one_number(labels):
     with pytest.raises(ValueError, match="head='own' needs a network that ends in one number"):
         network(labels, head="own")
+
+
+def test_vgg_face_is_cut_and_frozen_by_layer_name(tmp_path):
+    toy_widths = {
+        "widths": (4, 5, 6, 7, 9),
+        "depths": (2, 2, 3, 3, 3),
+        "side": 2,
+        "hidden": 11,
+        "classes": 13,
+    }
+    vgg_files.write_t7(
+        tmp_path / "VGG_FACE.t7", vgg_files.random_parameters(np.random.default_rng(7), **toy_widths)
+    )
+    backbone = backbones.load("vgg_face", weights=tmp_path / "VGG_FACE.t7")
+    wanted = backbone.preprocessing
+    assert (wanted.channels, wanted.mean) == ("BGR", (93.594, 104.7624, 129.1863))
+    pixels = np.random.default_rng(0).integers(0, 256, (12, *wanted.size, 3), dtype=np.uint8)
+    target = targets.from_labels(["a", "b"] * 6, name="light")
+    net = cutting.assemble(
+        backbone, [task_of(target, rows=np.arange(12))], cut="conv4_2", pool="flatten", hidden=(32,)
+    )
+    before = {name: weights_of(net, name) for name in ("conv1_1", "conv4_1", "conv4_2")}
+    assert same(before["conv1_1"], backbone.full.get_layer("conv1_1").get_weights())
+    parts = toy.Parts(np.arange(8), np.arange(8, 12))
+    train(net, PixelArray(pixels, wanted), {"light": target}, parts=parts, freeze="conv4_1")
+    assert net.trunk[-1] == "conv4_2"
+    assert same(weights_of(net, "conv4_1"), before["conv4_1"])
+    assert not same(weights_of(net, "conv4_2"), before["conv4_2"])
+
+
+def test_ssr_net_learns_years_with_its_own_head():
+    backbone = backbones.load("ssr_net")
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 64, 64, 3), dtype=np.uint8)
+    ages = targets.from_values(np.where(np.arange(24) % 2, 30.0, 34.0), name="age")
+    tasks = [task_of(ages, rows=np.arange(16))]
+    net = cutting.assemble(backbone, tasks, head="own", seed=1)
+    source, parts = PixelArray(pixels, backbone.preprocessing), toy.Parts(np.arange(16), np.arange(16, 24))
+    history = train(net, source, {"age": ages}, parts=parts, number_loss="absolute", epochs=3).history
+    assert net.net.tasks[0].scale == 1
+    # The loss is the mean absolute error in years, and so is what is predicted.
+    np.testing.assert_allclose(history["age_loss"], history["age_rate"])
+    found = predict(net, source, rows=parts.validation)["age"]
+    missed = np.abs(found - ages.values[parts.validation]).mean()
+    assert missed == pytest.approx(history["validation_age_rate"].min(), rel=1e-3)
 
 
 def test_mixed_precision_computes_in_bfloat16_and_keeps_float32_weights(source, labels):

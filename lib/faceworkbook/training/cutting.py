@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import keras
 
@@ -168,7 +168,8 @@ def _own_head(trunk: keras.Model, tasks: list[Task]) -> MultitaskNet:
             f"{tuple(trunk.output.shape)}, the tasks are {[task.name for task in tasks]}"
         )
     model = keras.Model(trunk.input, {tasks[0].name: trunk.output})
-    return MultitaskNet(model, model, tuple(tasks))
+    # Such a network speaks in the number's own unit, not in standard deviations.
+    return MultitaskNet(model, model, (replace(tasks[0], mean=0.0, scale=1.0),))
 
 
 @dataclass(frozen=True)

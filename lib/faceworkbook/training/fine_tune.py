@@ -72,7 +72,7 @@ class Settings:
     label_smoothing : float, 0..1
         Share of each class target that is spread evenly; training rows only.
     number_loss : {'squared', 'absolute'}
-        Of numbers, in units of their standard deviation.
+        Of numbers, in units of their standard deviation (in their own unit with the head 'own').
     augmentation : Augmentation
         Of training pictures; nothing by default.
     accumulate : int
