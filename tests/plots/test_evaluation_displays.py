@@ -36,9 +36,7 @@ def title_of(display):
 def test_comparison_draws_each_pair_and_zero():
     found = comparison.compare({"a": table(0), "b": table(3)}, n_boot=100)
     display = ComparisonDisplay.from_comparison(found).plot()
-    assert [t.get_text() for t in display.ax_.get_yticklabels()][0].startswith(
-        "a - b\nexact McNemar, n = 300"
-    )
+    assert display.ax_.get_yticklabels()[0].get_text().startswith("a - b\nexact McNemar, n = 300")
     assert "accuracy" in display.ax_.get_xlabel()
     assert "a is better than b" in display.describe()
 
