@@ -86,6 +86,24 @@ def test_a_misspelt_choice_is_told_the_allowed_ones(name, option, tmp_path):
         datasets.load(name, tmp_path, **{option: "misspelt"})
 
 
+@pytest.mark.parametrize(
+    ("name", "option", "value", "message"),
+    [
+        ("expw", "min_confidence", "high", "must be a number"),
+        ("expw", "min_confidence", float("nan"), "0 or more"),
+        ("imdb_wiki", "min_age", 1.5, "must be a whole number"),
+        ("imdb_wiki", "max_age", True, "must be a whole number"),
+        ("csv", "table", 3, "must be a text"),
+        ("csv", "columns", "gender=Sex", "must be a list of texts"),
+        ("csv", "free", [1], "must be a list of texts"),
+        ("image_folder", "label", ["gender"], "allowed are"),
+    ],
+)
+def test_an_option_of_the_wrong_kind_is_one_clear_error(name, option, value, message, tmp_path):
+    with pytest.raises(datasets.DatasetError, match=rf"{option}=.*{message}"):
+        datasets.load(name, tmp_path, **{option: value})
+
+
 def test_counts_add_up_by_reason(lay):
     found = datasets.load("utkface", lay(["20_0_0_20170116174525999.jpg", "x.jpg", "a.txt"]))
     assert dict(found.counts().to_numpy().tolist()) == {

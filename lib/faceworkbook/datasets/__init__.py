@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args, get_origin, get_type_hints
 
@@ -66,7 +67,7 @@ def load(name: str, root: str | Path, *, corrections: str | Path = "", **setting
     wrong = sorted(set(settings) - set(allowed))
     if wrong:
         raise DatasetError(f"data set '{name}' has no option {wrong}; allowed are {sorted(allowed)}")
-    _check_choices(module.read, settings)
+    _check_settings(module.read, settings)
     root = Path(root)
     if not root.is_dir():
         raise DatasetError(f"data set '{name}': no folder at {root}.\nExpected layout:\n{module.INFO.layout}")
@@ -74,12 +75,32 @@ def load(name: str, root: str | Path, *, corrections: str | Path = "", **setting
     return _corrections.apply(found, corrections) if str(corrections) else found
 
 
-def _check_choices(read, settings: dict) -> None:
+def _check_settings(read, settings: dict) -> None:
     hints = get_type_hints(read)
     for option, value in settings.items():
-        choices = get_args(hints[option])
-        if get_origin(hints[option]) is Literal and value not in choices:
-            raise DatasetError(f"{option}={value!r}; allowed are {sorted(choices)}")
+        fits, allowed = _rule(hints[option])
+        if not fits(value):
+            raise DatasetError(f"{option}={value!r}; {allowed}")
+
+
+def _rule(hint):
+    """What a value must be for the type `hint`: a test, and words for it."""
+    if get_origin(hint) is Literal:
+        return lambda value: value in get_args(hint), f"allowed are {sorted(get_args(hint))}"
+    if hint is float:
+        return lambda value: type(value) in (int, float), "it must be a number"
+    if hint is int:
+        return lambda value: type(value) is int, "it must be a whole number"
+    if hint is str:
+        return lambda value: isinstance(value, str), "it must be a text"
+    return (
+        lambda value: (
+            isinstance(value, Sequence)
+            and not isinstance(value, str)
+            and all(isinstance(entry, str) for entry in value)
+        ),
+        "it must be a list of texts",
+    )
 
 
 def options(name: str) -> dict:
