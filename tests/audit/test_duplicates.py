@@ -128,11 +128,28 @@ def test_resized_and_encoded_copies_are_found_and_no_other_pair(scenes, tmp_path
 
 
 def test_faces_in_one_photo_are_compared_within_their_boxes(scenes):
-    photo = np.hstack([cv2.imread(str(scenes / f"{i}.png")) for i in (1, 2, 1)])
+    photo = np.full((180, 600, 3), 127, np.uint8)
+    for k, i in enumerate((1, 2, 1)):
+        photo[42:138, 52 + 200 * k : 148 + 200 * k] = cv2.imread(str(scenes / f"{i}.png"))
     cv2.imwrite(str(scenes / "photo.png"), photo)
-    box = {"top": [0] * 3, "left": [0, 96, 192], "bottom": [96] * 3, "right": [96, 192, 288]}
+    left = [52, 252, 452]
+    box = {"top": [42] * 3, "left": left, "bottom": [138] * 3, "right": [x + 96 for x in left]}
     faces = table(["photo.png"] * 3, face_id=list("abc"), **box)
     assert audit.near_duplicates(faces, scenes).groups.tolist() == [0, -1, 0]
+
+
+@pytest.mark.parametrize("scale", [0.8, 0.5])
+def test_copies_of_boxed_faces_are_found_though_their_boxes_are_rounded(scenes, tmp_path, scale):
+    n = 60
+    box = {"top": [21] * n, "left": [23] * n, "bottom": [70] * n, "right": [72] * n}
+    faces = table([f"{i}.png" for i in range(n)], **box)
+    planted = planting.plant_near_duplicates(
+        faces, root=scenes, out=tmp_path / "p", rate=0.5, seed=0, scale=scale
+    )
+    found = audit.near_duplicates(planted.faces, tmp_path / "p")
+    truth = {frozenset(pair) for pair in planted.planted[["face_id", "copy_of"]].to_numpy().tolist()}
+    assert len(pairs_of(found, planted.faces) & truth) >= 0.95 * len(truth)
+    assert pairs_of(found, planted.faces) <= truth
 
 
 def test_flat_and_broken_pictures_are_listed_not_paired(scenes):

@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 from faceworkbook import faces as face_table
 from faceworkbook import images
-from faceworkbook.audit.duplicates import THREADS
+from faceworkbook.audit.duplicates import BOX_MARGIN, THREADS
 
 MEASURES = ("n_faces", "score", "face_height", "face_share", "blur", "brightness")
 REASONS = (
@@ -30,7 +30,6 @@ REASONS = (
 BLUR_SIDE = 112
 SECOND_FACE = 0.5  # of the main face's height: a smaller second face stands in the background
 SECOND_SCORE = 0.6
-BOX_MARGIN = 0.4
 
 
 @dataclass(frozen=True)

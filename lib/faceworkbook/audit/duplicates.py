@@ -31,6 +31,8 @@ MIN_COSINE = 0.95
 
 THUMBNAIL = 24
 FLAT = 2.0
+# A box is compared with its surroundings: its own edges are rounded to pixels.
+BOX_MARGIN = 0.4
 BLOCK_PAIRS = 2**24
 
 
@@ -142,7 +144,7 @@ def near_duplicates(
     Parameters
     ----------
     faces : pandas.DataFrame
-        The face table; a face is compared within its box.
+        The face table; a face with a box is compared within it and some margin.
     root : str or Path
     max_bits : int in 0..64
         Most bits of the hashes that may differ.
@@ -175,7 +177,7 @@ def _look(work: tuple[Path, np.ndarray]) -> tuple[tuple[int, np.ndarray] | None,
     path, box = work
     try:
         pixels = images.read(path)
-        pixels = pixels if np.isnan(box).any() else images.crop(pixels, tuple(box))
+        pixels = pixels if np.isnan(box).any() else images.crop(pixels, tuple(box), margin=BOX_MARGIN)
     except images.UnreadableImage as error:
         return None, str(error)
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
