@@ -42,7 +42,8 @@ def test_the_readme_has_the_table():
     if not readme.exists() or "<!-- datasets -->" not in readme.read_text():
         pytest.skip("README.md has no <!-- datasets --> mark yet")
     inside = readme.read_text().split("<!-- datasets -->")[1].split("<!-- /datasets -->")[0]
-    assert inside.strip() == datasets.markdown().strip()
+    hint = "put what faceworkbook.datasets.markdown() returns between the marks"
+    assert inside.strip() == datasets.markdown().strip(), hint
 
 
 @pytest.mark.parametrize("name", NAMES)
