@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from faceworkbook.descriptors.engines.mnn_engine import available_cores, planes
 from faceworkbook.descriptors.engines.onnx_graph import INPUT
 from faceworkbook.images import Preprocessing
 
-BATCH = 32
+BATCH, CHUNK = 32, 4  # faces a call, and faces that one thread takes at a time: they stay in its cache
 
 
 class OnnxEngine:
@@ -46,12 +47,17 @@ class OnnxEngine:
         self.settings = {"name": self.name, "version": version, "precision": precision, "threads": threads}
         self._preprocessing = preprocessing
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = 1  # a face a thread is quicker than threads that share a face
         options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="onnx")
 
     def run(self, pixels: np.ndarray) -> np.ndarray:
         """(n, height, width, 3) uint8 RGB -> (n, dim) float32."""
+        chunks = [pixels[start : start + CHUNK] for start in range(0, len(pixels), CHUNK)]
+        return np.concatenate(list(self._threads.map(self._run_chunk, chunks)))
+
+    def _run_chunk(self, pixels: np.ndarray) -> np.ndarray:
         return self._session.run(None, {INPUT: planes(pixels, self._preprocessing)})[0]
 
 

@@ -1,0 +1,261 @@
+"""Engines: the same descriptors as Keras, the check that guards it, and what is kept between runs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from faceworkbook import backbones, images
+from faceworkbook.backbones import vgg_files
+from faceworkbook.descriptors import engines
+from faceworkbook.descriptors.engines import mnn_engine, onnx_engine, onnx_graph, prepare
+
+pytestmark = [pytest.mark.tensorflow, pytest.mark.xdist_group("tensorflow")]
+
+onnx = pytest.importorskip("onnx", reason="the extra [fast] is not installed")
+TOY = {"widths": (4, 5, 6, 7, 9), "depths": (2, 2, 3, 3, 3), "side": 2, "hidden": 11, "classes": 13}
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory):
+    """A narrow VGG-Face."""
+    path = tmp_path_factory.mktemp("toy") / "vgg_face.mat"
+    vgg_files.write_mat(path, vgg_files.random_parameters(np.random.default_rng(3), **TOY))
+    return backbones.load("vgg_face", weights=path)
+
+
+def noise(backbone, n=3):
+    shape = (n, *backbone.preprocessing.size, 3)
+    return np.random.default_rng(1).integers(0, 256, shape, np.uint8)
+
+
+def reference(backbone, pixels):
+    """Plain Keras on plainly preprocessed input: what every engine must give."""
+    return backbone.model.predict(images.network_input(pixels, backbone.preprocessing), verbose=0)
+
+
+def converted(backbone, folder, engine):
+    onnx_graph.write(backbone.model, folder)
+    return prepare.make(engine, folder, backbone.preprocessing, threads=1)
+
+
+@pytest.mark.parametrize("engine", ["keras", "mnn", "onnx"])
+@pytest.mark.parametrize("tap", ["pool5", "fc7", "fc8", "prob"])
+def test_each_engine_gives_the_descriptors_of_keras(toy, tmp_path, engine, tap):
+    net, pixels = toy.at(tap), noise(toy)
+    runner = engines.choose(net, engine="keras") if engine == "keras" else converted(net, tmp_path, engine)
+    found = runner.run(pixels)
+    assert found.shape == (3, net.dim) and found.dtype == np.float32
+    assert engines.agrees(engines.compare(found, reference(net, pixels)))
+
+
+@pytest.mark.parametrize("engine", ["mnn", "onnx"])
+def test_a_batch_of_another_size_gives_the_same_rows(toy, tmp_path, engine):
+    pixels, runner = noise(toy, 9), converted(toy, tmp_path, engine)
+    whole = runner.run(pixels)
+    parts = np.concatenate([runner.run(pixels[:1]), runner.run(pixels[1:4]), runner.run(pixels[4:])])
+    np.testing.assert_allclose(parts, whole, rtol=1e-4, atol=1e-4 * np.abs(whole).max())
+
+
+@pytest.mark.parametrize("tap", ["conv_pw_5_relu", "global_pooling", "gender_pred", "age_pred"])
+def test_the_embedded_default_in_every_engine_on_real_faces(tmp_path, shared_data, tap):
+    net = backbones.load("faceres_deep", tap=tap)
+    files = sorted(shared_data("utkface/UTKFace").glob("*.jpg"))[::1500][:5]
+    pixels = np.stack([images.face_pixels(file.read_bytes(), net.preprocessing) for file in files])
+    expected = reference(net, pixels)
+    for engine in ("mnn", "onnx"):
+        found = converted(net, tmp_path, engine).run(pixels)
+        assert engines.agrees(engines.compare(found, expected)), engine
+
+
+def every_layer():
+    """A network that has each layer with a translation, most of them with odd sizes and strides."""
+    import keras
+
+    layers = keras.layers
+    x = inputs = keras.Input((31, 29, 3))
+    x = layers.ZeroPadding2D(((1, 2), (0, 3)))(x)
+    x = layers.Conv2D(8, (3, 2), strides=2, padding="same", activation="relu")(x)
+    x = layers.BatchNormalization(scale=False)(x)
+    a = layers.DepthwiseConv2D(3, padding="same", depth_multiplier=2, use_bias=False)(x)
+    a = layers.Activation("relu6")(a)
+    b = layers.SeparableConv2D(16, 3, padding="same", activation="silu")(x)
+    x = layers.Add()([a, b])
+    x = layers.Concatenate()([x, layers.Multiply()([a, b])])
+    x = layers.AveragePooling2D(3, strides=2, padding="same")(x)
+    x = layers.Conv2D(6, 3, groups=2, dilation_rate=2, activation="sigmoid")(x)
+    x = layers.MaxPooling2D(2)(x)
+    pooled = [layers.GlobalAveragePooling2D()(x), layers.GlobalMaxPooling2D()(x)]
+    x = layers.Concatenate()([layers.Flatten()(x), *pooled])
+    x = layers.Dropout(0.5)(x)
+    return keras.Model(inputs, layers.Dense(7, activation="softmax")(layers.Dense(9, "tanh")(x)))
+
+
+@pytest.mark.parametrize("engine", ["mnn", "onnx"])
+def test_every_translated_layer(tmp_path, engine):
+    model = every_layer()
+    rng = np.random.default_rng(2)
+    for variable in model.weights:  # fresh batch-norm statistics would hide a mix-up
+        variable.assign(rng.uniform(0.2, 0.6, variable.shape))
+    onnx_graph.write(model, tmp_path)
+    record = images.Preprocessing((31, 29), "RGB", (120.0, 110.0, 100.0), 1 / 128)
+    pixels = rng.integers(0, 256, (2, 31, 29, 3), np.uint8)
+    found = prepare.make(engine, tmp_path, record, threads=1).run(pixels)
+    expected = model.predict(images.network_input(pixels, record), verbose=0)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+
+
+def test_a_layer_without_translation_is_named(tmp_path):
+    import keras
+
+    inputs = keras.Input((8, 8, 3))
+    model = keras.Model(inputs, keras.layers.Flatten()(keras.layers.UpSampling2D(name="larger")(inputs)))
+    with pytest.raises(onnx_graph.UnsupportedLayer, match=r"larger.*UpSampling2D"):
+        onnx_graph.write(model, tmp_path)
+
+
+@pytest.mark.parametrize("channels, scale", [("RGB", 1.0), ("BGR", 1.0), ("BGR", 1 / 128), ("GRAY", 1 / 255)])
+def test_fused_preprocessing_equals_the_plain_one(channels, scale):
+    mean = (10.0,) if channels == "GRAY" else (10.0, 20.0, 30.0)
+    record = images.Preprocessing((5, 4), channels, mean, scale)
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 5, 4, 3), np.uint8)
+    expected = images.network_input(pixels, record).transpose(0, 3, 1, 2)
+    np.testing.assert_allclose(mnn_engine.planes(pixels, record), expected, atol=1e-4)
+
+
+def test_gray_pixels_in_the_keras_engine(toy):
+    import keras
+
+    from faceworkbook.descriptors.engines.keras_engine import _compiled
+
+    class Gray:
+        preprocessing = images.Preprocessing((5, 4), "GRAY", (10.0,), 1 / 255)
+        model = keras.Sequential([keras.Input((5, 4, 1)), keras.layers.Flatten()])
+
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 5, 4, 3), np.uint8)
+    expected = images.network_input(pixels, Gray.preprocessing).reshape(3, -1)
+    np.testing.assert_allclose(_compiled(Gray, xla=False)(pixels).numpy(), expected, atol=1e-5)
+
+
+def test_comparison_finds_the_worst_face():
+    expected = np.array([[3.0, 4.0], [1.0, 0.0]])
+    found = np.array([[3.0, 4.0], [1.0, 0.1]])
+    difference = engines.compare(found, expected)
+    assert difference["relative_error"] == pytest.approx(0.1)
+    assert difference["cosine"] == pytest.approx(1 / np.hypot(1, 0.1))
+    assert not engines.agrees(difference)
+    assert not engines.agrees(engines.compare(np.full((1, 2), np.nan), expected[:1]))
+
+
+@pytest.fixture
+def verdict(monkeypatch):
+    """``verdict(mnn=..., onnx=...)`` makes a trial end like that; models are not converted."""
+
+    def plant(share=0.9, **found):
+        whole = {"keras": {"winograd_share": share}, **found}
+        monkeypatch.setattr(prepare, "prepared", lambda *args, **options: whole)
+        monkeypatch.setattr(prepare, "make", lambda name, *args, **options: name)
+        monkeypatch.setattr(engines, "_keras", lambda *args: "keras")
+        monkeypatch.setattr(engines, "SMALL", 0)
+
+    return plant
+
+
+GOOD = {"cosine": 1.0, "relative_error": 1e-5, "seconds": 0.5}
+WRONG = {"cosine": 0.99, "relative_error": 0.1, "seconds": 0.1}
+
+
+def test_an_engine_that_disagrees_is_not_used_however_quick(toy, verdict):
+    verdict(mnn=WRONG, onnx=GOOD)
+    with pytest.warns(engines.EngineWarning, match=r"mnn.*cosine 0.990000"):
+        assert engines.choose(toy) == "onnx"
+
+
+def test_auto_takes_the_engine_that_suits_the_network(toy, verdict):
+    verdict(share=0.9, mnn=GOOD, onnx=GOOD)
+    assert engines.choose(toy) == "mnn"
+    verdict(share=0.1, mnn=GOOD, onnx=GOOD)
+    assert engines.choose(toy) == "onnx"
+
+
+def test_the_share_of_winograd_convolutions(toy):
+    """Of the toy's multiplications: 13 convolutions of 3 x 3 against three that read everything at once."""
+    sides = [64, 64, 32, 32, *[16] * 3, *[8] * 3, *[4] * 3]
+    channels = [3, 4, 4, 5, 5, 6, 6, 6, 7, 7, 7, 9, 9, 9]
+    convolutions = sum(s * s * 9 * a * b for s, a, b in zip(sides, channels, channels[1:], strict=False))
+    rest = 4 * 9 * 11 + 11 * 11 + 11 * 13
+    assert prepare.winograd_share(toy.model) == pytest.approx(convolutions / (convolutions + rest))
+    assert prepare.winograd_share(backbones.load("faceres_deep").model) == 0
+
+
+def test_where_all_disagree_or_fail_keras_runs(toy, verdict):
+    verdict(mnn=WRONG, onnx={"error": "no such instruction"})
+    with pytest.warns(engines.EngineWarning, match="no such instruction"):
+        assert engines.choose(toy) == "keras"
+    with pytest.warns(engines.EngineWarning):
+        assert engines.choose(toy, engine="mnn") == "keras"
+
+
+def test_a_network_that_cannot_be_converted_runs_in_keras(toy, monkeypatch):
+    def fail(*args, **options):
+        raise prepare.PreparationError("layer larger is an UpSampling2D")
+
+    monkeypatch.setattr(prepare, "prepared", fail)
+    monkeypatch.setattr(engines, "SMALL", 0)
+    with pytest.warns(engines.EngineWarning, match="UpSampling2D"):
+        assert engines.choose(toy).name == "keras"
+
+
+def test_a_toy_is_not_worth_converting(toy, monkeypatch):
+    monkeypatch.setattr(prepare, "prepared", lambda *args, **options: pytest.fail("was converted"))
+    assert engines.choose(toy).name == "keras"
+
+
+def test_unknown_options_are_answered_with_what_there_is(toy):
+    with pytest.raises(ValueError, match="auto, keras, mnn, onnx"):
+        engines.choose(toy, engine="tensorrt")
+    with pytest.raises(ValueError, match="float32, int8"):
+        engines.choose(toy, precision="float16")
+    with pytest.raises(ValueError, match="calibrated on real faces"):
+        engines.choose(toy, precision="int8")
+    with pytest.raises(ValueError, match="has no int8"):
+        engines.choose(toy, engine="mnn", precision="int8", check_pixels=noise(toy))
+
+
+def test_a_missing_package_is_named(toy, monkeypatch):
+    monkeypatch.setitem(engines.PACKAGES, "mnn", ("no_such_package",))
+    with pytest.raises(ValueError, match=r"no_such_package.*faceworkbook\[fast\]"):
+        engines.choose(toy, engine="mnn")
+
+
+def test_the_first_run_converts_and_checks_and_the_next_one_does_not_even_import_tensorflow(toy):
+    pixels = noise(toy, 4)
+    first = engines.choose(toy, engine="onnx", check_pixels=pixels)
+    assert first.name == "onnx"
+    (path,) = toy.cache.glob("*/verdict.json")
+    verdict = json.loads(path.read_text())
+    assert verdict["onnx"]["cosine"] > 0.9999
+    assert not list(toy.cache.glob("*.part"))
+    code = (
+        "import sys; from faceworkbook import backbones; from faceworkbook.descriptors import engines; "
+        f"net = backbones.load('vgg_face', weights={str(toy.weights)!r}); "
+        "assert engines.choose(net, engine='onnx').name == 'onnx'; "
+        "assert 'tensorflow' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_int8_says_what_it_costs(tmp_path, shared_data):
+    net = backbones.load("faceres_deep")
+    files = sorted(shared_data("utkface/UTKFace").glob("*.jpg"))[::500][:16]
+    pixels = np.stack([images.face_pixels(file.read_bytes(), net.preprocessing) for file in files])
+    onnx_graph.write(net.model, tmp_path)
+    onnx_engine.quantise(tmp_path / "model.onnx", tmp_path / "int8.onnx", pixels, net.preprocessing)
+    runner = onnx_engine.OnnxEngine(tmp_path / "int8.onnx", net.preprocessing, precision="int8")
+    difference = engines.compare(runner.run(pixels), reference(net, pixels))
+    assert 0.5 < difference["cosine"] < 0.99999
+    assert runner.settings["precision"] == "int8"
