@@ -48,6 +48,16 @@ def test_strata_keep_their_sizes():
     assert len(set(free[:, 30:].sum(axis=1))) > 1
 
 
+def test_chunks_of_resamples_are_the_same_resamples(monkeypatch):
+    sample = np.random.default_rng(0).normal(size=70)
+    whole = intervals.draw_weights(70, n_boot=40, seed=3)
+    monkeypatch.setattr(intervals, "_CHUNK_VALUES", 500)
+    np.testing.assert_array_equal(intervals.draw_weights(70, n_boot=40, seed=3), whole)
+    np.testing.assert_allclose(
+        intervals.resample(lambda w: w @ sample, 70, n_boot=40, seed=3), whole @ sample
+    )
+
+
 def test_one_unit_has_no_interval():
     got = intervals.bootstrap(lambda w: w.sum(axis=1), 1)
     assert np.isnan(got.low[0]) and np.isnan(got.high[0]) and got.value[0] == 1

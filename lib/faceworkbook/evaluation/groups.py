@@ -304,8 +304,8 @@ def _odds_figures(kept: Cut, *, seed: int, n_boot: int) -> dict[str, np.ndarray]
         return _odds_differences(totals.reshape(-1, n_groups, k, k))
 
     value = differences(counts.sum(axis=0))[0]
-    weights = intervals.draw_weights(kept.rows.n_units, n_boot=n_boot, seed=seed)
-    drawn = differences(weights @ counts.astype(np.float32))
+    totals, n_units = counts.astype(np.float32), kept.rows.n_units
+    drawn = intervals.resample(lambda w: differences(w @ totals), n_units, n_boot=n_boot, seed=seed)
     chance = _odds_by_chance(kept, cell_of_row, n_groups, k, differences, seed=seed, n_boot=n_boot)
     bias = np.nanmean(drawn, axis=0) - value
     low, high = np.nanquantile(drawn, [0.025, 0.975], axis=0) - np.maximum(bias, 0)

@@ -7,7 +7,7 @@ statistics are computed from weights, many resamples at once, never by copying r
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,6 +20,8 @@ CONFIDENCE = 0.95
 N_BOOT = 2000
 # Blocks of the delete-a-group jackknife that estimates the acceleration of BCa.
 JACKKNIFE_BLOCKS = 200
+# Weights that are held at once, 128 MB.
+_CHUNK_VALUES = 2**25
 
 Method = Literal["bca", "percentile"]
 Statistic = Callable[[np.ndarray], np.ndarray]
@@ -88,15 +90,40 @@ def draw_weights(
     ndarray of shape (n_boot, n_units), float32
         How often each unit was drawn; every row adds up to `n_units`.
     """
+    return np.concatenate(list(_draw_in_chunks(n_units, n_boot=n_boot, seed=seed, strata=strata)))
+
+
+def resample(
+    statistic: Statistic,
+    n_units: int,
+    *,
+    n_boot: int = N_BOOT,
+    seed: int = 0,
+    strata: np.ndarray | None = None,
+) -> np.ndarray:
+    """Values of `statistic` on the resamples of `draw_weights`, in memory that does not grow with `n_boot`.
+
+    Returns
+    -------
+    ndarray of shape (n_boot,) or (n_boot, n_statistics)
+    """
+    chunks = _draw_in_chunks(n_units, n_boot=n_boot, seed=seed, strata=strata)
+    return np.concatenate([statistic(weights) for weights in chunks])
+
+
+def _draw_in_chunks(
+    n_units: int, *, n_boot: int, seed: int, strata: np.ndarray | None
+) -> Iterator[np.ndarray]:
     rng = np.random.default_rng(seed)
-    weights = np.zeros((n_boot, n_units), dtype=np.float32)
     labels = np.zeros(n_units, dtype=int) if strata is None else np.asarray(strata)
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
+    members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    size = max(1, _CHUNK_VALUES // max(n_units, 1))
+    for start in range(0, n_boot, size):
+        weights = np.zeros((min(size, n_boot - start), n_units), dtype=np.float32)
         for row in weights:
-            drawn = rng.integers(0, len(members), len(members))
-            row[members] = np.bincount(drawn, minlength=len(members))
-    return weights
+            for of in members:
+                row[of] = np.bincount(rng.integers(0, len(of), len(of)), minlength=len(of))
+        yield weights
 
 
 def bootstrap(
@@ -130,7 +157,7 @@ def bootstrap(
     value = _columns(statistic(np.ones((1, n_units))))[0]
     if n_units < 2:
         return Estimate(value, np.full_like(value, np.nan), np.full_like(value, np.nan))
-    resampled = _columns(statistic(draw_weights(n_units, n_boot=n_boot, seed=seed, strata=strata)))
+    resampled = _columns(resample(statistic, n_units, n_boot=n_boot, seed=seed, strata=strata))
     left_out = _columns(statistic(jackknife_weights(n_units, seed=seed))) if method == "bca" else None
     return from_resamples(
         value, resampled, n_units=n_units, left_out=left_out, method=method, confidence=confidence

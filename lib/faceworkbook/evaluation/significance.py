@@ -135,7 +135,7 @@ def paired_bootstrap(
         deviations of a unit.
     """
     value = float(difference(np.ones((1, n_units)))[0])
-    drawn = difference(intervals.draw_weights(n_units, n_boot=n_boot, seed=seed))
+    drawn = intervals.resample(difference, n_units, n_boot=n_boot, seed=seed)
     error = float(np.nanstd(drawn, ddof=1) * np.sqrt(n_units / (n_units - 1)))
     t = value / error if error > 0 else 0.0
     reach = stats.t.ppf(1 - ALPHA / 2, n_units - 1) * error
@@ -167,7 +167,7 @@ def joint_bootstrap(
         Effect: T2 / number of units.
     """
     each = values(np.ones((1, n_units)))[0]
-    drawn = values(intervals.draw_weights(n_units, n_boot=n_boot, seed=seed))
+    drawn = intervals.resample(values, n_units, n_boot=n_boot, seed=seed)
     drawn = drawn[np.isfinite(drawn).all(axis=1)]
     gap, cloud = each[1:] - each[0], drawn[:, 1:] - drawn[:, [0]]
     covariance = np.atleast_2d(np.cov(cloud, rowvar=False))
