@@ -41,7 +41,7 @@ FOLDER = "flickr"
 _GENDERS = {"m": "male", "f": "female"}
 YAW_BINS = ("far left", "left", "frontal", "right", "far right")
 
-# Several boxes or poses of one face: the lowest annotation type is the one from marked points.
+# A face may have several boxes or poses; the first written is from its marked points.
 _QUERY = """
 SELECT Faces.face_id AS face, FaceImages.filepath AS path,
        FaceRect.x AS x, FaceRect.y AS y, FaceRect.w AS w, FaceRect.h AS h,
@@ -87,7 +87,9 @@ def read(root: Path, *, bins: Literal["none", "five"] = "none") -> Found:
     left_out, notices = Aside(), Aside()
     rows, points = _query(root / "aflw.sqlite")
     rows["image"] = f"{FOLDER}/" + rows["path"].fillna("").astype(str).str.replace("\\", "/")
-    rows = _one_row_a_face(rows, left_out)
+    rows = set_aside(rows, rows["face"].isna(), left_out, "face without a number", "")
+    again = rows["face"].duplicated()
+    rows = set_aside(rows, again, notices, "second box or pose", "face " + rows["face"].astype(str))
     rows = _check_boxes(rows, left_out)
     rows = _with_degrees(rows, left_out)
     _check_signs(rows, points, notices)
@@ -157,14 +159,6 @@ def _check_signs(rows: pd.DataFrame, points: pd.DataFrame, notices: Aside) -> No
         if agreement < 0:
             detail = f"{name} has a correlation of {agreement:.2f} with the marked eyes and noses"
             notices.add("aflw.sqlite", f"sign of {name} doubtful", detail)
-
-
-def _one_row_a_face(rows: pd.DataFrame, left_out: Aside) -> pd.DataFrame:
-    rows = set_aside(rows, rows["face"].isna(), left_out, "face without a number", "")
-    again = rows["face"].duplicated()
-    return set_aside(
-        rows, again, left_out, "second box or pose", lambda row: f"face {row['face']} keeps its first"
-    )
 
 
 def _check_boxes(rows: pd.DataFrame, left_out: Aside) -> pd.DataFrame:
