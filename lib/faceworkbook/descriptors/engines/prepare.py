@@ -54,9 +54,17 @@ def prepared(backbone: Backbone, pixels: np.ndarray, folder: Path, *, engines: t
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
-        if not (folder / VERDICT).is_file():
+        if not _is_current(folder / VERDICT):
             _prepare(backbone, pixels, folder, engines)
         return json.loads((folder / VERDICT).read_text())
+
+
+def _is_current(verdict: Path) -> bool:
+    # One that an earlier version wrote, or that was cut short, is made anew.
+    try:
+        return "winograd_share" in json.loads(verdict.read_text())["keras"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _prepare(backbone: Backbone, pixels: np.ndarray, folder: Path, engines: tuple[str, ...]) -> None:
