@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from training_toys import blobs, cut
 
+from faceworkbook import faces
 from faceworkbook.training import folds, single
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.xdist_group("tensorflow")]
@@ -73,6 +74,40 @@ def test_any_function_that_fits_is_a_classifier_and_its_finished_fits_are_kept(t
     np.testing.assert_allclose(
         fits.outputs[2][0], np.bincount(target.codes[splits[2].train]) / len(splits[2].train), rtol=1e-6
     )
+
+
+def people(n=200, **columns):
+    given = {"image": [f"{i}.jpg" for i in range(n)], "gender": ["male", "female"] * (n // 2)}
+    return faces.build({**given, "identity": [f"p{i // 4}" for i in range(n)], **columns}, dataset="toy")
+
+
+def shared_people(table, split):
+    trained = table["identity"].iloc[np.concatenate([split.train, split.validation])]
+    return len(set(trained) & set(table["identity"].iloc[split.test]))
+
+
+def test_folds_by_identity_share_nobody_and_careless_ones_do():
+    table = people()
+    by_person = folds.plan(table, label="gender", n_folds=4, n_repeats=2)
+    careless = folds.plan(table, label="gender", scheme="random", n_folds=4, n_repeats=2)
+    assert [len(by_person), len(careless)] == [8, 8]
+    assert all(shared_people(table, s) == 0 for s in by_person)
+    assert all(shared_people(table, s) > 10 for s in careless) and careless[0].name == "random"
+
+
+def test_official_parts_are_repeated_with_other_validation_rows():
+    table = people(split=["train"] * 160 + ["test"] * 40)
+    planned = folds.plan(table, label="gender", scheme="official", n_repeats=3)
+    assert [s.repeat for s in planned] == [0, 1, 2]
+    assert all(s.test.tolist() == list(range(160, 200)) for s in planned)
+    assert len({tuple(s.validation) for s in planned}) == 3
+
+
+def test_official_folds_are_kept():
+    table = people(fold=[i // 4 % 5 for i in range(200)])
+    planned = folds.plan(table, label="gender", scheme="official", n_repeats=2)
+    assert [(s.repeat, s.fold) for s in planned] == [(r, f) for r in range(2) for f in range(5)]
+    assert set(table["fold"].iloc[planned[3].test]) == {3}
 
 
 def test_an_unknown_classifier_is_named():
