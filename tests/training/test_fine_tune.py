@@ -318,6 +318,7 @@ def test_precomputed_layers_give_the_same_training(source, labels, tmp_path):
     for whole, tail in zip(found[0][0], found[1][0], strict=True):
         np.testing.assert_allclose(tail, whole, atol=1e-4)
     np.testing.assert_allclose(found[1][1], found[0][1], atol=1e-4)
+    assert not (tmp_path / "conv_2_relu" / "activations.npy").exists()
 
 
 def test_what_changes_cannot_be_precomputed(source, labels):

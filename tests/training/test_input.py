@@ -150,6 +150,13 @@ def test_unreadable_pictures_are_listed_and_not_dropped(files):
         files.take(np.array([9]))
 
 
+def test_a_picture_that_vanishes_in_training_is_named(files):
+    files.paths[5].unlink()
+    batches = np.array_split(np.arange(N), 3)
+    with pytest.raises(images.UnreadableImage, match=r"5\.png: cannot be opened"):
+        list(stream(batches, lambda rows: (Prepared(files)[rows],)))
+
+
 @pytest.mark.parametrize("memory", ["high", "low", "shards"])
 def test_faces_open_without_the_unreadable_ones_each_way(table, array, tmp_path, memory):
     (tmp_path / "4.png").write_bytes(b"broken")

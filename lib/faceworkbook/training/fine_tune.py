@@ -237,6 +237,7 @@ def fit(
         saved.add(row)
         bar.set_postfix(epoch=epoch, loss=row["loss"], validation_loss=row["validation_loss"])
     bar.close()
+    run.forget_activations()
     checkpoint.assign(network.net.model.weights, saved.best_weights)
     return Fitted(network.net, pd.DataFrame(saved.history), saved.best_epoch)
 
@@ -431,6 +432,12 @@ class _Run:
         file = None if folder is None else folder / "activations.npy"
         self._activations = _Activations(cutting.upto(whole, layer), self._source, rows, file, progress)
 
+    def forget_activations(self) -> None:
+        """Free what `precompute` has taken, on disk too."""
+        if self._activations is not None:
+            self._activations.remove()
+            self._activations = None
+
     def _load(self, rows: np.ndarray, epoch: int | None) -> tuple[np.ndarray, ...]:
         """Input, then target and mask of each task; augmented where `epoch` is given."""
         drawn = None
@@ -570,6 +577,7 @@ class _Activations:
 
     def __init__(self, model: keras.Model, source, rows: np.ndarray, file: Path | None, progress: bool):
         rows = np.unique(rows)
+        self._file = file
         self._place = np.full(len(source), -1)
         self._place[rows] = np.arange(len(rows))
         self._values = _room((len(rows), *model.output.shape[1:]), file)
@@ -583,6 +591,12 @@ class _Activations:
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
         return np.asarray(self._values[self._place[rows]])
+
+    def remove(self) -> None:
+        """Delete the file, where there is one."""
+        self._values = None
+        if self._file is not None:
+            self._file.unlink(missing_ok=True)
 
 
 def _room(shape: tuple[int, ...], file: Path | None) -> np.ndarray:

@@ -7,7 +7,7 @@ Every source gives the pixels of ``images.face_pixels`` and every batch goes thr
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -309,8 +309,10 @@ def order(rows: np.ndarray, *, batch_size: int, seed: int, epoch: int) -> list[n
     return np.array_split(shuffled, max(1, -(-len(rows) // batch_size)))
 
 
-def stream(batches: list[np.ndarray], load: Callable[[np.ndarray], tuple[np.ndarray, ...]]):
-    """Load batches ahead of the training step, in order.
+def stream(
+    batches: list[np.ndarray], load: Callable[[np.ndarray], tuple[np.ndarray, ...]]
+) -> Iterator[tuple]:
+    """Load batches by tf.data ahead of the training step, in order.
 
     Parameters
     ----------
@@ -319,19 +321,36 @@ def stream(batches: list[np.ndarray], load: Callable[[np.ndarray], tuple[np.ndar
     load : callable
         Rows -> tuple of float32 arrays.
 
-    Returns
-    -------
-    tf.data.Dataset of tuples of float32 tensors
+    Yields
+    ------
+    tuple of float32 tensors
+
+    Raises
+    ------
+    Exception
+        Whatever `load` raised, as it was: a picture that cannot be read is named.
     """
     import tensorflow as tf
 
     shapes = [array.shape[1:] for array in load(batches[0][:1])]
+    failures = []
+
+    def guarded(number):
+        try:
+            return load(batches[number])
+        except Exception as error:
+            failures.append(error)
+            raise
 
     def fetch(number):
-        arrays = tf.numpy_function(lambda n: load(batches[n]), [number], [tf.float32] * len(shapes))
+        arrays = tf.numpy_function(guarded, [number], [tf.float32] * len(shapes))
         for array, shape in zip(arrays, shapes, strict=True):
             array.set_shape((None, *shape))
         return tuple(arrays)
 
-    numbers = tf.data.Dataset.range(len(batches))
-    return numbers.map(fetch).prefetch(2)
+    try:
+        yield from tf.data.Dataset.range(len(batches)).map(fetch).prefetch(2)
+    except tf.errors.OpError:
+        if not failures:
+            raise
+        raise failures[0] from None
