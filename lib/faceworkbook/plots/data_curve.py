@@ -63,6 +63,9 @@ class DataCurveDisplay:
             style_of = {"color": style.COLORS[number], "marker": "os"[number % 2], "capsize": 3}
             ax.errorbar(points["x"], points["y"], yerr=points["sd"].fillna(0), label=NAMES[by], **style_of)
         ax.set_xscale("log")
+        sizes = self.measured.groupby("share")[column].mean()
+        ax.set_xticks(sizes, [f"{size:,.0f}" for size in sizes], rotation=30)
+        ax.minorticks_off()
         metric = self.measured["metric"].iloc[0] + (f" ({self.unit})" if self.unit else "")
         draws = self.measured["repeat"].nunique()
         ax.set(
