@@ -379,11 +379,11 @@ def test_alternating_keeps_what_it_learned_and_the_naive_way_loses_it():
     assert naive < distilled - 0.01
 
 
-def hidden_cluster(seed, n_labelled=24, n_hidden=1500, width=40):
+def hidden_cluster(seed, n_labelled=12, n_hidden=1000, width=40):
     """Two Gaussian classes at distance 3 in `width` dimensions, few rows labelled, and a test part.
 
     Few labels leave the direction between the classes uncertain; pseudo-labels of many rows, though a
-    sixth of them is wrong, point along it, for the errors lie evenly around (Carmon et al. 2019, theorem 2).
+    fifth of them is wrong, point along it, for the errors lie evenly around (Carmon et al. 2019, theorem 2).
     """
     rng = np.random.default_rng(seed)
     n = n_labelled + n_hidden + 1000
@@ -391,25 +391,24 @@ def hidden_cluster(seed, n_labelled=24, n_hidden=1500, width=40):
     code = rng.integers(2, size=n)
     x = rng.normal(size=(n, width)) + np.outer(2 * code - 1, 1.5 * direction / np.linalg.norm(direction))
     names = np.where(code == 1, "yes", "no").astype(object)
-    names[n_labelled // 2 : -1000] = None
-    names[: n_labelled // 2] = np.where(code[: n_labelled // 2] == 1, "yes", "no")
+    names[n_labelled:-1000] = None
     return x.astype(np.float32), code, names
 
 
 def test_pseudo_labels_help_where_the_theory_says_so():
     gains = []
-    for seed in (0, 1, 2):
+    for seed in (0, 1):
         x, code, names = hidden_cluster(seed)
         validation, test = np.arange(len(x) - 1000, len(x) - 900), np.arange(len(x) - 900, len(x))
         made = {"kind": targets.from_labels(names, name="kind")}
         train_rows = np.arange(len(x) - 1000)
         task = multitask.task_of(made["kind"], rows=train_rows)
         rates = []
-        for fill in (Fill(), Fill("pseudo", selectors=("confidence",), threshold=0.5, first_epoch=5)):
+        for fill in (Fill(), Fill("pseudo", selectors=("confidence",), threshold=0.0, first_epoch=30)):
             net = multitask.build(x.shape[1], [task], batch_norm=False, seed=seed)
             fit(
-                net, x, made, plan=Joint((Stage("all", train_rows, ("kind",)),), 64), validation=validation,
-                fill=fill, progress=False, settings=Settings(epochs=30, learning_rate=0.01, seed=seed),
+                net, x, made, plan=Joint((Stage("all", train_rows, ("kind",)),), 128), validation=validation,
+                fill=fill, progress=False, settings=Settings(epochs=60, learning_rate=0.02, weight_decay=1.0, seed=seed),
             )  # fmt: skip
             said = multitask.predict(net, x, rows=test)["kind"].argmax(axis=1)
             rates.append((said == code[test]).mean())

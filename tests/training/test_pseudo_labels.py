@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from faceworkbook.training import pseudo_labels
-from faceworkbook.training.pseudo_labels import Fill
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 from sklearn.mixture import GaussianMixture
+
+from faceworkbook.training import pseudo_labels
+from faceworkbook.training.pseudo_labels import Fill
 
 
 def slow_softmax(row, temperature):
@@ -174,7 +175,14 @@ def test_all_selectors_together_agree_with_the_plain_way(selection):
     rng = np.random.default_rng(6)
     logits, features = rng.normal(size=(60, 3)), rng.normal(size=(60, 4))
     labelled = rng.normal(0.5, 1, (80, 4))
-    fill = Fill("pseudo", selectors=pseudo_labels.SELECTORS, selection=selection, threshold=0.4, cluster_k=2)
+    fill = Fill(
+        "pseudo",
+        selectors=pseudo_labels.SELECTORS,
+        selection=selection,
+        threshold=0.4,
+        cluster_k=2,
+        temperature=2.0,
+    )
     made = pseudo_labels.targets(fill, logits, features, labelled, seed=9)
 
     soft = np.array([slow_softmax(row, fill.temperature) for row in logits])

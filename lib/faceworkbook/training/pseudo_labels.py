@@ -30,7 +30,8 @@ class Fill:
         'naive': not at all.  'distilled': softmax(logits / T).  'pseudo': arg-max, weighted by `selectors`.
         A number has no pseudo-label; its target is then the model's own value, as for 'distilled'.
     temperature : float, above 0
-        T of the distilled targets.
+        T of the distilled targets.  Above 1 (System C: 2) they are softer than the model's own answer, and
+        training on many of them flattens it.
     selectors : tuple, any of 'confidence', 'density', 'distribution'
         Their product, divided by its maximum, weighs the pseudo-labels.  With none, a target is half
         one-hot, half distilled.
@@ -48,7 +49,7 @@ class Fill:
     """
 
     method: str = "naive"
-    temperature: float = 2.0
+    temperature: float = 1.0
     selectors: tuple[str, ...] = ()
     selection: str = "hard"
     threshold: float = 0.8
