@@ -5,10 +5,11 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from faceworkbook import faces as face_table
-from faceworkbook import splits
 from hypothesis import given
 from hypothesis import strategies as st
+
+from faceworkbook import faces as face_table
+from faceworkbook import splits
 
 
 def table(n=600, n_people=120, seed=0, **columns):

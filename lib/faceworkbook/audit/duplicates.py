@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import imagehash
 import numpy as np
 import pandas as pd
 from PIL import Image
@@ -174,6 +173,8 @@ def near_duplicates(
 
 
 def _look(work: tuple[Path, np.ndarray]) -> tuple[tuple[int, np.ndarray] | None, str]:
+    import imagehash
+
     path, box = work
     try:
         pixels = images.read(path)

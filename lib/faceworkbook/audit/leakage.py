@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from statsmodels.stats.proportion import proportion_confint
 
 from faceworkbook import faces as face_table
 from faceworkbook.audit import groups as grouping
@@ -35,6 +34,8 @@ def leakage(faces: pd.DataFrame, split, *, copies: np.ndarray | None = None) -> 
         One row a way to leak (same person, same picture, either): ``split, leak, leaked, test_rows,
         share, low, high`` (95 % Wilson interval, ranges 0..1).
     """
+    from statsmodels.stats.proportion import proportion_confint
+
     fitted, test = _masks(split, len(faces))
     copies = _or_alone(copies, len(faces))
     counts = grouping.measure_leakage(faces["identity"], copies, fitted=fitted, test=test)

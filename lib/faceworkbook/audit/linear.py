@@ -1,21 +1,19 @@
-"""The plain classifier that the audit probes labels with: logistic regression on descriptors."""
+"""The plain classifier that the audit probes labels with: logistic regression on descriptors.
+
+scikit-learn is imported where it is used: a split needs the audit's groups, and none of this.
+"""
 
 from __future__ import annotations
 
 import warnings
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.model_selection import GroupKFold
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 STRENGTH = 1e-3  # C of the logistic regression on standardised descriptors
 ALPHA = 1000.0  # of the ridge regression
 
 
-def fit(x: np.ndarray, labels: np.ndarray) -> Pipeline:
+def fit(x: np.ndarray, labels: np.ndarray):
     """Standardise and fit: classes by logistic regression, numbers by ridge regression.
 
     Parameters
@@ -23,7 +21,16 @@ def fit(x: np.ndarray, labels: np.ndarray) -> Pipeline:
     x : ndarray of shape (n, d), float
     labels : ndarray of shape (n,)
         Names, or floats.
+
+    Returns
+    -------
+    sklearn.pipeline.Pipeline
     """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression, Ridge
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     numbers = np.issubdtype(np.asarray(labels).dtype, np.floating)
     model = Ridge(alpha=ALPHA) if numbers else LogisticRegression(C=STRENGTH, max_iter=200, tol=1e-3)
     with warnings.catch_warnings():
@@ -48,6 +55,8 @@ def out_of_fold(
     ndarray of shape (n, n_classes), float64
         Rows add up to 1.
     """
+    from sklearn.model_selection import GroupKFold
+
     probabilities = np.zeros((len(codes), codes.max() + 1))
     folds = GroupKFold(n_folds, shuffle=True, random_state=seed).split(x, codes, groups)
     for train, test in folds:
