@@ -84,6 +84,16 @@ def test_seeds_and_epochs_draw_anew(other):
     assert (first["angle"] != second["angle"]).all()
 
 
+def test_classes_are_changed_alike():
+    # System A changed the pictures of some races only, so that being changed told the label.
+    rows = np.arange(3000)
+    drawn = draw(Augmentation(), rows, seed=0, epoch=0)
+    rare = rows % 10 == 0
+    assert drawn["mirror"][rare].mean() == pytest.approx(drawn["mirror"][~rare].mean(), abs=0.07)
+    assert np.abs(drawn["angle"][rare]).mean() == pytest.approx(np.abs(drawn["angle"][~rare]).mean(), rel=0.1)
+    assert (np.abs(drawn["angle"]) > 0).all()
+
+
 def test_draws_keep_their_limits():
     drawn = draw(Augmentation(0.3, 7, 0.1, 0.2, 0.1, 0.25), np.arange(4000), seed=0, epoch=0)
     assert drawn["mirror"].mean() == pytest.approx(0.3, abs=0.03)

@@ -292,6 +292,15 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(source, labels):
         np.testing.assert_allclose(pieced, whole, atol=2e-5)
 
 
+def test_a_compiled_step_computes_the_same(source, labels):
+    found = []
+    for xla in (False, True):
+        net = network(labels)
+        train(net, source, labels, epochs=1, batch_size=40, learning_rate=1e-3, xla=xla)
+        found.append(predict(net, source, rows=np.arange(20))["light"])
+    np.testing.assert_allclose(found[1], found[0], atol=1e-3)
+
+
 def test_accumulation_counts_known_labels_and_not_pieces(source, labels):
     # 3 of 40 rows are known, all in one piece: a mean of the pieces' means would be wrong.
     names = labels["light"].truth.copy()
