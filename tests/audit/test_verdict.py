@@ -96,4 +96,4 @@ def test_contradicting_copies_are_named_by_label(tmp_path):
     page = page.set_index("finding")
     copies = page.loc["faces with an identical copy"]
     assert copies["count"] == 4 and "gender 1, age 2" in copies["detail"]
-    assert page.loc["an identical copy that contradicts in gender", "count"] == 2
+    assert page.loc["identical copies that contradict in gender", "count"] == 2

@@ -122,9 +122,12 @@ def _people(f: Findings):
 
 def _copies(f: Findings):
     remedy = "all copies on one side of the split; contradicting ones never test"
-    texts = {"exact": "faces with an identical copy", "near": "faces with a copy that looks alike"}
-    texts["alike"] = "faces with a near twin by descriptor (same photo or burst)"
-    for name, text in texts.items():
+    texts = {
+        "exact": ("faces with an identical copy", "identical copies"),
+        "near": ("faces with a copy that looks alike", "copies that look alike"),
+        "alike": ("faces with a near twin by descriptor (same photo or burst)", "near twins by descriptor"),
+    }
+    for name, (text, copies) in texts.items():
         found = getattr(f, name)
         if found is None:
             continue
@@ -134,7 +137,7 @@ def _copies(f: Findings):
         yield _row(text, n, len(f.faces), grade(share, minor=0, serious=0.05), detail, remedy)
         wrong = found.conflicts(f.label)
         yield _row(
-            f"{text.removeprefix('faces with ')} that contradicts in {f.label}",
+            f"{copies} that contradict in {f.label}",
             len(wrong),
             n,
             grade(len(wrong) / max(n, 1), minor=0, serious=0.02),
