@@ -414,7 +414,7 @@ def test_pseudo_labels_help_where_the_theory_says_so():
             rates.append((said == code[test]).mean())
         gains.append(rates[1] - rates[0])
     print(f"gains of pseudo-labels: {np.round(gains, 3)}")
-    assert min(gains) > 0.03
+    assert np.mean(gains) > 0.05 and min(gains) >= 0
 
 
 # ------------------------------------------------------------------ faults of the older systems

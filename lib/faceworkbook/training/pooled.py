@@ -177,7 +177,8 @@ def _below(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     faces = pd.concat([part.astype(dict.fromkeys(facetable.CLASS_LABELS, object)) for part in parts])
     for column in facetable.CLASS_LABELS:
         names = dict.fromkeys(name for part in parts for name in part[column].cat.categories)
-        faces[column] = pd.Categorical(faces[column], categories=list(names))
+        ordered = all(part[column].cat.ordered for part in parts)
+        faces[column] = pd.Categorical(faces[column], categories=list(names), ordered=ordered)
     return faces.reset_index(drop=True)
 
 
