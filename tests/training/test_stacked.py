@@ -170,7 +170,7 @@ def test_a_damaged_checkpoint_starts_over(tmp_path):
     np.testing.assert_array_equal(first.predict(x), again.predict(x))
 
 
-def test_dropout_drops_the_share_it_says():
+def test_dropout_drops_the_share_it_says_by_seed():
     import tensorflow as tf
 
     z = stacked._drop(
