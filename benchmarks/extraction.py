@@ -54,10 +54,8 @@ def sgemm_flops(size: int, repeats: int = 5) -> float:
 
 def measured(name: str, weights: Path | None, batch: int, limit: float, *, rounds: int) -> pd.DataFrame:
     """Faces a second of every engine at one batch size, and the ratios."""
-    from faceworkbook.descriptors.engines import prepare
-
     backbone, runs = runners(name, weights, batch)
-    flops = 2 * sum(prepare._multiplications(layer) for layer in backbone.model.layers if layer.weights)
+    flops = 2 * sum(multiplications(layer) for layer in backbone.model.layers if layer.weights)
     speeds = {engine: [] for engine in runs}
     for run in runs.values():
         run()
@@ -80,6 +78,14 @@ def measured(name: str, weights: Path | None, batch: int, limit: float, *, round
         for engine, speed in median.items()
     ]
     return pd.DataFrame(rows)
+
+
+def multiplications(layer) -> int:
+    """Of one layer's kernels, each applied at every place of the output."""
+    places = int(np.prod(layer.output.shape[1:-1]))
+    return places * sum(
+        int(np.prod(variable.shape)) for variable in layer.weights if "kernel" in variable.name
+    )
 
 
 def runners(name: str, weights: Path | None, batch: int):

@@ -155,9 +155,8 @@ def test_comparison_finds_the_worst_face():
 def verdict(monkeypatch):
     """``verdict(mnn=..., onnx=...)`` makes a trial end like that; models are not converted."""
 
-    def plant(share=0.9, **found):
-        whole = {"keras": {"winograd_share": share}, **found}
-        monkeypatch.setattr(prepare, "prepared", lambda *args, **options: whole)
+    def plant(**found):
+        monkeypatch.setattr(prepare, "prepared", lambda *args, **options: found)
         monkeypatch.setattr(prepare, "make", lambda name, *args, **options: name)
         monkeypatch.setattr(engines, "_keras", lambda *args: "keras")
         monkeypatch.setattr(engines, "SMALL", 0)
@@ -165,8 +164,8 @@ def verdict(monkeypatch):
     return plant
 
 
-GOOD = {"cosine": 1.0, "relative_error": 1e-5, "seconds": 0.5}
-WRONG = {"cosine": 0.99, "relative_error": 0.1, "seconds": 0.1}
+GOOD = {"cosine": 1.0, "relative_error": 1e-5, "cpu_seconds": 0.5}
+WRONG = {"cosine": 0.99, "relative_error": 0.1, "cpu_seconds": 0.1}
 
 
 def test_an_engine_that_disagrees_is_not_used_however_quick(toy, verdict):
@@ -175,21 +174,11 @@ def test_an_engine_that_disagrees_is_not_used_however_quick(toy, verdict):
         assert engines.choose(toy) == "onnx"
 
 
-def test_auto_takes_the_engine_that_suits_the_network(toy, verdict):
-    verdict(share=0.9, mnn=GOOD, onnx=GOOD)
+def test_auto_takes_the_quicker_engine(toy, verdict):
+    verdict(mnn={**GOOD, "cpu_seconds": 0.2}, onnx=GOOD)
     assert engines.choose(toy) == "mnn"
-    verdict(share=0.1, mnn=GOOD, onnx=GOOD)
+    verdict(mnn={**GOOD, "cpu_seconds": 0.9}, onnx=GOOD)
     assert engines.choose(toy) == "onnx"
-
-
-def test_the_share_of_winograd_convolutions(toy):
-    """Of the toy's multiplications: 13 convolutions of 3 x 3 against three that read everything at once."""
-    sides = [64, 64, 32, 32, *[16] * 3, *[8] * 3, *[4] * 3]
-    channels = [3, 4, 4, 5, 5, 6, 6, 6, 7, 7, 7, 9, 9, 9]
-    convolutions = sum(s * s * 9 * a * b for s, a, b in zip(sides, channels, channels[1:], strict=False))
-    rest = 4 * 9 * 11 + 11 * 11 + 11 * 13
-    assert prepare.winograd_share(toy.model) == pytest.approx(convolutions / (convolutions + rest))
-    assert prepare.winograd_share(backbones.load("faceres_deep").model) == 0
 
 
 def test_where_all_disagree_or_fail_keras_runs(toy, verdict):

@@ -48,9 +48,8 @@ def choose(
     backbone : Backbone
         The network and its tap.
     engine : {'auto', 'keras', 'mnn', 'onnx'}
-        'auto': Keras on a GPU. On a CPU, MNN where most of the work is in 3 x 3 convolutions, which its
-        Winograd kernels do in a third of the multiplications, and ONNX Runtime elsewhere; the other one or
-        Keras where that one is missing or gives other descriptors.
+        'auto': Keras on a GPU. On a CPU, MNN or ONNX Runtime, whichever took less processor time on
+        `check_pixels`; Keras where neither is installed or gives its descriptors.
     precision : {'float32', 'int8'}
         'int8' changes descriptors: it quantises weights and activations, calibrated on `check_pixels`, and
         runs in ONNX Runtime. By how much they change stands in the engine's ``settings``.
@@ -150,11 +149,14 @@ def _quickest(backbone: Backbone, wanted: tuple[str, ...], check_pixels, threads
         return _keras(backbone, threads)
     for name in wanted:
         _warn_of(backbone, name, verdict[name])
-    preferred = "mnn" if verdict["keras"]["winograd_share"] > 0.5 else "onnx"
-    trusted = [name for name in wanted if "error" not in verdict[name] and agrees(verdict[name])]
-    if not trusted:
+    costs = {
+        name: verdict[name]["cpu_seconds"]
+        for name in wanted
+        if "error" not in verdict[name] and agrees(verdict[name])
+    }
+    if not costs:
         return _keras(backbone, threads)
-    best = preferred if preferred in trusted else trusted[0]
+    best = min(costs, key=costs.get)
     return prepare.make(best, folder, backbone.preprocessing, threads=threads)
 
 

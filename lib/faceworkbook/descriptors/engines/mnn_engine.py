@@ -13,7 +13,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from faceworkbook.descriptors.engines.onnx_graph import INPUT, OUTPUT
 from faceworkbook.images import Preprocessing, network_input
 
 BATCH = 32
@@ -47,16 +46,27 @@ class MnnEngine:
         self.batch_size = BATCH
         self.settings = {"name": self.name, "version": version(), "precision": precision, "threads": threads}
         self._preprocessing = preprocessing
-        self._module = _load(path, threads)
+        self._interpreter, self._session = _load(path, threads)
+        self._given = self._interpreter.getSessionInput(self._session)
 
     def run(self, pixels: np.ndarray) -> np.ndarray:
         """(n, height, width, 3) uint8 RGB -> (n, dim) float32."""
-        import MNN.expr as expr
+        import MNN
 
         x = planes(pixels, self._preprocessing)
-        given = expr.const(x, list(x.shape), expr.NCHW)
-        (result,) = self._module.forward([given])
-        return np.array(expr.convert(result, expr.NCHW).read(), np.float32).reshape(len(pixels), -1)
+        if tuple(self._given.getShape()) != x.shape:
+            self._interpreter.resizeTensor(self._given, x.shape)
+            self._interpreter.resizeSession(self._session)
+        caffe = MNN.Tensor_DimensionType_Caffe
+        self._given.copyFrom(MNN.Tensor(x.shape, MNN.Halide_Type_Float, x, caffe))
+        # MNN's newer `Module` would keep every other Python thread waiting here, a session does not.
+        self._interpreter.runSession(self._session)
+        result = self._interpreter.getSessionOutput(self._session)
+        shape = result.getShape()
+        found = np.zeros(shape, np.float32)
+        host = MNN.Tensor(shape, MNN.Halide_Type_Float, found, caffe)
+        result.copyToHostTensor(host)
+        return np.array(host.getNumpyData(), np.float32).reshape(len(pixels), -1)
 
 
 def planes(pixels: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
@@ -109,17 +119,11 @@ def convert(graph: Path, target: Path) -> None:
 
 def _load(path: Path, threads: int):
     with silence():
-        import MNN.expr as expr
-        import MNN.nn
+        import MNN
 
-        return MNN.nn.load_module_from_file(
-            str(path),
-            [INPUT],
-            [OUTPUT],
-            thread_num=threads,
-            precision_mode=expr.PrecisionMode.High,
-            shape_mutable=False,
-        )
+        interpreter = MNN.Interpreter(str(path))
+        session = interpreter.createSession({"numThread": threads, "precision": "high", "backend": "CPU"})
+        return interpreter, session
 
 
 @contextlib.contextmanager
