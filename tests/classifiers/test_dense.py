@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+
 from faceworkbook.classifiers import dense
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.xdist_group("tensorflow")]

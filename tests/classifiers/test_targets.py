@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from faceworkbook import faces
 from faceworkbook.classifiers import targets
 

@@ -66,7 +66,10 @@ def test_data_curve_has_a_second_panel_where_people_are_known():
     table = pd.DataFrame(rows)
     assert len(DataCurveDisplay.from_measured(table).plot().axes_) == 2
     alone = DataCurveDisplay.from_measured(table[table["by"] == "faces"]).plot()
-    assert len(alone.axes_) == 1 and "50 test faces" in alone.axes_[0].get_title(loc="left") + alone.axes_[0].get_title()
+    assert (
+        len(alone.axes_) == 1
+        and "50 test faces" in alone.axes_[0].get_title(loc="left") + alone.axes_[0].get_title()
+    )
 
 
 def test_robustness_has_one_panel_a_damage():

@@ -3,11 +3,12 @@
 import keras
 import numpy as np
 import pytest
-from faceworkbook import training
-from faceworkbook.classifiers import targets
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 from training_toys import ages, blobs, cut
+
+from faceworkbook import training
+from faceworkbook.classifiers import targets
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.xdist_group("tensorflow")]
 

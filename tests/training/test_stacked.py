@@ -5,10 +5,11 @@ import itertools
 import keras
 import numpy as np
 import pytest
+from training_toys import ages, blobs, cut
+
 from faceworkbook.classifiers import dense, targets
 from faceworkbook.training import stacked
 from faceworkbook.training.stacked import Settings
-from training_toys import ages, blobs, cut
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.xdist_group("tensorflow")]
 

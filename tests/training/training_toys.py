@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import numpy as np
+
 from faceworkbook.classifiers import targets
 
 

@@ -76,6 +76,7 @@ def _rows(path: Path, results: Path) -> list[list[str]]:
         [*map(_cell, start), *map(_cell, (f.get("model", ""), f["metric"])), _number(f.get("value")), _interval(f),
          _number(f.get("n"), digits=0), _cell(started), f"<td>{link}</td>"]
         for f in metrics.get("figures", [])
+        if isinstance(f, dict) and "metric" in f
     ]  # fmt: skip
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,16 +112,18 @@ def run_step(step: Step, place: Path, fingerprint: str, label: str) -> Result:
     tqdm.write(label)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    bar = {"bar_format": "{l_bar}{bar}| {n_fmt}/{total_fmt} cells [{elapsed}<{remaining}]"}
     try:
-        papermill.execute_notebook(
-            str(step.notebook),
-            str(output),
-            parameters=step.parameters,
-            cwd=str(step.notebook.parent),
-            kernel_name="python3",
-            config=_kernel_config(),
-            progress_bar={"bar_format": "{l_bar}{bar}| {n_fmt}/{total_fmt} cells [{elapsed}<{remaining}]"},
-        )
+        with _private_kernel() as config:
+            papermill.execute_notebook(
+                str(step.notebook),
+                str(output),
+                parameters=step.parameters,
+                cwd=str(step.notebook.parent),
+                kernel_name="python3",
+                progress_bar=bar,
+                config=config,
+            )
     except PapermillExecutionError as error:
         page = html.export(output, place / "report.html")
         raise RunFailed(
@@ -132,11 +136,16 @@ def run_step(step: Step, place: Path, fingerprint: str, label: str) -> Result:
     return Result(step, place, False, seconds)
 
 
-def _kernel_config():
-    # Sockets in the file system where there are any: nobody else on the machine can connect to them.
+@contextlib.contextmanager
+def _private_kernel():
+    """Settings of a kernel whose sockets are files in a folder that only this user can enter."""
     from traitlets.config import Config
 
-    return Config({"KernelManager": {"transport": "ipc"}}) if os.name == "posix" else Config()
+    if os.name != "posix":
+        yield Config()
+        return
+    with tempfile.TemporaryDirectory(prefix="workbook-") as folder:
+        yield Config({"KernelManager": {"transport": "ipc", "ip": f"{folder}/kernel"}})
 
 
 def _finished(place: Path, fingerprint: str) -> bool:
