@@ -227,6 +227,26 @@ def pictures(told: Told, step: str, names: list[str]) -> None:
             told.run.show_saved(step, name)
 
 
+def repeated_folds(told: Told) -> None:
+    """The section on repeated folds, where 06_cross_validation has run."""
+    step = "06_cross_validation"
+    if not told.run.has(step, "metrics.json"):
+        return
+    found = told.run.values(step)
+    _html('<h2 id="Repeated-folds">Repeated folds<a class="anchor-link" href="#Repeated-folds">#</a></h2>')
+    caption = f"{found['n_fits']} fits, scheme '{found['scheme']}'; low, high: 95 %, corrected for overlapping training sets"
+    tables.show(pd.DataFrame(found["folds"]), caption=caption)
+    other = found["against"]
+    if other:
+        _html(
+            f"<p>On the {other['n']:,} faces that both test, the scheme <strong>{escape(other['scheme'])}</strong> says "
+            f"{other['metric']} {other['first']:.4f} and <strong>{escape(found['scheme'])}</strong> {other['second']:.4f}: a "
+            f"difference of {other['difference']:+.4f} (95 % interval {other['low']:+.4f} to {other['high']:+.4f}; people drawn "
+            "with replacement).</p>"
+        )
+    pictures(told, step, ["folds"])
+
+
 def data(told: Told) -> None:
     """Source, terms, and what was left out."""
     tables.show_record(
