@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import ast
 import difflib
+import io
 import re
+import tokenize
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,9 +81,19 @@ def _parse(source: str, path: Path) -> dict[str, Parameter]:
             raise ParameterError(
                 f"{path}: '{target.id}' is {type(default).__name__}; allowed are str, int, float, bool, list"
             )
-        comment = lines[node.end_lineno - 1].partition("#")[2].strip() if isinstance(target, ast.Name) else ""
+        comment = _comment(lines[node.lineno - 1 : node.end_lineno])
         found[target.id] = Parameter(target.id, default, comment)
     return found
+
+
+def _comment(lines: list[str]) -> str:
+    # A formatter may have put a long value and its comment into parentheses of several lines.
+    found = [
+        t.string
+        for t in tokenize.generate_tokens(io.StringIO("\n".join(lines)).readline)
+        if t.type == tokenize.COMMENT
+    ]
+    return " ".join(text.lstrip("# ").strip() for text in found)
 
 
 def current(step: str, namespace: dict) -> dict:
