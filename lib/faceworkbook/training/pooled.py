@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -55,14 +56,13 @@ class Pool:
 
 
 def parse(sets: Sequence[str]) -> dict[str, str]:
-    """``["utkface=data/UTKFace", ...]`` as a dict of name to folder."""
-    pairs = [text.partition("=") for text in sets]
-    wrong = [text for text, (name, equals, root) in zip(sets, pairs, strict=True) if not (name and root)]
-    if wrong or not pairs:
+    """``["utkface: data/UTKFace", ...]`` (or with an equals sign) as a dict of name to folder."""
+    pairs = [re.fullmatch(r"(\w+)\s*[:=]\s*(\S.*)", text) for text in sets]
+    if not pairs or not all(pairs):
         raise PoolError(
             f"data sets {list(sets)}; expected a list of NAME=FOLDER, such as utkface=data/UTKFace"
         )
-    return {name: root for name, _, root in pairs}
+    return dict(pair.groups() for pair in pairs)
 
 
 def describer(source: str, *, backbone: str, tap: str, store: Path) -> tuple[Callable, str]:
