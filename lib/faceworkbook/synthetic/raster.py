@@ -1,13 +1,20 @@
 """A small software renderer: triangles and hair strands into a depth-tested buffer.
 
 Written here because general renderers take seconds a picture on one core; this one takes hundredths.
-Compiled with numba at first use, so importing the module needs the extra `[synthetic]`.
+Compiled with numba (extra `[synthetic]`) at first use; without it the same code runs, slowly.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+try:
+    from numba import njit
+except ModuleNotFoundError:  # labels, people and scenes can be drawn without a renderer
+
+    def njit(**_):
+        """Leave the function as it is."""
+        return lambda function: function
 
 
 @njit(cache=True)
