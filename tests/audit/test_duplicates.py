@@ -4,9 +4,10 @@ import shutil
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 
-from faceworkbook import audit, datasets
+from faceworkbook import audit, datasets, splits
 from faceworkbook import faces as face_table
 from faceworkbook.synthetic import planting
 
@@ -125,6 +126,24 @@ def test_resized_and_encoded_copies_are_found_and_no_other_pair(scenes, tmp_path
     truth = {frozenset(pair) for pair in planted.planted[["face_id", "copy_of"]].to_numpy().tolist()}
     assert len(truth) == 30 and pairs_of(found, planted.faces) == truth
     assert audit.exact_duplicates(planted.faces, out).n_groups == 0
+
+
+def test_no_copy_of_any_kind_crosses_a_split(scenes, tmp_path):
+    faces = table([f"{i}.png" for i in range(60)], gender=["male", "female"] * 30)
+    options = {"root": scenes, "out": tmp_path / "p", "rate": 0.5, "seed": 0}
+    planted = planting.plant_near_duplicates(faces, **options)
+    shutil.copy(tmp_path / "p" / "2.png", tmp_path / "p" / "same.png")
+    exact = table(["same.png"], gender=[planted.faces.set_index("image").loc["2.png", "gender"]])
+    everyone = pd.concat([planted.faces, exact], ignore_index=True)
+    found = audit.copies(everyone, tmp_path / "p")
+    ties = [*planted.planted[["face_id", "copy_of"]].to_numpy().tolist(), ["made:same.png", "made:2.png"]]
+    for seed in range(5):
+        split = splits.make(everyone, label="gender", seed=seed, keep_together=found.groups)
+        part = pd.Series(split.part_of(len(everyone)), index=everyone["face_id"])
+        assert all(part[one] == part[other] for one, other in ties)
+    loose = splits.make(everyone, label="gender", seed=0)
+    part = pd.Series(loose.part_of(len(everyone)), index=everyone["face_id"])
+    assert any(part[one] != part[other] for one, other in ties)
 
 
 def test_faces_in_one_photo_are_compared_within_their_boxes(scenes):

@@ -1,7 +1,13 @@
 """What is wrong with a data set, before anything is trained on it."""
 
 from faceworkbook.audit.cleaning import Cleaned, Thresholds, clean, measure
-from faceworkbook.audit.duplicates import Duplicates, exact_duplicates, near_duplicates, similar_descriptors
+from faceworkbook.audit.duplicates import (
+    Duplicates,
+    copies,
+    exact_duplicates,
+    near_duplicates,
+    similar_descriptors,
+)
 from faceworkbook.audit.groups import align_rows, join
 from faceworkbook.audit.label_errors import LabelErrors, find_label_errors, judgeable, write_corrections
 from faceworkbook.audit.leakage import leakage, leakage_worth
@@ -15,6 +21,7 @@ __all__ = [
     "Thresholds",
     "align_rows",
     "clean",
+    "copies",
     "exact_duplicates",
     "find_label_errors",
     "join",

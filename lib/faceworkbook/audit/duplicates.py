@@ -235,6 +235,28 @@ def _close_hashes(hashes: np.ndarray, max_bits: int) -> Iterator[tuple[np.ndarra
 # --------------------------------------------------------------------------- near, by descriptor
 
 
+def copies(faces: pd.DataFrame, root: str | Path, *, threads: int = THREADS) -> Duplicates:
+    """Exact and near copies together: the pictures that must not stand on two sides of a split.
+
+    Parameters
+    ----------
+    faces : pandas.DataFrame
+        The face table.
+    root : str or Path
+    threads : int
+        Pictures read at a time.
+
+    Returns
+    -------
+    Duplicates
+        ``groups`` goes into ``splits.make(..., keep_together=...)``; ``pairs`` are the near ones.
+    """
+    exact = exact_duplicates(faces, root, threads=threads)
+    near = near_duplicates(faces, root, threads=threads)
+    how = f"{exact.how}, or {near.how}"
+    return _collect(how, faces, grouping.join(exact, near), near.pairs, near.unreadable)
+
+
 def similar_descriptors(
     faces: pd.DataFrame, descriptors: np.ndarray, *, min_cosine: float = MIN_COSINE, progress: bool = True
 ) -> Duplicates:

@@ -131,7 +131,7 @@ def gather(
         used = drawn.set_index("face_id", drop=False).loc[described.face_id].reset_index(drop=True)
         parts.append(used)
         matrices.append(np.asarray(described.matrix))
-        copies.append(audit.exact_duplicates(used, found.root).groups)
+        copies.append(audit.copies(used, found.root).groups)
         left_out += [
             (name, "left out by the reader", len(found.left_out)),
             (name, "no label of any task", len(found.faces) - len(labelled)),
