@@ -32,12 +32,13 @@ def resolve(path: str | Path) -> Path:
 
 
 def shorten(path: str | Path) -> str:
-    """`path` relative to the project's root where that is shorter to read, with forward slashes."""
+    """`path` relative to the project's root where it lies near it, otherwise whole, with forward slashes."""
+    whole = Path(path).resolve()
     try:
-        relative = os.path.relpath(Path(path).resolve(), root())
+        relative = os.path.relpath(whole, root())
     except ValueError:  # another drive
-        return str(path)
-    return Path(relative).as_posix() if relative.count("..") <= 2 else str(path)
+        return whole.as_posix()
+    return Path(relative).as_posix() if relative.count("..") <= 2 else whole.as_posix()
 
 
 def commit() -> str:

@@ -72,3 +72,16 @@ def test_paths_of_a_command_line_are_relative_to_where_it_is_typed(tmp_path, mon
     given = experiments.localize({"root": "faces", "weights": "not/there.mat", "label": "faces"})
     assert (REPO / given["root"]).resolve() == tmp_path / "faces"
     assert (given["weights"], given["label"]) == ("not/there.mat", "faces")
+
+
+@pytest.mark.parametrize("place", ["near", "a/b/c/d"])
+def test_a_command_lines_path_is_found_from_any_depth(tmp_path, monkeypatch, place):
+    """A relative path far from the project's root once stayed relative, and was then read from the root."""
+    home = tmp_path / "project"
+    home.mkdir()
+    typed = tmp_path / place
+    (typed / "faces").mkdir(parents=True)
+    monkeypatch.setenv("FACEWORKBOOK_HOME", str(home))
+    monkeypatch.chdir(typed)
+    given = experiments.localize({"root": "faces"})
+    assert (home / given["root"]).resolve() == typed / "faces"
