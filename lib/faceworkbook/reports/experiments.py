@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
@@ -33,13 +33,18 @@ class Step:
 
 @dataclass(frozen=True)
 class Experiment:
-    """A chain of steps. `expected` has ``metric``, ``low``, ``high`` and ``note``, or is empty."""
+    """A chain of steps.
+
+    `expected` has ``metric``, ``low``, ``high`` and ``note``, or is empty; `given` are the parameters that
+    the command line set.
+    """
 
     name: str
     title: str
     question: str
     expected: dict
     steps: tuple[Step, ...]
+    given: dict = field(default_factory=dict)
 
 
 def read(path: str | Path, *, given: dict | None = None, results: str | Path = "results") -> Experiment:
@@ -73,7 +78,12 @@ def read(path: str | Path, *, given: dict | None = None, results: str | Path = "
     taken = set().union(*(set(params.read(step.notebook)) for step in steps))
     params.refuse_unknown(shared, taken - {"out", "experiment"}, str(path))
     return Experiment(
-        name, content.get("title", name), content.get("question", ""), content.get("expected") or {}, steps
+        name,
+        content.get("title", name),
+        content.get("question", ""),
+        content.get("expected") or {},
+        steps,
+        dict(given or {}),
     )
 
 

@@ -1,18 +1,24 @@
-"""A model card in Markdown and HTML, filled from a run's own files (Mitchell et al. 2019)."""
+"""Model cards in Markdown and HTML, filled from a run's own files (Mitchell et al. 2019)."""
 
 from __future__ import annotations
 
 import html
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 from nbconvert.filters import markdown2html
 
 from faceworkbook import project
+from faceworkbook.evaluation import calibration, groups, metrics, predictions
 from faceworkbook.reports import story
 from faceworkbook.reports.html import TEMPLATES
+from faceworkbook.reports.runs import Run
 from faceworkbook.reports.story import Told
 
+ATTRIBUTES = ("gender", "race", "age")
+N_BOOT = 500
 INTENDED = (
     "Research and teaching: how much of an annotated label a frozen face network's descriptor holds, how sure that figure "
     "is, and for which groups it is worse.",
@@ -27,18 +33,57 @@ RULED_OUT = (
 
 def write(told: Told) -> str:
     """Write ``model_card.md`` and ``model_card.html`` beside the model; returns the short path of the first."""
-    folder = told.run.folder.parent / "03_classifier"
-    text = to_markdown(told)
-    (folder / "model_card.md").write_text(text)
-    (folder / "model_card.html").write_text(
-        _page(text, f"Model card: {told.experiment['title'] or told.label}")
-    )
-    return project.shorten(folder / "model_card.md")
+    return _save(told.run.folder.parent / "03_classifier", to_markdown(told))
+
+
+def write_networks(
+    run: Run,
+    said: Mapping[str, pd.DataFrame],
+    faces: pd.DataFrame,
+    *,
+    network: str,
+    model: Sequence[str],
+    data: Sequence[str],
+) -> str:
+    """Write the card of networks that `run` has trained and saved in its own folder.
+
+    Parameters
+    ----------
+    run : Run
+    said : mapping of str to pandas.DataFrame
+        Predictions by the name of the network or of its task.
+    faces : pandas.DataFrame
+        The face table of these predictions; its gender, race and age make the groups.
+    network : str
+        Where the pre-trained part comes from, or that there is none.
+    model, data : sequence of str
+        What is to be said of the networks, and of the faces they learned from; one sentence each.
+
+    Returns
+    -------
+    str
+        Short path of ``model_card.md``.
+    """
+    experiment = story.experiment_of(run)
+    figures = metrics.summaries(dict(said), n_boot=N_BOOT)
+    title = experiment["title"] or run.step
+    sections = {
+        "Model": _list([*model, f"Network: {network}"]),
+        **_uses(),
+        "Data": _list(data),
+        "Figures on test rows (95 % intervals)": [_table(figures, _FIGURE_COLUMNS)],
+        "By group (95 % intervals)": [_group_table(said, faces)],
+        "Calibration": _calibration(said),
+        "Limits": _list([story.LABELS, story.trained_on(network)]),
+        "Made by": _made_by(run.folder, experiment),
+    }
+    return _save(run.folder, _compose(title, "", sections))
 
 
 def to_markdown(told: Told) -> str:
     """The card's text."""
-    d, c, e = told.descriptors, told.classifier, told.environment
+    d, c = told.descriptors, told.classifier
+    said = {story.MODEL: predictions.read(told.run.other("03_classifier", "predictions.parquet"))}
     sections = {
         "Model": [
             f"- Reads: {told.label} ({c['kind']}"
@@ -50,39 +95,96 @@ def to_markdown(told: Told) -> str:
             f"- Settings: {c['settings']}",
             "- File: model.keras (Keras, safe mode; standardisation inside)",
         ],
-        "Intended use": [f"- {text}" for text in INTENDED],
-        "Ruled out": [f"- {text}" for text in RULED_OUT],
+        **_uses(),
         "Data": [
             f"- {told.faces['title']}; {told.faces['source']}",
             f"- Terms of use: {told.faces['terms']}. The model was made from it and inherits what they demand.",
-            f"- {told.faces['used']:,} faces, {told.faces['people']:,} known people; "
+            f"- {told.faces['used']:,} faces, {story.people(told)}; "
             f"train {c['n_train']:,}, validation {c['n_validation']:,}, test {c['n_test']:,}",
             f"- Split: {told.faces['scheme']}, seed {told.params['seed']}; test rows that leak: {told.faces['leakage'].get('leaked', 0)}",
         ],
-        "Figures on test rows (95 % intervals)": [
-            _table(told.figures, ["model", "metric", "value", "low", "high", "n"])
-        ],
+        "Figures on test rows (95 % intervals)": [_table(told.figures, _FIGURE_COLUMNS)],
+        **_repeated(told),
         f"By group ({told.measure})": [
             _table(told.groups, ["attribute", "group", "value", "low", "high", "n"])
         ],
-        "Calibration": _calibration(told),
+        "Calibration": _calibration(said),
         "Limits": [f"- {_plain(text)}" for text in story.list_caveats(told)],
-        "Made by": [
-            f"- `{story.command(told)}`",
-            f"- code {e['commit'] or 'not a checkout'}, {e['started']}, Python {e['python']}",
-        ],
+        "Made by": _made_by(told.run.folder.parent / "03_classifier", told.experiment),
     }
-    body = "\n\n".join(f"## {title}\n\n" + "\n".join(lines) for title, lines in sections.items())
+    return _compose(told.experiment["title"] or told.label, _plain(story.answer(told)), sections)
+
+
+_FIGURE_COLUMNS = ["model", "metric", "value", "low", "high", "n"]
+
+
+def _save(folder: Path, text: str) -> str:
+    (folder / "model_card.md").write_text(text)
+    (folder / "model_card.html").write_text(_page(text, text.partition("\n")[0].removeprefix("# ")))
+    return project.shorten(folder / "model_card.md")
+
+
+def _compose(title: str, answer: str, sections: Mapping[str, list[str]]) -> str:
+    body = [f"## {name}\n\n" + "\n".join(lines) for name, lines in sections.items()]
+    return "\n\n".join([f"# Model card: {title}", *filter(None, [answer]), *body]) + "\n"
+
+
+def _list(sentences: Sequence[str]) -> list[str]:
+    return [f"- {text}" for text in sentences]
+
+
+def _uses() -> dict[str, list[str]]:
+    return {"Intended use": _list(INTENDED), "Ruled out": _list(RULED_OUT)}
+
+
+def _repeated(told: Told) -> dict[str, list[str]]:
+    """The figures over repeated folds, where 06_cross_validation has run."""
+    if not told.run.has("06_cross_validation", "metrics.json"):
+        return {}
+    found = told.run.values("06_cross_validation")
+    table = pd.DataFrame(found["folds"])
+    title = f"The same settings over {found['n_fits']} fits (scheme '{found['scheme']}', corrected 95 % intervals)"
+    return {title: [_table(table, ["metric", "mean", "low", "high", "sd_folds", "sd_seeds", "n_test"])]}
+
+
+def _group_table(said: Mapping[str, pd.DataFrame], faces: pd.DataFrame) -> str:
+    present = [name for name in ATTRIBUTES if faces[name].nunique() > 1]
+    found = [
+        groups.by_group(
+            groups.attach(table, faces, [name]), name, names=[story.headline_metric(table)], n_boot=N_BOOT
+        ).assign(model=model)
+        for model, table in said.items()
+        for name in present
+    ]
+    if not found:
+        return "no gender, race or age is known of these faces"
+    return _table(pd.concat(found), ["model", "attribute", "group", "metric", "value", "low", "high", "n"])
+
+
+def _calibration(said: Mapping[str, pd.DataFrame]) -> list[str]:
+    lines = [_calibration_of(name, table) for name, table in said.items() if predictions.class_names(table)]
+    return lines or ["- not a classifier of classes: no probabilities to calibrate"]
+
+
+def _calibration_of(name: str, table: pd.DataFrame) -> str:
+    c = calibration.summary(table, n_boot=N_BOOT).iloc[0]
     return (
-        f"# Model card: {told.experiment['title'] or told.label}\n\n{_plain(story.answer(told))}\n\n{body}\n"
+        f"- {name}: calibration error (ECE) {c['ece']:.3f} on {int(c['n']):,} test faces, where a perfectly calibrated model "
+        f"would show {c['ece_if_calibrated']:.3f} (p = {c['p_calibrated']:.3f}); mean confidence less accuracy "
+        f"{c['overconfidence']:+.3f} [{c['overconfidence_low']:+.3f}, {c['overconfidence_high']:+.3f}]; "
+        + "; ".join(
+            f"{metric.replace('_', ' ')} {c[metric]:.3f} [{c[f'{metric}_low']:.3f}, {c[f'{metric}_high']:.3f}]"
+            for metric in ("brier", "log_loss")
+        )
     )
 
 
-def _calibration(told: Told) -> list[str]:
-    wanted = ("log_loss", "brier")
-    rows = told.figures[told.figures["metric"].isin(wanted) & (told.figures["model"] == story.MODEL)]
-    lines = [f"- {r.metric}: {r.value:.4f} [{r.low:.4f}, {r.high:.4f}]" for r in rows.itertuples()]
-    return lines or ["- not a classifier of classes: no probabilities to calibrate"]
+def _made_by(folder: Path, experiment: dict) -> list[str]:
+    made = json.loads((folder / "environment.json").read_text())
+    return [
+        f"- `{story.command_of(folder.parent, experiment)}`",
+        f"- code {made['commit'] or 'not a checkout'}, {made['started']}, Python {made['python']}, seed {made['seed']}",
+    ]
 
 
 def _table(table: pd.DataFrame, columns: list[str]) -> str:

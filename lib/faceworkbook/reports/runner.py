@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import xxhash
@@ -75,8 +75,9 @@ def run(
 
 def _run_steps(experiment: Experiment, folder: Path, force: bool) -> tuple[list[Result], Path]:
     code, before, done = code_fingerprint(), "", []
-    record = {"name": experiment.name, "title": experiment.title, "question": experiment.question}
-    (folder / "experiment.json").write_text(json.dumps({**record, "expected": experiment.expected}, indent=1))
+    record = asdict(experiment)
+    record.pop("steps")
+    (folder / "experiment.json").write_text(json.dumps(record, indent=1))
     for number, step in enumerate(experiment.steps, 1):
         before = _fingerprint(step, code, before)
         place = folder / step.name

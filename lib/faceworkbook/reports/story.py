@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from faceworkbook import project
+from faceworkbook.evaluation.metrics import are_years
+from faceworkbook.evaluation.predictions import class_names
 from faceworkbook.reports import tables
 from faceworkbook.reports.runs import Run
 
@@ -19,6 +24,8 @@ TITLES = {
     "sample": "Faces drawn at random",
 }
 HEADLINES = {"classes": "accuracy", "ages": "expected_age_mae", "number": "mae"}
+LABELS = "Labels are what annotators saw or what a file says, not who people are."
+OF_CELEBRITIES = {"agegender_cleaned": "IMDB and WIKI", "imdb_wiki": "IMDB and Wikipedia"}
 
 
 @dataclass(frozen=True)
@@ -66,16 +73,12 @@ class Told:
 
 def read(run: Run) -> Told:
     """Read the steps that `run` (the report's own) follows."""
-    where = run.folder.parent / "experiment.json"
-    experiment = (
-        json.loads(where.read_text()) if where.exists() else {"title": "", "question": "", "expected": {}}
-    )
     merged: dict = {}
     for step in ("04_errors", "03_classifier", "02_descriptors", "01_faces"):
         merged.update(run.values(step, "params"))
     return Told(
         run=run,
-        experiment=experiment,
+        experiment=experiment_of(run),
         params=merged,
         faces=run.values("01_faces"),
         descriptors=run.values("02_descriptors"),
@@ -85,6 +88,13 @@ def read(run: Run) -> Told:
         groups=run.table("04_errors", "groups"),
         measure=run.values("04_errors")["measure"],
     )
+
+
+def experiment_of(run: Run) -> dict:
+    """Name, title, question, expected and given of the experiment that `run` belongs to; empty for one run by hand."""
+    where = run.folder.parent / "experiment.json"
+    empty = {"name": "", "title": "", "question": "", "expected": {}, "given": {}}
+    return empty | (json.loads(where.read_text()) if where.exists() else {})
 
 
 def _html(text: str) -> None:
@@ -145,14 +155,35 @@ def _scheme(told: Told) -> str:
 
 def _verdict(told: Told) -> str:
     expected = told.experiment["expected"]
-    if not expected or told.params["smoke"]:
+    if "low" not in expected or told.params["smoke"]:
         return ""
-    value = told.figure(expected["metric"])["value"]
+    return _judge(told.figure(expected["metric"])["value"], expected, expected["metric"])
+
+
+def expectation(run: Run, figures: pd.DataFrame, *, smoke: bool = False) -> None:
+    """Say whether the figure that the experiment names lies in its expected range; nothing where it names none.
+
+    Parameters
+    ----------
+    figures : pandas.DataFrame
+        Columns metric, value and others, such as task and way: the row that agrees with the experiment's
+        ``expected`` in all that both have is judged.
+    """
+    expected = experiment_of(run)["expected"]
+    if smoke or "low" not in expected:
+        return
+    named = {key: value for key, value in expected.items() if key in figures and key not in ("low", "high")}
+    rows = figures[np.logical_and.reduce([figures[key] == value for key, value in named.items()])]
+    if len(rows):
+        _html(_judge(float(rows["value"].iloc[0]), expected, " of ".join(reversed(named.values()))))
+
+
+def _judge(value: float, expected: dict, what: str) -> str:
     inside = expected["low"] <= value <= expected["high"]
     mark, text = ("pass", "inside") if inside else ("miss", "OUTSIDE")
     return (
         f'<p class="{mark}">{value:.3f} lies {text} the expected range {expected["low"]} to {expected["high"]} of '
-        f"{escape(expected['metric'])}. {escape(expected.get('note', ''))}</p>"
+        f"{escape(what)}. {escape(str(expected.get('note', '')))}</p>"
     )
 
 
@@ -164,7 +195,7 @@ def caveats(told: Told) -> None:
 def list_caveats(told: Told) -> list[str]:
     """One sentence each."""
     notes = [
-        f"Labels are what annotators saw or what a file says, not who people are. '{escape(told.label)}' here means that label.",
+        f"{LABELS} '{escape(told.label)}' here means that label.",
     ]
     if told.synthetic:
         notes.append(
@@ -181,7 +212,7 @@ def list_caveats(told: Told) -> list[str]:
             f"<strong>{leaked:,} of {told.faces['leakage']['test_rows']:,} test rows leak</strong>: they show a person or a copy of a picture that the model was fitted or chosen on."
         )
     notes.append(
-        "The network itself was trained on pictures of celebrities, which may be in the data set too: no split can cure that. "
+        trained_on(escape(told.descriptors["source"]), escape(OF_CELEBRITIES.get(told.params["dataset"], "")))
         if not told.synthetic
         else "The network was trained on photographs; rendered faces are outside of what it knows."
     )
@@ -192,6 +223,29 @@ def list_caveats(told: Told) -> list[str]:
         names = ", ".join(escape(str(name)) for name in small["group"])
         notes.append(f"Groups too small to judge: {names}.")
     return notes
+
+
+def trained_on(network: str, celebrities: str = "") -> str:
+    """What no split can cure: the people whom the network itself was trained on before."""
+    if "VGG" not in network:
+        return f"Network: {network}. Whoever stood among the faces that it was trained on before may stand among the test faces."
+    made_of = f" This set is made of well-known people ({celebrities})." if celebrities else ""
+    return (
+        f"The network itself ({network}) was trained on photographs of well-known people (the sets VGGFace and VGGFace2 are "
+        f"made of celebrities).{made_of} People whom it has seen may stand among the test faces: no split can cure that, and "
+        "the figures may be too good for faces that it has never seen."
+    )
+
+
+def people(told: Told) -> str:
+    """How many people are known to be in the data, in words."""
+    return f"{told.faces['people']:,} known people" if told.faces["people"] else "people not known"
+
+
+def headline_metric(predictions: pd.DataFrame) -> str:
+    """The metric by which a table of predictions is judged first."""
+    classes = class_names(predictions)
+    return HEADLINES["number" if not classes else "ages" if are_years(classes) else "classes"]
 
 
 def group_table(told: Told) -> None:
@@ -319,5 +373,16 @@ def reproduce(told: Told) -> None:
 
 def command(told: Told) -> str:
     """The command that computes this experiment again."""
-    name = told.run.folder.parent.name
-    return f"workbook run {name} -p root={told.params['root']} -p seed={told.params['seed']}"
+    return command_of(told.run.folder.parent, told.experiment)
+
+
+def command_of(folder: Path, experiment: dict) -> str:
+    """The command that computes the experiment in `folder` again, with what was given on its command line."""
+    if not experiment["name"]:
+        return f"the notebooks by hand, with the parameters in {project.shorten(folder)}/*/params.json"
+    given = [shlex.quote(f"{name}={_assigned(value)}") for name, value in experiment["given"].items()]
+    return " ".join([f"workbook run {experiment['name']}", *(f"-p {text}" for text in given)])
+
+
+def _assigned(value) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

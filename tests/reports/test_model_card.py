@@ -1,0 +1,79 @@
+"""A card is filled from what the run wrote, and says what no split can cure."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from faceworkbook.evaluation import predictions
+from faceworkbook.reports import model_card, story
+from faceworkbook.reports.runs import Run
+
+
+@pytest.fixture
+def faces():
+    n = 120
+    gender = np.where(np.arange(n) % 2 == 0, "female", "male")
+    return pd.DataFrame(
+        {
+            "face_id": [f"f{i}" for i in range(n)],
+            "identity": pd.array([pd.NA] * n, dtype="string"),
+            "gender": pd.Categorical(gender),
+            "race": pd.Categorical(np.where(np.arange(n) < 80, "White", "Black")),
+            "age": np.linspace(0, 80, n),
+        }
+    )
+
+
+def said_of(faces, *, wrong):
+    """Predictions that take the first `wrong` faces for the other gender, each with probability .9."""
+    truth = faces["gender"].astype(str).to_numpy(dtype=object)
+    female = (truth == "female") ^ (np.arange(len(faces)) < wrong)
+    shares = np.where(female, 0.9, 0.1)
+    return predictions.build(
+        faces, truth=truth, part="test", probabilities=np.column_stack([shares, 1 - shares]),
+        classes=["female", "male"],
+    )  # fmt: skip
+
+
+def card_of(folder, faces, **changes):
+    run = Run(folder / "10_fine_tune", "10_fine_tune")
+    run.folder.mkdir(parents=True)
+    run.save_values({"commit": "abc", "started": "now", "python": "3.11", "seed": 4}, "environment")
+    options = {"network": "faceres, trained on VGGFace2", "model": ["reads gender"], "data": ["120 faces"]}
+    model_card.write_networks(run, {"gender": said_of(faces, wrong=12)}, faces, **(options | changes))
+    return (run.folder / "model_card.md").read_text()
+
+
+def test_card_of_networks_holds_figures_groups_calibration_limits_and_command(tmp_path, faces):
+    experiment = {"name": "tuned", "title": "Tuned", "given": {"root": "my faces", "epochs": 3}}
+    (tmp_path / "experiment.json").write_text(json.dumps(experiment))
+    card = card_of(tmp_path, faces)
+    assert card.startswith("# Model card: Tuned")
+    assert "| gender | accuracy | 0.900 | 0.833 | 0.942 | 120 |" in card  # Wilson
+    assert "| gender | race | White | accuracy | 0.850 |" in card and "| Black | accuracy | 1.000 |" in card
+    assert "mean confidence less accuracy +0.000" in card and "perfectly calibrated model would show" in card
+    assert "no split can cure that" in card and "Deciding anything about a person" in card
+    assert "`workbook run tuned -p 'root=my faces' -p epochs=3`" in card and "seed 4" in card
+    assert "<table>" in (tmp_path / "10_fine_tune" / "model_card.html").read_text()
+
+
+def test_a_network_from_fresh_weights_is_not_said_to_know_celebrities(tmp_path, faces):
+    card = card_of(tmp_path, faces, network="mini-Xception, fresh weights")
+    assert "well-known people" not in card and "by hand" in card
+
+
+def test_a_set_of_celebrities_is_called_one():
+    assert "IMDB" in story.trained_on("VGG-Face", story.OF_CELEBRITIES["agegender_cleaned"])
+
+
+@pytest.mark.parametrize(
+    ("given", "command"),
+    [
+        ({}, "workbook run demo"),
+        ({"widths": [64, 32], "smoke": True}, "workbook run demo -p 'widths=[64, 32]' -p smoke=true"),
+    ],
+)
+def test_the_command_bears_what_was_given(tmp_path, given, command):
+    assert story.command_of(tmp_path, {"name": "demo", "given": given}) == command
