@@ -245,3 +245,15 @@ def test_drawn_recipes_lie_in_the_search_space():
 def test_wrong_shapes_of_a_residual_perceptron_are_refused(sizes, text):
     with pytest.raises(ValueError, match=text):
         residual_mlp.trunk(8, **sizes)
+
+
+def test_standardiser_reads_a_mapped_matrix_in_parts(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "x.npy", (rng.standard_normal((97, 5)) * [1, 2, 3, 4, 0] + 100).astype(np.float32))
+    matrix, rows = np.load(tmp_path / "x.npy", mmap_mode="r"), rng.permutation(97)[:90]
+    monkeypatch.setattr(multitask, "MOMENT_ROWS", 13)
+    mean, deviation = multitask.standardiser(matrix, rows=rows)
+    np.testing.assert_allclose(mean, np.asarray(matrix)[rows].astype(float).mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(
+        deviation, np.asarray(matrix)[rows].astype(float).std(axis=0), rtol=1e-5, atol=1e-9
+    )

@@ -7,6 +7,7 @@ the double underscore; a layer without one belongs to the trunk.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import keras
@@ -19,6 +20,7 @@ HEADS = ("linear", "bottleneck", "stitch")
 POOLS = ("average", "flatten")
 TRUNK, SHARED = "trunk", "shared"
 MARK = "__"
+MOMENT_ROWS = 2048  # rows that are in memory at once while their mean and deviation are taken
 
 
 @dataclass(frozen=True)
@@ -208,8 +210,21 @@ def _standardiser(mean: np.ndarray, deviation: np.ndarray) -> keras.layers.Layer
 
 def standardiser(matrix: np.ndarray, *, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of the columns of `matrix` over `rows` (training rows), float32."""
-    chosen = np.asarray(matrix[rows], dtype=np.float64)
-    return chosen.mean(axis=0).astype(np.float32), chosen.std(axis=0).astype(np.float32)
+    return _moments(
+        matrix[part] for part in np.array_split(np.sort(rows), max(1, -(-len(rows) // MOMENT_ROWS)))
+    )
+
+
+def _moments(parts: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    # Part by part (Chan, Golub and LeVeque 1983), so that a memory-mapped matrix is never loaded.
+    n, mean, squares = 0, 0.0, 0.0
+    for part in parts:
+        here = np.asarray(part, dtype=np.float64)
+        step = here.mean(axis=0) - mean
+        both = n + len(here)
+        squares = squares + here.var(axis=0) * len(here) + step**2 * (n * len(here) / both)
+        mean, n = mean + step * (len(here) / both), both
+    return mean.astype(np.float32), np.sqrt(squares / n).astype(np.float32)
 
 
 def _dense(width: int, name: str, seeds, activation=None) -> keras.layers.Dense:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.metadata
+import itertools
 import json
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,9 @@ from tqdm.auto import tqdm
 from faceworkbook import images
 from faceworkbook.descriptors import store as stores
 from faceworkbook.descriptors.batches import READERS, read_batches, write_batch
-from faceworkbook.descriptors.store import BOX, STAMP, Descriptors, StoreError, Work
+from faceworkbook.descriptors.store import BOX, STAMP, TEXT, Descriptors, StoreError, Work
+
+LOOKED_AT = 4096  # files whose state is asked for at once
 
 
 def extract(
@@ -78,7 +82,7 @@ def extract(
     folder.mkdir(parents=True, exist_ok=True)
     recipe = make_recipe(backbone, precision)
     asked = faces[["face_id", "image", *BOX]].reset_index(drop=True)
-    asked = asked.astype({"face_id": object, "image": object, **dict.fromkeys(BOX, "float64")})
+    asked = asked.astype({"face_id": TEXT, "image": TEXT, **dict.fromkeys(BOX, "float64")})
     with FileLock(folder / ".lock"):
         stores.finish_pending(folder)
         known = _known(folder, asked, root, recipe)
@@ -135,35 +139,37 @@ def _known(folder: Path, asked: pd.DataFrame, root: Path, recipe: dict) -> pd.Da
         "face_id"
     )
     match = have.reindex(asked["face_id"].to_numpy()).reset_index(drop=True)
-    same = match["image"].eq(asked["image"]) & _same_boxes(match, asked)
-    rows = np.flatnonzero(same.to_numpy())
+    same = match["image"].eq(asked["image"]).fillna(False).to_numpy(bool) & _same_boxes(match, asked)
+    rows = np.flatnonzero(same)
     unchanged = _files_unchanged(root, asked["image"].to_numpy()[rows], match.iloc[rows])
     known.loc[rows[unchanged], "fresh"] = True
     known.loc[rows[unchanged], "row"] = match["row"].to_numpy()[rows[unchanged]].astype(int)
     return known
 
 
-def _same_boxes(a: pd.DataFrame, b: pd.DataFrame) -> pd.Series:
+def _same_boxes(a: pd.DataFrame, b: pd.DataFrame) -> np.ndarray:
     left, right = a[BOX].to_numpy(float), b[BOX].to_numpy(float)
-    return pd.Series(((left == right) | (np.isnan(left) & np.isnan(right))).all(axis=1))
+    return ((left == right) | (np.isnan(left) & np.isnan(right))).all(axis=1)
 
 
 def _files_unchanged(root: Path, names: np.ndarray, stamps: pd.DataFrame) -> np.ndarray:
     """Size and time equal, or else the content's hash equal."""
-
-    def unchanged(item) -> bool:
-        name, hash_, size, mtime = item
-        try:
-            stat = (root / name).stat()
-        except OSError:
-            return hash_ == ""
-        if (stat.st_size, stat.st_mtime_ns) == (size, mtime):
-            return True
-        return stat.st_size == size and images.content_hash(images.read_bytes(root / name)) == hash_
-
-    items = zip(names, stamps["hash"], stamps["size"], stamps["mtime_ns"], strict=True)
+    columns = names, *(stamps[column].to_numpy() for column in STAMP)
+    blocks = ([c[i : i + LOOKED_AT] for c in columns] for i in range(0, len(names), LOOKED_AT))
     with ThreadPoolExecutor(READERS) as pool:
-        return np.fromiter(pool.map(unchanged, items, chunksize=256), bool, count=len(names))
+        # A block at a time: the pool would queue every face of a large set at once.
+        same = [list(pool.map(partial(_unchanged, root), *block)) for block in blocks]
+    return np.array(list(itertools.chain.from_iterable(same)), dtype=bool)
+
+
+def _unchanged(root: Path, name: str, hash_: str, size: int, mtime_ns: int) -> bool:
+    try:
+        stat = (root / name).stat()
+    except OSError:
+        return hash_ == ""
+    if (stat.st_size, stat.st_mtime_ns) == (size, mtime_ns):
+        return True
+    return stat.st_size == size and images.content_hash(images.read_bytes(root / name)) == hash_
 
 
 def _prepare(

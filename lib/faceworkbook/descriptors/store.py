@@ -29,6 +29,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+from pyarrow import csv
 
 MATRIX, INDEX, UNREADABLE, MANIFEST = (
     "descriptors.npy",
@@ -40,6 +42,9 @@ PLAN, READY, COMPACT = "plan.parquet", "READY", "compact.npy"
 BOX = ["top", "left", "bottom", "right"]
 STAMP = ["hash", "size", "mtime_ns"]
 INDEX_COLUMNS = ["face_id", "image", *BOX, *STAMP]
+NUMBERS = {"row": "int64", "size": "int64", "mtime_ns": "int64"}
+JOURNAL = ["row", *STAMP, "detail"]
+TEXT = "string[pyarrow]"
 COPY_ROWS = 4096
 
 
@@ -137,8 +142,7 @@ def select(folder: Path, face_ids: np.ndarray) -> Descriptors:
     """Open a finished store at the rows of `face_ids` (those that could be read, in that order)."""
     everything = open_store(folder)
     where = pd.Index(everything.face_id).get_indexer(face_ids)
-    asked = set(face_ids)
-    left_out = everything.left_out[everything.left_out["face_id"].isin(asked)].reset_index(drop=True)
+    left_out = everything.left_out[everything.left_out["face_id"].isin(face_ids)].reset_index(drop=True)
     good = where >= 0
     return Descriptors(folder, where[good], np.asarray(face_ids, object)[good], left_out, everything.manifest)
 
@@ -377,16 +381,20 @@ def _append_all(descriptor: int, data: bytes) -> None:
 def read_journal(path: Path | None) -> pd.DataFrame:
     """Rows of one journal: row, hash, size, mtime_ns, detail ('' where the face was computed).
 
-    The last line counts only if it is whole.
+    A line counts only if it is whole.
     """
-    rows = []
-    for line in path.read_bytes().split(b"\n")[:-1] if path else []:
-        fields = line.decode().split("\t")
-        if len(fields) == 5:
-            rows.append((int(fields[0]), fields[1], int(fields[2]), int(fields[3]), fields[4]))
-    return pd.DataFrame(rows, columns=["row", *STAMP, "detail"]).astype(
-        {"row": "int64", "size": "int64", "mtime_ns": "int64"}
+    whole = path.read_bytes().rpartition(b"\n")[0] if path else b""
+    if not whole:
+        return pd.DataFrame(columns=JOURNAL).astype(NUMBERS | {"hash": TEXT, "detail": TEXT})
+    lines = csv.read_csv(
+        pa.BufferReader(whole.decode(errors="replace").encode()),
+        csv.ReadOptions(column_names=JOURNAL),
+        csv.ParseOptions(delimiter="\t", quote_char=False, invalid_row_handler=lambda _: "skip"),
+        csv.ConvertOptions(column_types=dict.fromkeys(JOURNAL, pa.string())),
     )
+    table = lines.to_pandas(types_mapper={pa.string(): pd.StringDtype("pyarrow")}.get)
+    sound = [table[name].str.fullmatch("-?([0-9]{1,18}|[1-8][0-9]{18})") for name in NUMBERS]
+    return table[np.logical_and.reduce(sound)].astype(NUMBERS)
 
 
 def _digest(plan: pd.DataFrame, recipe: dict) -> str:

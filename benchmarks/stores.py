@@ -1,0 +1,236 @@
+"""The descriptor store: many tiny faces through it, and a million descriptors opened and trained on.
+
+    python -m benchmarks stores [--quick]
+
+Every row is a fresh process. The faces are pictures of 16 x 16, read, decoded and hashed by the real extraction;
+the engine is a mean of colours, so that what is timed is everything but the network. Memory is the peak of what
+belongs to the process (anonymous pages): pages of a mapped file belong to the system, which drops them at will.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from faceworkbook import descriptors, faces, images
+from faceworkbook.descriptors import store as stores
+
+HERE = Path(__file__).parent
+SIZES = (25_000, 50_000, 100_000, 200_000)
+MILLION, WIDTH = 1_000_000, 2622
+BLOCK = 20_000  # rows of the large store that are written at once
+BACKBONE = SimpleNamespace(
+    name="tiny",
+    tap="mean",
+    fingerprint="f" * 64,
+    dim=48,
+    preprocessing=images.Preprocessing(size=(16, 16), channels="RGB", mean=(0, 0, 0)),
+)
+
+
+class Coarse:
+    """An engine whose descriptor is the face at 4 x 4 pixels; notes the memory in use."""
+
+    name, batch_size, settings = "coarse", 256, {"name": "coarse"}
+    most = 0.0
+
+    def run(self, pixels: np.ndarray) -> np.ndarray:
+        """(n, 16, 16, 3) uint8 -> (n, 48) float32."""
+        self.most = max(self.most, own_memory())
+        return pixels[:, ::4, ::4].reshape(len(pixels), -1).astype(np.float32)
+
+
+def main(quick: bool = False) -> dict[str, pd.DataFrame]:
+    """Measure both."""
+    sizes = [n // 25 for n in SIZES] if quick else SIZES
+    with tempfile.TemporaryDirectory() as folder:
+        lay(Path(folder) / "pictures", max(sizes))
+        through = pd.DataFrame([fresh("pass_through", folder, n) for n in sizes]).set_index("faces")
+    through.insert(1, "times the first", through["first run, s"] / through["first run, s"].iloc[0])
+    through.attrs["plot"] = "first run, s"
+    with tempfile.TemporaryDirectory() as folder:
+        n = MILLION // 50 if quick else fitting(Path(folder))
+        write_large(Path(folder), n)
+        large = pd.DataFrame([fresh("open_large", folder, n), fresh("train_on", folder, n)])
+    title = f"{n:,} x {WIDTH} float32 ({n * WIDTH * 4 / 1e9:.1f} GB)"
+    return {"tiny faces through the store": through, title: large.set_index("what")}
+
+
+def fresh(function: str, folder: str | Path, n: int) -> dict:
+    """What `function` of this module finds in a process of its own."""
+    code = f"from benchmarks import stores; stores.{function}({str(folder)!r}, {n})"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=HERE.parent
+    )
+    if done.returncode:
+        raise RuntimeError(f"{function} failed: {done.stderr[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+# --------------------------------------------------------------------------- memory
+
+
+def own_memory() -> float:
+    """Anonymous memory of this process in MB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1e3
+
+
+class Peak:
+    """Watches this process's own memory; ``.mb`` is the most it had above what it had at the start."""
+
+    def __enter__(self):
+        self.start, self.most, self.stop = own_memory(), 0.0, threading.Event()
+        self.thread = threading.Thread(target=self._watch, daemon=True)
+        self.thread.start()
+        return self
+
+    def _watch(self) -> None:
+        while not self.stop.wait(0.01):
+            self.most = max(self.most, own_memory())
+
+    def __exit__(self, *_):
+        self.stop.set()
+        self.thread.join()
+        self.mb = max(self.most - self.start, 0.0)
+
+
+# --------------------------------------------------------------------------- tiny faces
+
+
+def lay(folder: Path, n: int) -> None:
+    """`n` JPEG files of 16 x 16 pixels, a thousand a folder."""
+    rng = np.random.default_rng(0)
+    kinds = [
+        cv2.imencode(".jpg", rng.integers(0, 256, (16, 16, 3), np.uint8))[1].tobytes() for _ in range(64)
+    ]
+    for i in range(n):
+        path = folder / picture(i)
+        if i % 1000 == 0:
+            path.parent.mkdir(parents=True)
+        path.write_bytes(kinds[i % len(kinds)])
+
+
+def picture(i: int) -> str:
+    """Name of picture number `i`."""
+    return f"{i // 1000:03d}/{i:06d}.jpg"
+
+
+def pass_through(folder: str, n: int) -> None:
+    """Extract `n` faces twice and print the figures."""
+    root, store = Path(folder) / "pictures", Path(folder) / f"store-{n}"
+    table = faces.build({"image": [picture(i) for i in range(n)]}, dataset="tiny")
+    engine = Coarse()
+    options = {"root": root, "store": store, "engine": engine, "progress": False}
+    # What libraries take at their first use is no part of the measure.
+    descriptors.extract(table.head(2000), BACKBONE, **options | {"store": Path(folder) / f"warm-{n}"})
+    with Peak() as peak:
+        start = time.perf_counter()
+        descriptors.extract(table, BACKBONE, **options)
+        first = time.perf_counter() - start
+    start = time.perf_counter()
+    descriptors.extract(table, BACKBONE, **options)
+    again = time.perf_counter() - start
+    shutil.rmtree(store)
+    shutil.rmtree(Path(folder) / f"warm-{n}")
+    figures = {
+        "faces": n,
+        "first run, s": first,
+        "faces/s": n / first,
+        "more memory while computing, MB": engine.most - peak.start,
+        "and with the index, MB": peak.mb,
+        "second run, s": again,
+    }
+    print(json.dumps(figures))
+
+
+# --------------------------------------------------------------------------- a million descriptors
+
+
+def fitting(folder: Path) -> int:
+    """Rows of the large store: a million, or what half of the free disk holds."""
+    return int(min(MILLION, shutil.disk_usage(folder).free // 2 // (WIDTH * 4)))
+
+
+def write_large(folder: Path, n: int) -> None:
+    """A store of `n` descriptors in two classes that differ a little, written as extraction writes it."""
+    plan = pd.DataFrame({"face_id": [f"f{i}" for i in range(n)], "image": "x.jpg"})
+    work = stores.Work(folder, plan.assign(**dict.fromkeys(stores.BOX, np.nan)), {}, WIDTH)
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal((BLOCK, WIDTH), np.float32)
+    for first in range(0, n, BLOCK):
+        rows = np.arange(first, min(first + BLOCK, n))
+        vectors = np.roll(noise, first // BLOCK, axis=1)[: len(rows)]
+        vectors[rows % 2 == 1, :8] += 0.5
+        stamps = pd.DataFrame({"hash": "h", "size": 1, "mtime_ns": 1}, index=rows)
+        work.write(rows, vectors, stamps)
+    work.finish({"recipe": {}, "engines": []})
+
+
+def open_large(folder: str, n: int) -> None:
+    """Open the store, look at one row, and print the figures."""
+    pd.read_parquet(Path(folder) / stores.UNREADABLE)  # imports of parquet's reader
+    with Peak() as peak:
+        start = time.perf_counter()
+        found = descriptors.open_store(folder)
+        found.matrix[n // 2].sum()
+        seconds = time.perf_counter() - start
+    print(
+        json.dumps(
+            {"what": "opened, one row read", "seconds": seconds, "peak memory of its own, MB": peak.mb}
+        )
+    )
+
+
+def train_on(folder: str, n: int) -> None:
+    """Train a net for one epoch on the mapped matrix and print the figures."""
+    from faceworkbook.classifiers import multitask as nets
+    from faceworkbook.classifiers import targets
+    from faceworkbook.training import multitask
+    from faceworkbook.training.batches import Joint, Stage
+
+    matrix = descriptors.open_store(folder).matrix
+    gender = np.where(np.arange(n) % 2, "male", "female")
+    table = faces.build({"image": [f"{i}.jpg" for i in range(n)], "gender": gender}, dataset="large")
+    target = targets.make(table, "gender")
+    held = np.arange(0, n, 101)
+    train = np.setdiff1d(np.arange(n), held)
+    with Peak() as peak:
+        start = time.perf_counter()
+        task = nets.task_of(target, rows=train)
+        net = nets.build(WIDTH, [task], standardise=nets.standardiser(matrix, rows=train), hidden=(16,))
+        fitted = multitask.fit(
+            net,
+            matrix,
+            {"gender": target},
+            plan=Joint((Stage("large", train, ("gender",)),), 256),
+            validation=held,
+            settings=multitask.Settings(epochs=1),
+            progress=False,
+        )
+        seconds = time.perf_counter() - start
+    figures = {
+        "what": "one epoch of a dense net",
+        "seconds": seconds,
+        "rows/s": n / seconds,
+        "peak memory of its own, MB": peak.mb,
+        "share of the matrix": peak.mb * 1e6 / (n * WIDTH * 4),
+        "validation accuracy": fitted.history["validation_gender_rate"].iloc[-1],
+    }
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    for title, table in main(quick="--quick" in sys.argv).items():
+        print(f"{title}\n{table.to_string()}\n")
