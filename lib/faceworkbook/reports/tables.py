@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+import re
 from html import escape
 
 import pandas as pd
@@ -40,10 +41,17 @@ def show_long(parts: list[pd.DataFrame], *, caption: str = "", open_rows: int = 
 
 
 def to_html(table: pd.DataFrame, *, caption: str = "", digits: int = 3) -> str:
-    """`table` as HTML: numbers to the right, texts to the left and escaped, NA as a dash."""
+    """`table` as HTML: numbers to the right, texts to the left and escaped, NA as a dash.
+
+    No p value is 0: columns p, p_holm, gap_p and the like say '< 0.001' where three decimals would say so.
+    """
     kinds = [
         "number" if pd.api.types.is_numeric_dtype(table.dtypes.iloc[i]) else "text"
         for i in range(table.shape[1])
+    ]
+    chances = [
+        kind == "number" and re.search(r"(^|_)p(_|$)", str(c)) is not None
+        for c, kind in zip(table.columns, kinds, strict=True)
     ]
     head = "".join(
         f'<th class="{kind}" scope="col">{escape(str(c))}</th>'
@@ -51,7 +59,10 @@ def to_html(table: pd.DataFrame, *, caption: str = "", digits: int = 3) -> str:
     )
     rows = [
         "<tr>"
-        + "".join(f'<td class="{k}">{_cell(v, digits)}</td>' for v, k in zip(row, kinds, strict=True))
+        + "".join(
+            f'<td class="{k}">{_p_value(v) if is_p else _cell(v, digits)}</td>'
+            for v, k, is_p in zip(row, kinds, chances, strict=True)
+        )
         + "</tr>"
         for row in table.itertuples(index=False, name=None)
     ]
@@ -65,6 +76,10 @@ def _cell(value, digits: int) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return _number(value, digits) if isinstance(value, numbers.Number) else escape(str(value))
+
+
+def _p_value(value: float) -> str:
+    return "&lt;&nbsp;0.001" if value < 0.001 else _cell(value, 3)
 
 
 def _number(value: float, digits: int) -> str:
