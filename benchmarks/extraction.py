@@ -21,7 +21,7 @@ from benchmarks.loading import vgg_face_file
 
 HERE = Path(__file__).parent
 CACHE = HERE / "results" / "converted"
-ENGINES = ("predict, one a call", "predict", "keras", "mnn", "onnx")
+ENGINES = ("predict, one a call", "predict", "keras", "onnx", "winograd")
 
 
 def main(quick: bool = False) -> dict[str, pd.DataFrame]:

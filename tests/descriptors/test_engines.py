@@ -12,7 +12,7 @@ import pytest
 from faceworkbook import backbones, images
 from faceworkbook.backbones import vgg_files
 from faceworkbook.descriptors import engines
-from faceworkbook.descriptors.engines import mnn_engine, onnx_engine, onnx_graph, prepare
+from faceworkbook.descriptors.engines import leading, onnx_engine, onnx_graph, prepare
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.xdist_group("tensorflow")]
 
@@ -43,7 +43,7 @@ def converted(backbone, folder, engine):
     return prepare.make(engine, folder, backbone.preprocessing, threads=1)
 
 
-@pytest.mark.parametrize("engine", ["keras", "mnn", "onnx"])
+@pytest.mark.parametrize("engine", ["keras", "winograd", "onnx"])
 @pytest.mark.parametrize("tap", ["pool5", "fc7", "fc8", "prob"])
 def test_each_engine_gives_the_descriptors_of_keras(toy, tmp_path, engine, tap):
     net, pixels = toy.at(tap), noise(toy)
@@ -53,7 +53,7 @@ def test_each_engine_gives_the_descriptors_of_keras(toy, tmp_path, engine, tap):
     assert engines.agrees(engines.compare(found, reference(net, pixels)))
 
 
-@pytest.mark.parametrize("engine", ["mnn", "onnx"])
+@pytest.mark.parametrize("engine", ["winograd", "onnx"])
 def test_a_batch_of_another_size_gives_the_same_rows(toy, tmp_path, engine):
     pixels, runner = noise(toy, 9), converted(toy, tmp_path, engine)
     whole = runner.run(pixels)
@@ -67,9 +67,8 @@ def test_the_embedded_default_in_every_engine_on_real_faces(tmp_path, shared_dat
     files = sorted(shared_data("utkface/UTKFace").glob("*.jpg"))[::1500][:5]
     pixels = np.stack([images.face_pixels(file.read_bytes(), net.preprocessing) for file in files])
     expected = reference(net, pixels)
-    for engine in ("mnn", "onnx"):
-        found = converted(net, tmp_path, engine).run(pixels)
-        assert engines.agrees(engines.compare(found, expected)), engine
+    found = converted(net, tmp_path, "onnx").run(pixels)
+    assert engines.agrees(engines.compare(found, expected))
 
 
 def every_layer():
@@ -95,8 +94,7 @@ def every_layer():
     return keras.Model(inputs, layers.Dense(7, activation="softmax")(layers.Dense(9, "tanh")(x)))
 
 
-@pytest.mark.parametrize("engine", ["mnn", "onnx"])
-def test_every_translated_layer(tmp_path, engine):
+def test_every_translated_layer(tmp_path):
     model = every_layer()
     rng = np.random.default_rng(2)
     for variable in model.weights:  # fresh batch-norm statistics would hide a mix-up
@@ -104,9 +102,60 @@ def test_every_translated_layer(tmp_path, engine):
     onnx_graph.write(model, tmp_path)
     record = images.Preprocessing((31, 29), "RGB", (120.0, 110.0, 100.0), 1 / 128)
     pixels = rng.integers(0, 256, (2, 31, 29, 3), np.uint8)
-    found = prepare.make(engine, tmp_path, record, threads=1).run(pixels)
+    found = prepare.make("onnx", tmp_path, record, threads=1).run(pixels)
     expected = model.predict(images.network_input(pixels, record), verbose=0)
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+
+
+def convolutions(height, width, *, pools):
+    """3 x 3 convolutions on a picture of any size, with pooling after those named, then a dense layer."""
+    import keras
+
+    x = inputs = keras.Input((height, width, 3))
+    for i, filters in enumerate((6, 5, 7, 130)):
+        x = keras.layers.Conv2D(filters, 3, padding="same", activation="relu")(x)
+        x = keras.layers.MaxPooling2D(2)(x) if i in pools else x
+    return keras.Model(inputs, keras.layers.Dense(4)(keras.layers.Flatten()(x)))
+
+
+@pytest.mark.parametrize("height, width", [(4, 4), (8, 9), (13, 6), (31, 22), (70, 61)])
+@pytest.mark.parametrize("pools", [(), (1,), (1, 3)])
+def test_winograd_at_every_edge(tmp_path, height, width, pools):
+    """Sizes that tiles of 4 do not divide, odd sizes before pooling, and more faces than go together."""
+    model = convolutions(height, width, pools=pools)
+    rng = np.random.default_rng(5)
+    for variable in model.weights:
+        variable.assign(rng.uniform(-0.3, 0.4, variable.shape))
+    onnx_graph.write(model, tmp_path)
+    record = images.Preprocessing((height, width), "BGR", (120.0, 110.0, 100.0), 1 / 128)
+    pixels = rng.integers(0, 256, (11, height, width, 3), np.uint8)
+    found = prepare.make("winograd", tmp_path, record, threads=1).run(pixels)
+    expected = model.predict(images.network_input(pixels, record), verbose=0)
+    assert engines.compare(found, expected)["relative_error"] < 1e-5
+
+
+def test_winograd_says_which_networks_it_is_not_for(tmp_path):
+    onnx_graph.write(every_layer(), tmp_path)
+    with pytest.raises(leading.UnsuitedGraph, match="begins with 0 3 x 3 convolutions"):
+        leading.split(tmp_path / "model.onnx")
+
+
+def test_a_branch_ends_what_winograd_takes(tmp_path):
+    import keras
+
+    inputs = keras.Input((12, 12, 3))
+    conv = lambda x: keras.layers.Conv2D(4, 3, padding="same", activation="relu")(x)  # noqa: E731
+    first = conv(inputs)
+    second = conv(first)
+    model = keras.Model(inputs, keras.layers.Flatten()(keras.layers.Add()([conv(second), second])))
+    onnx_graph.write(model, tmp_path)
+    layers, _ = leading.split(tmp_path / "model.onnx")
+    assert len(layers) == 2
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 12, 12, 3), np.uint8)
+    record = images.Preprocessing((12, 12), "RGB", (0.0, 0.0, 0.0), 1 / 255)
+    found = prepare.make("winograd", tmp_path, record, threads=2).run(pixels)
+    expected = model.predict(images.network_input(pixels, record), verbose=0)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_a_layer_without_translation_is_named(tmp_path):
@@ -124,7 +173,7 @@ def test_fused_preprocessing_equals_the_plain_one(channels, scale):
     record = images.Preprocessing((5, 4), channels, mean, scale)
     pixels = np.random.default_rng(0).integers(0, 256, (3, 5, 4, 3), np.uint8)
     expected = images.network_input(pixels, record).transpose(0, 3, 1, 2)
-    np.testing.assert_allclose(mnn_engine.planes(pixels, record), expected, atol=1e-4)
+    np.testing.assert_allclose(onnx_engine.planes(pixels, record), expected, atol=1e-4)
 
 
 def test_gray_pixels_in_the_keras_engine(toy):
@@ -153,7 +202,7 @@ def test_comparison_finds_the_worst_face():
 
 @pytest.fixture
 def verdict(monkeypatch):
-    """``verdict(mnn=..., onnx=...)`` makes a trial end like that; models are not converted."""
+    """``verdict(winograd=..., onnx=...)`` makes a trial end like that; models are not converted."""
 
     def plant(**found):
         monkeypatch.setattr(prepare, "prepared", lambda *args, **options: found)
@@ -164,29 +213,34 @@ def verdict(monkeypatch):
     return plant
 
 
-GOOD = {"cosine": 1.0, "relative_error": 1e-5, "cpu_seconds": 0.5}
-WRONG = {"cosine": 0.99, "relative_error": 0.1, "cpu_seconds": 0.1}
+GOOD = {"cosine": 1.0, "relative_error": 1e-5}
+WRONG = {"cosine": 0.99, "relative_error": 0.1}
 
 
-def test_an_engine_that_disagrees_is_not_used_however_quick(toy, verdict):
-    verdict(mnn=WRONG, onnx=GOOD)
-    with pytest.warns(engines.EngineWarning, match=r"mnn.*cosine 0.990000"):
+UNSUITED = {"unsuited": "begins with 0 convolutions"}
+
+
+def test_an_engine_that_disagrees_is_not_used(toy, verdict):
+    verdict(winograd=WRONG, onnx=GOOD)
+    with pytest.warns(engines.EngineWarning, match=r"winograd.*cosine 0.990000"):
         assert engines.choose(toy) == "onnx"
 
 
-def test_auto_takes_the_quicker_engine(toy, verdict):
-    verdict(mnn={**GOOD, "cpu_seconds": 0.2}, onnx=GOOD)
-    assert engines.choose(toy) == "mnn"
-    verdict(mnn={**GOOD, "cpu_seconds": 0.9}, onnx=GOOD)
+def test_auto_takes_winograd_where_it_suits(toy, verdict, recwarn):
+    verdict(winograd=GOOD)
+    assert engines.choose(toy) == "winograd"
+    verdict(winograd=UNSUITED, onnx=GOOD)
     assert engines.choose(toy) == "onnx"
+    assert not [w for w in recwarn if w.category is engines.EngineWarning]
 
 
 def test_where_all_disagree_or_fail_keras_runs(toy, verdict):
-    verdict(mnn=WRONG, onnx={"error": "no such instruction"})
+    verdict(winograd=WRONG, onnx={"error": "no such instruction"})
     with pytest.warns(engines.EngineWarning, match="no such instruction"):
         assert engines.choose(toy) == "keras"
-    with pytest.warns(engines.EngineWarning):
-        assert engines.choose(toy, engine="mnn") == "keras"
+    verdict(winograd=UNSUITED)
+    with pytest.warns(engines.EngineWarning, match="begins with 0 convolutions"):
+        assert engines.choose(toy, engine="winograd") == "keras"
 
 
 def test_a_network_that_cannot_be_converted_runs_in_keras(toy, monkeypatch):
@@ -205,20 +259,20 @@ def test_a_toy_is_not_worth_converting(toy, monkeypatch):
 
 
 def test_unknown_options_are_answered_with_what_there_is(toy):
-    with pytest.raises(ValueError, match="auto, keras, mnn, onnx"):
+    with pytest.raises(ValueError, match="auto, keras, onnx, winograd"):
         engines.choose(toy, engine="tensorrt")
     with pytest.raises(ValueError, match="float32, int8"):
         engines.choose(toy, precision="float16")
     with pytest.raises(ValueError, match="calibrated on real faces"):
         engines.choose(toy, precision="int8")
     with pytest.raises(ValueError, match="has no int8"):
-        engines.choose(toy, engine="mnn", precision="int8", check_pixels=noise(toy))
+        engines.choose(toy, engine="winograd", precision="int8", check_pixels=noise(toy))
 
 
 def test_a_missing_package_is_named(toy, monkeypatch):
-    monkeypatch.setitem(engines.PACKAGES, "mnn", ("no_such_package",))
+    monkeypatch.setitem(engines.PACKAGES, "winograd", ("no_such_package",))
     with pytest.raises(ValueError, match=r"no_such_package.*faceworkbook\[fast\]"):
-        engines.choose(toy, engine="mnn")
+        engines.choose(toy, engine="winograd")
 
 
 def test_the_first_run_converts_and_checks_and_the_next_one_does_not_even_import_tensorflow(toy):

@@ -57,6 +57,17 @@ def read_batches(plan: pd.DataFrame, root: Path, preprocessing, *, batch_size: i
         )
 
 
+def draw_pixels(plan: pd.DataFrame, root: Path, preprocessing, *, n: int, seed: int = 0) -> np.ndarray:
+    """Pixels of `n` faces of the whole plan that can be read, drawn at random; fewer where there are no more."""
+    mixed = plan.iloc[np.random.default_rng(seed).permutation(len(plan))]
+    found = np.empty((0, *preprocessing.size, 3), np.uint8)
+    for batch in read_batches(mixed, root, preprocessing, batch_size=n):
+        found = np.concatenate([found, batch.pixels])
+        if len(found) >= n:
+            break
+    return found[:n]
+
+
 def _ahead(pool, function, items: Iterable, *, depth: int) -> Iterator:
     waiting = deque()
     for item in items:

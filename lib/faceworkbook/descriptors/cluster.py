@@ -30,29 +30,24 @@ class Actor:
     root, work : str
         Folders of the pictures and of the unfinished store.
     runner : Engine or None
-        A ready engine; None chooses one by `engine` and `precision`.
+        A ready engine; None chooses one by the options of `engines.choose` that follow.
     """
 
-    def __init__(self, backbone, root: str, work: str, *, engine: str, precision: str, runner, threads: int):
+    def __init__(self, backbone, root: str, work: str, *, runner, **choice):
         self.backbone, self.root = backbone, Path(root)
         self.writer = JournalWriter(Path(work))
-        self.engine, self.precision, self.threads, self.runner = engine, precision, threads, runner
+        self.choice, self.runner = choice, runner
 
     def __call__(self, block: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Compute one block of the plan (columns row, face_id, image and box); returns its row numbers."""
         plan = pd.DataFrame(block).set_index("row")
         batch = batches.read_batch(plan, self.root, self.backbone.preprocessing)
         if self.runner is None:
-            self.runner = self._choose(batch.pixels)
+            from faceworkbook.descriptors import engines
+
+            self.runner = engines.choose(self.backbone, **self.choice)
         batches.write_batch(self.writer, batch, self.runner, self.backbone.dim)
         return {"row": batch.rows, "engine": np.repeat(str(self.runner.settings), len(batch.rows))}
-
-    def _choose(self, pixels: np.ndarray):
-        from faceworkbook.descriptors import engines
-
-        check = pixels[:32] if len(pixels) else None
-        options = {"engine": self.engine, "precision": self.precision, "threads": self.threads}
-        return engines.choose(self.backbone, check_pixels=check, **options)
 
 
 def compute(
@@ -63,6 +58,7 @@ def compute(
     *,
     engine,
     precision: str,
+    check_pixels: np.ndarray | None,
     batch_size: int | None,
     progress: bool,
 ) -> dict:
@@ -83,8 +79,11 @@ def compute(
     if started:
         address = os.environ.get("RAY_ADDRESS")
         ray.init(address=address, log_to_driver=False, include_dashboard=False, configure_logging=False)
+    runner = engine if hasattr(engine, "run") else None
+    choice = {"engine": engine, "precision": precision, "check_pixels": check_pixels, "threads": 1}
+    options = {"runner": runner} | ({} if runner else choice)
     try:
-        return _run(ray, work, todo, backbone, root, engine, precision, batch_size or BLOCK, progress)
+        return _run(ray, work, todo, backbone, root, options, batch_size or BLOCK, progress)
     finally:
         if started:
             ray.shutdown()
@@ -100,17 +99,10 @@ def _import_ray():
     return ray
 
 
-def _run(ray, work, todo, backbone, root, engine, precision, block, progress) -> dict:
+def _run(ray, work, todo, backbone, root, options: dict, block: int, progress: bool) -> dict:
     cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
-    runner = engine if hasattr(engine, "run") else None
     plan = work.plan.iloc[todo][["face_id", "image", *BOX]]
     plan = plan.astype({"face_id": str, "image": str}).rename_axis("row").reset_index()
-    settings = {
-        "engine": None if runner else engine,
-        "precision": precision,
-        "runner": runner,
-        "threads": 1,
-    }
     blocks = ray.data.from_pandas([plan.iloc[i : i + block] for i in range(0, len(plan), block)])
     done = blocks.map_batches(
         Actor,
@@ -118,7 +110,7 @@ def _run(ray, work, todo, backbone, root, engine, precision, block, progress) ->
         num_cpus=1,
         concurrency=(1, cores),
         fn_constructor_args=(backbone, str(Path(root).resolve()), str(work.path.resolve())),
-        fn_constructor_kwargs=settings,
+        fn_constructor_kwargs=options,
     )
     total, used = len(work.plan), set()
     with tqdm(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
+import io
 import itertools
 import json
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -16,10 +19,12 @@ from tqdm.auto import tqdm
 
 from faceworkbook import images
 from faceworkbook.descriptors import store as stores
-from faceworkbook.descriptors.batches import READERS, read_batches, write_batch
+from faceworkbook.descriptors.batches import READERS, draw_pixels, read_batches, write_batch
+from faceworkbook.descriptors.int8 import Int8Warning, say_int8_cost
 from faceworkbook.descriptors.store import BOX, STAMP, TEXT, Descriptors, StoreError, Work
 
 LOOKED_AT = 4096  # files whose state is asked for at once
+CHECKED, CALIBRATION = 32, 64  # faces, drawn at random
 
 
 def extract(
@@ -50,7 +55,7 @@ def extract(
         'auto' (the fastest that computes the same descriptors), the name of an engine, or one made
         by ``descriptors.engines.choose``.
     precision : {'float32', 'int8'}
-        'int8' is faster and smaller on some machines and changes descriptors.
+        'int8' takes less memory and changes descriptors; it is calibrated on 64 of the faces.
     batch_size : int, optional
         Faces a batch; the engine's best by default.
     cluster : {None, 'ray'}
@@ -68,6 +73,11 @@ def extract(
     StoreError
         No face at all, none that can be read, a full disk, or a folder that cannot be written.
 
+    Warns
+    -----
+    Int8Warning
+        With int8: what it cost a classifier, as far as that was measured.
+
     Notes
     -----
     Memory does not grow with the number of faces. A run that was killed goes on where it stopped.
@@ -78,6 +88,8 @@ def extract(
         raise StoreError("there is no face to extract: the face table is empty")
     if cluster not in (None, "ray"):
         raise StoreError(f"cluster={cluster!r}; allowed are None and 'ray'")
+    if precision == "int8":
+        warnings.warn(say_int8_cost(backbone), Int8Warning, stacklevel=2)
     root, folder = Path(root), Path(store)
     folder.mkdir(parents=True, exist_ok=True)
     recipe = make_recipe(backbone, precision)
@@ -203,6 +215,7 @@ def _forget_changed(work: Work, root: Path) -> None:
 def _compute(work, todo, backbone, root, *, cluster, engine, precision, batch_size, progress) -> dict | None:
     if not len(todo):
         return None
+    ready = hasattr(engine, "run")
     if cluster == "ray":
         from faceworkbook.descriptors import cluster as clusters
 
@@ -213,10 +226,11 @@ def _compute(work, todo, backbone, root, *, cluster, engine, precision, batch_si
             root,
             engine=engine,
             precision=precision,
+            check_pixels=None if ready else _check_faces(work, backbone, root, precision),
             batch_size=batch_size,
             progress=progress,
         )
-    runner = engine if hasattr(engine, "run") else _choose(work, todo, backbone, root, engine, precision)
+    runner = engine if ready else _choose(work, backbone, root, engine, precision)
     batches = read_batches(
         work.plan.iloc[todo], root, backbone.preprocessing, batch_size=batch_size or runner.batch_size
     )
@@ -234,9 +248,23 @@ def _compute(work, todo, backbone, root, *, cluster, engine, precision, batch_si
     return runner.settings
 
 
-def _choose(work, todo, backbone, root, engine: str, precision: str):
+def _choose(work, backbone, root, engine: str, precision: str):
     from faceworkbook.descriptors import engines
 
-    sample = next(read_batches(work.plan.iloc[todo[:32]], root, backbone.preprocessing, batch_size=32))
-    check = sample.pixels if len(sample.pixels) else None
+    check = _check_faces(work, backbone, root, precision)
     return engines.choose(backbone, engine=engine, precision=precision, check_pixels=check)
+
+
+def _check_faces(work, backbone, root, precision: str) -> np.ndarray | None:
+    """Faces that an engine is tried on, or that int8 is calibrated on; None where no picture can be read."""
+    if precision != "int8":
+        found = draw_pixels(work.plan, root, backbone.preprocessing, n=CHECKED)
+        return found if len(found) else None
+    # Kept with the store: what is computed later, or on another machine, must be calibrated on the same faces.
+    digest = hashlib.sha256(json.dumps(work.recipe, sort_keys=True).encode()).hexdigest()[:8]
+    path = work.folder / f"calibration-{digest}.npy"
+    if not path.exists():
+        content = io.BytesIO()
+        np.save(content, draw_pixels(work.plan, root, backbone.preprocessing, n=CALIBRATION))
+        stores.write_beside(path, content.getvalue())
+    return np.load(path, allow_pickle=False)

@@ -206,7 +206,7 @@ class Work:
 
     def __init__(self, folder: Path, plan: pd.DataFrame, recipe: dict, dim: int):
         self.folder, self.path, self.plan, self.dim = folder, folder / "work", plan, dim
-        self.digest = _digest(plan, recipe)
+        self.recipe, self.digest = recipe, _digest(plan, recipe)
         if not self._is_ours():
             self._begin()
         self.stamps = self._read_journals()

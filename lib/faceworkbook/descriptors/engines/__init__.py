@@ -26,9 +26,10 @@ from faceworkbook.descriptors.engines.base import (
 
 __all__ = ["Engine", "EngineWarning", "agrees", "choose", "compare"]
 
-ENGINES = ("auto", "keras", "mnn", "onnx")
+ENGINES = ("auto", "keras", "onnx", "winograd")
 PRECISIONS = ("float32", "int8")
-PACKAGES = {"mnn": ("MNN", "onnx"), "onnx": ("onnxruntime", "onnx")}
+# In the order in which they are tried: where Winograd's products fit a network, they were the quickest.
+PACKAGES = {"winograd": ("numba", "onnxruntime", "onnx"), "onnx": ("onnxruntime", "onnx")}
 CHECK_FACES = 16
 SMALL = 1_000_000  # bytes of weights: converting a smaller network takes longer than it saves
 
@@ -47,9 +48,9 @@ def choose(
     ----------
     backbone : Backbone
         The network and its tap.
-    engine : {'auto', 'keras', 'mnn', 'onnx'}
-        'auto': Keras on a GPU. On a CPU, MNN or ONNX Runtime, whichever took less processor time on
-        `check_pixels`; Keras where neither is installed or gives its descriptors.
+    engine : {'auto', 'keras', 'onnx', 'winograd'}
+        'auto': Keras on a GPU. On a CPU, 'winograd' for a network that begins with 3 x 3 convolutions such
+        as VGG-Face, else ONNX Runtime; Keras where neither is installed or gives its descriptors.
     precision : {'float32', 'int8'}
         'int8' changes descriptors: it quantises weights and activations, calibrated on `check_pixels`, and
         runs in ONNX Runtime. By how much they change stands in the engine's ``settings``.
@@ -148,27 +149,25 @@ def _quickest(backbone: Backbone, wanted: tuple[str, ...], check_pixels, threads
         _warn(backbone, f"could not be converted ({error})")
         return _keras(backbone, threads)
     for name in wanted:
-        _warn_of(backbone, name, verdict[name])
-    costs = {
-        name: verdict[name]["cpu_seconds"]
-        for name in wanted
-        if "error" not in verdict[name] and agrees(verdict[name])
-    }
-    if not costs:
-        return _keras(backbone, threads)
-    best = min(costs, key=costs.get)
-    return prepare.make(best, folder, backbone.preprocessing, threads=threads)
+        fault = _fault(name, verdict[name])
+        if not fault:
+            return prepare.make(name, folder, backbone.preprocessing, threads=threads)
+        if "unsuited" not in verdict[name] or len(wanted) == 1:
+            _warn(backbone, fault)
+    return _keras(backbone, threads)
 
 
-def _warn_of(backbone: Backbone, name: str, verdict: dict) -> None:
-    if "error" in verdict:
-        _warn(backbone, f"could not be run by {name} ({verdict['error']})")
-    elif not agrees(verdict):
-        _warn(
-            backbone,
-            f"has other descriptors in {name}: cosine {verdict['cosine']:.6f} (at least {MIN_COSINE}), "
-            f"relative error {verdict['relative_error']:.1e} (at most {MAX_RELATIVE_ERROR})",
-        )
+def _fault(name: str, verdict: dict) -> str:
+    """Why an engine is not to be used; '' where it is."""
+    reason = verdict.get("error") or verdict.get("unsuited")
+    if reason:
+        return f"could not be run by {name} ({reason})"
+    if agrees(verdict):
+        return ""
+    return (
+        f"has other descriptors in {name}: cosine {verdict['cosine']:.6f} (at least {MIN_COSINE}), "
+        f"relative error {verdict['relative_error']:.1e} (at most {MAX_RELATIVE_ERROR})"
+    )
 
 
 def _warn(backbone: Backbone, what: str) -> None:

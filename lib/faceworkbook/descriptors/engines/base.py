@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Protocol
 
 import numpy as np
@@ -20,7 +21,7 @@ class Engine(Protocol):
     Attributes
     ----------
     name : str
-        'keras', 'mnn', ...
+        'keras', 'onnx' or 'winograd'.
     batch_size : int
         The number of faces a call at which this engine is quickest.
     settings : dict
@@ -71,3 +72,8 @@ def compare(found: np.ndarray, reference: np.ndarray) -> dict[str, float]:
 def agrees(difference: dict[str, float]) -> bool:
     """Whether what `compare` found is within tolerance; NaN is not."""
     return difference["cosine"] >= MIN_COSINE and difference["relative_error"] <= MAX_RELATIVE_ERROR
+
+
+def available_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

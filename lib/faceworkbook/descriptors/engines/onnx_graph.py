@@ -146,7 +146,10 @@ def _bias(graph: _Graph, layer) -> list[str]:
 
 def _convolution(graph: _Graph, layer, inputs, shape) -> str:
     size, strides, dilation = layer.kernel_size, layer.strides, layer.dilation_rate
-    kernel = graph.weight(layer.kernel.numpy().transpose(3, 2, 0, 1))
+    kernel = layer.kernel.numpy().transpose(3, 2, 0, 1)
+    if tuple(shape[1:3]) == tuple(size) and layer.padding == "valid" and layer.groups == 1:
+        return _whole_picture(graph, layer, inputs, kernel)
+    kernel = graph.weight(kernel)
     return graph.add(
         "Conv",
         [*inputs, kernel, *_bias(graph, layer)],
@@ -156,6 +159,16 @@ def _convolution(graph: _Graph, layer, inputs, shape) -> str:
         group=layer.groups,
         pads=_pads(layer, size, strides, shape, dilation),
     )
+
+
+def _whole_picture(graph: _Graph, layer, inputs, kernel: np.ndarray) -> str:
+    """A convolution with one place to go, as the matrix product that it is: its weights are then read once
+    for a batch and not once for each face."""
+    _channels_last_only(layer)
+    flat = graph.add("Flatten", inputs, axis=1)
+    matrix = graph.weight(kernel.reshape(len(kernel), -1))
+    result = graph.add("Gemm", [flat, matrix, *_bias(graph, layer)], transB=1)
+    return graph.add("Unsqueeze", [result, graph.weight(np.array([2, 3]))])
 
 
 def _depthwise_node(graph: _Graph, layer, inputs, shape, kernel: np.ndarray, bias: list[str]) -> str:

@@ -11,7 +11,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +18,13 @@ from filelock import FileLock
 
 from faceworkbook import backbones
 from faceworkbook.backbones import Backbone
-from faceworkbook.descriptors.engines import mnn_engine, onnx_graph
-from faceworkbook.descriptors.engines.base import Engine, compare
+from faceworkbook.descriptors.engines import leading, onnx_graph
+from faceworkbook.descriptors.engines.base import Engine, agrees, compare
 from faceworkbook.images import Preprocessing
 
-VERDICT, FORMAT = "verdict.json", 2
-GRAPH, QUANTISED, MNN_MODEL = "model.onnx", "int8.onnx", "model.mnn"
+VERDICT, FORMAT = "verdict.json", 3
+GRAPH, QUANTISED = "model.onnx", "int8.onnx"
 PIXELS, REFERENCE = "pixels.npy", "reference.npy"
-REPEATS = 2
 
 
 class PreparationError(RuntimeError):
@@ -44,13 +42,13 @@ def prepared(backbone: Backbone, pixels: np.ndarray, folder: Path, *, engines: t
     folder : pathlib.Path
         Holds the converted models and the verdict afterwards.
     engines : tuple of str
-        Those to try, of 'keras', 'mnn', 'onnx', 'onnx-int8'.
+        Those to try in turn until one gives the descriptors, of 'winograd', 'onnx', 'onnx-int8'.
 
     Returns
     -------
     dict of str to dict
-        Of each engine ``cosine`` and ``relative_error`` (see `compare`) and ``cpu_seconds`` a face on one
-        core; or ``error``.
+        Of 'keras' and each engine that was tried, ``cosine`` and ``relative_error`` (see `compare`), or
+        ``error``, or ``unsuited``, which says what of the network the engine is not for.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
@@ -75,7 +73,9 @@ def _prepare(backbone: Backbone, pixels: np.ndarray, folder: Path, engines: tupl
         np.save(beside / PIXELS, pixels)
         verdict = {"format": FORMAT, "keras": _step("export", beside, _address(backbone))}
         for engine in engines:
-            verdict[engine] = verdict.get(engine) or _tried(engine, beside, backbone)
+            verdict[engine] = _tried(engine, beside, backbone)
+            if "cosine" in verdict[engine] and agrees(verdict[engine]):
+                break
         for name in (PIXELS, REFERENCE):
             (beside / name).unlink()
         (beside / VERDICT).write_text(json.dumps(verdict, indent=1))
@@ -91,7 +91,11 @@ def _address(backbone: Backbone) -> dict:
 
 def _tried(engine: str, folder: Path, backbone: Backbone) -> dict:
     try:
+        if engine == "winograd":
+            leading.split(folder / GRAPH)
         return _step("try", folder, {"engine": engine, "preprocessing": backbone.preprocessing.to_dict()})
+    except leading.UnsuitedGraph as error:
+        return {"unsuited": str(error)}
     except PreparationError as error:
         return {"error": str(error)}
 
@@ -122,18 +126,16 @@ def export(folder: Path, *, name: str, weights: str, tap: str) -> dict:
 
 def try_engine(folder: Path, *, engine: str, preprocessing: dict) -> dict:
     """Convert what `engine` needs, and compare its descriptors with the reference's."""
-    record = Preprocessing.from_dict(preprocessing)
-    pixels, runner = np.load(folder / PIXELS), make(engine, folder, record, threads=1)
-    difference = compare(runner.run(pixels), np.load(folder / REFERENCE))
-    return {**difference, "cpu_seconds": cpu_seconds(runner, pixels)}
+    runner = make(engine, folder, Preprocessing.from_dict(preprocessing))
+    return compare(runner.run(np.load(folder / PIXELS)), np.load(folder / REFERENCE))
 
 
 def make(engine: str, folder: Path, preprocessing: Preprocessing, *, threads: int | None = None) -> Engine:
     """An engine on the models in `folder`; a model that it needs is converted first."""
-    if engine == "mnn":
-        if not (folder / MNN_MODEL).is_file():
-            mnn_engine.convert(folder / GRAPH, folder / MNN_MODEL)
-        return mnn_engine.MnnEngine(folder / MNN_MODEL, preprocessing, threads=threads)
+    if engine == "winograd":
+        from faceworkbook.descriptors.engines.winograd_engine import WinogradEngine
+
+        return WinogradEngine(folder / GRAPH, preprocessing, threads=threads)
     from faceworkbook.descriptors.engines import onnx_engine
 
     if engine == "onnx":
@@ -142,16 +144,6 @@ def make(engine: str, folder: Path, preprocessing: Preprocessing, *, threads: in
         pixels = np.load(folder / PIXELS)
         onnx_engine.quantise(folder / GRAPH, folder / QUANTISED, pixels, preprocessing)
     return onnx_engine.OnnxEngine(folder / QUANTISED, preprocessing, precision="int8", threads=threads)
-
-
-def cpu_seconds(engine: Engine, pixels: np.ndarray) -> float:
-    """Processor time a face: unlike the clock, it hardly depends on what else the machine is doing."""
-    times = []
-    for _ in range(REPEATS):
-        start = time.process_time()
-        engine.run(pixels)
-        times.append(time.process_time() - start)
-    return min(times) / len(pixels)
 
 
 STEPS = {"export": export, "try": try_engine}
