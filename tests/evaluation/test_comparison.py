@@ -170,3 +170,29 @@ def test_run_folders_are_read_and_named(tmp_path):
 def test_one_run_cannot_be_compared():
     with pytest.raises(comparison.ComparisonError, match="two or more"):
         comparison.compare(runs(1.0))
+
+
+@pytest.mark.parametrize("kind", ["classes", "numbers"])
+def test_a_model_is_chosen_on_validation_rows_and_judged_on_test_rows(kind):
+    """The model that only looks good on the test rows is not chosen."""
+
+    def shuffled(table, part):
+        rows = np.flatnonzero(table["part"] == part)
+        out = table.copy()
+        columns = [c for c in table if c == "predicted" or c.startswith("p:")]
+        out.loc[rows, columns] = table.loc[np.roll(rows, 1), columns].to_numpy()
+        return out
+
+    table = made.class_predictions(300) if kind == "classes" else made.number_predictions(300)
+    table["part"] = np.where(np.arange(300) < 150, "validation", "test")
+    models = {"good": shuffled(table, "test"), "lucky": shuffled(table, "validation")}
+    metric = "accuracy" if kind == "classes" else "mae"
+    found = comparison.choose(models, metric=metric, n_boot=100).set_index("model")
+    assert found["chosen"].to_dict() == {"good": True, "lucky": False}
+    test = models["good"][models["good"]["part"] == "test"]
+    expected = (
+        (test["truth"] == test["predicted"]).mean()
+        if kind == "classes"
+        else (test["truth"] - test["predicted"]).abs().mean()
+    )
+    assert found.loc["good", "value"] == pytest.approx(expected) and (found["n"] == 150).all()

@@ -177,3 +177,23 @@ def test_unusable_tables_are_refused(change, message):
 def test_unknown_metric_lists_the_allowed_ones():
     with pytest.raises(ValueError, match=r"'mae'.*accuracy"):
         metrics.summary(tables.class_predictions(), names=["mae"])
+
+
+def test_the_mean_of_predictions_is_taken_row_by_row():
+    truth = np.arange(200) % 3
+    first, second = (
+        tables.class_predictions(200, classes=("a", "b", "c"), truth=truth, seed=s) for s in (1, 2)
+    )
+    mean = predictions.average([first, second])
+    shares = (predictions.probabilities(first) + predictions.probabilities(second)) / 2
+    np.testing.assert_allclose(predictions.probabilities(mean), shares)
+    assert mean["predicted"].tolist() == [["a", "b", "c"][i] for i in shares.argmax(axis=1)]
+    years = tables.number_predictions(50)
+    doubled = predictions.average([years, years.assign(predicted=years["predicted"] + 2)])
+    np.testing.assert_allclose(doubled["predicted"], years["predicted"] + 1)
+
+
+def test_predictions_of_other_rows_have_no_mean():
+    table = tables.class_predictions(20)
+    with pytest.raises(predictions.PredictionsError, match="same rows and classes"):
+        predictions.average([table, table.iloc[::-1].reset_index(drop=True)])

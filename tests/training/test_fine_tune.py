@@ -315,14 +315,30 @@ def test_accumulation_counts_known_labels_and_not_pieces(source, labels):
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
-def test_precomputed_layers_give_the_same_training(source, labels, tmp_path):
-    found = []
+def test_heads_see_earlier_layers_beside_the_last_one(source, labels):
+    net = network(labels, also=["conv_1_relu", "conv_2_relu"], batch_norm=False)
+    layers = [net.net.model.get_layer(name).output for name in ("conv_1_relu", "conv_2_relu", net.cut)]
+    maps = keras.Model(net.net.model.input, layers)(
+        images.network_input(source.pixels[:5], toy.PREPROCESSING)
+    )
+    expected = np.concatenate([np.asarray(m).mean(axis=(1, 2)) for m in maps], axis=1)
+    found = net.net.features(images.network_input(source.pixels[:5], toy.PREPROCESSING))["light"]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    before = weights_of(net, "conv_3"), weights_of(net, "conv_2")
+    train(net, source, labels, freeze="conv_2_relu", precompute="conv_1_relu")
+    assert not same(weights_of(net, "conv_3"), before[0]) and same(weights_of(net, "conv_2"), before[1])
+    with pytest.raises(ValueError, match=r"\['conv_3_relu'\] do not lie before the cut 'conv_2_relu'"):
+        network(labels, cut="conv_2_relu", also=["conv_3_relu"])
+
+
+@pytest.mark.parametrize("mirror", [0.0, 0.5])
+def test_precomputed_layers_give_the_same_training(source, labels, tmp_path, mirror):
+    found, changes = [], Augmentation(mirror, 0, 0, 0, 0, 0)
     for layer in (None, "conv_2_relu"):
         net = network(labels)
         folder = tmp_path / str(layer)
-        history = train(
-            net, source, labels, freeze="conv_2_relu", precompute=layer, folder=folder, epochs=3
-        ).history
+        options = {"freeze": "conv_2_relu", "precompute": layer, "augmentation": changes}
+        history = train(net, source, labels, folder=folder, epochs=3, **options).history
         found.append((net.net.model.get_weights(), history["validation_loss"].to_numpy()))
     for whole, tail in zip(found[0][0], found[1][0], strict=True):
         np.testing.assert_allclose(tail, whole, atol=1e-4)
@@ -333,7 +349,7 @@ def test_precomputed_layers_give_the_same_training(source, labels, tmp_path):
 def test_what_changes_cannot_be_precomputed(source, labels):
     with pytest.raises(ValueError, match="precompute='conv_2_relu' changes in training; freeze"):
         train(network(labels), source, labels, freeze="conv_1_relu", precompute="conv_2_relu")
-    with pytest.raises(ValueError, match="without augmentation"):
+    with pytest.raises(ValueError, match="mirror is the only augmentation"):
         train(
             network(labels),
             source,
@@ -402,6 +418,20 @@ def test_pose_labels_turn_with_the_pictures(source, labels):
     values, mask = held.take(np.arange(N), drawn)
     np.testing.assert_array_equal(values[:, 0] < 0, drawn["mirror"])
     assert mask.all()
+
+
+def test_answers_to_a_picture_and_its_mirror_image_are_averaged(source, labels):
+    yaw = targets.from_values(np.linspace(-30, 30, N), name="yaw")
+    net = network({**labels, "yaw": yaw})
+    rows = np.arange(7)
+    turned = PixelArray(np.ascontiguousarray(source.pixels[:, :, ::-1]), toy.PREPROCESSING)
+    straight, other = predict(net, source, rows=rows), predict(net, turned, rows=rows)
+    both = predict(net, source, rows=rows, mirrored=True)
+    np.testing.assert_allclose(both["light"], (straight["light"] + other["light"]) / 2, atol=1e-6)
+    np.testing.assert_allclose(both["yaw"], (straight["yaw"] - other["yaw"]) / 2, atol=1e-4)
+    np.testing.assert_allclose(
+        predict(net, turned, rows=rows, mirrored=True)["light"], both["light"], atol=1e-6
+    )
 
 
 def test_overlapping_rows_are_refused(source, labels):

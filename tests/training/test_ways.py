@@ -139,9 +139,11 @@ def test_every_way_is_tested_on_the_same_faces_with_labels(repeats):
         for way in ("single", "joint-naive", "alternating-distilled"):
             table = found.tables[way, "gender"]
             assert set(table["face_id"][table["repeat"] == seed]) == expected
-    assert (
-        evaluated.summarise(found.values).set_index(["task", "way"]).loc[("gender", "single"), "mean"] > 0.9
-    )
+    figures = evaluated.summarise(found, n_boot=200).set_index(["task", "way"])
+    assert figures.loc[("gender", "single"), "value"] > 0.9
+    assert (figures["low"] < figures["value"]).all() and (figures["value"] < figures["high"]).all()
+    assert figures["labels"].between(235, 245).all() and figures["n"].between(95, 105).all()
+    assert (figures["seconds"] > 0).all()
 
 
 def test_figures_are_what_the_predictions_say(repeats):
@@ -174,6 +176,36 @@ def test_differences_use_the_corrected_test(repeats):
     assert (row["difference"], row["low"], row["high"]) == (expected.difference, expected.low, expected.high)
     assert (compared["p_holm"] >= compared["p"]).all()
     assert evaluated.compare(found.values[found.values["repeat"] == 0]).empty, "one seed compares nothing"
+
+
+def test_hiding_labels_does_not_change_how_much_repeats_overlap():
+    """The correction's share of test rows is the split's, however few labels were left to train on."""
+    pool = make_pool(n=200)
+    found = evaluated.repeat(
+        [ways.parse("joint", Fill())], pool, seeds=[0], settings=Settings(epochs=1), heads={},
+        hidden={"gender": 0.9}, progress=False,
+    ).values.set_index("task")  # fmt: skip
+    assert found.loc["gender", "labels"] < 0.2 * found.loc["gender", "n_train"]
+    assert found.loc["gender", "n_train"] > 110 and found.loc["yaw", "n_train"] == found.loc["yaw", "labels"]
+
+
+@pytest.mark.parametrize(
+    ("metric", "figures", "end"),
+    [
+        ("accuracy", (0.03, 0.01, 0.05, 0.01), "joint is better, the interval excludes 0."),
+        ("accuracy", (-0.03, -0.05, -0.01, 0.01), "single is better, the interval excludes 0."),
+        ("mae", (-0.3, -0.5, -0.1, 0.01), "joint is better, the interval excludes 0."),
+        ("mae", (-0.3, -0.7, 0.1, 0.2), "not told apart, the interval holds 0."),
+        ("accuracy", (0.03, 0.01, 0.05, 0.09), "but not after Holm's adjustment (p = 0.09)."),
+    ],
+)
+def test_differences_are_told_in_words(metric, figures, end):
+    names = ["task", "metric", "first", "second", "difference", "low", "high", "p_holm"]
+    [sentence] = evaluated.tell(
+        pd.DataFrame([("gender", metric, "joint", "single", *figures)], columns=names)
+    )
+    assert sentence.startswith(f"gender, {metric}: joint minus single {figures[0]:+.3f} (")
+    assert sentence.endswith(end)
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,27 @@ def compare(
     )
 
 
+def choose(
+    models: Mapping[str, pd.DataFrame], *, metric: str, seed: int = 0, n_boot: int = intervals.N_BOOT
+) -> pd.DataFrame:
+    """Choose among models on the validation rows and show what each does on the test rows.
+
+    Returns
+    -------
+    pandas.DataFrame
+        model, metric, validation (the metric on validation rows), chosen (one True), value, low, high, n (test
+        rows; the chosen model's figure is fair, for its test rows had no say in the choice).
+    """
+    options = {"names": [metric], "seed": seed, "n_boot": n_boot}
+    found = metrics.summaries(models, part="test", **options)
+    held = [metrics.rows_of(table, part="validation") for table in models.values()]
+    of = metrics.pick(metric, held[0].classes)
+    found["validation"] = [of.value(rows) for rows in held]
+    best = found["validation"].idxmin() if of.better == "lower" else found["validation"].idxmax()
+    found["chosen"] = found.index == best
+    return found[["model", "metric", "validation", "chosen", "value", "low", "high", "n"]]
+
+
 def compare_independent(
     values: Mapping[str, Sequence[float]], *, metric: str = "accuracy", better: str = "higher"
 ) -> pd.DataFrame:

@@ -8,6 +8,7 @@ in the column names, so that nobody downstream guesses an order.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,28 @@ def of(fitted, matrix: np.ndarray, faces: pd.DataFrame, target, split, **keys) -
     classes = list(fitted.classes)
     truth = np.asarray(target.classes, dtype=object)[target.codes[rows]]
     return build(faces.iloc[rows], truth=truth, part=part, probabilities=output, classes=classes, **keys)
+
+
+def average(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """The mean of several models' probabilities (or numbers) on the same rows, as one table.
+
+    Raises
+    ------
+    PredictionsError
+        The tables hold other rows, or other columns.
+    """
+    first = parts[0]
+    keys = [key for key in KEYS if key != "predicted"]
+    for other in parts[1:]:
+        if list(other.columns) != list(first.columns) or not first[keys].equals(other[keys]):
+            raise PredictionsError("only predictions of the same rows and classes, in one order, have a mean")
+    classes = class_names(first)
+    columns = [PROBABILITY + name for name in classes] or ["predicted"]
+    mean = np.mean([part[columns].to_numpy(dtype=float) for part in parts], axis=0)
+    table = first.assign(**dict(zip(columns, mean.T, strict=True)))
+    return (
+        table.assign(predicted=np.asarray(classes, dtype=object)[mean.argmax(axis=1)]) if classes else table
+    )
 
 
 def class_names(predictions: pd.DataFrame) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -56,7 +57,8 @@ class Repeats:
     tables : dict of (way, task) to DataFrame
         Predictions on the test rows of every seed, ``repeat`` counts the seeds.
     values : pandas.DataFrame
-        task, way, repeat, metric, value, n (test rows), n_train (training rows with the label).
+        task, way, repeat, metric, value, n (test rows), n_train (training rows with the label), labels (how
+        many of those were not hidden), seconds (training of all nets of the way).
     fitted : dict of way to list of training.multitask.Fitted
         Of the last seed.
     """
@@ -102,12 +104,15 @@ def repeat(
         seen = _hide(pool, parts, hidden or {}, seed)
         for way in ways:
             own = {"settings": replace(settings, seed=seed), "heads": {**heads, "seed": seed}}
+            started = time.perf_counter()
             fitted[way.name] = train(way, seen, parts, **own, **options)
+            seconds = time.perf_counter() - started
             for task, table in predict(fitted[way.name], pool, parts.test, repeat=number).items():
                 tables.setdefault((way.name, task), []).append(table)
-                n_train = int(seen.targets[task].known[parts.train].sum())
-                rows.append((task, way.name, number, *_figure(table, pool.targets[task].kind), n_train))
-    columns = ["task", "way", "repeat", "metric", "value", "n", "n_train"]
+                counts = [int(of.targets[task].known[parts.train].sum()) for of in (pool, seen)]
+                figure = _figure(table, pool.targets[task].kind)
+                rows.append((task, way.name, number, *figure, *counts, seconds))
+    columns = ["task", "way", "repeat", "metric", "value", "n", "n_train", "labels", "seconds"]
     joined = {key: pd.concat(made, ignore_index=True) for key, made in tables.items()}
     return Repeats(joined, pd.DataFrame(rows, columns=columns), fitted)
 
@@ -127,19 +132,45 @@ def _figure(table: pd.DataFrame, kind: str) -> tuple[str, float, int]:
     return HEADLINES[kind], float(value), len(table)
 
 
-def summarise(values: pd.DataFrame) -> pd.DataFrame:
-    """Mean and standard deviation over the repeats of `Repeats.values`, by task and way."""
-    grouped = values.groupby(["task", "metric", "way"], sort=False)
-    return grouped.agg(
-        mean=("value", "mean"), sd=("value", "std"), n=("n", "mean"), repeats=("value", "size")
-    ).reset_index()
+def summarise(found: Repeats, *, n_boot: int = 1000, seed: int = 0) -> pd.DataFrame:
+    """The figure of every way on each task, mean over the repeats.
+
+    Returns
+    -------
+    pandas.DataFrame
+        task, metric, way, value, low, high (95 %: people drawn with replacement, faces where people are
+        unknown; a face of several repeats is drawn with all of them), sd (over repeats), n (test faces a
+        repeat), labels (training labels a repeat), repeats, seconds (training, a repeat).
+    """
+    rows = []
+    for (task, metric, way), own in found.values.groupby(["task", "metric", "way"], sort=False):
+        [made] = metrics.summary(
+            found.tables[way, task], names=[metric], n_boot=n_boot, seed=seed
+        ).itertuples()
+        means = own[["n", "labels"]].mean().round().astype(int)
+        rows.append(
+            {
+                "task": task,
+                "metric": metric,
+                "way": way,
+                "value": own["value"].mean(),
+                "low": made.low,
+                "high": made.high,
+                "sd": own["value"].std(),
+                **means,
+                "repeats": len(own),
+                "seconds": own["seconds"].mean(),
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def compare(values: pd.DataFrame) -> pd.DataFrame:
     """Every pair of ways on each task: difference, corrected interval and p, Holm over the pairs of a task.
 
-    Each repeat is another split and other initial weights, and the training rows of the repeats overlap, so
-    the t test is Nadeau and Bengio's; a plain paired t would be too sure.
+    Each repeat is another split and other initial weights, and the rows of the repeats overlap, so the t
+    test is Nadeau and Bengio's; a plain paired t would be too sure. How much they overlap follows from the
+    parts' shares: labels that were hidden from training count as training rows here.
 
     Parameters
     ----------
@@ -173,3 +204,19 @@ def _pair(task: str, a: str, b: str, wide: pd.DataFrame, own: pd.DataFrame) -> d
         "p": result.p,
         "repeats": len(wide),
     }
+
+
+def tell(differences: pd.DataFrame) -> list[str]:
+    """The rows of `compare` in words: what is told apart, which is better, and by how much."""
+    return [_tell(row) for row in differences.itertuples()]
+
+
+def _tell(row) -> str:
+    figures = f"{row.difference:+.3f} ({row.low:+.3f} to {row.high:+.3f})"
+    start = f"{row.task}, {row.metric.replace('_', ' ')}: {row.first} minus {row.second} {figures}"
+    if row.low <= 0 <= row.high:
+        return f"{start}: not told apart, the interval holds 0."
+    higher = row.metric == HEADLINES["classes"]
+    better = row.first if (row.difference > 0) == higher else row.second
+    kept = "" if row.p_holm < 0.05 else f", but not after Holm's adjustment (p = {row.p_holm:.2f})"
+    return f"{start}: {better} is better, the interval excludes 0{kept}."

@@ -53,6 +53,7 @@ def assemble(
     tasks: list[Task],
     *,
     cut: str | None = None,
+    also: Iterable[str] = (),
     head: str = "linear",
     pool: str = "average",
     hidden: tuple[int, ...] = (),
@@ -72,6 +73,9 @@ def assemble(
     tasks : list of Task
     cut : str, optional
         Last layer that is used; the layer of the backbone's tap where None.
+    also : iterable of str
+        Layers before the cut whose maps, averaged over the picture, the heads see beside the cut's (averaged
+        too): what a network for identity drops in its last blocks is still there.
     head : str
         'linear', 'bottleneck' or 'stitch' (see ``classifiers.multitask.build``), or 'own': the output
         that the network itself has, for the one number that it was made for (SSR-Net's age).
@@ -96,7 +100,7 @@ def assemble(
     keras.utils.set_random_seed(seed)
     full = backbone.builder()
     cut = cut or backbone.tap_table[backbone.tap].layer
-    trunk = upto(full, cut)
+    trunk = _with_earlier(full, cut, tuple(also)) if also else upto(full, cut)
     if precision != "float32":
         trunk = _with_precision(trunk, precision)
     if head == OWN:
@@ -117,6 +121,22 @@ def upto(model: keras.Model, layer: str) -> keras.Model:
         No layer has that name.
     """
     return keras.Model(model.input, _layer(model, layer).output, name=f"{model.name}_to_{layer}")
+
+
+def _with_earlier(model: keras.Model, cut: str, also: tuple[str, ...]) -> keras.Model:
+    used = {layer.name for layer in upto(model, cut).layers}
+    wrong = [name for name in also if name not in used - {cut}]
+    if wrong:
+        raise ValueError(f"also={list(also)}: {wrong} do not lie before the cut {cut!r}")
+    outputs = [_layer(model, name).output for name in (*also, cut)]
+    pooled = [
+        keras.layers.GlobalAveragePooling2D(name=f"{name}_average")(output)
+        if len(output.shape) == 4
+        else output
+        for name, output in zip((*also, cut), outputs, strict=True)
+    ]
+    together = keras.layers.Concatenate(name="layers_together")(pooled)
+    return keras.Model(model.input, together, name=f"{model.name}_to_{cut}")
 
 
 def beyond(model: keras.Model, layer: str) -> keras.Model:

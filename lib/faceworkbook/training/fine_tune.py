@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import keras
@@ -25,7 +25,7 @@ from faceworkbook.classifiers.targets import Target
 from faceworkbook.training import augment, checkpoint, cutting, logs, masked
 from faceworkbook.training.augment import Augmentation
 from faceworkbook.training.cutting import Network
-from faceworkbook.training.input import Prepared, order, stream
+from faceworkbook.training.input import Mirrored, Prepared, order, stream
 from faceworkbook.training.multitask import Fitted
 from faceworkbook.training.parts import PartOptimisers
 from faceworkbook.training.schedules import Staircase
@@ -198,8 +198,9 @@ def fit(
     soft : dict of str to ndarray of shape (n, n_classes), optional
         Probabilities to learn instead of one class, such as the share of votes.
     precompute : str, optional
-        A layer within what is frozen: its output is computed once for all rows and training runs
-        from there. Without augmentation only.
+        A layer within what is frozen: its output is computed once for all rows (and once more for their
+        mirror images, where pictures are mirrored) and training runs from there. Mirroring is the only
+        augmentation that goes with it.
     folder : path, optional
         For the checkpoint of each epoch, ``history.csv`` and TensorBoard's files. Where it holds a
         checkpoint of the same run, training goes on from it, to the same weights.
@@ -242,9 +243,21 @@ def fit(
     return Fitted(network.net, pd.DataFrame(saved.history), saved.best_epoch)
 
 
-def predict(network: Network, source, *, rows: np.ndarray) -> dict[str, np.ndarray]:
-    """What the network says of `rows`; see ``classifiers.multitask.predict``. Every row is answered."""
-    return multitask.predict(network.net, Prepared(source), rows=rows, batch_size=EVALUATION_BATCH)
+def predict(network: Network, source, *, rows: np.ndarray, mirrored: bool = False) -> dict[str, np.ndarray]:
+    """What the network says of `rows`; see ``classifiers.multitask.predict``. Every row is answered.
+
+    Parameters
+    ----------
+    mirrored : bool
+        Mean of the answers to each picture and to its mirror image (yaw and roll turned back).
+    """
+    said = multitask.predict(network.net, Prepared(source), rows=rows, batch_size=EVALUATION_BATCH)
+    if not mirrored:
+        return said
+    other = multitask.predict(network.net, Prepared(Mirrored(source)), rows=rows, batch_size=EVALUATION_BATCH)
+    turned = np.zeros(len(rows), augment.DRAWN)
+    turned["mirror"] = True
+    return {name: (said[name] + augment.adjust(name, other[name], turned)) / 2 for name in said}
 
 
 @dataclass(frozen=True)
@@ -259,11 +272,14 @@ class Reader:
     source : PixelFiles, PixelArray or PixelShards
     name : str
         The task.
+    mirrored : bool
+        Mean of the answers to each picture and to its mirror image.
     """
 
     network: Network
     source: object
     name: str
+    mirrored: bool = False
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -272,7 +288,7 @@ class Reader:
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
         """Probabilities (n, n_classes), or numbers (n,), of the pictures with these row numbers."""
-        return predict(self.network, self.source, rows=rows)[self.name]
+        return predict(self.network, self.source, rows=rows, mirrored=self.mirrored)[self.name]
 
 
 def vote_shares(faces: pd.DataFrame, target: Target) -> np.ndarray:
@@ -421,8 +437,12 @@ class _Run:
     def precompute(self, layer: str, rows: np.ndarray, folder: Path | None, progress: bool) -> None:
         """Compute the output of `layer` for `rows` once; training and validation go on from it."""
         settings, whole = self.settings, self.network.net.model
-        if not settings.augmentation.is_nothing:
-            raise ValueError("precompute keeps one picture a row, so it goes without augmentation only")
+        mirror = settings.augmentation.mirror
+        if not replace(settings.augmentation, mirror=0.0).is_nothing:
+            raise ValueError(
+                "precompute keeps each picture and its mirror image, so mirror is the only augmentation that "
+                f"goes with it; got {settings.augmentation}"
+            )
         if not cutting.layers_upto(whole, layer) <= cutting.layers_upto(whole, settings.freeze):
             raise ValueError(
                 f"precompute={layer!r} changes in training; freeze the network up to it or beyond "
@@ -430,7 +450,8 @@ class _Run:
             )
         self._model = cutting.beyond(whole, layer)
         file = None if folder is None else folder / "activations.npy"
-        self._activations = _Activations(cutting.upto(whole, layer), self._source, rows, file, progress)
+        sources = [self._source, Mirrored(self._source)][: 2 if mirror else 1]
+        self._activations = _Activations(cutting.upto(whole, layer), sources, rows, file, progress)
 
     def forget_activations(self) -> None:
         """Free what `precompute` has taken, on disk too."""
@@ -448,7 +469,7 @@ class _Run:
 
     def _input(self, rows: np.ndarray, drawn: np.ndarray | None) -> np.ndarray:
         if self._activations is not None:
-            return self._activations[rows]
+            return self._activations.take(rows, None if drawn is None else drawn["mirror"])
         pixels = self._source.take(rows)
         if drawn is not None and not self.settings.augmentation.is_nothing:
             pixels = augment.apply(pixels, drawn)
@@ -575,22 +596,26 @@ class _Sums:
 class _Activations:
     """The output of a frozen layer for some rows, float32, in memory or in a file of the run folder."""
 
-    def __init__(self, model: keras.Model, source, rows: np.ndarray, file: Path | None, progress: bool):
+    def __init__(
+        self, model: keras.Model, sources: list, rows: np.ndarray, file: Path | None, progress: bool
+    ):
         rows = np.unique(rows)
         self._file = file
-        self._place = np.full(len(source), -1)
+        self._place = np.full(len(sources[0]), -1)
         self._place[rows] = np.arange(len(rows))
-        self._values = _room((len(rows), *model.output.shape[1:]), file)
-        forward, pictures = tf.function(model, reduce_retracing=True), Prepared(source)
-        batches = np.array_split(rows, -(-len(rows) // EVALUATION_BATCH))
-        bar = tqdm(total=len(rows), unit="face", desc="frozen layers", disable=not progress)
-        for chosen in batches:
-            self._values[self._place[chosen]] = forward(pictures[chosen], training=False).numpy()
-            bar.update(len(chosen))
+        self._values = _room((len(sources), len(rows), *model.output.shape[1:]), file)
+        forward = tf.function(model, reduce_retracing=True)
+        bar = tqdm(total=len(rows) * len(sources), unit="face", desc="frozen layers", disable=not progress)
+        for values, pictures in zip(self._values, map(Prepared, sources), strict=True):
+            for chosen in np.array_split(rows, -(-len(rows) // EVALUATION_BATCH)):
+                values[self._place[chosen]] = forward(pictures[chosen], training=False).numpy()
+                bar.update(len(chosen))
         bar.close()
 
-    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        return np.asarray(self._values[self._place[rows]])
+    def take(self, rows: np.ndarray, mirrored: np.ndarray | None) -> np.ndarray:
+        """Activations of `rows`, of the mirror image where `mirrored` (bool, by row)."""
+        side = 0 if mirrored is None else np.asarray(mirrored, int)
+        return np.asarray(self._values[side, self._place[rows]])
 
     def remove(self) -> None:
         """Delete the file, where there is one."""

@@ -91,6 +91,30 @@ class PixelArray:
         return np.asarray(self.pixels[rows])
 
 
+@dataclass(frozen=True)
+class Mirrored:
+    """The pictures of another source, mirrored left to right.
+
+    Attributes
+    ----------
+    source : PixelFiles, PixelArray or PixelShards
+    """
+
+    source: PixelFiles | PixelArray | PixelShards
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """That of the source."""
+        return self.source.preprocessing
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Pixels of `rows`, ndarray of shape (n, height, width, 3), uint8, RGB."""
+        return self.source.take(rows)[:, :, ::-1]
+
+
 class PixelShards:
     """Pictures in TFRecord files that `write_shards` wrote: few large files instead of many small ones.
 
