@@ -533,11 +533,16 @@ def test_a_saved_model_speaks_in_probabilities_and_names_its_input(source, label
     assert record["tasks"][0]["classes"] == ["above", "below"]
 
 
-def test_predictions_are_tabled_by_row(source, labels):
-    reader = fine_tune.Reader(network(labels), source, "light")
-    rows = np.array([50, 4, 17])
-    np.testing.assert_array_equal(reader.predict(rows), reader.predict(np.arange(N))[rows])
-    assert reader.classes == ("above", "below")
+def test_rows_are_read_once_for_all_tasks(source, labels):
+    yaw = targets.from_values(np.linspace(-30, 30, N), name="yaw")
+    net = network({**labels, "yaw": yaw})
+    readers = fine_tune.read_rows(net, source, rows=np.array([50, 4, 17, 30]))
+    expected = predict(net, source, rows=np.array([17, 50]))
+    for name, reader in readers.items():
+        np.testing.assert_allclose(reader.predict(np.array([17, 50])), expected[name], atol=1e-5)
+    assert readers["light"].classes == ("above", "below") and readers["yaw"].classes == ()
+    with pytest.raises(ValueError, match="1 of 2 rows were not read"):
+        readers["light"].predict(np.array([17, 18]))
 
 
 def test_votes_become_shares_and_single_votes_none():

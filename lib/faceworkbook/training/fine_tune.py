@@ -260,35 +260,39 @@ def predict(network: Network, source, *, rows: np.ndarray, mirrored: bool = Fals
     return {name: (said[name] + augment.adjust(name, other[name], turned)) / 2 for name in said}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Reader:
-    """One task of a network on its pictures, read by row number like a fitted classifier by descriptor.
+    """What a network said of some pictures for one task, read by row number like a fitted classifier.
 
     ``evaluation.predictions.of(reader, numpy.arange(n), ...)`` makes the table of predictions.
 
     Attributes
     ----------
-    network : Network
-    source : PixelFiles, PixelArray or PixelShards
-    name : str
-        The task.
-    mirrored : bool
-        Mean of the answers to each picture and to its mirror image.
+    classes : tuple of str
+        Order of the probabilities; empty for numbers.
+    rows : ndarray of shape (m,), int, ascending
+    answers : ndarray of shape (m, n_classes) or (m,)
     """
 
-    network: Network
-    source: object
-    name: str
-    mirrored: bool = False
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Order of the probabilities; empty for numbers."""
-        return self.network.net.task(self.name).classes
+    classes: tuple[str, ...]
+    rows: np.ndarray
+    answers: np.ndarray
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
         """Probabilities (n, n_classes), or numbers (n,), of the pictures with these row numbers."""
-        return predict(self.network, self.source, rows=rows, mirrored=self.mirrored)[self.name]
+        unknown = np.setdiff1d(rows, self.rows)
+        if len(unknown):
+            raise ValueError(
+                f"{len(unknown)} of {len(rows)} rows were not read; read them with read_rows first"
+            )
+        return self.answers[np.searchsorted(self.rows, rows)]
+
+
+def read_rows(network: Network, source, *, rows: np.ndarray, mirrored: bool = False) -> dict[str, Reader]:
+    """Let the network read `rows` once, for all of its tasks; a `Reader` a task, see `predict`."""
+    rows = np.unique(rows)
+    said = predict(network, source, rows=rows, mirrored=mirrored)
+    return {name: Reader(network.net.task(name).classes, rows, said[name]) for name in said}
 
 
 def vote_shares(faces: pd.DataFrame, target: Target) -> np.ndarray:
