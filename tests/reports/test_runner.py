@@ -9,7 +9,7 @@ import pytest
 from filelock import FileLock
 
 from faceworkbook import cli, project
-from faceworkbook.reports import experiments, runner
+from faceworkbook.reports import experiments, index, runner
 from faceworkbook.reports.runner import RunFailed
 
 pytestmark = pytest.mark.notebooks
@@ -96,9 +96,33 @@ def test_run_folder_and_index(home):
     assert json.loads((folder / "environment.json").read_text())["seed"] == 3
     index = (home / "results" / "index.html").read_text()
     assert "0.400 to 0.600" in index and 'href="small/first/report.html"' in index
+    assert 'href="small/report.html">report<' in index
 
 
 def test_paths_are_read_from_the_project(home, monkeypatch, tmp_path_factory):
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     assert project.resolve("faces") == home / "faces"
     assert project.shorten(home / "faces") == "faces"
+
+
+def test_index_lists_repeated_folds_and_survives_a_broken_record(tmp_path):
+    for step, text in {
+        "01_faces": "{}",
+        "06_cross_validation": json.dumps(
+            {
+                "folds": [
+                    {"metric": "accuracy", "mean": 0.9, "low": 0.8, "high": 1.0, "n_fits": 25, "n_test": 40}
+                ]
+            }
+        ),
+        "07_compare": '{"figures": [',
+    }.items():
+        (tmp_path / "toy" / step).mkdir(parents=True)
+        (tmp_path / "toy" / step / "metrics.json").write_text(text)
+        (tmp_path / "toy" / step / "environment.json").write_text('{"started": "2026-01-02T03:04:05+00:00"}')
+    (tmp_path / "toy" / "01_faces" / "params.json").write_text(
+        '{"dataset": "set of toys", "label": "gender"}'
+    )
+    page = index.write(tmp_path).read_text()
+    assert "folds (25 fits)" in page and "0.800 to 1.000" in page and "set of toys" in page
+    assert "2026-01-02 03:04" in page

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import json
-import re
 from pathlib import Path
 
 STYLE = Path(__file__).parent / "templates" / "report" / "style.css"
@@ -19,33 +18,24 @@ for (const th of document.querySelectorAll("th")) th.addEventListener("click", (
   body.append(...[...body.rows].sort((a, b) => (up ? 1 : -1) * order(key(a), key(b))));
 });
 """
-COLUMNS = (
-    "experiment",
-    "step",
-    "data set",
-    "label",
-    "network",
-    "model",
-    "metric",
-    "value",
-    "95 % interval",
-    "n",
-    "started",
-    "page",
-)
+FIGURES = {
+    "experiment": "text", "step": "text", "data set": "text", "label": "text", "network": "text", "model": "text",
+    "metric": "text", "value": "number", "95 % interval": "number", "n": "number", "started (UTC)": "number",
+}  # fmt: skip
+RUNS = {"experiment": "text", "question": "text", "started (UTC)": "number", "pages": "text"}
 
 
 def write(results: Path) -> Path:
-    """Write the page from every ``results/EXPERIMENT/STEP/metrics.json``; returns its path."""
-    rows = [row for path in sorted(results.glob("*/*/metrics.json")) for row in _rows(path, results)]
-    head = "".join(f'<th scope="col" tabindex="0">{name}</th>' for name in COLUMNS)
-    body = "".join(f"<tr>{''.join(cells)}</tr>" for cells in rows)
+    """Write the page from the folders ``results/EXPERIMENT/STEP/``; returns its path."""
+    runs = [_run(folder, results) for folder in _experiments(results)]
+    figures = [row for path in sorted(results.glob("*/*/metrics.json")) for row in _figures(path, results)]
     page = (
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>All runs</title>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">'
         f"<style>{STYLE.read_text()}th{{cursor:pointer}}main{{max-width:90rem;margin:0 auto}}</style></head><body><main>"
-        f"<h1>All runs</h1><p>{len(rows)} figures. A click on a heading sorts by it.</p>"
-        f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+        f"<h1>All runs</h1><p>A click on a heading sorts by it.</p>{_table(RUNS, runs)}"
+        f"<h2>Figures</h2><p>{len(figures)} figures of test rows; folds: mean over repeated folds with the corrected interval, "
+        f"n: faces of a test fold.</p>{_table(FIGURES, figures)}"
         f"</main><script>{SORTING}</script></body></html>"
     )
     results.mkdir(parents=True, exist_ok=True)
@@ -55,47 +45,86 @@ def write(results: Path) -> Path:
     return beside.replace(target)
 
 
-def _rows(path: Path, results: Path) -> list[list[str]]:
-    try:
-        metrics = json.loads(path.read_text())
-        params = _record(path.with_name("params.json"))
-        started = _record(path.with_name("environment.json")).get("started", "")
-    except json.JSONDecodeError:
-        return []
-    folder = path.parent
-    page = (folder / "report.html").relative_to(results).as_posix()
-    link = f'<a href="{html.escape(page)}">page</a>' if (folder / "report.html").exists() else ""
-    start = [
-        folder.parent.name,
-        folder.name,
-        params.get("dataset", ""),
-        params.get("label", ""),
-        metrics.get("network", ""),
-    ]
+def _table(columns: dict[str, str], rows: list[list[str]]) -> str:
+    head = "".join(
+        f'<th scope="col" class="{kind}" tabindex="0">{name}</th>' for name, kind in columns.items()
+    )
+    body = "".join(f"<tr>{''.join(cells)}</tr>" for cells in rows)
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _experiments(results: Path) -> list[Path]:
+    return sorted({path.parent.parent for path in results.glob("*/*/environment.json")})
+
+
+def _run(folder: Path, results: Path) -> list[str]:
+    """One experiment: its question and a link to every page that it has, model cards too."""
+    steps = sorted(path.parent for path in folder.glob("*/environment.json"))
+    pages = [folder / "report.html", *(step / "report.html" for step in steps)]
+    pages += [step / "model_card.html" for step in steps]
+    links = [_link(page, folder, results) for page in pages if page.exists()]
+    started = max((_started(step) for step in steps), default="")
+    asked = _record(folder / "experiment.json").get("question", "")
+    return [_cell(folder.name), _cell(asked), _moment(started), f'<td class="text">{" · ".join(links)}</td>']
+
+
+def _link(page: Path, folder: Path, results: Path) -> str:
+    name = "report" if page.parent == folder else page.parent.name
+    if page.stem == "model_card":
+        name += " model card"
+    return f'<a href="{html.escape(page.relative_to(results).as_posix())}">{html.escape(name)}</a>'
+
+
+def _figures(path: Path, results: Path) -> list[list[str]]:
+    metrics, step, folder = _record(path), path.parent, path.parent.parent
+    params = _record(folder / "01_faces" / "params.json") | _record(path.with_name("params.json"))
+    made_of = params.get("dataset") or ", ".join(str(name).split("=")[0] for name in params.get("sets", []))
+    page = step / "report.html"
+    link = _link(page, folder, results) if page.exists() else step.name
+    start = [_cell(folder.name), f'<td class="text">{link}</td>', _cell(made_of)]
+    folds = [_of_folds(fold) for fold in metrics.get("folds", [])]
     return [
-        [*map(_cell, start), *map(_cell, (f.get("model", ""), f["metric"])), _number(f.get("value")), _interval(f),
-         _number(f.get("n"), digits=0), _cell(started), f"<td>{link}</td>"]
-        for f in metrics.get("figures", [])
-        if isinstance(f, dict) and "metric" in f
+        [*start, _cell(f.get("task", params.get("label", ""))), _cell(metrics.get("network", "")),
+         _cell(f.get("model", f.get("run", f.get("way", "")))), _cell(f.get("metric", metrics.get("metric", ""))),
+         _number(f.get("value")), _interval(f), _number(f.get("n"), digits=0), _moment(_started(step))]
+        for f in [*metrics.get("figures", []), *folds]
+        if isinstance(f, dict)
     ]  # fmt: skip
 
 
+def _moment(text: str) -> str:
+    return f'<td class="number" data-value="{text}">{text}</td>'
+
+
+def _of_folds(row: dict) -> dict:
+    model = f"folds ({row['n_fits']} fits)"
+    return {**row, "model": model, "value": row["mean"], "n": row["n_test"]}
+
+
+def _started(step: Path) -> str:
+    return _record(step / "environment.json").get("started", "")[:16].replace("T", " ")
+
+
 def _record(path: Path) -> dict:
-    return json.loads(path.read_text()) if path.exists() else {}
+    """A JSON record; empty where there is none or a run was stopped while it wrote."""
+    try:
+        return json.loads(path.read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
 
 
 def _cell(value) -> str:
-    return f'<td class="text">{html.escape(re.sub(r"[+]00:00$", " UTC", str(value)))}</td>'
+    return f'<td class="text">{html.escape(str(value))}</td>'
 
 
 def _number(value, *, digits: int = 3) -> str:
     if value is None or value != value:
-        return "<td>–</td>"
-    return f'<td data-value="{value}">{value:,.{digits}f}</td>'
+        return '<td class="number">–</td>'
+    return f'<td class="number" data-value="{value}">{value:,.{digits}f}</td>'
 
 
 def _interval(figure: dict) -> str:
     low, high = figure.get("low"), figure.get("high")
-    return (
-        "<td>–</td>" if low is None or low != low else f'<td data-value="{low}">{low:.3f} to {high:.3f}</td>'
-    )
+    if low is None or low != low:
+        return '<td class="number">–</td>'
+    return f'<td class="number" data-value="{low}">{low:.3f} to {high:.3f}</td>'
