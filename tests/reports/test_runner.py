@@ -66,14 +66,25 @@ def test_failed_notebook_leaves_a_readable_page_and_runs_again(home, capsys):
         RunFailed, match=r"first.ipynb failed in cell \d+: ValueError: the picture is upside down"
     ):
         run(fail=True)
-    page = (home / "results" / "small" / "first" / "report.html").read_text()
+    page = (home / "results" / "small" / "first" / "failed.html").read_text()
     assert "upside down" in page and 'id="error"' in page
-    assert nbformat.read(home / "results" / "small" / "first" / "notebook.ipynb", 4).cells
+    assert nbformat.read(home / "results" / "small" / "first" / "failed.ipynb", 4).cells
     assert cli.main(["run", "small", "-p", "fail=true"]) == 1
     assert "upside down" in capsys.readouterr().err
     assert cli.main(["run", "small"]) == 0
     out = capsys.readouterr().out
     assert "report: results/small/report.html" in out
+
+
+def test_a_failure_leaves_an_earlier_page_alone(home):
+    run(seed=3)
+    folder = home / "results" / "small" / "first"
+    with pytest.raises(RunFailed, match=r"failed.html#error"):
+        run(seed=4, fail=True)
+    assert "made with 3" in (folder / "report.html").read_text()
+    run(seed=4)
+    assert "made with 4" in (folder / "report.html").read_text()
+    assert not [*folder.glob("failed*"), *folder.glob("running*")]
 
 
 def test_unknown_parameter_stops_before_anything_runs(home, capsys):

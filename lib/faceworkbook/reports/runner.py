@@ -20,6 +20,7 @@ from faceworkbook import project
 from faceworkbook.reports.experiments import Experiment, Step
 
 DONE = "done.json"
+FINISHED, FAILED, RUNNING = "notebook.ipynb", "failed.ipynb", "running.ipynb"
 INPUTS = ("root", "weights", "corrections", "faces")
 
 
@@ -101,7 +102,10 @@ def _link_report(source: Path, target: Path) -> None:
 
 
 def run_step(step: Step, place: Path, fingerprint: str, label: str) -> Result:
-    """Run one notebook into `place`; a failed one leaves ``notebook.ipynb`` and ``report.html`` too."""
+    """Run one notebook into `place`.
+
+    A failed one leaves ``failed.ipynb`` and ``failed.html`` beside what an earlier, finished run left.
+    """
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
@@ -109,7 +113,7 @@ def run_step(step: Step, place: Path, fingerprint: str, label: str) -> Result:
 
     place.mkdir(parents=True, exist_ok=True)
     (place / DONE).unlink(missing_ok=True)
-    begun, output = time.monotonic(), place / "notebook.ipynb"
+    begun, output = time.monotonic(), place / RUNNING
     tqdm.write(label)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -126,12 +130,14 @@ def run_step(step: Step, place: Path, fingerprint: str, label: str) -> Result:
                 config=config,
             )
     except PapermillExecutionError as error:
-        page = html.export(output, place / "report.html")
+        page = html.export(output.replace(place / FAILED), place / "failed.html")
         raise RunFailed(
             f"{step.notebook.name} failed in cell {error.exec_count}: {error.ename}: {error.evalue}\n"
             f"Everything up to there is in {project.shorten(page)}#error"
         ) from error
-    html.export(output, place / "report.html")
+    html.export(output.replace(place / FINISHED), place / "report.html")
+    for name in (FAILED, "failed.html"):
+        (place / name).unlink(missing_ok=True)
     seconds = time.monotonic() - begun
     (place / DONE).write_text(json.dumps({"fingerprint": fingerprint, "seconds": round(seconds, 1)}))
     return Result(step, place, False, seconds)
