@@ -1,24 +1,32 @@
 """Run the benchmarks and write a report: ``python -m benchmarks [--quick] [NAME ...]``.
 
 A benchmark is a module here with ``main(quick=False)`` that returns tables by title. A table whose
-``attrs["plot"]`` names one of its numeric columns is drawn as bars too. The report is written to
-``benchmarks/results/report.md``.
+``attrs["plot"]`` names one of its numeric columns is drawn as bars too, and ``attrs["note"]`` stands below it.
+The report is one offline page, ``benchmarks/results/report.html``.
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
 import importlib
 import inspect
+import io
 import os
 import platform
 import re
 import time
+from html import escape
 from pathlib import Path
 
+import matplotlib as mpl
 import pandas as pd
+from matplotlib.figure import Figure
+
+from faceworkbook.plots import style
 
 HERE = Path(__file__).parent
+STYLE = HERE.parent / "lib/faceworkbook/reports/templates/report/style.css"
 RESULTS = HERE / "results"
 
 
@@ -27,20 +35,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", help="benchmarks to run; all where none is named")
     parser.add_argument("--quick", action="store_true", help="small inputs and few repeats")
+    parser.add_argument("--out", type=Path, default=RESULTS / "report.html", help="the page to write")
     args = parser.parse_args()
     known = discover()
     unknown = sorted(set(args.names) - set(known))
     if unknown:
         parser.error(f"no benchmark {', '.join(unknown)}; expected of {', '.join(known)}")
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    parts = [heading()]
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    parts = []
     for name in args.names or known:
         print(f"{name} ...", flush=True)
         start = time.perf_counter()
         tables = known[name](quick=args.quick)
         parts.append(section(name, tables, seconds=time.perf_counter() - start))
-        (RESULTS / "report.md").write_text("\n".join(parts))
-    print(RESULTS / "report.md")
+        args.out.write_text(page(parts, quick=args.quick))
+    print(args.out)
 
 
 def discover() -> dict:
@@ -53,11 +62,18 @@ def discover() -> dict:
     return found
 
 
-def heading() -> str:
-    """Title, day and machine."""
+def page(sections: list[str], *, quick: bool) -> str:
+    """The whole report, which loads nothing from outside."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     machine = f"{processor()}, {cores} cores, Python {platform.python_version()}"
-    return f"# Benchmarks\n\n{time.strftime('%Y-%m-%d %H:%M')}; {machine}\n"
+    warning = "<p>Small inputs and few repeats: a look at the page, no measurement.</p>" if quick else ""
+    return (
+        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Benchmarks</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">'
+        f"<style>{STYLE.read_text()}main{{max-width:72rem;margin:0 auto}}</style></head><body><main>"
+        f"<h1>Benchmarks</h1><p>{time.strftime('%Y-%m-%d %H:%M')}; {escape(machine)}</p>{warning}"
+        f"{''.join(sections)}</main></body></html>"
+    )
 
 
 def processor() -> str:
@@ -69,38 +85,68 @@ def processor() -> str:
 
 
 def section(name: str, tables: dict[str, pd.DataFrame], *, seconds: float) -> str:
-    """Markdown of one benchmark: what it measures, its tables and pictures."""
+    """HTML of one benchmark: what it measures, its tables and pictures."""
     text = (importlib.import_module(f"benchmarks.{name}").__doc__ or "").strip().splitlines()[0]
-    lines = [f"## {name}", "", f"{text} ({seconds:.0f} s)", ""]
+    parts = [f'<h2 id="{name}">{name}</h2><p>{escape(text)} ({seconds:.0f} s)</p>']
     for title, table in tables.items():
         print(f"\n{title}\n{table.to_string()}\n", flush=True)
-        lines += [f"### {title}", "", markdown(table), ""]
+        parts.append(f"<h3>{escape(title)}</h3>")
+        if table.size:
+            parts.append(as_html(table))
+        if "note" in table.attrs:
+            parts.append(f"<p>{escape(table.attrs['note'])}</p>")
         if "plot" in table.attrs:
-            lines += [f"![{title}]({draw(name, title, table)})", ""]
-    return "\n".join(lines)
+            parts.append(draw(title, table))
+    return "".join(parts)
 
 
-def markdown(table: pd.DataFrame) -> str:
-    """`table` with its index, as a Markdown table."""
+def as_html(table: pd.DataFrame) -> str:
+    """`table` with its index as columns; numbers to the right, with three figures that count."""
     flat = table.reset_index()
-    rows = [[str(column) for column in flat.columns], ["---"] * flat.shape[1]]
-    rows += [[f"{v:.3g}" if isinstance(v, float) else str(v) for v in row] for row in flat.to_numpy(object)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    kinds = ["number" if pd.api.types.is_numeric_dtype(flat[name]) else "text" for name in flat]
+    say_each = [say_number if kind == "number" else str for kind in kinds]
+    head = "".join(
+        f'<th class="{k}" scope="col">{escape(str(c))}</th>' for c, k in zip(flat, kinds, strict=True)
+    )
+    rows = [
+        "".join(f'<td class="{k}">{escape(f(v))}</td>' for v, k, f in zip(row, kinds, say_each, strict=True))
+        for row in flat.itertuples(index=False, name=None)
+    ]
+    body = "".join(f"<tr>{row}</tr>" for row in rows)
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def draw(name: str, title: str, table: pd.DataFrame) -> str:
-    """Bars of the column that the table names; the picture's file name."""
-    from matplotlib.figure import Figure
+def say_number(value: float) -> str:
+    """Whole from 100 on, else with three figures that count; a dash where there is none."""
+    if pd.isna(value):
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 100 or float(value).is_integer() else f"{value:.3g}"
 
+
+def draw(title: str, table: pd.DataFrame) -> str:
+    """Bars of the column that the table names, as a picture inside the page."""
     column = table.attrs["plot"]
-    labels = [" ".join(map(str, entry)) if isinstance(entry, tuple) else str(entry) for entry in table.index]
-    figure = Figure(figsize=(7, 1 + 0.3 * len(table)), layout="constrained")
-    axes = figure.subplots()
-    axes.barh(labels[::-1], table[column].to_numpy()[::-1], color="#0072B2")
-    axes.set(xlabel=column, title=title)
-    file = f"{name}-{re.sub('[^a-z0-9]+', '-', title.lower())}.png"
-    figure.savefig(RESULTS / file, dpi=120)
-    return file
+    labels = [", ".join(map(str, key)) if isinstance(key, tuple) else say(key) for key in table.index]
+    with mpl.rc_context(style.SETTINGS):
+        figure = Figure(figsize=(7, 1 + 0.3 * len(table)), layout="constrained")
+        axes = figure.subplots()
+        bars = axes.barh(range(len(table)), table[column], color=style.COLORS[0])
+        axes.bar_label(bars, [say_number(value) for value in table[column]], padding=3)
+        axes.set(xlabel=column, title=title, yticks=range(len(table)), yticklabels=labels)
+        axes.margins(x=0.12)
+        axes.invert_yaxis()
+        picture = io.BytesIO()
+        figure.savefig(picture, dpi=130)
+    said = "; ".join(
+        f"{label}: {say_number(value)}" for label, value in zip(labels, table[column], strict=True)
+    )
+    data = base64.b64encode(picture.getvalue()).decode()
+    return f'<figure><img alt="{escape(f"{column}. {said}")}" src="data:image/png;base64,{data}"></figure>'
+
+
+def say(key) -> str:
+    """An index entry as text."""
+    return f"{key:,}" if isinstance(key, int) else str(key)
 
 
 if __name__ == "__main__":

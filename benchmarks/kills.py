@@ -97,25 +97,22 @@ def killed(way: str, pictures: Path, folder: Path, *, kills: int) -> dict:
     straight = extract(pictures, folder / "straight", Slow(None, 0), "one machine")
     log, rng, landed = folder / "begun.txt", np.random.default_rng(0), Counter()
     log.touch()
-    process = None
-    while landed.total() < kills:
-        if process is None or process.poll() is not None:
-            if process is not None and process.returncode == 0:
-                break
-            process = start(way, pictures, folder / "store", log)
+    process = start(way, pictures, folder / "store", log)
+    while landed.total() < kills and process.poll() is None:
         before = log.stat().st_size
         if rng.random() >= AT_START:
             wait_for_growth(log, before, process)
         time.sleep(rng.uniform(0, WINDOW[way]))
-        victim = actor_of(process) if way == "ray" and landed.total() % 2 else process.pid
-        if kill(victim or process.pid):
+        actor = actor_of(process) if way == "ray" and landed.total() % 2 else None
+        if kill(actor or process.pid):
             landed["while computing" if log.stat().st_size > before else "while starting"] += 1
-        if victim in (None, process.pid):
+        if not actor:
             process.wait()
-    if process.poll() not in (None, 0):
-        process = start(way, pictures, folder / "store", log)
-    if process.wait(timeout=600):
-        raise RuntimeError(f"the last run on {way} failed with status {process.returncode}")
+            process = start(way, pictures, folder / "store", log)
+    if process.wait(timeout=900):
+        raise RuntimeError(
+            f"the last run on {way} failed with status {process.returncode}: {last_words(log)}"
+        )
     return {"kills": landed.total(), **dict(landed), **found(straight, folder / "store", log)}
 
 
@@ -123,9 +120,13 @@ def start(way: str, pictures: Path, store: Path, log: Path) -> subprocess.Popen:
     """A run in a process of its own."""
     code = f"from benchmarks import kills; kills.run_once({way!r}, {str(pictures)!r}, {str(store)!r}, {str(log)!r})"
     environment = {**os.environ, "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
-    return subprocess.Popen(
-        [sys.executable, "-c", code], cwd=HERE.parent, env=environment, stderr=subprocess.DEVNULL
-    )
+    with log.with_suffix(".stderr").open("w") as errors:
+        return subprocess.Popen([sys.executable, "-c", code], cwd=HERE.parent, env=environment, stderr=errors)
+
+
+def last_words(log: Path) -> str:
+    """The end of what the last run said."""
+    return log.with_suffix(".stderr").read_text()[-1500:]
 
 
 def run_once(way: str, pictures: str, store: str, log: str) -> None:
@@ -148,8 +149,14 @@ def actor_of(process: subprocess.Popen) -> int | None:
     """The process of one of the run's actors; None before there is one."""
     import psutil
 
-    titles = {child.pid: child.cmdline() for child in psutil.Process(process.pid).children(recursive=True)}
-    return next((pid for pid, title in titles.items() if "Actor" in " ".join(title)[:60]), None)
+    try:
+        children = psutil.Process(process.pid).children(recursive=True)
+        titles = {child.pid: " ".join(child.cmdline()) for child in children}
+    except psutil.NoSuchProcess:
+        return None
+    return next(
+        (pid for pid, title in titles.items() if title.startswith("ray::") and "Actor" in title), None
+    )
 
 
 def kill(pid: int) -> bool:

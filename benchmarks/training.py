@@ -1,5 +1,6 @@
 """Twenty-five fits of a dense classifier: as one program, and one Keras ``fit`` after another.
 
+    python -m benchmarks training [--quick]
     python -m benchmarks.training [--descriptors FILE.npy --labels FILE.npy] [--epochs 15]
 
 Both do the same work in one run: 5 x 5 folds, the same net, batches of 128, so many epochs each, validation loss
@@ -17,6 +18,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
 import numpy as np
+import pandas as pd
 
 from faceworkbook import faces, splits
 from faceworkbook.classifiers import dense, targets
@@ -72,8 +74,42 @@ def timed(function, *args, **settings):
     return np.array([time.perf_counter(), time.process_time()]) - begun, result
 
 
-def main() -> None:
-    """Time both ways and print the ratio."""
+def main(quick: bool = False) -> dict[str, pd.DataFrame]:
+    """Time both ways on random descriptors; quick: three epochs, and two Keras fits scaled up."""
+    return measure(*material(None, None), epochs=3 if quick else 15, timed_fits=2 if quick else 25)
+
+
+def measure(x: np.ndarray, names: np.ndarray, *, epochs: int, timed_fits: int) -> dict[str, pd.DataFrame]:
+    """Twenty-five fits as one program and in turn, of which `timed_fits` are timed and scaled up."""
+    table = faces.build({"image": [f"{i}.jpg" for i in range(len(x))], "gender": names}, dataset="bench")
+    target = targets.make(table, "gender")
+    plan = splits.folds(table, label="gender")
+    seeds = [split.repeat for split in plan]
+    settings = stacked.Settings(epochs=epochs, patience=epochs)
+    keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])(np.zeros((1, 4), "f"))  # start the engine
+
+    together, stack = timed(stacked.fit, x, target, plan, settings, seeds=seeds)
+    singly = list(zip(plan, [settings] * len(plan), seeds, strict=True))[:timed_fits]
+    times, losses = zip(*[timed(fit_in_keras, x, target, *fit) for fit in singly], strict=True)
+    one_by_one = np.mean(times, axis=0) * len(plan)
+    kept = stack.history.groupby("model")["val_loss"].min().to_numpy()[: len(losses)]
+    alone = stacked.fit(x, target, [plan[7]], settings, seeds=[seeds[7]]).predict(x)[0]
+    found = pd.DataFrame(
+        [(*one_by_one, np.mean(losses)), (*together, kept.mean())],
+        columns=["seconds", "CPU seconds", "mean best validation loss"],
+        index=pd.Index([f"Keras fits in turn ({len(times)} timed)", "one program"], name="way"),
+    )
+    found.insert(1, "times faster (bar: 8)", one_by_one[0] / found["seconds"])
+    found.attrs["plot"] = "seconds"
+    found.attrs["note"] = (
+        "Largest difference of a probability to the same model fitted by itself: "
+        f"{np.abs(stack.predict(x)[7] - alone).max():.1e}."
+    )
+    return {f"{len(plan)} fits of {x.shape[0]:,} x {x.shape[1]}, {epochs} epochs": found}
+
+
+def from_command_line() -> None:
+    """Time both ways on the files that the command line names."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -83,31 +119,9 @@ def main() -> None:
     parser.add_argument("--fits", type=int, default=25, help="Keras fits to time; fewer are scaled up")
     chosen = parser.parse_args()
     x, names = material(chosen.descriptors, chosen.labels)
-    table = faces.build({"image": [f"{i}.jpg" for i in range(len(x))], "gender": names}, dataset="bench")
-    target = targets.make(table, "gender")
-    plan = splits.folds(table, label="gender")
-    seeds = [split.repeat for split in plan]
-    settings = stacked.Settings(epochs=chosen.epochs, patience=chosen.epochs)
-    keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])(np.zeros((1, 4), "f"))  # start the engine
-
-    together, stack = timed(stacked.fit, x, target, plan, settings, seeds=seeds)
-    said = "{:.1f} s by the clock, {:.1f} s of the processor".format
-    print(
-        f"{len(plan)} fits of {x.shape} as one program, {settings.epochs} epochs: {said(*together)}",
-        flush=True,
-    )
-    singly = list(zip(plan, [settings] * len(plan), seeds, strict=True))[: chosen.fits]
-    times, losses = zip(*[timed(fit_in_keras, x, target, *fit) for fit in singly], strict=True)
-    one_by_one = np.mean(times, axis=0) * len(plan)
-    kept = stack.history.groupby("model")["val_loss"].min().to_numpy()[: len(losses)]
-    print(f"{len(plan)} Keras fits in turn ({len(times)} timed): {said(*one_by_one)}")
-    print("ratio {:.1f} by the clock (bar: 8), {:.1f} of the processor".format(*one_by_one / together))
-    print(f"mean best validation loss: {kept.mean():.4f} as one program, {np.mean(losses):.4f} in Keras")
-    alone = stacked.fit(x, target, [plan[7]], settings, seeds=[seeds[7]]).predict(x)[0]
-    print(
-        f"largest difference of a probability to the single fit: {np.abs(stack.predict(x)[7] - alone).max():.1e}"
-    )
+    for title, table in measure(x, names, epochs=chosen.epochs, timed_fits=chosen.fits).items():
+        print(f"{title}\n{table.to_string()}\n{table.attrs['note']}")
 
 
 if __name__ == "__main__":
-    main()
+    from_command_line()

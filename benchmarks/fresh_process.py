@@ -1,0 +1,26 @@
+"""Measure something in a process of its own, so that memory and first-use times are its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+
+def call(module: str, function: str, *arguments) -> dict:
+    """What ``module.function(*arguments)`` returns (a dict of plain types), computed in a fresh process."""
+    code = (
+        f"import importlib, json; found = importlib.import_module({module!r}).{function}(*{arguments!r}); "
+        "print(json.dumps(found))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[1],
+    )
+    if done.returncode:
+        raise RuntimeError(f"{module}.{function}{arguments} failed: {done.stderr[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
