@@ -138,6 +138,17 @@ def test_conformal_sets_keep_their_promise_on_average():
     assert 0.893 < np.mean(coverage) < 0.915
 
 
+def test_a_kept_promise_is_seldom_called_broken():
+    broken = []
+    for seed in range(200):
+        table = drawn(300, classes=FIVE, seed=seed)
+        found = calibration.Conformal.fit(table, promise=0.9).check(table).iloc[0]
+        broken.append((not found["kept"], found["high"] < 0.9))
+    by_p, by_interval_of_test_rows = np.mean(broken, axis=0)
+    # That interval forgets that the limit was drawn, too: it calls twice as many promises broken.
+    assert by_p <= 0.085 and by_interval_of_test_rows > by_p + 0.02
+
+
 def test_a_promise_by_group_is_kept_in_the_group_that_a_common_limit_fails():
     table = drawn(6000, classes=FIVE)
     hard = np.arange(6000) % 5 < 2

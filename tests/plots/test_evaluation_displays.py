@@ -72,7 +72,7 @@ def test_remedies_stand_before_and_after_and_bear_a_missing_group():
     rows = {
         "way": ["before", "balancing"], "overall": [0.9, 0.91], "overall_low": [0.88, 0.89],
         "overall_high": [0.92, 0.93], "worst": ["Asian", ""], "worst_value": [0.8, np.nan],
-        "worst_low": [0.7, np.nan], "worst_high": [0.85, np.nan],
+        "worst_value_low": [0.7, np.nan], "worst_value_high": [0.85, np.nan],
     }  # fmt: skip
     display = RemediesDisplay.from_table(pd.DataFrame(rows), metric="balanced_accuracy", n=500).plot()
     assert "n = 500" in title_of(display)

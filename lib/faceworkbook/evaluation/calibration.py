@@ -8,14 +8,14 @@ and Monte-Carlo dropout beside the plain probability.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
-from scipy import optimize
+from scipy import optimize, stats
 from sklearn.isotonic import IsotonicRegression
 
-from faceworkbook.evaluation import comparison, groups, intervals, metrics
+from faceworkbook.evaluation import comparison, groups, intervals, metrics, significance
 from faceworkbook.evaluation import predictions as tables
 from faceworkbook.evaluation.groups import Attribute
 from faceworkbook.evaluation.metrics import Rows
@@ -259,12 +259,15 @@ class Conformal:
         Column of the groups.
     small : tuple of str
         Groups with too few validation rows for a limit of their own: every class enters their set.
+    sizes : mapping of str to int
+        Validation people (faces, where people are unknown) behind each limit.
     """
 
     promise: float
     limits: Mapping[str, float]
     attribute: str | None
     small: tuple[str, ...] = ()
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def fit(
@@ -284,13 +287,14 @@ class Conformal:
             raise PredictionsError(f"promise={promise}; allowed is between 0 and 1, such as 0.9")
         rows = _classes_of(predictions, part)
         score = 1 - rows.probabilities[np.arange(len(rows.truth)), rows.truth]
-        limits = {"": _conformal_limit(score, promise)}
+        masks = {"": np.full(len(score), True)}
         if attribute is not None:
             labels = predictions.loc[predictions["part"] == part, attribute]
-            for name in groups.levels(labels.dropna()):
-                limits[name] = _conformal_limit(score[(labels.astype(str) == name).to_numpy()], promise)
+            masks |= {n: (labels.astype(str) == n).to_numpy() for n in groups.levels(labels.dropna())}
+        limits = {name: _conformal_limit(score[mask], promise) for name, mask in masks.items()}
         small = tuple(name for name, limit in limits.items() if np.isinf(limit))
-        return cls(promise, limits, attribute, small)
+        sizes = {name: len(np.unique(rows.units[mask])) for name, mask in masks.items()}
+        return cls(promise, limits, attribute, small, sizes)
 
     def sets(self, predictions: pd.DataFrame) -> np.ndarray:
         """Which classes are in the set of each row: boolean ndarray of shape (n, n_classes)."""
@@ -308,8 +312,9 @@ class Conformal:
         Returns
         -------
         pandas.DataFrame
-            group, promise, coverage, low, high, mean_size (classes in a set), singletons (share of
-            sets with one class), n, kept (the interval does not lie wholly below the promise).
+            group, promise, coverage, low, high (of these test rows), mean_size (classes in a set),
+            singletons (share of sets with one class), n, p (how often a kept promise looks as bad by the
+            luck of validation and test faces), kept (p is at least .05; adjusted by Holm over the groups).
         """
         attribute = attribute or self.attribute
         chosen = predictions[predictions["part"] == part]
@@ -324,13 +329,27 @@ class Conformal:
         records = []
         for name, mask in parts.items():
             value, low, high, _ = metrics.estimate(metrics.ACCURACY, as_hits.take(mask), seed=seed)
-            size = inside[mask].sum(axis=1)
+            size, n_cases = inside[mask].sum(axis=1), len(np.unique(rows.units[mask]))
             records.append(
                 {"group": name, "promise": self.promise, "coverage": value, "low": low, "high": high,
                  "mean_size": size.mean(), "singletons": (size == 1).mean(), "n": int(mask.sum()),
-                 "kept": not high < self.promise}
+                 "p": self._chance(value, n_cases, self.sizes.get(name, self.sizes[""]))}
             )  # fmt: skip
-        return pd.DataFrame(records)
+        found = pd.DataFrame(records)
+        adjusted = np.concatenate([found["p"][:1], significance.holm(found["p"][1:])])
+        return found.assign(kept=adjusted >= significance.ALPHA)
+
+    def _chance(self, coverage: float, n_test: int, n_validation: int) -> float:
+        """How often so few sets hold the truth although the promise is kept.
+
+        Over draws of validation and test cases their number is beta-binomial (Angelopoulos and Bates 2023).
+        """
+        rank = int(np.ceil((n_validation + 1) * self.promise))
+        if rank > n_validation or not n_test:
+            return 1.0
+        return float(
+            stats.betabinom.cdf(np.floor(coverage * n_test + 1e-9), n_test, rank, n_validation + 1 - rank)
+        )
 
 
 @dataclass(frozen=True)
@@ -415,7 +434,7 @@ def _dropout_table(plain, averaged, entropy, *, part: str, seed: int, n_boot: in
         area_under_risk_coverage(with_dropout, entropy),
         area_under_risk_coverage(without, 1 - confidence_of(without)),
     ]
-    found = comparison.significance.paired_bootstrap(
+    found = significance.paired_bootstrap(
         lambda w: areas[0](w) - areas[1](w), without.n_units, seed=seed, n_boot=n_boot
     )
     whole = np.ones((1, without.n_units))

@@ -219,7 +219,7 @@ def before_after(
     -------
     pandas.DataFrame
         way, overall, overall_low, overall_high, overall_change (with _low, _high), worst, worst_value,
-        worst_low, worst_high, gap, gap_low, gap_high, gap_p, and target_change (with _low, _high):
+        worst_value_low, worst_value_high, gap, gap_low, gap_high, gap_p, and target_change (with _low, _high):
         the paired change in the group that was worst before.
     """
     (first, before), *_ = ways.items()
@@ -234,8 +234,8 @@ def before_after(
         record = {
             "way": name, "overall": overall["value"], "overall_low": overall["low"],
             "overall_high": overall["high"], "worst": gap["worst"], "worst_value": gap["worst_value"],
-            "worst_low": each["low"].get(gap["worst"], np.nan),
-            "worst_high": each["high"].get(gap["worst"], np.nan),
+            "worst_value_low": each["low"].get(gap["worst"], np.nan),
+            "worst_value_high": each["high"].get(gap["worst"], np.nan),
             "gap": gap["gap"], "gap_low": gap["low"], "gap_high": gap["high"], "gap_p": gap["p"],
         }  # fmt: skip
         in_group = {key: _rows_of(t, attribute, worst_before) for key, t in ((first, before), (name, table))}
@@ -247,6 +247,31 @@ def before_after(
             }
         records.append(record | {"target": worst_before})
     return pd.DataFrame(records)
+
+
+def tell(changes: pd.DataFrame, metric: str = "balanced accuracy") -> list[str]:
+    """One sentence a remedy: did it help the group that was worst before, and what did it cost overall?
+
+    Parameters
+    ----------
+    changes : pandas.DataFrame
+        Of `before_after`.
+    """
+    sentences = []
+    for row in changes.iloc[1:].itertuples():
+        target = _say_change(row.target_change, row.target_change_low, row.target_change_high)
+        overall = _say_change(row.overall_change, row.overall_change_low, row.overall_change_high)
+        sentences.append(
+            f"{row.way}: {metric} of {row.target or 'no group'} {target}; of all faces {overall}"
+        )
+    return sentences
+
+
+def _say_change(value: float, low: float, high: float) -> str:
+    if np.isnan(value):
+        return "not known"
+    seen = "no change seen" if low <= 0 <= high else "rises" if value > 0 else "falls"
+    return f"{seen} ({value:+.3f} [{low:+.3f}, {high:+.3f}])"
 
 
 class _Given(ClassifierMixin, BaseEstimator):

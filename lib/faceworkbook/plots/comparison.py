@@ -57,7 +57,9 @@ class ComparisonDisplay:
             title=title or "differences between models",
         )
         self.ax_.margins(y=0.5 / max(len(t), 1))
-        self.ax_.legend(fontsize=8, loc="best")
+        self.ax_.legend(
+            fontsize=8, loc="lower right", bbox_to_anchor=(1, 1), ncols=len(VERDICT_COLORS), frameon=False
+        )
         return self
 
     def describe(self) -> str:

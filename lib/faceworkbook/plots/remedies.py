@@ -39,7 +39,7 @@ class RemediesDisplay:
         self.figure_ = self.ax_.figure
         for shift, (name, columns) in enumerate(
             {"all faces": ["overall", "overall_low", "overall_high"],
-             "worst group": ["worst_value", "worst_low", "worst_high"]}.items()
+             "worst group": ["worst_value", "worst_value_low", "worst_value_high"]}.items()
         ):  # fmt: skip
             value, low, high = (t[c].to_numpy(dtype=float) for c in columns)
             self.ax_.errorbar(

@@ -92,11 +92,25 @@ def interval(value: float, low: float, high: float, *, digits: int = 3) -> str:
     return f"{value:.{digits}f}\u00a0[{low:.{digits}f},\u00a0{high:.{digits}f}]"  # kept on one line
 
 
-def with_intervals(table: pd.DataFrame, *, digits: int = 3) -> pd.DataFrame:
-    """Merge the columns value, low and high into one column ``value [95 % interval]``, where value stood."""
-    merged = [_estimate(*row, digits) for row in table[["value", "low", "high"]].itertuples(index=False)]
-    out = table.drop(columns=["low", "high"]).rename(columns={"value": "value [95 % interval]"})
-    return out.assign(**{"value [95 % interval]": merged})
+def with_intervals(table: pd.DataFrame, *, of: str = "value", digits: int = 3) -> pd.DataFrame:
+    """Merge estimates and their bounds into columns ``NAME [95 % interval]``, where the estimates stood.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Bounds are named low and high, or NAME_low and NAME_high.
+    of : str
+        The estimate that low and high belong to.
+    digits : int
+    """
+    triples = [(name, f"{name}_low", f"{name}_high") for name in table]
+    out = table
+    for name, low, high in [(of, "low", "high"), *triples]:
+        if low in out:
+            merged = [_estimate(*row, digits) for row in out[[name, low, high]].itertuples(index=False)]
+            title = f"{name} [95 % interval]"
+            out = out.drop(columns=[low, high]).rename(columns={name: title}).assign(**{title: merged})
+    return out
 
 
 def side_by_side(figures: pd.DataFrame, *, digits: int = 3) -> pd.DataFrame:
