@@ -10,9 +10,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 from faceworkbook.backbones import faceres_deep, trainable, vgg_face
-from faceworkbook.backbones.base import Backbone, Tap, WeightsError, import_keras
+from faceworkbook.backbones.base import Backbone, Tap, WeightsError, import_keras, mirrored
 
-__all__ = ["Backbone", "Tap", "WeightsError", "default", "import_keras", "list", "load", "register"]
+__all__ = [
+    "Backbone",
+    "Tap",
+    "WeightsError",
+    "default",
+    "import_keras",
+    "list",
+    "load",
+    "mirrored",
+    "register",
+]
 
 WEIGHTS = Path(__file__).resolve().parents[3] / "weights"
 

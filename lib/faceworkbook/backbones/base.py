@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     import keras
 
 
+MIRRORED = "mirrored"
+
+
 class WeightsError(ValueError):
     """A weights file that is missing, damaged, or of another network; the text says which and what to do."""
 
@@ -113,6 +116,32 @@ class Backbone:
 
     def __getstate__(self):
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+def mirrored(backbone: Backbone) -> Backbone:
+    """The same network, reading every picture mirrored left to right.
+
+    The mean of both descriptors knows nothing of left and right, half of their difference nothing else: the
+    one tells pitch, the other yaw and roll.
+    """
+    return Backbone(
+        name=f"{backbone.name}_mirrored",
+        tap=backbone.tap,
+        tap_table={backbone.tap: Tap(MIRRORED, backbone.dim)},
+        preprocessing=backbone.preprocessing,
+        fingerprint=f"{backbone.fingerprint}-mirrored",
+        weights=backbone.weights,
+        builder=functools.partial(_mirror_first, backbone),
+        cache=backbone.cache,
+        source=backbone.source,
+    )
+
+
+def _mirror_first(backbone: Backbone):
+    keras = import_keras()
+    picture = keras.Input(backbone.model.input.shape[1:], name="picture")
+    said = backbone.model(keras.ops.flip(picture, axis=2))
+    return keras.Model(picture, keras.layers.Identity(name=MIRRORED)(said), name=f"{backbone.name}_mirrored")
 
 
 def tap_model(full: keras.Model, tap: Tap, *, name: str) -> keras.Model:

@@ -21,6 +21,10 @@ NAMES = (
 )
 
 
+# Shares of a box that are added on each side: of a given one before the search, of the one that is found.
+CUT, MARGIN = 0.5, 0.25
+
+
 @dataclass(frozen=True, eq=False)
 class Landmarks:
     """Descriptors of the faces in which points were found.
@@ -30,12 +34,16 @@ class Landmarks:
     matrix : ndarray of shape (n, 15), float32
         See `features`; the columns are `NAMES`.
     face_id : ndarray of shape (n,), object
+    boxes : ndarray of shape (n, 4), float64
+        top, left, bottom, right of a square around the detected face, wider by a quarter on each side, in
+        pixels of the picture.
     left_out : pandas.DataFrame
         face_id, image, reason, detail of the others.
     """
 
     matrix: np.ndarray
     face_id: np.ndarray
+    boxes: np.ndarray
     left_out: pd.DataFrame
 
 
@@ -52,32 +60,45 @@ def extract(
         Folder of the pictures.
     detector : alignment.Detector
     """
-    rows, kept, left_out = [], [], []
+    rows, boxes, kept, left_out = [], [], [], []
     asked = faces[["face_id", "image", "top", "left", "bottom", "right"]]
     for face in tqdm(asked.itertuples(index=False), total=len(asked), unit="face", disable=not progress):
         try:
-            rows.append(_describe(face, Path(root), detector))
+            found, corner = _find(face, Path(root), detector)
+            rows.append(features(found.points[None], np.array([found.box]))[0])
+            boxes.append(_square(found.box) + np.tile(corner, 2))
             kept.append(face.face_id)
         except (images.UnreadableImage, _NoFace) as error:
             reason = "no face found" if isinstance(error, _NoFace) else "unreadable"
             left_out.append((face.face_id, face.image, reason, str(error)))
     matrix = np.array(rows, dtype=np.float32).reshape(-1, len(NAMES))
     table = pd.DataFrame(left_out, columns=["face_id", "image", "reason", "detail"])
-    return Landmarks(matrix, np.array(kept, dtype=object), table)
+    squares = np.array(boxes, dtype=float).reshape(-1, 4)
+    return Landmarks(matrix, np.array(kept, dtype=object), squares, table)
 
 
 class _NoFace(ValueError):
     pass
 
 
-def _describe(face, root: Path, detector: alignment.Detector) -> np.ndarray:
-    picture = images.read(root / face.image)
+def _find(face, root: Path, detector: alignment.Detector) -> tuple[alignment.Face, np.ndarray]:
+    """The main face, in pixels of what was cut out, and where the cut's corner (top, left) lies."""
+    picture, corner = images.read(root / face.image), np.zeros(2)
     if pd.notna(face.top):
-        picture = images.crop(picture, (face.top, face.left, face.bottom, face.right), margin=0.5)
+        box = (face.top, face.left, face.bottom, face.right)
+        corner = np.round([box[0] - CUT * (box[2] - box[0]), box[1] - CUT * (box[3] - box[1])])
+        picture = images.crop(picture, box, margin=CUT)
     found = alignment.main_face(detector.detect(picture), picture.shape)
     if found is None:
         raise _NoFace(f"{face.image}: the detector finds no face")
-    return features(found.points[None], np.array([found.box]))[0]
+    return found, corner
+
+
+def _square(box: tuple[float, float, float, float]) -> np.ndarray:
+    top, left, bottom, right = box
+    half = max(bottom - top, right - left) / 2 * (1 + 2 * MARGIN)
+    y, x = (top + bottom) / 2, (left + right) / 2
+    return np.array([y - half, x - half, y + half, x + half])
 
 
 def features(points: np.ndarray, boxes: np.ndarray) -> np.ndarray:

@@ -70,7 +70,8 @@ def describer(source: str, *, backbone: str, tap: str, store: Path) -> tuple[Cal
 
     Parameters
     ----------
-    source : {'network', 'landmarks'}
+    source : {'network', 'landmarks', 'both'}
+        'both': the points, and the network on the square around them, see `by_both`.
     backbone : str
         'auto' (VGG-Face if its file is there, else the embedded default), or a registered name.
     tap : str
@@ -78,12 +79,14 @@ def describer(source: str, *, backbone: str, tap: str, store: Path) -> tuple[Cal
     """
     if source == "landmarks":
         return by_landmarks(), "five points by YuNet"
-    if source != "network":
-        raise PoolError(f"source={source!r}; allowed are ['network', 'landmarks']")
+    if source not in ("network", "both"):
+        raise PoolError(f"source={source!r}; allowed are ['network', 'landmarks', 'both']")
     if backbone == "auto":
         net = backbones.default(tap=tap or None)
     else:
         net = backbones.load(backbone, tap=tap or None)
+    if source == "both":
+        return by_both(net, store), f"five points by YuNet and {net.name} {net.tap}, both sides"
     return by_network(net, store), f"{net.name} {net.tap}"
 
 
@@ -102,6 +105,35 @@ def by_landmarks() -> Callable:
 
     def describe(faces: pd.DataFrame, name: str, root: Path):
         return landmarks.extract(faces, root=root, detector=detector)
+
+    return describe
+
+
+def by_both(net, store: Path) -> Callable:
+    """How `gather` describes faces: by their five points and by a network that sees the detected face (head pose).
+
+    The network sees each face as it is and mirrored. The columns are the points', the mean of both descriptors
+    (the same for a face and its mirror image) and half of their difference (which changes sign).
+    """
+    detector = alignment.Detector()
+    sides = (net, backbones.mirrored(net))
+
+    def describe(faces: pd.DataFrame, name: str, root: Path):
+        points = landmarks.extract(faces, root=root, detector=detector)
+        boxed = faces.set_index("face_id", drop=False).loc[points.face_id].reset_index(drop=True)
+        boxed[list(facetable.BOX)] = points.boxes
+        straight, turned = (
+            descriptors.extract(
+                boxed, side, root=root, store=store / f"{name}-{side.name}-{side.tap}-detected"
+            )
+            for side in sides
+        )
+        columns = [
+            points.matrix,
+            (straight.matrix + turned.matrix) / 2,
+            (straight.matrix - turned.matrix) / 2,
+        ]
+        return replace(points, matrix=np.concatenate(columns, axis=1))
 
     return describe
 
