@@ -149,6 +149,13 @@ def test_every_way_is_tested_on_the_same_faces_with_labels(repeats):
     assert (figures["low"] < figures["value"]).all() and (figures["value"] < figures["high"]).all()
     assert figures["labels"].between(235, 245).all() and figures["n"].between(95, 105).all()
     assert (figures["seconds"] > 0).all()
+    rows = [pooled.split(pool, seed=seed) for seed in (0, 1)]
+    yaw = pool.targets["yaw"]
+    expected = [
+        np.abs(yaw.values[r.test] - np.nanmedian(yaw.values[r.train]))[yaw.known[r.test]].mean() for r in rows
+    ]
+    assert figures.loc[("yaw", "single"), "constant"] == pytest.approx(np.mean(expected))
+    assert 0.4 < figures.loc[("gender", "single"), "constant"] < 0.65
 
 
 def test_figures_are_what_the_predictions_say(repeats):

@@ -58,7 +58,8 @@ class Repeats:
         Predictions on the test rows of every seed, ``repeat`` counts the seeds.
     values : pandas.DataFrame
         task, way, repeat, metric, value, n (test rows), n_train (training rows with the label), labels (how
-        many of those were not hidden), seconds (training of all nets of the way).
+        many of those were not hidden), seconds (training of all nets of the way), constant (the metric of
+        always saying the training rows' most frequent class, or their median).
     fitted : dict of way to list of training.multitask.Fitted
         Of the last seed.
     """
@@ -111,8 +112,9 @@ def repeat(
                 tables.setdefault((way.name, task), []).append(table)
                 counts = [int(of.targets[task].known[parts.train].sum()) for of in (pool, seen)]
                 figure = _figure(table, pool.targets[task].kind)
-                rows.append((task, way.name, number, *figure, *counts, seconds))
-    columns = ["task", "way", "repeat", "metric", "value", "n", "n_train", "labels", "seconds"]
+                constant = _constant(pool.targets[task], parts)
+                rows.append((task, way.name, number, *figure, *counts, seconds, constant))
+    columns = ["task", "way", "repeat", "metric", "value", "n", "n_train", "labels", "seconds", "constant"]
     joined = {key: pd.concat(made, ignore_index=True) for key, made in tables.items()}
     return Repeats(joined, pd.DataFrame(rows, columns=columns), fitted)
 
@@ -124,6 +126,14 @@ def _hide(pool, parts, hidden: Mapping[str, float], seed: int):
     for task, share in hidden.items():
         pool = pooled.hide(pool, task, share=share, rows=rows, seed=seed)
     return pool
+
+
+def _constant(target, parts) -> float:
+    train, test = (rows[target.known[rows]] for rows in (parts.train, parts.test))
+    if target.kind == "classes":
+        return float((target.codes[test] == np.bincount(target.codes[train]).argmax()).mean())
+    train, test = (np.asarray(target.truth[rows], dtype=float) for rows in (train, test))
+    return float(np.abs(test - np.median(train)).mean())
 
 
 def _figure(table: pd.DataFrame, kind: str) -> tuple[str, float, int]:
@@ -140,7 +150,8 @@ def summarise(found: Repeats, *, n_boot: int = 1000, seed: int = 0) -> pd.DataFr
     pandas.DataFrame
         task, metric, way, value, low, high (95 %: people drawn with replacement, faces where people are
         unknown; a face of several repeats is drawn with all of them), sd (over repeats), n (test faces a
-        repeat), labels (training labels a repeat), repeats, seconds (training, a repeat).
+        repeat), labels (training labels a repeat), repeats, seconds (training, a repeat), constant (what always
+        the same answer would reach).
     """
     rows = []
     for (task, metric, way), own in found.values.groupby(["task", "metric", "way"], sort=False):
@@ -160,6 +171,7 @@ def summarise(found: Repeats, *, n_boot: int = 1000, seed: int = 0) -> pd.DataFr
                 **means,
                 "repeats": len(own),
                 "seconds": own["seconds"].mean(),
+                "constant": own["constant"].mean(),
             }
         )
     return pd.DataFrame(rows)
