@@ -76,8 +76,13 @@ def test_more_faces_help():
     measured = data_curve.measure(
         x, target, table, split, shares=(0.02, 1.0), repeats=4, learning_rate=0.01, epochs=20
     )
-    means = data_curve.summary(measured).set_index("share")["mean"]
-    assert means[1.0] > means[0.02] + 0.03
+    curve = data_curve.summary(measured).set_index("share")
+    few = curve.loc[0.02]
+    assert curve.loc[1.0, "mean"] > few["mean"] + 0.03
+    assert few["short"] == pytest.approx(few["mean"] - curve.loc[1.0, "mean"]) and few["short_high"] < 0
+    assert few["low"] < few["mean"] < few["high"] and np.isnan(curve.loc[1.0, "short"])
+    # The test faces add to the spread of draws.
+    assert (measured["error"] > measured.groupby("share")["value"].transform("sem")).all()
     assert (measured["n_test"] == len(split.test)).all()
 
 

@@ -8,10 +8,11 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
-from faceworkbook.evaluation import metrics
+from faceworkbook.evaluation import intervals, metrics
 from faceworkbook.evaluation import predictions as tables
 
 FACES, PEOPLE = "faces", "identities"
+Z = 1.959964
 SHARES = (0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
 
 
@@ -73,6 +74,7 @@ def measure(
     seed: int = 0,
     classifier="dense",
     progress: bool = False,
+    n_boot: int = intervals.N_BOOT,
     **settings,
 ) -> pd.DataFrame:
     """Train on growing parts of the training rows, always with the same validation and test rows.
@@ -82,8 +84,10 @@ def measure(
     Returns
     -------
     pandas.DataFrame
-        by, share, repeat, n_train, n_identities, n_test, metric, value: one row a fit. `metric` is
-        accuracy, or mae for numbers, where it is not given.
+        by, share, repeat, n_train, n_identities (NA where people are not known), n_test, metric, value,
+        and error, short, short_error: one row a fit. `metric` is accuracy, or mae for numbers, where it
+        is not given; error is the standard error of the share's mean over draws (test people drawn
+        anew, and the spread of draws), short the mean less that of the largest share, with its error.
     """
     from faceworkbook.training.folds import fit_folds
 
@@ -95,34 +99,88 @@ def measure(
     ]
     fits = fit_folds(matrix, target, splits, classifier=classifier, seed=seed, progress=progress, **settings)
     name = metric or ("mae" if target.kind == "number" else "accuracy")
+    tested = target.take(split.test), faces.iloc[split.test]
+    scored = [score(output[split.test], *tested, name=name) for output in fits.outputs]
+    known = faces["identity"].iloc[split.train].notna().any()
     records = [
         {
             "by": by,
             "share": part.share,
             "repeat": part.repeat,
             "n_train": len(part.rows),
-            "n_identities": part.n_identities,
+            "n_identities": part.n_identities if known else np.nan,
             "n_test": len(split.test),
             "metric": name,
-            "value": _value(name, output[split.test], target.take(split.test), faces.iloc[split.test]),
+            "value": value,
         }
-        for part, output in zip(parts, fits.outputs, strict=True)
+        for part, (_, value) in zip(parts, scored, strict=True)
     ]
+    found = pd.DataFrame(records)
+    errors = _errors(found, [table for table, _ in scored], name, seed=seed, n_boot=n_boot)
+    return found.merge(errors, on="share")
+
+
+def _errors(
+    found: pd.DataFrame, scored: list[pd.DataFrame], name: str, *, seed: int, n_boot: int
+) -> pd.DataFrame:
+    """Standard errors of the mean of each share, and of what it is short of the largest, by the same draws."""
+    rows = [metrics.rows_of(table) for table in scored]
+    each = [metrics.pick(name, r.classes).statistic(r) for r in rows]
+    drawn = intervals.resample(
+        lambda weights: np.column_stack([statistic(weights) for statistic in each]),
+        rows[0].n_units, n_boot=n_boot, seed=seed,
+    )  # fmt: skip
+    at = found.groupby("share").indices
+    full = at[max(at)]
+    records = []
+    for share, fits in at.items():
+        value, draws = found["value"].to_numpy()[fits], drawn[:, fits].mean(axis=1)
+        # Draws of a share overlap, so that their spread says a little less than it should.
+        between = value.std(ddof=1) / np.sqrt(len(value)) if len(value) > 1 else 0.0
+        between_full = found["value"].iloc[full].sem() if len(full) > 1 else 0.0
+        records.append(
+            {
+                "share": share,
+                "error": np.hypot(draws.std(ddof=1), between),
+                "short": value.mean() - found["value"].iloc[full].mean(),
+                "short_error": np.sqrt(
+                    (draws - drawn[:, full].mean(axis=1)).var(ddof=1) + between**2 + between_full**2
+                ),
+            }
+        )
     return pd.DataFrame(records)
 
 
 def summary(measured: pd.DataFrame) -> pd.DataFrame:
-    """Mean over draws with their standard deviation and range, one row a size."""
+    """Mean over draws, its 95 % interval, and what it is short of the largest share, one row a size.
+
+    Returns
+    -------
+    pandas.DataFrame
+        by, share, metric, n_train, n_identities, mean, low, high, short, short_low, short_high (NaN for
+        the largest share), sd (between draws), draws, n_test.
+    """
     grouped = measured.groupby(["by", "share", "metric"])
-    return grouped.agg(
+    found = grouped.agg(
         n_train=("n_train", "mean"),
         n_identities=("n_identities", "mean"),
         mean=("value", "mean"),
+        error=("error", "first"),
+        short=("short", "first"),
+        short_error=("short_error", "first"),
         sd=("value", "std"),
-        least=("value", "min"),
-        most=("value", "max"),
         draws=("value", "size"),
+        n_test=("n_test", "first"),
     ).reset_index()
+    for name, error, low, high in (
+        ("mean", "error", "low", "high"),
+        ("short", "short_error", "short_low", "short_high"),
+    ):
+        found[low], found[high] = found[name] - Z * found[error], found[name] + Z * found[error]
+    largest = found["share"] == found.groupby("by")["share"].transform("max")
+    found.loc[largest, ["short", "short_low", "short_high"]] = np.nan
+    first = ["by", "share", "metric", "n_train", "n_identities", "mean", "low", "high"]
+    return found[[*first, "short", "short_low", "short_high", "sd", "draws", "n_test"]]
 
 
 def score(output: np.ndarray, target, faces: pd.DataFrame, *, name: str) -> tuple[pd.DataFrame, float]:
@@ -137,10 +195,6 @@ def score(output: np.ndarray, target, faces: pd.DataFrame, *, name: str) -> tupl
         )
     rows = metrics.rows_of(table)
     return table, metrics.pick(name, rows.classes).value(rows)
-
-
-def _value(name: str, output, target, faces) -> float:
-    return score(output, target, faces, name=name)[1]
 
 
 def _can_teach(target, rows: np.ndarray) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from faceworkbook.evaluation import metrics
 from faceworkbook.evaluation.data_curve import score
 
 COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
@@ -87,13 +88,14 @@ def keep_best(
     order: Sequence[int] | None = None,
     counts: Sequence[int] = COUNTS,
     metric: str | None = None,
+    n_boot: int = 500,
 ) -> pd.DataFrame:
     """The metric when all but the first directions of `order` stand at their training mean.
 
     Returns
     -------
     pandas.DataFrame
-        n_directions, metric, value, n; the last row has all directions.
+        n_directions, metric, value, low, high (95 %), n; the last row has all directions.
     """
     name = metric or ("mae" if target.kind == "number" else "accuracy")
     order = weights(fitted)["direction"].to_numpy() if order is None else np.asarray(order)
@@ -103,8 +105,11 @@ def keep_best(
     for count in sorted({*(c for c in counts if c < x.shape[1]), x.shape[1]}):
         kept = np.tile(mean, (len(x), 1)).astype(np.float32)
         kept[:, order[:count]] = x[:, order[:count]]
-        records.append((count, name, score(fitted.predict(kept), target, faces, name=name)[1], len(x)))
-    return pd.DataFrame(records, columns=["n_directions", "metric", "value", "n"])
+        table = score(fitted.predict(kept), target, faces, name=name)[0]
+        found = metrics.summary(table, names=[name], n_boot=n_boot)
+        records.append(found[["metric", "value", "low", "high", "n"]].assign(n_directions=count))
+    made = pd.concat(records, ignore_index=True)
+    return made[["n_directions", "metric", "value", "low", "high", "n"]]
 
 
 def _first_kernel(fitted) -> np.ndarray:

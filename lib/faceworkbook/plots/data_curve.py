@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib import pyplot as plt
 
+from faceworkbook.evaluation.data_curve import Z
 from faceworkbook.plots import style
 
 NAMES = {"faces": "faces at random", "identities": "all faces of people at random"}
@@ -14,7 +15,7 @@ NAMES = {"faces": "faces at random", "identities": "all faces of people at rando
 
 @dataclass
 class DataCurveDisplay:
-    """Mean and standard deviation over draws of training faces.
+    """Mean over draws of training faces with its 95 % interval.
 
     Attributes
     ----------
@@ -59,9 +60,11 @@ class DataCurveDisplay:
 
     def _draw(self, ax, column: str, label: str) -> None:
         for number, (by, rows) in enumerate(self.measured.groupby("by", sort=True)):
-            points = rows.groupby("share").agg(x=(column, "mean"), y=("value", "mean"), sd=("value", "std"))
+            points = rows.groupby("share").agg(
+                x=(column, "mean"), y=("value", "mean"), error=("error", "first")
+            )
             style_of = {"color": style.COLORS[number], "marker": "os"[number % 2], "capsize": 3}
-            ax.errorbar(points["x"], points["y"], yerr=points["sd"].fillna(0), label=NAMES[by], **style_of)
+            ax.errorbar(points["x"], points["y"], yerr=Z * points["error"], label=NAMES[by], **style_of)
         ax.set_xscale("log")
         sizes = self.measured.groupby("share")[column].mean()
         ax.set_xticks(sizes, [f"{size:,.0f}" for size in sizes], rotation=30)
@@ -71,5 +74,5 @@ class DataCurveDisplay:
         ax.set(
             xlabel=f"{label} (log scale)",
             ylabel=f"test {metric}",
-            title=f"n = {self.measured['n_test'].iloc[0]:,} test faces; bars: sd of {draws} draws",
+            title=f"n = {self.measured['n_test'].iloc[0]:,} test faces; mean of {draws} draws, 95 % interval",
         )
