@@ -16,7 +16,7 @@ from faceworkbook import backbones, images  # noqa: E402
 from faceworkbook.backbones import vgg_files  # noqa: E402
 from faceworkbook.classifiers import targets  # noqa: E402
 from faceworkbook.classifiers.multitask import Task, task_of  # noqa: E402
-from faceworkbook.training import cutting, fine_tune  # noqa: E402
+from faceworkbook.training import cutting, fine_tune, logs  # noqa: E402
 from faceworkbook.training.augment import Augmentation  # noqa: E402
 from faceworkbook.training.checkpoint import CheckpointError  # noqa: E402
 from faceworkbook.training.fine_tune import Cosine, Settings, fit, predict  # noqa: E402
@@ -520,6 +520,22 @@ def test_the_history_is_a_csv_file(source, labels, tmp_path):
     lines = (tmp_path / "history.csv").read_text().splitlines()
     assert lines[0].split(",")[:2] == ["epoch", "loss"]
     assert len(lines) == 1 + len(fitted.history)
+
+
+def test_tensorboards_files_hold_the_history(source, labels, tmp_path):
+    import tensorflow as tf
+
+    history = train(network(labels), source, labels, folder=tmp_path).history
+    again = {**history.iloc[0], "loss": 0.25}
+    logs.write_tensorboard(tmp_path / "tensorboard", again)
+    files = sorted((tmp_path / "tensorboard").iterdir())
+    assert len(files) == len(history) and all("tfevents" in file.name for file in files)
+    told = {}
+    for event in (event for file in files for event in tf.compat.v1.train.summary_iterator(str(file))):
+        told |= {(value.tag, event.step): value.simple_value for value in event.summary.value}
+    assert told["loss", 0] == 0.25 and told["loss", 1] == pytest.approx(history["loss"][1])
+    for epoch, rate in enumerate(history["validation_light_rate"]):
+        assert told["validation_light_rate", epoch] == pytest.approx(rate)
 
 
 def test_a_saved_model_speaks_in_probabilities_and_names_its_input(source, labels, tmp_path):

@@ -1,8 +1,8 @@
-"""What a training run writes down after each epoch: a CSV file always, TensorBoard's where it is installed."""
+"""What a training run writes down after each epoch: a CSV file, and one for TensorBoard."""
 
 from __future__ import annotations
 
-import importlib.util
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -16,16 +16,24 @@ def write_csv(path: str | Path, history: list[dict]) -> Path:
     return beside.replace(path)
 
 
-def write_tensorboard(folder: str | Path, row: dict) -> bool:
-    """Add one epoch's numbers for TensorBoard; False where the package ``tensorboard`` is not installed."""
-    if importlib.util.find_spec("tensorboard") is None:
-        return False
+def write_tensorboard(folder: str | Path, row: dict) -> Path:
+    """Write one epoch's numbers as an event file for TensorBoard, which need not be installed here.
+
+    A file an epoch: an epoch that is trained again after a kill replaces its own.
+    """
     import tensorflow as tf
 
-    writer = tf.summary.create_file_writer(str(folder))
-    with writer.as_default(step=int(row["epoch"])):
-        for name, value in row.items():
-            if name != "epoch":
-                tf.summary.scalar(name.replace(":", "/"), value)
-    writer.close()
-    return True
+    folder, epoch, now = Path(folder), int(row["epoch"]), time.time()
+    folder.mkdir(parents=True, exist_ok=True)
+    values = [
+        tf.compat.v1.Summary.Value(tag=name.replace(":", "/"), simple_value=float(value))
+        for name, value in row.items()
+        if name != "epoch"
+    ]
+    summary = tf.compat.v1.Summary(value=values)
+    beside = folder / f"epoch-{epoch}.part"
+    with tf.io.TFRecordWriter(str(beside)) as writer:
+        writer.write(tf.compat.v1.Event(wall_time=now, file_version="brain.Event:2").SerializeToString())
+        writer.write(tf.compat.v1.Event(wall_time=now, step=epoch, summary=summary).SerializeToString())
+    # TensorBoard reads a folder's files in the order of their names.
+    return beside.replace(folder / f"events.out.tfevents.{epoch:010d}.training")
