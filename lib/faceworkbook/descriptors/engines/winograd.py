@@ -82,6 +82,14 @@ def _output_combinations(m0, m1, m2, m3, m4, m5, y0, y1, y2, y3):
 
 
 @njit(**OPTIONS)
+def _strip_from(tile, last, down, across, longest):
+    """Tiles of one row that go together: their face, pixel row, tile column and number."""
+    face, place = tile // (down * across), tile % (down * across)
+    column = place % across
+    return face, 4 * (place // across), column, min(longest, across - column, last - tile)
+
+
+@njit(**OPTIONS)
 def transform_input(x, first, last, down, across, channels, v, rows):
     """Transform the tiles `first` to `last`, counted over faces, rows and columns.
 
@@ -99,9 +107,7 @@ def transform_input(x, first, last, down, across, channels, v, rows):
     strip = rows.shape[2] // channels - 1
     t = first
     while t < last:
-        face, place = t // (down * across), t % (down * across)
-        y, column = 4 * (place // across), place % across
-        count = min(strip, across - column, last - t)
+        face, y, column, count = _strip_from(t, last, down, across, strip)
         length = count * channels
         a, b = column * channels, (column + count + 1) * channels
         for p in range(4):
@@ -192,9 +198,7 @@ def transform_output(m, first, last, height, width, bias, y, folded, out):
     zero = np.float32(0)
     t = first
     while t < last:
-        face, place = t // (down * across), t % (down * across)
-        top, column = 4 * (place // across), place % across
-        count = min(strip, across - column, last - t)
+        face, top, column, count = _strip_from(t, last, down, across, strip)
         _outputs_of_strip(m, (t - first) * channels, count * channels, folded, out)
         for a in range(min(4, height - top)):
             for b in range(4):
@@ -214,16 +218,14 @@ def transform_output_and_pool(m, first, last, height, width, bias, y, folded, ou
     zero = np.float32(0)
     t = first
     while t < last:
-        face, place = t // (down * across), t % (down * across)
-        top, column = 4 * (place // across), place % across
-        count = min(strip, across - column, last - t)
+        face, top, column, count = _strip_from(t, last, down, across, strip)
         _outputs_of_strip(m, (t - first) * channels, count * channels, folded, out)
         for a in range(0, min(4, height - top) - 1, 2):
             for i in range(count):
                 for b in range(0, min(4, width - 4 * (column + i)) - 1, 2):
-                    place = 2 * (column + i) + b // 2 + 1
-                    start, end = place // 4 * channels, (place // 4 + 1) * channels
-                    result = y[face, (top + a) // 2 + 1, place % 4, start:end]
+                    x = 2 * (column + i) + b // 2 + 1
+                    start, end = x // 4 * channels, (x // 4 + 1) * channels
+                    result = y[face, (top + a) // 2 + 1, x % 4, start:end]
                     p = out[a, b, i * channels : (i + 1) * channels]
                     q = out[a, b + 1, i * channels : (i + 1) * channels]
                     r = out[a + 1, b, i * channels : (i + 1) * channels]
