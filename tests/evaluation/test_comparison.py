@@ -84,6 +84,18 @@ def test_repeated_folds_get_the_corrected_t_and_the_naive_one_is_marked():
     assert found.loc["paired t over folds (naive)", "p"] < expected.p
 
 
+def test_repeats_of_official_folds_count_once():
+    rng, n = np.random.default_rng(0), 100
+    table = pd.concat([made.class_predictions(n, signal=1, seed=s).assign(repeat=s) for s in range(5)])
+    table["fold"] = np.tile(rng.permutation(n) % 5, 5)
+    truth = made.class_predictions(n, signal=1, seed=0)["truth"].to_numpy()
+    table["truth"] = np.tile(truth, 5)
+    other = table.assign(predicted=np.where(rng.random(len(table)) < 0.9, table["truth"], "male"))
+    found = comparison.compare({"a": table, "b": other}).pairs.set_index("test")
+    assert found.loc["Nadeau-Bengio corrected t", "n"] == 5
+    assert found.loc["paired t over folds (naive)", "n"] == 25
+
+
 def test_five_times_two_folds_add_the_f_test():
     found = comparison.compare({"a": folded(2, folds=2, seed=1), "b": folded(1, folds=2, seed=2)})
     assert "5x2cv F" in found.pairs["test"].tolist()

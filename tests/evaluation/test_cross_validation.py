@@ -78,6 +78,20 @@ def test_spread_of_folds_and_of_seeds_is_kept_apart():
     assert found["high"] == pytest.approx(0.85 + half)
 
 
+def test_repeats_of_the_same_test_rows_count_once(fits, table):
+    fixed = [SimpleNamespace(**vars(s)) for s in fits.splits]
+    for again, first in zip(fixed[3:], fixed[:3], strict=True):
+        again.test = first.test[::-1]
+    fits = SimpleNamespace(target=fits.target, splits=tuple(fixed), outputs=fits.outputs)
+    scored = cross_validation.scores(fits, table)
+    found = cross_validation.summary(scored).set_index("metric").loc["accuracy"]
+    values = scored["test_accuracy"].to_numpy().reshape(2, 3).mean(axis=0)
+    low, high = cross_validation.corrected_interval(
+        values, n_train=scored["n_train"].mean(), n_test=scored["n_test"].mean()
+    )
+    assert (found["low"], found["high"]) == pytest.approx((low, high)) and found["n_fits"] == 6
+
+
 def test_one_fit_has_no_interval():
     assert np.isnan(cross_validation.corrected_interval([0.9], n_train=80, n_test=20)).all()
 

@@ -62,13 +62,15 @@ def scores(fits, faces: pd.DataFrame, *, names: Sequence[str] | None = None) -> 
     Returns
     -------
     pandas.DataFrame
-        One row a fit: repeat, fold, n_train, n_validation, n_test, and ``PART_METRIC`` for the three
-        parts (NaN for a part without rows, or where a metric is undefined).
+        One row a fit: repeat, fold, n_train, n_validation, n_test, rows_id (the same for the same test
+        rows), and ``PART_METRIC`` for the three parts (NaN for a part without rows, or where a metric is
+        undefined).
     """
     records = []
     for i, split in enumerate(fits.splits):
         record = {"repeat": getattr(split, "repeat", 0), "fold": getattr(split, "fold", 0)}
         record |= {f"n_{part}": len(getattr(split, part)) for part in PARTS}
+        record["rows_id"] = significance.rows_id(split.test)
         for part in PARTS:
             record |= _values(fits, i, faces, getattr(split, part), part, names)
         records.append(record)
@@ -76,7 +78,7 @@ def scores(fits, faces: pd.DataFrame, *, names: Sequence[str] | None = None) -> 
 
 
 def _values(fits, i: int, faces, rows: np.ndarray, part: str, names) -> dict[str, float]:
-    chosen = names or list(metrics.metrics_for(fits.target.classes))
+    chosen = names or [n for n in metrics.metrics_for(fits.target.classes) if n != metrics.ERROR.name]
     if not len(rows):
         return {f"{part}_{name}": np.nan for name in chosen}
     arrays = metrics.rows_of(_predictions_of(fits, i, faces, rows, part), part=None)
@@ -94,7 +96,8 @@ def summary(scored: pd.DataFrame, *, part: str = "test") -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        metric, mean, low, high (95 %, corrected for overlapping training sets), sd_folds (between the
+        metric, mean, low, high (95 %, corrected for overlapping training sets; fits of the same test rows,
+        as repeats of official folds are, count once), sd_folds (between the
         folds of a repeat, pooled over repeats), sd_seeds (between the means of repeats; NaN for one
         repeat), n_fits, n_repeats, n_test (rows of a test fold, mean). NaN bounds for a single fit.
     """
@@ -106,7 +109,8 @@ def summary(scored: pd.DataFrame, *, part: str = "test") -> pd.DataFrame:
 def _spread(scored: pd.DataFrame, column: str) -> dict:
     values = scored[column].to_numpy(float)
     by_repeat = scored.groupby("repeat")[column]
-    low, high = corrected_interval(values, n_train=scored["n_train"].mean(), n_test=scored["n_test"].mean())
+    apart = scored.groupby("rows_id")[column].mean().to_numpy() if "rows_id" in scored else values
+    low, high = corrected_interval(apart, n_train=scored["n_train"].mean(), n_test=scored["n_test"].mean())
     return {
         "mean": values.mean(),
         "low": low,

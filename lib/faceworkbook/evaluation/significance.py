@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import xxhash
 from scipy import stats
 from statsmodels.stats import contingency_tables
 
@@ -218,6 +219,11 @@ def nadeau_bengio(differences: np.ndarray, *, n_train: int, n_test: int) -> Resu
         "Nadeau-Bengio corrected t", d, d.std(ddof=1) * np.sqrt(1 / len(d) + n_test / n_train),
         "folds", "folds come from one random scheme",
     )  # fmt: skip
+
+
+def rows_id(rows) -> str:
+    """A short name of a set of test rows (numbers or face ids), whatever their order."""
+    return xxhash.xxh3_64_hexdigest("|".join(sorted(map(str, rows))))
 
 
 def naive_paired_t(differences: np.ndarray) -> Result:
