@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from pathlib import Path
 
 STYLE = Path(__file__).parent / "templates" / "report" / "style.css"
@@ -78,7 +79,9 @@ def _link(page: Path, folder: Path, results: Path) -> str:
 def _figures(path: Path, results: Path) -> list[list[str]]:
     metrics, step, folder = _record(path), path.parent, path.parent.parent
     params = _record(folder / "01_faces" / "params.json") | _record(path.with_name("params.json"))
-    made_of = params.get("dataset") or ", ".join(str(name).split("=")[0] for name in params.get("sets", []))
+    made_of = params.get("dataset") or ", ".join(
+        re.split(r"[:=]", str(name))[0].strip() for name in params.get("sets", [])
+    )
     page = step / "report.html"
     link = _link(page, folder, results) if page.exists() else step.name
     start = [_cell(folder.name), f'<td class="text">{link}</td>', _cell(made_of)]

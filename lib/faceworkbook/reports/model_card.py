@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 from nbconvert.filters import markdown2html
 
-from faceworkbook import project
+from faceworkbook import datasets, project
 from faceworkbook.evaluation import calibration, groups, metrics, predictions
 from faceworkbook.reports import story
 from faceworkbook.reports.html import TEMPLATES
@@ -113,6 +113,15 @@ def to_markdown(told: Told) -> str:
         "Made by": _made_by(told.run.folder.parent / "03_classifier", told.experiment),
     }
     return _compose(told.experiment["title"] or told.label, _plain(story.answer(told)), sections)
+
+
+def say_sets(names: Sequence[str]) -> list[str]:
+    """Title, source and terms of data sets, one sentence each."""
+    known = [datasets.describe(name) for name in names]
+    return [
+        f"{info.title}; {info.source}. Terms of use: {info.terms}. The model inherits what they demand."
+        for info in known
+    ]
 
 
 _FIGURE_COLUMNS = ["model", "metric", "value", "low", "high", "n"]
