@@ -114,6 +114,24 @@ def test_independent_runs_get_welch_and_holm():
     assert (found["p_holm"] >= found["p"]).all()
 
 
+def test_independent_runs_are_read_by_model(tmp_path):
+    runs = []
+    for seed, signal in enumerate([2.0, 2.0, 0.5, 0.5]):
+        (tmp_path / str(seed)).mkdir()
+        table = made.class_predictions(200, signal=signal, seed=seed)
+        predictions.write(table, tmp_path / str(seed) / "predictions.parquet")
+        runs.append(f"signal {signal}: {tmp_path / str(seed)}")
+    values = comparison.values_of_runs(runs)
+    assert [len(v) for v in values.values()] == [2, 2]
+    expected = np.mean(table["truth"] == table["predicted"])
+    assert values["signal 0.5"][1] == pytest.approx(expected)
+    assert comparison.compare_independent(values)["test"].tolist() == ["Welch's t"]
+    lower = comparison.compare_independent({"a": [0.2, 0.21], "b": [0.9, 0.91]}, metric="brier")
+    assert "a is better than b" in lower["sentence"].iloc[0]
+    with pytest.raises(comparison.ComparisonError, match="MODEL: FOLDER"):
+        comparison.values_of_runs(["results/x/03_classifier"])
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -163,7 +163,7 @@ def choose(
 
 
 def compare_independent(
-    values: Mapping[str, Sequence[float]], *, metric: str = "accuracy", better: str = "higher"
+    values: Mapping[str, Sequence[float]], *, metric: str = "accuracy", better: str | None = None
 ) -> pd.DataFrame:
     """Compare independent runs (own data and own seed each) by Welch's test, Holm over the pairs.
 
@@ -171,13 +171,41 @@ def compare_independent(
     ----------
     values : mapping of str to sequence of float
         Values of the metric, one a run, by the model's name.
+    better : {'higher', 'lower', 'zero'}, optional
+        That of the metric of this name where None ('higher' for one that is not known).
     """
     results = [
         (a, b, significance.welch(np.asarray(values[a]), np.asarray(values[b])))
         for a, b in combinations(values, 2)
     ]
+    known = metrics.metrics_for(("", " ")) | metrics.metrics_for(())
+    better = better or (known[metric].better if metric in known else "higher")
     named = Metric(metric, metric, better, lambda rows: rows.truth, None)
     return _pairs_table(results, named, {})
+
+
+def values_of_runs(
+    runs: Sequence[str], *, metric: str = "accuracy", part: str = "test", resolve=Path
+) -> dict[str, list[float]]:
+    """The metric of independent runs by model, for `compare_independent`.
+
+    Parameters
+    ----------
+    runs : sequence of str
+        ``"MODEL: FOLDER"``, a folder with ``predictions.parquet`` or a file of predictions; several
+        runs bear the same model.
+    resolve : callable, optional
+        From the text of a folder to its path.
+    """
+    found: dict[str, list[float]] = {}
+    for text in runs:
+        model, colon, place = (piece.strip() for piece in text.partition(":"))
+        if not (model and colon and place):
+            raise ComparisonError(f'{text!r} is no independent run; expected "MODEL: FOLDER"')
+        table = tables.read(_predictions_file(Path(resolve(place))))
+        rows = metrics.rows_of(table, part=part)
+        found.setdefault(model, []).append(metrics.pick(metric, rows.classes).value(rows))
+    return found
 
 
 def fold_values(predictions: pd.DataFrame, *, metric: str, part: str = "test") -> pd.DataFrame:
