@@ -63,9 +63,10 @@ class FoldsDisplay:
     def describe(self) -> str:
         """Alt text."""
         values = self.scored[f"{self.part}_{self.metric}"]
+        reach = "" if pd.isna(self.low) else f" [{self.low:.3f}, {self.high:.3f}]"
         return (
             f"{self.part.capitalize()} {self.metric.replace('_', ' ')} of {len(values)} fits, from {values.min():.3f} to "
-            f"{values.max():.3f}, mean {self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]."
+            f"{values.max():.3f}, mean {self.mean:.3f}{reach}."
         )
 
 

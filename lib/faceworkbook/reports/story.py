@@ -133,9 +133,12 @@ def answer(told: Told) -> str:
     row = told.figure(HEADLINES[kind])
     estimate = f"{row['value']:.3f}" if kind == "classes" else f"{row['value']:.2f} {_unit(told)}"
     spread = f"95 % interval {row['low']:.3f} to {row['high']:.3f}"
+    size = f"n = {int(row['n']):,}"
+    if pd.notna(row["n_identities"]):
+        size += f" faces of {int(row['n_identities']):,} people"
     if kind == "classes":
-        return f"The {escape(told.label)} is read right in <strong>{100 * row['value']:.1f} %</strong> of the test faces (accuracy {estimate}, {spread}, n = {int(row['n']):,})."
-    return f"The {escape(told.label)} is off by <strong>{estimate}</strong> on average (mean absolute error, {spread}, n = {int(row['n']):,})."
+        return f"The {escape(told.label)} is read right in <strong>{100 * row['value']:.1f} %</strong> of the test faces (accuracy {estimate}, {spread}, {size})."
+    return f"The {escape(told.label)} is off by <strong>{estimate}</strong> on average (mean absolute error, {spread}, {size})."
 
 
 def _unit(told: Told) -> str:
