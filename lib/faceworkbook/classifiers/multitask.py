@@ -7,6 +7,7 @@ the double underscore; a layer without one belongs to the trunk.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -132,6 +133,7 @@ def build(
     standardise: tuple[np.ndarray, np.ndarray] | None = None,
     hidden: tuple[int, ...] = (),
     batch_norm: bool = True,
+    momentum: float = 0.99,
     dropout: float = 0.5,
     stitch_widths: tuple[int, int] = (1024, 128),
     pool: str = "average",
@@ -157,6 +159,9 @@ def build(
         Widths of further shared Dense relu layers, before the heads.
     batch_norm : bool
         Batch norm before each head (before the shared layers' relu for 'stitch').
+    momentum : float, 0..1
+        Share of the stored statistics that a batch leaves as they are. Over a trunk that changes they lag
+        behind by about 1 / (1 - momentum) steps.
     dropout : float, 0..1
         After each hidden layer and after the sixteen of a bottleneck.
     stitch_widths : (int, int)
@@ -168,7 +173,8 @@ def build(
     """
     _check(tasks, head, pool)
     seeds = iter(np.random.default_rng(seed).integers(2**31, size=4 * len(tasks) + 2 * len(hidden) + 4))
-    options = {"batch_norm": batch_norm, "dropout": dropout, "seeds": seeds}
+    norm = functools.partial(keras.layers.BatchNormalization, momentum=momentum) if batch_norm else None
+    options = {"norm": norm, "dropout": dropout, "seeds": seeds}
     inputs, x = _enter(trunk, pool)
     if standardise is not None:
         x = _standardiser(*standardise)(x)
@@ -232,10 +238,10 @@ def _dense(width: int, name: str, seeds, activation=None) -> keras.layers.Dense:
     return keras.layers.Dense(width, activation=activation, kernel_initializer=start, name=name)
 
 
-def _hidden(x, width: int, name: str, *, batch_norm: bool, dropout: float, seeds):
+def _hidden(x, width: int, name: str, *, norm, dropout: float, seeds):
     x = _dense(width, name, seeds)(x)
-    if batch_norm:
-        x = keras.layers.BatchNormalization(name=f"{name}_norm")(x)
+    if norm:
+        x = norm(name=f"{name}_norm")(x)
     x = keras.layers.Activation("relu", name=f"{name}_relu")(x)
     return _dropped(x, dropout, f"{name}_dropout", seeds)
 
@@ -245,20 +251,20 @@ def _dropped(x, dropout: float, name: str, seeds):
     return keras.layers.Dropout(dropout, seed=seed, name=name)(x) if dropout else x
 
 
-def _linear_features(x, tasks, *, batch_norm: bool, dropout: float, seeds) -> dict:
-    if not batch_norm:
+def _linear_features(x, tasks, *, norm, dropout: float, seeds) -> dict:
+    if not norm:
         return {t.name: keras.layers.Identity(name=f"{t.name}{MARK}features")(x) for t in tasks}
-    return {t.name: keras.layers.BatchNormalization(name=f"{t.name}{MARK}norm")(x) for t in tasks}
+    return {t.name: norm(name=f"{t.name}{MARK}norm")(x) for t in tasks}
 
 
-def _bottleneck_features(x, tasks, *, batch_norm: bool, dropout: float, seeds) -> dict:
-    entered = _linear_features(x, tasks, batch_norm=batch_norm, dropout=0.0, seeds=seeds)
+def _bottleneck_features(x, tasks, *, norm, dropout: float, seeds) -> dict:
+    entered = _linear_features(x, tasks, norm=norm, dropout=0.0, seeds=seeds)
     narrow = {t.name: _dense(16, f"{t.name}{MARK}narrow", seeds, "tanh")(entered[t.name]) for t in tasks}
     return {name: _dropped(y, dropout, f"{name}{MARK}dropout", seeds) for name, y in narrow.items()}
 
 
-def _stitch_features(x, tasks, *, widths, batch_norm: bool, dropout: float, seeds) -> dict:
-    x = _hidden(x, widths[0], f"{SHARED}{MARK}wide", batch_norm=batch_norm, dropout=dropout, seeds=seeds)
+def _stitch_features(x, tasks, *, widths, norm, dropout: float, seeds) -> dict:
+    x = _hidden(x, widths[0], f"{SHARED}{MARK}wide", norm=norm, dropout=dropout, seeds=seeds)
     own = [_dense(widths[1], f"{t.name}{MARK}own", seeds, "relu")(x) for t in tasks]
     if len(tasks) == 1:
         return {tasks[0].name: own[0]}

@@ -14,6 +14,7 @@ from faceworkbook.images import Preprocessing
 
 PRECISIONS = ("float32", "mixed_bfloat16")
 OWN = "own"
+MOMENTUM = 0.9
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,8 @@ def assemble(
         net = _own_head(trunk, tasks)
     else:
         options = {"hidden": hidden, "batch_norm": batch_norm, "dropout": dropout, "pool": pool}
+        # The trunk changes under the heads within a few epochs of some hundred steps.
+        options["momentum"] = MOMENTUM
         net = multitask.build(trunk, tasks, head=head, seed=seed, **options)
     names = tuple(layer.name for layer in trunk.layers)
     return Network(net, names, backbone.preprocessing, backbone.name, cut, backbone.fingerprint)
