@@ -121,7 +121,9 @@ def start(way: str, pictures: Path, store: Path, log: Path) -> subprocess.Popen:
     code = f"from benchmarks import kills; kills.run_once({way!r}, {str(pictures)!r}, {str(store)!r}, {str(log)!r})"
     environment = {**os.environ, "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
     with log.with_suffix(".stderr").open("w") as errors:
-        return subprocess.Popen([sys.executable, "-c", code], cwd=HERE.parent, env=environment, stderr=errors)
+        return subprocess.Popen(
+            [sys.executable, "-c", code], cwd=HERE.parent, env=environment, stdout=errors, stderr=errors
+        )
 
 
 def last_words(log: Path) -> str:

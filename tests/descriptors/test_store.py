@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from faceworkbook import descriptors, faces, images
-from faceworkbook.descriptors import StoreError
+from faceworkbook.descriptors import StoreError, engines
 from faceworkbook.descriptors import batches as batching
 from faceworkbook.descriptors import store as stores
 
@@ -381,3 +381,33 @@ def test_memory_is_bounded_by_batches_in_flight(pictures):
         assert sum(1 for _ in batches) == 59
     finally:
         batching.read_batch = real
+
+
+def test_int8_warns_and_is_calibrated_on_the_same_faces_after_a_kill(pictures, tmp_path, monkeypatch):
+    given = []
+
+    def choose(backbone, *, engine, precision, check_pixels):
+        given.append((precision, check_pixels))
+        return MeanColour(fail_after=8 if len(given) == 1 else None)
+
+    monkeypatch.setattr(engines, "choose", choose)
+    options = {"root": pictures, "store": tmp_path / "store", "precision": "int8", "progress": False}
+    with (
+        pytest.warns(descriptors.Int8Warning, match="int8 changes descriptors"),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        descriptors.extract(table(pictures), BACKBONE, **options)
+    make_pictures(pictures, 40, first=100)
+    with pytest.warns(descriptors.Int8Warning):
+        descriptors.extract(table(pictures), BACKBONE, **options)
+    (_, first), (precision, second) = given
+    assert precision == "int8" and len(first) == 30
+    assert np.array_equal(first, second)
+
+
+def test_what_int8_costs_is_said_for_the_network_it_was_measured_on():
+    measured = json.loads((Path(stores.__file__).parent / "int8_cost.json").read_text())[0]
+    net = SimpleNamespace(name="n", tap=measured["tap"], fingerprint=measured["weights_sha256"])
+    assert descriptors.int8_cost(net)["label"].tolist() == ["gender", "race"]
+    assert "UTKFace faces: gender 0." in descriptors.say_int8_cost(net)
+    assert "was not measured" in descriptors.say_int8_cost(BACKBONE)

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from faceworkbook import descriptors, faces
 from faceworkbook.descriptors import store as stores
@@ -157,6 +157,8 @@ def test_killed_between_any_two_steps_of_the_hand_over(pictures, tmp_path, monke
 class Toy(MeanColour):
     """The mean colour plus what the tap adds."""
 
+    batch_size = 1
+
     def __init__(self, tap: int, fail_after: int | None):
         super().__init__(fail_after)
         self.tap = tap
@@ -174,6 +176,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.root = self.folder / "pictures"
         self.root.mkdir()
         self.colours, self.boxed, self.tap, self.time = {}, set(), 0, 10**18
+        for number in range(3):
+            self.add_or_change(top=10 * number, bottom=200, number=number)
 
     def teardown(self):
         shutil.rmtree(self.folder)
@@ -188,13 +192,12 @@ class StoreMachine(RuleBasedStateMachine):
         self.time += 10**9
         os.utime(self.root / name, ns=(self.time, self.time))
 
-    @rule(top=st.integers(0, 255), bottom=st.integers(0, 255), number=st.integers(0, 7))
+    @rule(top=st.integers(0, 255), bottom=st.integers(0, 255), number=st.integers(0, 3))
     def add_or_change(self, top, bottom, number):
         name = f"{number}.png"
         self._write(name, top, bottom)
         self.colours[name] = (top, bottom)
 
-    @precondition(lambda self: self.colours)
     @rule(data=st.data())
     def damage(self, data):
         name = data.draw(st.sampled_from(sorted(self.colours)))
@@ -202,23 +205,28 @@ class StoreMachine(RuleBasedStateMachine):
         self._stamp(name)
         self.colours[name] = None
 
-    @precondition(lambda self: self.colours)
     @rule(data=st.data())
     def touch(self, data):
         self._stamp(data.draw(st.sampled_from(sorted(self.colours))))
 
-    @rule(number=st.integers(0, 7))
+    @rule(number=st.integers(0, 3))
     def turn_box(self, number):
         self.boxed ^= {f"{number}.png"}
 
-    @rule(tap=st.integers(0, 2))
+    @rule(tap=st.integers(0, 1))
     def choose_tap(self, tap):
         self.tap = tap
 
-    @precondition(lambda self: self.colours)
-    @rule(data=st.data(), fail_after=st.none() | st.integers(0, 6))
-    def extract(self, data, fail_after):
-        names = data.draw(st.lists(st.sampled_from(sorted(self.colours)), min_size=1, unique=True))
+    @rule(data=st.data())
+    def extract_some(self, data):
+        names = st.lists(st.sampled_from(sorted(self.colours)), min_size=1, unique=True)
+        self._extract(data.draw(names), None)
+
+    @rule(fail_after=st.none() | st.integers(1, 3))
+    def extract_all(self, fail_after):
+        self._extract(sorted(self.colours), fail_after)
+
+    def _extract(self, names, fail_after):
         asked = faces.build({"image": names}, dataset="t")
         boxed = [name in self.boxed for name in names]
         asked.loc[boxed, ["top", "left", "bottom", "right"]] = [0, 0, 8, 16]
@@ -247,5 +255,5 @@ class StoreMachine(RuleBasedStateMachine):
 
 TestStoreMachine = StoreMachine.TestCase
 TestStoreMachine.settings = settings(
-    max_examples=25, stateful_step_count=14, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=10, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
 )

@@ -107,17 +107,15 @@ def open_store(folder: str | Path) -> Descriptors:
         )
         raise StoreError(f"{folder}: {state}")
     manifest = json.loads((folder / MANIFEST).read_text())
-    index = read_index(folder)
+    face_id = pd.read_parquet(folder / INDEX, columns=["face_id"])["face_id"].to_numpy(object)
     shape = np.load(folder / MATRIX, mmap_mode="r", allow_pickle=False).shape
-    if shape != (len(index), manifest["dim"]):
+    if shape != (len(face_id), manifest["dim"]):
         raise StoreError(
-            f"{folder}: {MATRIX} has shape {shape}, the index and the manifest say {(len(index), manifest['dim'])}; "
+            f"{folder}: {MATRIX} has shape {shape}, the index and the manifest say {(len(face_id), manifest['dim'])}; "
             "remove the folder and extract again"
         )
     left_out = pd.read_parquet(folder / UNREADABLE)
-    return Descriptors(
-        folder, np.arange(len(index)), index["face_id"].to_numpy(object), _public(left_out), manifest
-    )
+    return Descriptors(folder, np.arange(len(face_id)), face_id, _public(left_out), manifest)
 
 
 def read_index(folder: Path) -> pd.DataFrame:
