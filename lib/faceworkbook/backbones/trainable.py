@@ -2,6 +2,9 @@
 
 They start from fresh weights, or from a Keras weights file that the user has (ImageNet's for the two
 of ``keras.applications``; it must be the file without top, ``..._no_top.h5``).
+
+Inception-ResNet-v1, FaceNet's trunk, is left out: Keras ships no definition of it, and the files that go
+about differ in their layers' names. ``backbones.register`` adds a network of one's own.
 """
 
 from __future__ import annotations
