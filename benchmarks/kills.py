@@ -156,9 +156,7 @@ def actor_of(process: subprocess.Popen) -> int | None:
         titles = {child.pid: " ".join(child.cmdline()) for child in children}
     except psutil.NoSuchProcess:
         return None
-    return next(
-        (pid for pid, title in titles.items() if title.startswith("ray::") and "Actor" in title), None
-    )
+    return next((pid for pid, title in titles.items() if "MapBatches(Actor)" in title), None)
 
 
 def kill(pid: int) -> bool:
