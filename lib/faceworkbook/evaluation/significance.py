@@ -143,7 +143,7 @@ def paired_bootstrap(
     return Result(
         "paired bootstrap", value, value - reach, value + reach, t,
         float(2 * stats.t.sf(abs(t), n_units - 1)), t / np.sqrt(n_units),
-        "difference / standard deviation of a unit", n_units, counted, f"{counted} are independent",
+        "standard deviations", n_units, counted, f"{counted} are independent",
     )  # fmt: skip
 
 
