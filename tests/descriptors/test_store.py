@@ -146,6 +146,27 @@ def test_interrupted_run_goes_on_where_it_stopped(pictures, tmp_path):
     assert not (tmp_path / "store" / "work").exists()
 
 
+def test_what_was_being_computed_at_a_kill_comes_last(pictures, tmp_path):
+    class Dying(MeanColour):
+        def run(self, pixels):
+            vectors = super().run(pixels)
+            if self.seen.total() > 4:
+                raise KeyboardInterrupt
+            return vectors
+
+    engines_used = [Dying(), Dying(), MeanColour()]
+    for engine in engines_used[:2]:
+        with pytest.raises(KeyboardInterrupt):
+            run(pictures, tmp_path, engine)
+    for torn in (tmp_path / "store" / "work").glob("begun-*.i8"):
+        torn.write_bytes(torn.read_bytes() + b"torn")
+    found = run(pictures, tmp_path, engines_used[2])
+    assert np.array_equal(found.matrix, expected(table(pictures)))
+    computed = sum((engine.seen for engine in engines_used), Counter())
+    assert max(computed.values()) == 2 and computed.total() == 30 + 8
+    assert [int(blue[2]) for blue in list(engines_used[2].seen)[-8:]] == [4, 5, 6, 7, 12, 13, 14, 15]
+
+
 def test_picture_changed_between_kill_and_resume_is_computed_anew(pictures, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(pictures, tmp_path, MeanColour(fail_after=12))

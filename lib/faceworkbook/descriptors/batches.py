@@ -32,6 +32,7 @@ def write_batch(writer, batch: Batch, runner, dim: int) -> None:
     good = batch.stamps["detail"].eq("").to_numpy()
     vectors = np.full((len(batch.rows), dim), np.nan, np.float32)
     if good.any():
+        writer.begin(batch.rows[good])
         vectors[good] = runner.run(batch.pixels)
         wrong = ~np.isfinite(vectors[good]).all(axis=1)
         if wrong.any():

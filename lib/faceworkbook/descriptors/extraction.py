@@ -101,7 +101,7 @@ def extract(
         if known["fresh"].all():
             return _opened(folder, asked)
         work = _prepare(folder, asked, known, root, recipe, backbone.dim)
-        todo = np.setdiff1d(np.arange(len(work.plan)), work.stamps.index.to_numpy())
+        todo = work.left_to_do()
         options = {"engine": engine, "precision": precision, "batch_size": batch_size, "progress": progress}
         settings = _compute(work, todo, backbone, root, cluster=cluster, **options)
         work.finish(_manifest(folder, recipe, settings))

@@ -24,6 +24,7 @@ import os
 import shutil
 import time
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -236,6 +237,19 @@ class Work:
         table = table[table["row"] < len(self.plan)]
         return table.drop_duplicates("row", keep="last").set_index("row").sort_index()
 
+    def left_to_do(self) -> np.ndarray:
+        """Rows without a descriptor; those last that were being computed when a run was killed.
+
+        A kill that comes again soon then hits other faces, and a picture that brings the process down does not
+        hold up the rest.
+        """
+        todo = np.setdiff1d(np.arange(len(self.plan)), self.stamps.index.to_numpy())
+        begun = [np.frombuffer(_whole_numbers(path), "<i8") for path in self.path.glob("begun-*.i8")]
+        begun = np.concatenate([np.zeros(0, "<i8"), *begun])
+        begun = begun[(begun >= 0) & (begun < len(self.plan))]
+        times = np.bincount(begun, minlength=len(self.plan))
+        return todo[np.argsort(times[todo], kind="stable")]
+
     def copy_rows(
         self, rows: np.ndarray, source: Path, source_rows: np.ndarray, stamps: pd.DataFrame
     ) -> None:
@@ -307,10 +321,14 @@ class JournalWriter:
             )
             shape, _, _ = read_header(file)
             self._offset, self._width = file.tell(), shape[1] * 4
-        self._journal = os.open(
-            work / f"journal-{time.time_ns():020d}-{uuid.uuid4().hex[:8]}.tsv",
-            os.O_CREAT | os.O_WRONLY | os.O_APPEND,
-        )
+        name, how = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}", os.O_CREAT | os.O_WRONLY | os.O_APPEND
+        self._journal = os.open(work / f"journal-{name}.tsv", how)
+        self._begun = os.open(work / f"begun-{name}.i8", how)
+
+    def begin(self, rows: np.ndarray) -> None:
+        """Note that `rows` are being computed; see `Work.left_to_do`."""
+        with _full_disk_said(self.work.parent):
+            _append_all(self._begun, np.asarray(rows, "<i8").tobytes())
 
     def write(self, rows: np.ndarray, vectors: np.ndarray, stamps: pd.DataFrame) -> None:
         """Write `vectors` (n, d) at `rows`; `stamps` has hash, size, mtime_ns and optionally detail."""
@@ -322,26 +340,31 @@ class JournalWriter:
                 rows, stamps["hash"], stamps["size"], stamps["mtime_ns"], detail, strict=True
             )
         ]
-        try:
+        with _full_disk_said(self.work.parent):
             for first, last in _runs(rows):
                 _write_all(
                     self._matrix, vectors[first:last].tobytes(), self._offset + int(rows[first]) * self._width
                 )
             _append_all(self._journal, "".join(lines).encode())
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                raise
-            raise StoreError(
-                f"{self.work.parent}: the disk is full. What is computed is kept; free some space and run again, "
-                "it goes on from there"
-            ) from error
 
     def close(self) -> None:
         """Put everything on disk and close."""
-        os.fsync(self._matrix)
-        os.fsync(self._journal)
-        os.close(self._matrix)
-        os.close(self._journal)
+        for file in (self._matrix, self._journal, self._begun):
+            os.fsync(file)
+            os.close(file)
+
+
+@contextlib.contextmanager
+def _full_disk_said(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise StoreError(
+            f"{folder}: the disk is full. What is computed is kept; free some space and run again, "
+            "it goes on from there"
+        ) from error
 
 
 def _one_line(text: str) -> str:
@@ -393,6 +416,11 @@ def read_journal(path: Path | None) -> pd.DataFrame:
     table = lines.to_pandas(types_mapper={pa.string(): pd.StringDtype("pyarrow")}.get)
     sound = [table[name].str.fullmatch("-?([0-9]{1,18}|[1-8][0-9]{18})") for name in NUMBERS]
     return table[np.logical_and.reduce(sound)].astype(NUMBERS)
+
+
+def _whole_numbers(path: Path) -> bytes:
+    data = path.read_bytes()
+    return data[: len(data) // 8 * 8]
 
 
 def _digest(plan: pd.DataFrame, recipe: dict) -> str:
