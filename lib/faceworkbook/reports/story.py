@@ -178,7 +178,9 @@ def expectation(run: Run, figures: pd.DataFrame, *, smoke: bool = False) -> None
     named = {key: value for key, value in expected.items() if key in figures and key not in ("low", "high")}
     rows = figures[np.logical_and.reduce([figures[key] == value for key, value in named.items()])]
     if len(rows):
-        _html(_judge(float(rows["value"].iloc[0]), expected, " of ".join(reversed(named.values()))))
+        others = ", ".join(value for key, value in named.items() if key != "metric")
+        what = f"{expected['metric']} ({others})" if others else expected["metric"]
+        _html(_judge(float(rows["value"].iloc[0]), expected, what))
 
 
 def _judge(value: float, expected: dict, what: str) -> str:
