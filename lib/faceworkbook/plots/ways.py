@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 
+from faceworkbook import faces
 from faceworkbook.plots import style
 
 
@@ -52,7 +53,7 @@ class WaysDisplay:
                 ax.plot([value.mean()] * 2, [place - 0.3, place + 0.3], lw=2, color=color)
         ax.set_yticks(range(len(ways)), ways)
         ax.set(
-            xlabel=own["metric"].iloc[0].replace("_", " "),
+            xlabel=_axis(own["metric"].iloc[0], task),
             title=f"{task} (n = {own['n'].mean():,.0f} test faces, {own['repeat'].nunique()} seeds)",
         )
 
@@ -61,3 +62,9 @@ class WaysDisplay:
         means = self.values.groupby(["task", "way"], sort=False)["value"].mean()
         told = "; ".join(f"{task} {way} {value:.3f}" for (task, way), value in means.items())
         return f"A dot for every seed and a bar at the mean of each way of training. Means: {told}."
+
+
+def _axis(metric: str, task: str) -> str:
+    if not metric.endswith("mae"):
+        return metric.replace("_", " ")
+    return f"mean absolute error ({'degrees' if task in faces.POSE else 'years'})"
