@@ -22,7 +22,7 @@ lint: .venv/ready-dev  ## check style and format of code and notebooks
 lab: .venv/ready  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks/index.ipynb
 
-bench: .venv/ready-dev  ## measure speed and memory and write benchmarks/results/
+bench: .venv/ready-dev  ## measure speed and memory and write benchmarks/results/report.html
 	$(BIN)/python -m benchmarks
 
 lock: .venv/ready  ## resolve pyproject.toml anew into the two lock files

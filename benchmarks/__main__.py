@@ -86,7 +86,9 @@ def processor() -> str:
 
 def section(name: str, tables: dict[str, pd.DataFrame], *, seconds: float) -> str:
     """HTML of one benchmark: what it measures, its tables and pictures."""
-    text = (importlib.import_module(f"benchmarks.{name}").__doc__ or "").strip().splitlines()[0]
+    text = (
+        (importlib.import_module(f"benchmarks.{name}").__doc__ or "").strip().splitlines()[0].replace("`", "")
+    )
     parts = [f'<h2 id="{name}">{name}</h2><p>{escape(text)} ({seconds:.0f} s)</p>']
     for title, table in tables.items():
         print(f"\n{title}\n{table.to_string()}\n", flush=True)
@@ -96,7 +98,7 @@ def section(name: str, tables: dict[str, pd.DataFrame], *, seconds: float) -> st
         if "note" in table.attrs:
             parts.append(f"<p>{escape(table.attrs['note'])}</p>")
         if "plot" in table.attrs:
-            parts.append(draw(title, table))
+            parts.append(draw(table))
     return "".join(parts)
 
 
@@ -123,7 +125,7 @@ def say_number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 or float(value).is_integer() else f"{value:.3g}"
 
 
-def draw(title: str, table: pd.DataFrame) -> str:
+def draw(table: pd.DataFrame) -> str:
     """Bars of the column that the table names, as a picture inside the page."""
     column = table.attrs["plot"]
     labels = [", ".join(map(str, key)) if isinstance(key, tuple) else say(key) for key in table.index]
@@ -132,7 +134,7 @@ def draw(title: str, table: pd.DataFrame) -> str:
         axes = figure.subplots()
         bars = axes.barh(range(len(table)), table[column], color=style.COLORS[0])
         axes.bar_label(bars, [say_number(value) for value in table[column]], padding=3)
-        axes.set(xlabel=column, title=title, yticks=range(len(table)), yticklabels=labels)
+        axes.set(xlabel=column, yticks=range(len(table)), yticklabels=labels)
         axes.margins(x=0.12)
         axes.invert_yaxis()
         picture = io.BytesIO()
