@@ -15,6 +15,7 @@ from faceworkbook import faces, images, project  # noqa: E402
 from faceworkbook.descriptors import landmarks  # noqa: E402
 from faceworkbook.evaluation import significance  # noqa: E402
 from faceworkbook.evaluation import ways as evaluated  # noqa: E402
+from faceworkbook.plots.ways import WaysDisplay  # noqa: E402
 from faceworkbook.training import pooled, ways  # noqa: E402
 from faceworkbook.training.multitask import Settings  # noqa: E402
 from faceworkbook.training.pseudo_labels import Fill  # noqa: E402
@@ -171,6 +172,14 @@ def test_figures_are_what_the_predictions_say(repeats):
             assert row.metric == "mae" and row.value == pytest.approx(
                 (table["truth"] - table["predicted"]).abs().mean()
             )
+
+
+def test_the_picture_of_the_ways_bears_units_and_says_the_means(repeats):
+    _, found = repeats
+    display = WaysDisplay.from_values(found.values).plot()
+    assert [ax.get_xlabel() for ax in display.axes_] == ["accuracy", "mean absolute error (degrees)"]
+    mean = found.values[(found.values["task"] == "yaw") & (found.values["way"] == "single")]["value"].mean()
+    assert f"yaw single {mean:.3f}" in display.describe()
 
 
 def test_differences_use_the_corrected_test(repeats):
