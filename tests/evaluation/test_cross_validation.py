@@ -66,16 +66,16 @@ def test_spread_of_folds_and_of_seeds_is_kept_apart():
             "fold": [0, 1, 0, 1],
             "n_train": 80,
             "n_test": 20,
-            "test_accuracy": [0.7, 0.9, 0.8, 1.0],
+            "test_accuracy": [0.84, 0.86, 0.85, 0.87],
         }
     )
     found = cross_validation.summary(scored).iloc[0]
-    assert found["mean"] == pytest.approx(0.85)
-    assert found["sd_folds"] == pytest.approx(np.std([0.7, 0.9], ddof=1))
-    assert found["sd_seeds"] == pytest.approx(np.std([0.8, 0.9], ddof=1))
-    half = stats.t.ppf(0.975, 3) * np.sqrt((1 / 4 + 20 / 80) * np.var([0.7, 0.9, 0.8, 1.0], ddof=1))
-    assert found["low"] == pytest.approx(0.85 - half)
-    assert found["high"] == pytest.approx(0.85 + half)
+    assert found["mean"] == pytest.approx(0.855)
+    assert found["sd_folds"] == pytest.approx(np.std([0.84, 0.86], ddof=1))
+    assert found["sd_seeds"] == pytest.approx(np.std([0.85, 0.86], ddof=1))
+    half = stats.t.ppf(0.975, 3) * np.sqrt((1 / 4 + 20 / 80) * np.var([0.84, 0.86, 0.85, 0.87], ddof=1))
+    assert found["low"] == pytest.approx(0.855 - half)
+    assert found["high"] == pytest.approx(0.855 + half)
 
 
 def test_repeats_of_the_same_test_rows_count_once(fits, table):
@@ -90,6 +90,14 @@ def test_repeats_of_the_same_test_rows_count_once(fits, table):
         values, n_train=scored["n_train"].mean(), n_test=scored["n_test"].mean()
     )
     assert (found["low"], found["high"]) == pytest.approx((low, high)) and found["n_fits"] == 6
+
+
+def test_no_interval_leaves_the_range_of_its_metric():
+    scored = pd.DataFrame({"repeat": 0, "fold": [0, 1], "n_train": 80, "n_test": 20, "test_auc": [0.9, 1.0]})
+    scored = scored.assign(test_mae=[1.0, 3.0], test_bias=[-1.0, 3.0])
+    found = cross_validation.summary(scored).set_index("metric")
+    assert found.loc["auc", "high"] == 1 and 0 <= found.loc["auc", "low"] < 0.5
+    assert found.loc["mae", "low"] == 0 and found.loc["mae", "high"] > 3 and found.loc["bias", "low"] < -1
 
 
 def test_one_fit_has_no_interval():

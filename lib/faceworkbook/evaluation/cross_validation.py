@@ -103,7 +103,10 @@ def summary(scored: pd.DataFrame, *, part: str = "test") -> pd.DataFrame:
     """
     prefix = f"{part}_"
     names = [column.removeprefix(prefix) for column in scored if column.startswith(prefix)]
-    return pd.DataFrame([{"metric": name} | _spread(scored, prefix + name) for name in names])
+    found = pd.DataFrame([{"metric": name} | _spread(scored, prefix + name) for name in names])
+    # The t interval knows nothing of a metric's range: no accuracy is above 1.
+    least, most = np.array([metrics.bounds(name) for name in names]).T
+    return found.assign(low=np.clip(found["low"], least, most), high=np.clip(found["high"], least, most))
 
 
 def _spread(scored: pd.DataFrame, column: str) -> dict:

@@ -277,6 +277,13 @@ def are_age_groups(classes: Sequence[str]) -> bool:
     return len(classes) > 2 and all(_AGE_GROUP.fullmatch(name) for name in classes)
 
 
+def bounds(name: str) -> tuple[float, float]:
+    """Least and largest value that a metric can have; shares of faces lie in 0..1."""
+    losses = ("mae", "rmse", "log_loss", "brier", EXPECTED_AGE_MAE.name)
+    free = {"bias": (-np.inf, np.inf), "r2": (-np.inf, 1.0)} | dict.fromkeys(losses, (0.0, np.inf))
+    return free.get(name, (0.0, 1.0))
+
+
 def default_names(rows: Rows) -> list[str]:
     """Names of the metrics that a report shows for these rows."""
     names = list(metrics_for(rows.classes))

@@ -52,7 +52,7 @@ class GroupsDisplay:
             places,
             [f"{a}: {g}  (n = {n:,})" for a, g, n in zip(t["attribute"], t["group"], t["n"], strict=True)],
         )
-        ax.invert_yaxis()
+        ax.set_ylim(places.max() + 0.7, places.min() - 0.7)
         ax.grid(axis="x", color="#dddddd", lw=0.6)
         name = t["metric"].iloc[0].replace("_", " ")
         ax.set(

@@ -206,6 +206,12 @@ def list_caveats(told: Told) -> list[str]:
         notes.append(
             "Rendered faces differ from photographs in skin, hair, light and variety. Nothing follows for people of any group."
         )
+    lost = sum(row["count"] for row in told.faces["left_out"] if row["what"].startswith("left out"))
+    if lost > told.faces["read"] / 10:
+        notes.append(
+            f"<strong>A subset:</strong> {told.faces['read']:,} faces could be read, {lost:,} rows of the set were left out "
+            "(listed under The data). Set the figures beside each other, not beside those of the whole set."
+        )
     if not told.faces["people"]:
         notes.append(
             "The set knows no identities. Copies of a picture are kept on one side, but other pictures of the same person may "
