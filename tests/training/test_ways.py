@@ -259,6 +259,14 @@ def test_faces_described_by_both_hold_points_and_both_sides_of_the_detected_face
     np.testing.assert_allclose(odd[:3], -odd[3:], atol=0.1 * scale)
 
 
+def test_many_pairs_that_are_not_told_apart_are_counted():
+    names = ["task", "metric", "first", "second", "difference", "low", "high", "p_holm"]
+    rows = [("gender", "accuracy", "a", "b", 0.03, 0.01, 0.05, 0.01)]
+    rows += [("race", "accuracy", "a", str(i), 0.0, -0.1, 0.1, 1.0) for i in range(7)]
+    said = evaluated.tell(pd.DataFrame(rows, columns=names))
+    assert len(said) == 2 and said[0].startswith("gender") and said[1].startswith("7 of 8 differences")
+
+
 @pytest.mark.parametrize(
     ("make", "text"),
     [
