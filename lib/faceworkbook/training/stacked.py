@@ -471,7 +471,8 @@ class _Checkpoint:
 def _epoch(data: _Data, state: _State, settings: Settings, seeds) -> None:
     own = [seeds[m] for m in state.alive]
     rows, mask = _batches([data.train[m] for m in state.alive], own, state.epoch, settings.batch_size)
-    program = _program(data.kind, len(data.classes), len(settings.widths))
+    dropping = (settings.input_dropout > 0, settings.dropout > 0)
+    program = _program(data.kind, len(data.classes), len(settings.widths), dropping)
     fixed = (
         data.x,
         tf.gather(data.y, state.alive),
@@ -554,8 +555,11 @@ class _Program:
 
 
 @functools.lru_cache(maxsize=32)
-def _program(kind: str, n_classes: int, n_hidden: int) -> _Program:
-    """The compiled epoch for nets of this depth; all sizes are free, so it is traced once."""
+def _program(kind: str, n_classes: int, n_hidden: int, dropping: tuple[bool, bool]) -> _Program:
+    """The compiled epoch for nets of this depth; all sizes are free, so it is traced once.
+
+    `dropping` says whether input and hidden units are dropped at all: what is not, is not in the program.
+    """
     losses = _row_losses(kind, n_classes)
     hits = _row_metric(kind, n_classes)
     of = tf.TensorSpec
@@ -586,6 +590,7 @@ def _program(kind: str, n_classes: int, n_hidden: int) -> _Program:
     def train(
         x, y, weights, inverse, shift, rows, mask, seeds, step0, drops, rates, params, first, second, steps
     ):
+        drops = [rate if used else None for rate, used in zip(tf.unstack(drops), dropping, strict=True)]
         sums = tf.zeros((3, tf.shape(seeds)[0]))
         for i in tf.range(tf.shape(rows)[0]):
             truth = tf.gather(y, rows[i], batch_dims=1)
@@ -607,12 +612,10 @@ def _program(kind: str, n_classes: int, n_hidden: int) -> _Program:
 
     @tf.function(input_signature=[*fixed, params])
     def score(x, y, weights, inverse, shift, rows, mask, params):
-        none = tf.zeros((2,))
-        seeds = tf.zeros((tf.shape(y)[0],), tf.int64)
         sums = tf.zeros((3, tf.shape(y)[0]))
         for i in tf.range(tf.shape(rows)[0]):
             truth = tf.gather(y, rows[i], batch_dims=1)
-            z = _forward(tf.gather(x, rows[i]), params, inverse, shift, none, seeds, tf.constant(0, tf.int64))
+            z = _forward(tf.gather(x, rows[i]), params, inverse, shift)
             weight = tf.gather(weights, rows[i], batch_dims=1) * mask[i]
             sums += tf.stack(
                 [
@@ -626,16 +629,18 @@ def _program(kind: str, n_classes: int, n_hidden: int) -> _Program:
     return _Program(train, score)
 
 
-def _forward(x, params, inverse, shift, drops, seeds, step):
-    """Logits (m, batch, outputs) of rows (m, batch, d)."""
+def _forward(x, params, inverse, shift, drops=(None, None), seeds=None, step=None):
+    """Logits (m, batch, outputs) of rows (m, batch, d); `drops` are rates, None where nothing is dropped."""
     kernels, biases = params[0::2], params[1::2]
     n_hidden = len(kernels) - 1
     # Standardisation by each model's own moments, folded into its first layer.
-    x, kept = _drop_input(x, -shift * tf.transpose(1.0 / inverse, [0, 2, 1]), drops[0], seeds, step)
+    kept = 1.0
+    if drops[0] is not None:
+        x, kept = _drop_input(x, -shift * tf.transpose(1.0 / inverse, [0, 2, 1]), drops[0], seeds, step)
     z = tf.matmul(x, kernels[0] * (inverse / kept)) + biases[0] + tf.matmul(shift / kept, kernels[0])
     for layer in range(n_hidden):
         z = tf.nn.relu(z)
-        if dense.has_dropout(layer, n_hidden):
+        if drops[1] is not None and dense.has_dropout(layer, n_hidden):
             z = _drop(z, drops[1], seeds, step, layer + 1)
         z = tf.matmul(z, kernels[layer + 1]) + biases[layer + 1]
     return z
@@ -643,22 +648,14 @@ def _forward(x, params, inverse, shift, drops, seeds, step):
 
 def _drop_input(x, mean, rate, seeds, step):
     """Rows with some directions at their mean (zero once standardised), and the share that is kept."""
-
-    def dropped():
-        stays, kept = _pattern(tf.shape(x)[1:], rate, seeds, step, 0)
-        return tf.where(stays, x, mean), kept
-
-    return tf.cond(rate > 0, dropped, lambda: (x, tf.constant(1.0)))
+    stays, kept = _pattern(tf.shape(x)[1:], rate, seeds, step, 0)
+    return tf.where(stays, x, mean), kept
 
 
 def _drop(z, rate, seeds, step, layer: int):
     """Inverted dropout (Srivastava et al. 2014) of a hidden layer."""
-
-    def dropped():
-        stays, kept = _pattern(tf.shape(z)[1:], rate, seeds, step, layer)
-        return tf.where(stays, z, 0.0) / kept
-
-    return tf.cond(rate > 0, dropped, lambda: z)
+    stays, kept = _pattern(tf.shape(z)[1:], rate, seeds, step, layer)
+    return tf.where(stays, z, 0.0) / kept
 
 
 def _pattern(shape, rate, seeds, step, layer: int):
