@@ -59,6 +59,17 @@ def test_card_of_networks_holds_figures_groups_calibration_limits_and_command(tm
     assert "<table>" in (tmp_path / "10_fine_tune" / "model_card.html").read_text()
 
 
+def test_of_several_sets_each_is_grouped_by_the_labels_that_it_has(faces):
+    """The faces of one task may have no race at all: that is no reason to fail after all the work."""
+    other = faces.assign(face_id=[f"g{i}" for i in range(len(faces))], race=np.nan)
+    both = pd.concat([faces, other], ignore_index=True)
+    said = {"with race": said_of(faces, wrong=12), "without": said_of(other, wrong=12)}
+    table = model_card._group_table(said, both)
+    assert "with race" in table and "White" in table
+    rows = [line for line in table.splitlines() if "without" in line]
+    assert rows and all("race" not in line.replace("without", "") for line in rows)
+
+
 def test_a_network_from_fresh_weights_is_not_said_to_know_celebrities(tmp_path, faces):
     card = card_of(tmp_path, faces, network="mini-Xception, fresh weights")
     assert "well-known people" not in card and "by hand" in card

@@ -157,17 +157,23 @@ def _repeated(told: Told) -> dict[str, list[str]]:
 
 
 def _group_table(said: Mapping[str, pd.DataFrame], faces: pd.DataFrame) -> str:
-    present = [name for name in ATTRIBUTES if faces[name].nunique() > 1]
     found = [
         groups.by_group(
             groups.attach(table, faces, [name]), name, names=[story.headline_metric(table)], n_boot=N_BOOT
         ).assign(model=model)
         for model, table in said.items()
-        for name in present
+        for name in _known(table, faces)
     ]
     if not found:
         return "no gender, race or age is known of these faces"
     return _table(pd.concat(found), ["model", "attribute", "group", "metric", "value", "low", "high", "n"])
+
+
+def _known(table: pd.DataFrame, faces: pd.DataFrame) -> list[str]:
+    # Of several data sets, each knows other labels: what is asked is what these very test rows have.
+    test = table.loc[table["part"] == "test", "face_id"]
+    own = faces[faces["face_id"].isin(test)]
+    return [name for name in ATTRIBUTES if own[name].nunique() > 1]
 
 
 def _calibration(said: Mapping[str, pd.DataFrame]) -> list[str]:
