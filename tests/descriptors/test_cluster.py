@@ -71,8 +71,8 @@ def test_killed_on_ray_and_gone_on_gives_the_store_of_one_machine(pictures, tmp_
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    process = start(pictures, tmp_path, log)
-    assert process.wait(timeout=400) == 0
+    # Ray gives up where a busy machine takes more than 30 s to start it; another start goes on from there.
+    assert any(start(pictures, tmp_path, log).wait(timeout=400) == 0 for _ in range(3))
     found = descriptors.open_store(tmp_path / "store")
     assert np.array_equal(found.matrix, straight.matrix)
     for name in ("descriptors.npy", "index.parquet", "unreadable.parquet"):
