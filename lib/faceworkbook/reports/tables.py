@@ -54,7 +54,7 @@ def to_html(table: pd.DataFrame, *, caption: str = "", digits: int = 3) -> str:
         for c, kind in zip(table.columns, kinds, strict=True)
     ]
     head = "".join(
-        f'<th class="{kind}" scope="col">{escape(str(c))}</th>'
+        f'<th class="{kind}" scope="col">{escape(str(c).replace("_", " "))}</th>'
         for c, kind in zip(table.columns, kinds, strict=True)
     )
     rows = [
