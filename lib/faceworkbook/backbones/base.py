@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -161,6 +162,8 @@ def import_keras():
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import keras
 
+    # A net compiled for each of many fits is meant; TensorFlow warns of it on the page.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     return keras
 
 
