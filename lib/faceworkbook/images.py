@@ -144,6 +144,15 @@ def read_bytes(path: str | Path) -> bytes:
         raise UnreadableImage(f"{path}: cannot be opened ({error.strerror})") from error
 
 
+def widen(box: tuple[float, float, float, float], *, margin: float) -> tuple[int, int, int, int]:
+    """The whole pixels (top, left, bottom, right) of `box` with a share of its height and width added on each
+    side, at least one pixel each way; see `crop`."""
+    top, left, bottom, right = (float(v) for v in box)
+    dy, dx = (bottom - top) * margin, (right - left) * margin
+    y0, x0 = round(top - dy), round(left - dx)
+    return y0, x0, max(round(bottom + dy), y0 + 1), max(round(right + dx), x0 + 1)
+
+
 def crop(image: np.ndarray, box: tuple[float, float, float, float], *, margin: float = 0.0) -> np.ndarray:
     """Cut the face box out of `image`.
 
@@ -159,15 +168,10 @@ def crop(image: np.ndarray, box: tuple[float, float, float, float], *, margin: f
     ndarray, uint8
         What lies outside the picture is filled by repeating its border.
     """
-    top, left, bottom, right = (float(v) for v in box)
-    dy, dx = (bottom - top) * margin, (right - left) * margin
-    y0, y1 = round(top - dy), max(round(bottom + dy), round(top - dy) + 1)
-    x0, x1 = round(left - dx), max(round(right + dx), round(left - dx) + 1)
+    y0, x0, y1, x1 = widen(box, margin=margin)
     h, w = image.shape[:2]
     if y1 <= 0 or x1 <= 0 or y0 >= h or x0 >= w:
-        raise UnreadableImage(
-            f"box {(top, left, bottom, right)} lies outside the picture of {h} x {w} pixels"
-        )
+        raise UnreadableImage(f"box {tuple(map(float, box))} lies outside the picture of {h} x {w} pixels")
     inner = image[max(y0, 0) : y1, max(x0, 0) : x1]
     pads = (max(-y0, 0), max(y1 - h, 0), max(-x0, 0), max(x1 - w, 0))
     return cv2.copyMakeBorder(inner, *pads, cv2.BORDER_REPLICATE) if any(pads) else inner

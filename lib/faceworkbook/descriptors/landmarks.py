@@ -86,7 +86,7 @@ def _find(face, root: Path, detector: alignment.Detector) -> tuple[alignment.Fac
     picture, corner = images.read(root / face.image), np.zeros(2)
     if pd.notna(face.top):
         box = (face.top, face.left, face.bottom, face.right)
-        corner = np.round([box[0] - CUT * (box[2] - box[0]), box[1] - CUT * (box[3] - box[1])])
+        corner = np.array(images.widen(box, margin=CUT)[:2], dtype=float)
         picture = images.crop(picture, box, margin=CUT)
     found = alignment.main_face(detector.detect(picture), picture.shape)
     if found is None:
