@@ -60,11 +60,14 @@ def test_folds_show_every_fit_and_the_interval(history):
 def test_data_curve_has_a_second_panel_where_people_are_known():
     rows = [
         {"by": by, "share": s, "repeat": r, "n_train": 100 * s, "n_identities": 10 * s, "n_test": 50,
-         "metric": "accuracy", "value": 0.6 + s / 10 + r / 100, "error": 0.01}
+         "metric": "accuracy", "value": 0.6 + s / 10 + r / 100, "error": 0.2,
+         "short": 0.0, "short_error": 0.01}
         for by in ("faces", "identities") for s in (1, 2) for r in (0, 1)
     ]  # fmt: skip
     table = pd.DataFrame(rows)
-    assert len(DataCurveDisplay.from_measured(table).plot().axes_) == 2
+    display = DataCurveDisplay.from_measured(table).plot()
+    assert len(display.axes_) == 2
+    assert all(ax.dataLim.y1 == pytest.approx(1) for ax in display.axes_)  # no accuracy lies above 1
     alone = DataCurveDisplay.from_measured(table[table["by"] == "faces"]).plot()
     assert (
         len(alone.axes_) == 1

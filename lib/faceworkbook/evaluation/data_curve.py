@@ -177,6 +177,9 @@ def summary(measured: pd.DataFrame) -> pd.DataFrame:
         ("short", "short_error", "short_low", "short_high"),
     ):
         found[low], found[high] = found[name] - Z * found[error], found[name] + Z * found[error]
+    # A normal interval knows nothing of a metric's range.
+    least, most = np.array([metrics.bounds(name) for name in found["metric"]]).T
+    found["low"], found["high"] = found["low"].clip(least), found["high"].clip(upper=most)
     largest = found["share"] == found.groupby("by")["share"].transform("max")
     found.loc[largest, ["short", "short_low", "short_high"]] = np.nan
     first = ["by", "share", "metric", "n_train", "n_identities", "mean", "low", "high"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib import pyplot as plt
 
-from faceworkbook.evaluation.data_curve import Z
+from faceworkbook.evaluation import data_curve
 from faceworkbook.plots import style
 
 NAMES = {"faces": "faces at random", "identities": "all faces of people at random"}
@@ -59,12 +59,10 @@ class DataCurveDisplay:
         )
 
     def _draw(self, ax, column: str, label: str) -> None:
-        for number, (by, rows) in enumerate(self.measured.groupby("by", sort=True)):
-            points = rows.groupby("share").agg(
-                x=(column, "mean"), y=("value", "mean"), error=("error", "first")
-            )
+        for number, (by, points) in enumerate(data_curve.summary(self.measured).groupby("by", sort=True)):
             style_of = {"color": style.COLORS[number], "marker": "os"[number % 2], "capsize": 3}
-            ax.errorbar(points["x"], points["y"], yerr=Z * points["error"], label=NAMES[by], **style_of)
+            reach = [points["mean"] - points["low"], points["high"] - points["mean"]]
+            ax.errorbar(points[column], points["mean"], yerr=reach, label=NAMES[by], **style_of)
         ax.set_xscale("log")
         sizes = self.measured.groupby("share")[column].mean()
         ax.set_xticks(sizes, [f"{size:,.0f}" for size in sizes], rotation=30)
