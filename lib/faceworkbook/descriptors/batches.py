@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -13,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from faceworkbook import images
-from faceworkbook.descriptors.store import BOX, STAMP, StoreError
+from faceworkbook.descriptors.store import BLOCK_ROWS, BOX, Stamp, StoreError, take
 
 READERS = max(2, os.cpu_count() or 2)
 
@@ -24,12 +25,12 @@ class Batch:
 
     rows: np.ndarray
     pixels: np.ndarray
-    stamps: pd.DataFrame
+    stamps: list[Stamp]
 
 
 def write_batch(writer, batch: Batch, runner, dim: int) -> None:
     """Compute one batch and write it; faces that could not be read are noted, not computed."""
-    good = batch.stamps["detail"].eq("").to_numpy()
+    good = np.array([not stamp.detail for stamp in batch.stamps])
     vectors = np.full((len(batch.rows), dim), np.nan, np.float32)
     if good.any():
         writer.begin(batch.rows[good])
@@ -43,26 +44,38 @@ def write_batch(writer, batch: Batch, runner, dim: int) -> None:
     writer.write(batch.rows, vectors, batch.stamps)
 
 
-def read_batches(plan: pd.DataFrame, root: Path, preprocessing, *, batch_size: int) -> Iterator[Batch]:
+def read_batches(
+    plan: pd.DataFrame, root: Path, preprocessing, *, batch_size: int, rows: np.ndarray | None = None
+) -> Iterator[Batch]:
     """Read faces in parallel, in order, a few batches ahead of the one that is handed on.
 
     Parameters
     ----------
     plan : pandas.DataFrame
         face_id, image and box; the index is the row number.
+    rows : ndarray of int, optional
+        Only these rows, in this order.
     """
-    chunks = (plan.iloc[i : i + batch_size] for i in range(0, len(plan), batch_size))
+    rows = np.arange(len(plan)) if rows is None else rows
+    chunks = _chunks(plan, rows, batch_size)
     with ThreadPoolExecutor(READERS) as pool:
         yield from _ahead(
             pool, lambda chunk: read_batch(chunk, root, preprocessing), chunks, depth=READERS + 2
         )
 
 
+def _chunks(plan: pd.DataFrame, rows: np.ndarray, size: int) -> Iterator[pd.DataFrame]:
+    many = max(1, BLOCK_ROWS // size) * size
+    for first in range(0, len(rows), many):
+        block = take(plan, rows[first : first + many])
+        yield from (block.iloc[i : i + size] for i in range(0, len(block), size))
+
+
 def draw_pixels(plan: pd.DataFrame, root: Path, preprocessing, *, n: int, seed: int = 0) -> np.ndarray:
     """Pixels of `n` faces of the whole plan that can be read, drawn at random; fewer where there are no more."""
-    mixed = plan.iloc[np.random.default_rng(seed).permutation(len(plan))]
+    mixed = np.random.default_rng(seed).permutation(len(plan))
     found = np.empty((0, *preprocessing.size, 3), np.uint8)
-    for batch in read_batches(mixed, root, preprocessing, batch_size=n):
+    for batch in read_batches(plan, root, preprocessing, batch_size=n, rows=mixed):
         found = np.concatenate([found, batch.pixels])
         if len(found) >= n:
             break
@@ -83,24 +96,36 @@ def read_batch(chunk: pd.DataFrame, root: Path, preprocessing) -> Batch:
     """Read the faces of `chunk` from disk; see `Batch`."""
     pixels = np.empty((len(chunk), *preprocessing.size, 3), np.uint8)
     stamps, good = [], 0
-    for image, *box in chunk[["image", *BOX]].itertuples(index=False, name=None):
-        stamp, face = _read_face(root, image, None if np.isnan(box[0]) else tuple(box), preprocessing)
+    for image, box in zip(chunk["image"].tolist(), chunk[BOX].to_numpy(float).tolist(), strict=True):
+        stamp, face = _read_face(root, image, None if math.isnan(box[0]) else tuple(box), preprocessing)
         stamps.append(stamp)
         if face is not None:
             pixels[good] = face
             good += 1
-    return Batch(chunk.index.to_numpy(), pixels[:good], pd.DataFrame(stamps, columns=[*STAMP, "detail"]))
+    return Batch(chunk.index.to_numpy(), pixels[:good], stamps)
 
 
-def _read_face(root: Path, image: str, box, preprocessing):
-    path = root / image
+def _read_face(root: Path, image: str, box, preprocessing) -> tuple[Stamp, np.ndarray | None]:
     try:
-        data = images.read_bytes(path)
-        stat = path.stat()
-    except (images.UnreadableImage, OSError):
-        return ("", 0, 0, f"{image}: the file is missing or cannot be opened"), None
-    stamp = (images.content_hash(data), stat.st_size, stat.st_mtime_ns)
+        # Paths are text here: for a small picture a Path takes longer than the file.
+        data, stat = _read_file(os.path.join(root, image))  # noqa: PTH118
+    except OSError:
+        return Stamp("", 0, 0, f"{image}: the file is missing or cannot be opened"), None
+    stamp = Stamp(images.content_hash(data), stat.st_size, stat.st_mtime_ns)
     try:
-        return (*stamp, ""), images.face_pixels(data, preprocessing, box=box, name=image)
+        return stamp, images.face_pixels(data, preprocessing, box=box, name=image)
     except images.UnreadableImage as error:
-        return (*stamp, str(error)), None
+        return stamp._replace(detail=str(error)), None
+
+
+def _read_file(path: str) -> tuple[bytes, os.stat_result]:
+    # Each call to the system lets another thread in, so there are no more than are needed.
+    file = os.open(path, os.O_RDONLY)
+    try:
+        stat = os.fstat(file)
+        data = os.read(file, stat.st_size)
+        while len(data) < stat.st_size and (more := os.read(file, stat.st_size - len(data))):
+            data += more
+        return data, stat
+    finally:
+        os.close(file)

@@ -15,7 +15,8 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from faceworkbook.descriptors import batches
-from faceworkbook.descriptors.store import BOX, JournalWriter, StoreError, Work
+from faceworkbook.descriptors import store as stores
+from faceworkbook.descriptors.store import JournalWriter, StoreError, Work
 
 BLOCK = 64
 
@@ -101,9 +102,10 @@ def _import_ray():
 
 def _run(ray, work, todo, backbone, root, options: dict, block: int, progress: bool) -> dict:
     cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
-    plan = work.plan.iloc[todo][["face_id", "image", *BOX]]
-    plan = plan.astype({"face_id": str, "image": str}).rename_axis("row").reset_index()
-    blocks = ray.data.from_pandas([plan.iloc[i : i + block] for i in range(0, len(plan), block)])
+    parts = (stores.take(work.plan, todo[i : i + block]) for i in range(0, len(todo), block))
+    blocks = ray.data.from_pandas(
+        [part.astype({"face_id": str, "image": str}).rename_axis("row").reset_index() for part in parts]
+    )
     done = blocks.map_batches(
         Actor,
         batch_size=block,

@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import io
-import itertools
 import json
+import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +20,9 @@ from faceworkbook import images
 from faceworkbook.descriptors import store as stores
 from faceworkbook.descriptors.batches import READERS, draw_pixels, read_batches, write_batch
 from faceworkbook.descriptors.int8 import Int8Warning, say_int8_cost
-from faceworkbook.descriptors.store import BOX, STAMP, TEXT, Descriptors, StoreError, Work
+from faceworkbook.descriptors.store import BOX, PLAN_COLUMNS, TEXT, Descriptors, StoreError, Work
 
-LOOKED_AT = 4096  # files whose state is asked for at once
+UNREADABLE, STALE = -1, -2  # in place of a row in the finished store
 CHECKED, CALIBRATION = 32, 64  # faces, drawn at random
 
 
@@ -80,7 +79,8 @@ def extract(
 
     Notes
     -----
-    Memory does not grow with the number of faces. A run that was killed goes on where it stopped.
+    Beside the face table, memory grows by 8 bytes a face while computing, and by some 70 for a moment at the
+    end. A run that was killed goes on where it stopped.
     A face is computed anew when its file's content, its box, the weights, the tap, the
     preprocessing or the precision changed.
     """
@@ -93,19 +93,23 @@ def extract(
     root, folder = Path(root), Path(store)
     folder.mkdir(parents=True, exist_ok=True)
     recipe = make_recipe(backbone, precision)
-    asked = faces[["face_id", "image", *BOX]].reset_index(drop=True)
-    asked = asked.astype({"face_id": TEXT, "image": TEXT, **dict.fromkeys(BOX, "float64")})
+    # The types of a face table, so that nothing of it is copied.
+    asked = faces[PLAN_COLUMNS].reset_index(drop=True)
+    asked = asked.astype({"face_id": TEXT, "image": TEXT, **dict.fromkeys(BOX, "Float64")})
     with FileLock(folder / ".lock"):
         stores.finish_pending(folder)
-        known = _known(folder, asked, root, recipe)
-        if known["fresh"].all():
-            return _opened(folder, asked)
-        work = _prepare(folder, asked, known, root, recipe, backbone.dim)
-        todo = work.left_to_do()
-        options = {"engine": engine, "precision": precision, "batch_size": batch_size, "progress": progress}
-        settings = _compute(work, todo, backbone, root, cluster=cluster, **options)
-        work.finish(_manifest(folder, recipe, settings))
-        return _opened(folder, asked)
+        rows, others = _known(folder, asked, root, recipe)
+        if (rows == STALE).any():
+            work, todo = _prepare(folder, asked, rows, others, root, recipe, backbone.dim)
+            options = {
+                "engine": engine,
+                "precision": precision,
+                "batch_size": batch_size,
+                "progress": progress,
+            }
+            settings = _compute(work, todo, backbone, root, cluster=cluster, **options)
+            rows = work.finish(_manifest(folder, recipe, settings))[: len(asked)]
+        return _opened(folder, asked, rows)
 
 
 def make_recipe(backbone, precision: str) -> dict:
@@ -133,30 +137,47 @@ def _read_manifest(folder: Path) -> dict:
     return json.loads(path.read_text()) if path.exists() else {}
 
 
-def _opened(folder: Path, asked: pd.DataFrame) -> Descriptors:
-    found = stores.select(folder, asked["face_id"].to_numpy(object))
+def _opened(folder: Path, asked: pd.DataFrame, rows: np.ndarray) -> Descriptors:
+    found = stores.open_rows(folder, rows, asked["face_id"].array)
     if not len(found):
-        first = found.left_out["detail"].iloc[0]
+        first = pd.read_parquet(folder / stores.UNREADABLE, columns=["detail"])["detail"].iloc[0]
         raise StoreError(f"none of the {len(asked):,} pictures can be read; the first: {first}")
     return found
 
 
-def _known(folder: Path, asked: pd.DataFrame, root: Path, recipe: dict) -> pd.DataFrame:
-    """For each face asked for: is it in the finished store (`fresh`), at which `row` (-1: unreadable)?"""
-    known = pd.DataFrame({"fresh": False, "row": -1}, index=asked.index)
+def _known(folder: Path, asked: pd.DataFrame, root: Path, recipe: dict) -> tuple[np.ndarray, np.ndarray]:
+    """What the finished store holds.
+
+    Returns
+    -------
+    rows : ndarray of shape (n,), int64
+        For each face asked for its row there; UNREADABLE where it could not be read and is what it was; STALE
+        where it must be computed.
+    others : ndarray, int64
+        Rows of faces that are not asked for.
+    """
+    rows, others = np.full(len(asked), STALE), np.zeros(0, np.int64)
     if _read_manifest(folder).get("recipe") != recipe:
-        return known
-    index, unreadable = stores.read_index(folder), stores.read_unreadable(folder)
-    have = pd.concat([index.assign(row=np.arange(len(index))), unreadable.assign(row=-1)]).set_index(
-        "face_id"
-    )
-    match = have.reindex(asked["face_id"].to_numpy()).reset_index(drop=True)
-    same = match["image"].eq(asked["image"]).fillna(False).to_numpy(bool) & _same_boxes(match, asked)
-    rows = np.flatnonzero(same)
-    unchanged = _files_unchanged(root, asked["image"].to_numpy()[rows], match.iloc[rows])
-    known.loc[rows[unchanged], "fresh"] = True
-    known.loc[rows[unchanged], "row"] = match["row"].to_numpy()[rows[unchanged]].astype(int)
-    return known
+        return rows, others
+    for name in (stores.INDEX, stores.UNREADABLE):
+        places = stores.find(stores.read_ids(folder / name), among=asked["face_id"].array)
+        if name == stores.INDEX:
+            others = np.flatnonzero(places < 0)
+        for first, block in stores.read_blocks(folder / name):
+            place = places[first : first + len(block)]
+            there = np.flatnonzero(place >= 0)
+            there = there[_same(block.iloc[there], stores.take(asked, place[there]), root)]
+            rows[place[there]] = first + there if name == stores.INDEX else UNREADABLE
+    return rows, others
+
+
+def _same(known: pd.DataFrame, asked: pd.DataFrame, root: Path) -> np.ndarray:
+    """Which faces are still those that the store holds, row by row."""
+    same = known["image"].to_numpy(object) == asked["image"].to_numpy(object)
+    same &= _same_boxes(known, asked)
+    stamps = known.loc[same, stores.STAMP].to_numpy(object)
+    same[same] = _files_unchanged(root, known.loc[same, "image"], stamps)
+    return same
 
 
 def _same_boxes(a: pd.DataFrame, b: pd.DataFrame) -> np.ndarray:
@@ -164,52 +185,79 @@ def _same_boxes(a: pd.DataFrame, b: pd.DataFrame) -> np.ndarray:
     return ((left == right) | (np.isnan(left) & np.isnan(right))).all(axis=1)
 
 
-def _files_unchanged(root: Path, names: np.ndarray, stamps: pd.DataFrame) -> np.ndarray:
+def _files_unchanged(root: Path, names: pd.Series, stamps: np.ndarray) -> np.ndarray:
     """Size and time equal, or else the content's hash equal."""
-    columns = names, *(stamps[column].to_numpy() for column in STAMP)
-    blocks = ([c[i : i + LOOKED_AT] for c in columns] for i in range(0, len(names), LOOKED_AT))
+    files = list(zip(names.tolist(), *stamps.T.tolist(), strict=True))
     with ThreadPoolExecutor(READERS) as pool:
-        # A block at a time: the pool would queue every face of a large set at once.
-        same = [list(pool.map(partial(_unchanged, root), *block)) for block in blocks]
-    return np.array(list(itertools.chain.from_iterable(same)), dtype=bool)
+        shares = pool.map(
+            lambda start: [_unchanged(root, *file) for file in files[start::READERS]], range(READERS)
+        )
+        same = np.empty(len(files), bool)
+        for start, share in enumerate(shares):
+            same[start::READERS] = share
+    return same
 
 
 def _unchanged(root: Path, name: str, hash_: str, size: int, mtime_ns: int) -> bool:
+    path = os.path.join(root, name)  # noqa: PTH118  (text: a Path takes longer than the look)
     try:
-        stat = (root / name).stat()
+        stat = os.stat(path)  # noqa: PTH116
     except OSError:
         return hash_ == ""
     if (stat.st_size, stat.st_mtime_ns) == (size, mtime_ns):
         return True
-    return stat.st_size == size and images.content_hash(images.read_bytes(root / name)) == hash_
+    return stat.st_size == size and images.content_hash(images.read_bytes(path)) == hash_
 
 
 def _prepare(
-    folder: Path, asked: pd.DataFrame, known: pd.DataFrame, root: Path, recipe: dict, dim: int
-) -> Work:
-    """The work folder for this plan, with everything in it that need not be computed again."""
-    index = (
-        stores.read_index(folder)
-        if _read_manifest(folder).get("recipe") == recipe
-        else stores.read_index(Path("-"))
-    )
-    kept = np.flatnonzero(~index["face_id"].isin(asked["face_id"]).to_numpy(bool))
-    plan = pd.concat([asked, index.iloc[kept][asked.columns]], ignore_index=True) if len(kept) else asked
-    work = Work(folder, plan, recipe, dim)
-    source = np.concatenate([known["row"].to_numpy(), kept])
-    fresh = np.concatenate([known["fresh"].to_numpy(), np.ones(len(kept), bool)]) & (source >= 0)
-    rows = np.setdiff1d(np.flatnonzero(fresh), work.stamps.index.to_numpy())
-    if len(rows):
-        work.copy_rows(rows, folder / stores.MATRIX, source[rows], index.iloc[source[rows]][STAMP])
-        work = Work(folder, plan, recipe, dim)
-    _forget_changed(work, root)
-    return work
+    folder: Path,
+    asked: pd.DataFrame,
+    known: np.ndarray,
+    others: np.ndarray,
+    root: Path,
+    recipe: dict,
+    dim: int,
+) -> tuple[Work, np.ndarray]:
+    """The work folder, with everything in it that need not be computed again, and the rows that are left to do."""
+    work = Work(folder, _plan(folder, asked, others), recipe, dim)
+    done = _still_true(work, root, len(asked))
+    fresh = np.flatnonzero(known >= 0)
+    source = np.concatenate([known[fresh], others])
+    rows = np.concatenate([fresh, np.arange(len(asked), len(work.plan))])
+    wanted = ~done[rows]
+    if wanted.any():
+        places = np.full(source.max() + 1, -1)
+        places[source[wanted]] = rows[wanted]
+        work.copy_rows(places)
+        done[rows] = True
+    return work, work.left_to_do(done)
 
 
-def _forget_changed(work: Work, root: Path) -> None:
+def _plan(folder: Path, asked: pd.DataFrame, others: np.ndarray) -> pd.DataFrame:
+    """The faces asked for, then those that only the store holds."""
+    if not len(others):
+        return asked
+    kept = np.zeros(others.max() + 1, bool)
+    kept[others] = True
+    parts = [asked]
+    for first, block in stores.read_blocks(folder / stores.INDEX):
+        ours = kept[first : first + len(block)]
+        parts.append(block.loc[: len(ours) - 1, PLAN_COLUMNS][ours].astype(asked.dtypes))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _still_true(work: Work, root: Path, n: int) -> np.ndarray:
+    """Which rows of the plan stand in a journal and, among the first `n`, have not changed on disk since."""
     # A picture may change between the run that was cut off and this one.
-    names = work.plan["image"].to_numpy()[work.stamps.index]
-    work.stamps = work.stamps[_files_unchanged(root, names, work.stamps)]
+    notes = work.read_notes()
+    for block in stores.blocks(n):
+        rows = block.start + np.flatnonzero(notes.done[block])
+        stamps = notes.stamps[rows]
+        stamps = np.stack(
+            [stamps["hash"].astype(str).astype(object), stamps["size"], stamps["mtime_ns"]], axis=1
+        )
+        notes.done[rows] = _files_unchanged(root, work.plan["image"].iloc[rows], stamps)
+    return notes.done
 
 
 def _compute(work, todo, backbone, root, *, cluster, engine, precision, batch_size, progress) -> dict | None:
@@ -232,7 +280,7 @@ def _compute(work, todo, backbone, root, *, cluster, engine, precision, batch_si
         )
     runner = engine if ready else _choose(work, backbone, root, engine, precision)
     batches = read_batches(
-        work.plan.iloc[todo], root, backbone.preprocessing, batch_size=batch_size or runner.batch_size
+        work.plan, root, backbone.preprocessing, batch_size=batch_size or runner.batch_size, rows=todo
     )
     bar = tqdm(
         total=len(work.plan),

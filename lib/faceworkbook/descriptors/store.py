@@ -8,9 +8,11 @@ A finished store holds
 - ``manifest.json``: the recipe (network, tap, weights' SHA-256, preprocessing, precision), the
   engines that computed it, library versions.
 
-While it is being made, everything lies in ``work/``: the matrix at its full size, the plan, and
-journals to which each batch is added after its rows are on disk. A row counts only once it stands
-in a journal, so a run that was killed goes on where it stopped and half a batch is never read.
+While it is being made, everything lies in ``work/``: the matrix at its full size and journals to
+which each batch is added after its rows are on disk. A row counts only once it stands in a journal,
+so a run that was killed goes on where it stopped and half a batch is never read.
+
+Whatever is kept of every face is an array of numbers; texts are read and written a block at a time.
 """
 
 from __future__ import annotations
@@ -24,13 +26,17 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from pyarrow import csv
 
 MATRIX, INDEX, UNREADABLE, MANIFEST = (
@@ -39,14 +45,18 @@ MATRIX, INDEX, UNREADABLE, MANIFEST = (
     "unreadable.parquet",
     "manifest.json",
 )
-PLAN, READY, COMPACT = "plan.parquet", "READY", "compact.npy"
+READY, COMPACT = "READY", "compact.npy"
 BOX = ["top", "left", "bottom", "right"]
+PLAN_COLUMNS = ["face_id", "image", *BOX]
 STAMP = ["hash", "size", "mtime_ns"]
-INDEX_COLUMNS = ["face_id", "image", *BOX, *STAMP]
-NUMBERS = {"row": "int64", "size": "int64", "mtime_ns": "int64"}
+STAMPS = np.dtype([("hash", "S32"), ("size", "<i8"), ("mtime_ns", "<i8")])
+INDEX_COLUMNS = [*PLAN_COLUMNS, *STAMP]
+WHOLE = "-?([0-9]{1,18}|[1-8][0-9]{18})"
 JOURNAL = ["row", *STAMP, "detail"]
+SOUND = {"row": "[0-9]{1,18}", "hash": "[0-9a-z]{0,32}", "size": WHOLE, "mtime_ns": WHOLE}
 TEXT = "string[pyarrow]"
-COPY_ROWS = 4096
+BLOCK_ROWS, COPY_ROWS = 20_000, 4096
+JOURNAL_BYTES = 2**21
 
 
 class StoreError(ValueError):
@@ -63,7 +73,8 @@ class Descriptors:
         The store they lie in.
     rows : ndarray of shape (n,), int64
         Their rows in the store's matrix.
-    face_id : ndarray of shape (n,), object
+    ids : array of text, of length n
+        The faces' names as Arrow holds them.
     left_out : pandas.DataFrame
         Faces asked for that could not be read: ``face_id``, ``image``, ``reason``, ``detail``.
     manifest : dict
@@ -71,9 +82,14 @@ class Descriptors:
 
     folder: Path
     rows: np.ndarray
-    face_id: np.ndarray
+    ids: pd.api.extensions.ExtensionArray
     left_out: pd.DataFrame
     manifest: dict
+
+    @cached_property
+    def face_id(self) -> np.ndarray:
+        """ndarray of shape (n,), object; some 70 bytes a face once it was asked for."""
+        return self.ids.to_numpy(object)
 
     @property
     def matrix(self) -> np.ndarray:
@@ -100,6 +116,12 @@ def open_store(folder: str | Path) -> Descriptors:
     """
     folder = Path(folder)
     finish_pending(folder)
+    manifest = _checked_manifest(folder)
+    ids = read_ids(folder / INDEX)
+    return Descriptors(folder, np.arange(len(ids)), ids, _public(folder), manifest)
+
+
+def _checked_manifest(folder: Path) -> dict:
     if not (folder / MANIFEST).exists():
         state = (
             "an unfinished run is there; extract again to go on"
@@ -108,42 +130,75 @@ def open_store(folder: str | Path) -> Descriptors:
         )
         raise StoreError(f"{folder}: {state}")
     manifest = json.loads((folder / MANIFEST).read_text())
-    face_id = pd.read_parquet(folder / INDEX, columns=["face_id"])["face_id"].to_numpy(object)
     shape = np.load(folder / MATRIX, mmap_mode="r", allow_pickle=False).shape
-    if shape != (len(face_id), manifest["dim"]):
+    indexed = (pq.read_metadata(folder / INDEX).num_rows, manifest["dim"])
+    if shape != indexed:
         raise StoreError(
-            f"{folder}: {MATRIX} has shape {shape}, the index and the manifest say {(len(face_id), manifest['dim'])}; "
+            f"{folder}: {MATRIX} has shape {shape}, the index and the manifest say {indexed}; "
             "remove the folder and extract again"
         )
-    left_out = pd.read_parquet(folder / UNREADABLE)
-    return Descriptors(folder, np.arange(len(face_id)), face_id, _public(left_out), manifest)
+    return manifest
 
 
-def read_index(folder: Path) -> pd.DataFrame:
-    """``index.parquet`` of a finished store, or an empty table with its columns."""
-    path = folder / INDEX
-    return pd.read_parquet(path) if path.exists() else pd.DataFrame(columns=INDEX_COLUMNS)
-
-
-def read_unreadable(folder: Path) -> pd.DataFrame:
-    """``unreadable.parquet`` of a finished store, or an empty table with its columns."""
-    path = folder / UNREADABLE
-    return pd.read_parquet(path) if path.exists() else pd.DataFrame(columns=[*INDEX_COLUMNS, "detail"])
-
-
-def _public(unreadable: pd.DataFrame) -> pd.DataFrame:
-    table = unreadable[["face_id", "image", "detail"]].copy()
+def _public(folder: Path) -> pd.DataFrame:
+    table = pd.read_parquet(folder / UNREADABLE, columns=["face_id", "image", "detail"])
     table.insert(2, "reason", "unreadable")
-    return table.reset_index(drop=True)
+    return table
 
 
-def select(folder: Path, face_ids: np.ndarray) -> Descriptors:
+def select(folder: Path, face_ids: Sequence[str]) -> Descriptors:
     """Open a finished store at the rows of `face_ids` (those that could be read, in that order)."""
-    everything = open_store(folder)
-    where = pd.Index(everything.face_id).get_indexer(face_ids)
-    left_out = everything.left_out[everything.left_out["face_id"].isin(face_ids)].reset_index(drop=True)
-    good = where >= 0
-    return Descriptors(folder, where[good], np.asarray(face_ids, object)[good], left_out, everything.manifest)
+    ids = pd.array(face_ids, dtype=TEXT)
+    return open_rows(folder, find(ids, among=open_store(folder).ids), ids)
+
+
+def open_rows(folder: Path, rows: np.ndarray, ids) -> Descriptors:
+    """Open a finished store at `rows`, which are those of the faces `ids`; -1 where there is none."""
+    manifest, left_out, good = _checked_manifest(folder), _public(folder), rows >= 0
+    left_out = left_out[left_out["face_id"].isin(ids[~good])].reset_index(drop=True)
+    if not good.all():
+        rows, ids = rows[good], ids[good]
+    return Descriptors(folder, rows, ids, left_out, manifest)
+
+
+def find(ids, *, among) -> np.ndarray:
+    """Places (int64) of `ids` in `among`, both arrays of text; -1 where it is not there."""
+    ids, among = (pa.array(texts).cast(pa.large_string()) for texts in (ids, among))
+    return pc.index_in(ids, value_set=among).fill_null(-1).to_numpy().astype(np.int64)
+
+
+def read_ids(path: Path):
+    """``face_id`` of ``index.parquet`` or ``unreadable.parquet``, as Arrow holds it."""
+    return pd.read_parquet(path, columns=["face_id"])["face_id"].astype(TEXT).array
+
+
+def read_blocks(path: Path, *, size: int = BLOCK_ROWS) -> Iterator[tuple[int, pd.DataFrame]]:
+    """``index.parquet`` or ``unreadable.parquet`` a block at a time, with the number of each block's first row."""
+    first = 0
+    with pq.ParquetFile(path) as file:
+        for block in file.iter_batches(size):
+            yield first, block.to_pandas()
+            first += len(block)
+
+
+def blocks(n: int) -> Iterator[slice]:
+    """`n` rows in slices of `BLOCK_ROWS`."""
+    return (slice(first, min(first + BLOCK_ROWS, n)) for first in range(0, n, BLOCK_ROWS))
+
+
+def take(plan: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:
+    """These rows of a plan, indexed by row number: names as text, boxes as float64 (NaN: the whole picture)."""
+    first, last = (int(rows.min()), int(rows.max())) if len(rows) else (0, -1)
+    # Only this stretch is looked at: picking rows from a text column of several pieces copies all of them.
+    stretch = plan.iloc[first : last + 1]
+    if not np.array_equal(rows, np.arange(first, last + 1)):
+        stretch = stretch.iloc[rows - first]
+    return _plain(stretch)
+
+
+def _plain(plan: pd.DataFrame) -> pd.DataFrame:
+    kinds = {"face_id": TEXT, "image": TEXT, **dict.fromkeys(BOX, "float64")}
+    return plan[PLAN_COLUMNS].astype(kinds)
 
 
 def describe(matrix: np.ndarray, *, n: int = 2000, seed: int = 0) -> pd.DataFrame:
@@ -183,10 +238,43 @@ def write_beside(path: Path, data: bytes) -> None:
         beside.unlink(missing_ok=True)
 
 
-def _parquet_beside(table: pd.DataFrame, path: Path) -> None:
-    beside = path.with_name(path.name + ".part")
-    table.to_parquet(beside, index=False)
-    beside.replace(path)
+class Stamp(NamedTuple):
+    """What a file was when it was read; `detail` says why where it could not be."""
+
+    hash: str
+    size: int
+    mtime_ns: int
+    detail: str = ""
+
+
+@dataclass
+class Notes:
+    """What the journals say of each row of the plan.
+
+    Attributes
+    ----------
+    done, bad : ndarray of shape (n,), bool
+        Noted in a journal; noted as one that could not be read.
+    stamps : ndarray of shape (n,), STAMPS
+    details : dict of int to str
+        Why, by row, for those that could not be read.
+    """
+
+    done: np.ndarray
+    bad: np.ndarray
+    stamps: np.ndarray
+    details: dict[int, str] = field(default_factory=dict)
+
+    def add(self, lines: pa.Table) -> None:
+        """Take over lines of a journal; of several for one row the last counts."""
+        lines = lines.filter(pc.less(lines["row"], len(self.done)))
+        rows, details = lines["row"].to_numpy(), lines["detail"].to_numpy()
+        for name in STAMP:
+            self.stamps[name][rows] = lines[name].to_numpy().astype(STAMPS[name])
+        self.done[rows], self.bad[rows] = True, details != ""
+        self.details.update(
+            (row, detail) for row, detail in zip(rows.tolist(), details, strict=True) if detail
+        )
 
 
 class Work:
@@ -197,7 +285,7 @@ class Work:
     folder : Path
         The store's folder.
     plan : pandas.DataFrame
-        Columns face_id, image, top, left, bottom, right; a RangeIndex that is the row number.
+        Columns face_id, image, top, left, bottom, right; a RangeIndex that is the row number. It is not copied.
     recipe : dict
         What makes a descriptor; a plan with another recipe starts anew.
     dim : int
@@ -208,7 +296,6 @@ class Work:
         self.recipe, self.digest = recipe, _digest(plan, recipe)
         if not self._is_ours():
             self._begin()
-        self.stamps = self._read_journals()
         self._writer: JournalWriter | None = None
 
     def _is_ours(self) -> bool:
@@ -228,38 +315,41 @@ class Work:
         with (self.path / MATRIX).open("wb") as file:
             _write_header(file, (len(self.plan), self.dim))
             file.truncate(file.tell() + need)
-        _parquet_beside(self.plan, self.path / PLAN)
         write_beside(self.path / "digest", self.digest.encode())
 
-    def _read_journals(self) -> pd.DataFrame:
-        frames = [read_journal(path) for path in sorted(self.path.glob("journal-*.tsv"))]
-        table = pd.concat(frames) if frames else read_journal(None)
-        table = table[table["row"] < len(self.plan)]
-        return table.drop_duplicates("row", keep="last").set_index("row").sort_index()
+    def read_notes(self) -> Notes:
+        """What stands in the journals so far; some 50 bytes a face that stands there."""
+        n = len(self.plan)
+        notes = Notes(np.zeros(n, bool), np.zeros(n, bool), np.zeros(n, STAMPS))
+        for path in sorted(self.path.glob("journal-*.tsv")):
+            for lines in read_journal(path):
+                notes.add(lines)
+        return notes
 
-    def left_to_do(self) -> np.ndarray:
-        """Rows without a descriptor; those last that were being computed when a run was killed.
+    def left_to_do(self, done: np.ndarray) -> np.ndarray:
+        """Rows that are not `done`; those last that were being computed when a run was killed.
 
         A kill that comes again soon then hits other faces, and a picture that brings the process down does not
         hold up the rest.
         """
-        todo = np.setdiff1d(np.arange(len(self.plan)), self.stamps.index.to_numpy())
+        todo = np.flatnonzero(~done)
         begun = [np.frombuffer(_whole_numbers(path), "<i8") for path in self.path.glob("begun-*.i8")]
         begun = np.concatenate([np.zeros(0, "<i8"), *begun])
         begun = begun[(begun >= 0) & (begun < len(self.plan))]
         times = np.bincount(begun, minlength=len(self.plan))
         return todo[np.argsort(times[todo], kind="stable")]
 
-    def copy_rows(
-        self, rows: np.ndarray, source: Path, source_rows: np.ndarray, stamps: pd.DataFrame
-    ) -> None:
-        """Take over finished rows from the matrix file `source`."""
-        matrix = np.load(source, mmap_mode="r", allow_pickle=False)
-        for start in range(0, len(rows), COPY_ROWS):
-            piece = slice(start, start + COPY_ROWS)
-            self.write(rows[piece], matrix[source_rows[piece]], stamps.iloc[piece])
+    def copy_rows(self, places: np.ndarray) -> None:
+        """Take over rows of the finished store; `places` says for each of its rows where to, -1 for nowhere."""
+        matrix = np.load(self.folder / MATRIX, mmap_mode="r", allow_pickle=False)
+        for first, block in read_blocks(self.folder / INDEX, size=COPY_ROWS):
+            where = places[first : first + len(block)]
+            taken = np.flatnonzero(where >= 0)
+            taken = taken[np.argsort(where[taken])]
+            stamps = block[STAMP].iloc[taken].itertuples(index=False, name=None)
+            self.write(where[taken], matrix[first + taken], [Stamp(*stamp) for stamp in stamps])
 
-    def write(self, rows: np.ndarray, vectors: np.ndarray, stamps: pd.DataFrame) -> None:
+    def write(self, rows: np.ndarray, vectors: np.ndarray, stamps: Sequence[Stamp]) -> None:
         """Put finished descriptors on disk, then note them in the journal."""
         self.writer.write(rows, vectors, stamps)
 
@@ -270,37 +360,75 @@ class Work:
             self._writer = JournalWriter(self.path)
         return self._writer
 
-    def finish(self, manifest: dict) -> None:
-        """Turn the work folder into the finished store; goes on by itself after a kill."""
+    def finish(self, manifest: dict) -> np.ndarray:
+        """Turn the work folder into the finished store; goes on by itself after a kill.
+
+        Returns
+        -------
+        ndarray of shape (n,), int64
+            The row in the store of each row of the plan, -1 where the picture could not be read.
+        """
         if self._writer is not None:
             self._writer.close()
-        stamps = self._read_journals()
-        missing = len(self.plan) - len(stamps)
+        notes = self.read_notes()
+        missing = len(self.plan) - np.count_nonzero(notes.done)
         if missing:
             raise StoreError(
                 f"{self.folder}: {missing:,} of {len(self.plan):,} faces are not computed yet; extract again"
             )
-        table = self.plan.join(stamps)
-        bad = table["detail"].ne("")
-        matrix = self._compact(np.flatnonzero(~bad.to_numpy())) if bad.any() else MATRIX
-        _parquet_beside(table.loc[~bad, INDEX_COLUMNS].reset_index(drop=True), self.path / INDEX)
-        unreadable = table.loc[bad, [*INDEX_COLUMNS, "detail"]].reset_index(drop=True)
-        _parquet_beside(unreadable, self.path / UNREADABLE)
+        matrix = self._compact(notes.bad) if notes.bad.any() else MATRIX
+        self._write_tables(notes)
+        rows = np.cumsum(~notes.bad) - 1
+        rows[notes.bad] = -1
         write_beside(
             self.path / MANIFEST,
-            json.dumps({**manifest, "n": int((~bad).sum()), "dim": self.dim}, indent=1).encode(),
+            json.dumps({**manifest, "n": int((~notes.bad).sum()), "dim": self.dim}, indent=1).encode(),
         )
         write_beside(self.path / READY, matrix.encode())
         finish_pending(self.folder)
+        return rows
 
-    def _compact(self, keep: np.ndarray) -> str:
-        """Write the rows `keep` to a file of their own; returns its name."""
+    def _write_tables(self, notes: Notes) -> None:
+        """``index.parquet`` and ``unreadable.parquet``."""
+        none = self._noted(notes, slice(0, 0))
+        with (
+            _ParquetFile(self.path / INDEX, none) as index,
+            _ParquetFile(self.path / UNREADABLE, none.assign(detail=pd.array([], dtype=TEXT))) as unreadable,
+        ):
+            for rows in blocks(len(self.plan)):
+                table, bad = self._noted(notes, rows), notes.bad[rows]
+                index.add(table[~bad])
+                details = [notes.details[row] for row in table.index[bad]]
+                unreadable.add(table[bad].assign(detail=pd.array(details, dtype=TEXT)))
+
+    def _noted(self, notes: Notes, rows: slice) -> pd.DataFrame:
+        table, stamps = _plain(self.plan.iloc[rows]), notes.stamps[rows]
+        return table.assign(
+            hash=pd.array(pa.array(stamps["hash"]).cast(pa.large_string()), dtype=TEXT),
+            size=stamps["size"],
+            mtime_ns=stamps["mtime_ns"],
+        )
+
+    def _compact(self, bad: np.ndarray) -> str:
+        """Write the rows that are not `bad` to a file of their own; returns its name."""
         matrix = np.load(self.path / MATRIX, mmap_mode="r", allow_pickle=False)
         with (self.path / COMPACT).open("wb") as file:
-            _write_header(file, (len(keep), self.dim))
-            for start in range(0, len(keep), COPY_ROWS):
-                file.write(matrix[keep[start : start + COPY_ROWS]].tobytes())
+            _write_header(file, (int((~bad).sum()), self.dim))
+            for first in range(0, len(bad), COPY_ROWS):
+                rows = slice(first, first + COPY_ROWS)
+                file.write(matrix[rows][~bad[rows]].tobytes())
         return COMPACT
+
+
+class _ParquetFile(pq.ParquetWriter):
+    """A file to which tables like `like` are added, a row group each."""
+
+    def __init__(self, path: Path, like: pd.DataFrame):
+        super().__init__(path, pa.Schema.from_pandas(like, preserve_index=False))
+
+    def add(self, table: pd.DataFrame) -> None:
+        if len(table):
+            self.write_table(pa.Table.from_pandas(table, self.schema, preserve_index=False))
 
 
 class JournalWriter:
@@ -330,15 +458,12 @@ class JournalWriter:
         with _full_disk_said(self.work.parent):
             _append_all(self._begun, np.asarray(rows, "<i8").tobytes())
 
-    def write(self, rows: np.ndarray, vectors: np.ndarray, stamps: pd.DataFrame) -> None:
-        """Write `vectors` (n, d) at `rows`; `stamps` has hash, size, mtime_ns and optionally detail."""
+    def write(self, rows: np.ndarray, vectors: np.ndarray, stamps: Sequence[Stamp]) -> None:
+        """Write `vectors` (n, d) at `rows`, then note the rows with their `stamps`."""
         vectors = np.ascontiguousarray(vectors, dtype="<f4")
-        detail = stamps["detail"] if "detail" in stamps else [""] * len(rows)
         lines = [
-            f"{row}\t{h}\t{size}\t{mtime}\t{_one_line(text)}\n"
-            for row, h, size, mtime, text in zip(
-                rows, stamps["hash"], stamps["size"], stamps["mtime_ns"], detail, strict=True
-            )
+            f"{row}\t{stamp.hash}\t{stamp.size}\t{stamp.mtime_ns}\t{_one_line(stamp.detail)}\n"
+            for row, stamp in zip(rows.tolist(), stamps, strict=True)
         ]
         with _full_disk_said(self.work.parent):
             for first, last in _runs(rows):
@@ -399,23 +524,32 @@ def _append_all(descriptor: int, data: bytes) -> None:
         raise
 
 
-def read_journal(path: Path | None) -> pd.DataFrame:
-    """Rows of one journal: row, hash, size, mtime_ns, detail ('' where the face was computed).
+def read_journal(path: Path) -> Iterator[pa.Table]:
+    """Lines of one journal, a block at a time: row, hash, size, mtime_ns, detail ('' where the face was computed).
 
     A line counts only if it is whole.
     """
-    whole = path.read_bytes().rpartition(b"\n")[0] if path else b""
-    if not whole:
-        return pd.DataFrame(columns=JOURNAL).astype(NUMBERS | {"hash": TEXT, "detail": TEXT})
+    rest = b""
+    with path.open("rb") as file:
+        while block := file.read(JOURNAL_BYTES):
+            whole, _, rest = (rest + block).rpartition(b"\n")
+            if whole:
+                yield _parse(whole)
+
+
+def _parse(whole: bytes) -> pa.Table:
     lines = csv.read_csv(
         pa.BufferReader(whole.decode(errors="replace").encode()),
         csv.ReadOptions(column_names=JOURNAL),
         csv.ParseOptions(delimiter="\t", quote_char=False, invalid_row_handler=lambda _: "skip"),
         csv.ConvertOptions(column_types=dict.fromkeys(JOURNAL, pa.string())),
     )
-    table = lines.to_pandas(types_mapper={pa.string(): pd.StringDtype("pyarrow")}.get)
-    sound = [table[name].str.fullmatch("-?([0-9]{1,18}|[1-8][0-9]{18})") for name in NUMBERS]
-    return table[np.logical_and.reduce(sound)].astype(NUMBERS)
+    for name, pattern in SOUND.items():
+        lines = lines.filter(pc.match_substring_regex(lines[name], f"^({pattern})$"))
+    for name in ("row", "size", "mtime_ns"):
+        place = lines.schema.get_field_index(name)
+        lines = lines.set_column(place, name, lines[name].cast(pa.int64()))
+    return lines
 
 
 def _whole_numbers(path: Path) -> bytes:
@@ -424,8 +558,10 @@ def _whole_numbers(path: Path) -> bytes:
 
 
 def _digest(plan: pd.DataFrame, recipe: dict) -> str:
-    content = pd.util.hash_pandas_object(plan, index=True).to_numpy()
-    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode() + content.tobytes()).hexdigest()
+    digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode())
+    for rows in blocks(len(plan)):
+        digest.update(pd.util.hash_pandas_object(_plain(plan.iloc[rows])).to_numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _write_header(file, shape: tuple[int, int]) -> None:
