@@ -18,13 +18,13 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pandas as pd
 
-from faceworkbook import descriptors, faces, images
+from benchmarks import tiny
+from faceworkbook import descriptors, faces
 
 HERE = Path(__file__).parent
 KILLS, FACES, BATCH = 10, 2400, 8
@@ -32,13 +32,7 @@ WAIT = {"one machine": 0.03, "ray": 0.06}  # seconds a batch
 WINDOW = {"one machine": 0.8, "ray": 1.0}  # seconds after the first face of a run in which the kill may come
 AT_START = 0.2  # share of kills that come while a run is starting
 FILES = ("descriptors.npy", "index.parquet", "unreadable.parquet")
-BACKBONE = SimpleNamespace(
-    name="tiny",
-    tap="mean",
-    fingerprint="f" * 64,
-    dim=3,
-    preprocessing=images.Preprocessing(size=(8, 8), channels="RGB", mean=(0, 0, 0)),
-)
+BACKBONE = tiny.backbone(size=8, dim=3)
 
 
 def main(quick: bool = False) -> dict[str, pd.DataFrame]:

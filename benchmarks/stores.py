@@ -14,26 +14,19 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pandas as pd
 
-from benchmarks import fresh_process
-from faceworkbook import descriptors, faces, images
+from benchmarks import fresh_process, tiny
+from faceworkbook import descriptors, faces
 from faceworkbook.descriptors import store as stores
 
 SIZES = (25_000, 50_000, 100_000, 200_000)
 MILLION, WIDTH = 1_000_000, 2622
 BLOCK = 20_000  # rows of the large store that are written at once
-BACKBONE = SimpleNamespace(
-    name="tiny",
-    tap="mean",
-    fingerprint="f" * 64,
-    dim=48,
-    preprocessing=images.Preprocessing(size=(16, 16), channels="RGB", mean=(0, 0, 0)),
-)
+BACKBONE = tiny.backbone(size=16, dim=48)
 
 
 class Coarse:
