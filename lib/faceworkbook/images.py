@@ -20,10 +20,10 @@ INTERPOLATIONS = {
 
 
 _REDUCED = {
-    1: cv2.IMREAD_COLOR,
-    2: cv2.IMREAD_REDUCED_COLOR_2,
-    4: cv2.IMREAD_REDUCED_COLOR_4,
-    8: cv2.IMREAD_REDUCED_COLOR_8,
+    1: cv2.IMREAD_COLOR_RGB,
+    2: cv2.IMREAD_REDUCED_GRAYSCALE_2 | cv2.IMREAD_COLOR_RGB,
+    4: cv2.IMREAD_REDUCED_GRAYSCALE_4 | cv2.IMREAD_COLOR_RGB,
+    8: cv2.IMREAD_REDUCED_GRAYSCALE_8 | cv2.IMREAD_COLOR_RGB,
 }
 
 # What turns a file into pixels; recorded with every descriptor.
@@ -110,8 +110,8 @@ def decode(data: bytes, *, name: str = "picture", reduce: int = 1) -> np.ndarray
         raise UnreadableImage(f"{name}: the file is empty")
     if not _ends_whole(data):
         return _decode_strictly(data, name)
-    bgr = cv2.imdecode(np.frombuffer(data, np.uint8), _REDUCED[reduce])
-    return _decode_strictly(data, name) if bgr is None else cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=bgr)
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), _REDUCED[reduce])
+    return _decode_strictly(data, name) if pixels is None else pixels
 
 
 def _ends_whole(data: bytes) -> bool:

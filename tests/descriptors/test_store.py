@@ -390,7 +390,7 @@ def test_memory_is_bounded_by_batches_in_flight(pictures):
     real = batching.read_batch
 
     def counted(chunk, *args):
-        started.append(len(chunk))
+        started.append(len(chunk.rows))
         return real(chunk, *args)
 
     batching.read_batch = counted

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,14 @@ from faceworkbook import images
 from faceworkbook.descriptors.store import BLOCK_ROWS, BOX, Stamp, StoreError, take
 
 READERS = max(2, os.cpu_count() or 2)
+
+
+class Chunk(NamedTuple):
+    """Faces to be read: rows of the plan, names of the pictures, boxes (n, 4) with NaN for the whole picture."""
+
+    rows: np.ndarray
+    images: list[str]
+    boxes: np.ndarray
 
 
 @dataclass
@@ -64,11 +73,12 @@ def read_batches(
         )
 
 
-def _chunks(plan: pd.DataFrame, rows: np.ndarray, size: int) -> Iterator[pd.DataFrame]:
+def _chunks(plan: pd.DataFrame, rows: np.ndarray, size: int) -> Iterator[Chunk]:
     many = max(1, BLOCK_ROWS // size) * size
     for first in range(0, len(rows), many):
         block = take(plan, rows[first : first + many])
-        yield from (block.iloc[i : i + size] for i in range(0, len(block), size))
+        columns = block.index.to_numpy(), block["image"].tolist(), block[BOX].to_numpy()
+        yield from (Chunk(*(c[i : i + size] for c in columns)) for i in range(0, len(block), size))
 
 
 def draw_pixels(plan: pd.DataFrame, root: Path, preprocessing, *, n: int, seed: int = 0) -> np.ndarray:
@@ -92,17 +102,17 @@ def _ahead(pool, function, items: Iterable, *, depth: int) -> Iterator:
         yield waiting.popleft().result()
 
 
-def read_batch(chunk: pd.DataFrame, root: Path, preprocessing) -> Batch:
+def read_batch(chunk: Chunk, root: Path, preprocessing) -> Batch:
     """Read the faces of `chunk` from disk; see `Batch`."""
-    pixels = np.empty((len(chunk), *preprocessing.size, 3), np.uint8)
+    pixels = np.empty((len(chunk.rows), *preprocessing.size, 3), np.uint8)
     stamps, good = [], 0
-    for image, box in zip(chunk["image"].tolist(), chunk[BOX].to_numpy(float).tolist(), strict=True):
+    for image, box in zip(chunk.images, chunk.boxes.tolist(), strict=True):
         stamp, face = _read_face(root, image, None if math.isnan(box[0]) else tuple(box), preprocessing)
         stamps.append(stamp)
         if face is not None:
             pixels[good] = face
             good += 1
-    return Batch(chunk.index.to_numpy(), pixels[:good], stamps)
+    return Batch(chunk.rows, pixels[:good], stamps)
 
 
 def _read_face(root: Path, image: str, box, preprocessing) -> tuple[Stamp, np.ndarray | None]:

@@ -11,12 +11,11 @@ import os
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from tqdm.auto import tqdm
 
 from faceworkbook.descriptors import batches
 from faceworkbook.descriptors import store as stores
-from faceworkbook.descriptors.store import JournalWriter, StoreError, Work
+from faceworkbook.descriptors.store import BOX, JournalWriter, StoreError, Work
 
 BLOCK = 64
 
@@ -41,8 +40,9 @@ class Actor:
 
     def __call__(self, block: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Compute one block of the plan (columns row, face_id, image and box); returns its row numbers."""
-        plan = pd.DataFrame(block).set_index("row")
-        batch = batches.read_batch(plan, self.root, self.backbone.preprocessing)
+        boxes = np.column_stack([block[edge] for edge in BOX])
+        chunk = batches.Chunk(block["row"], block["image"].tolist(), boxes)
+        batch = batches.read_batch(chunk, self.root, self.backbone.preprocessing)
         if self.runner is None:
             from faceworkbook.descriptors import engines
 
