@@ -57,7 +57,11 @@ def _run(options) -> int:
     if options.smoke:
         given["smoke"] = True
     experiment = experiments.read(options.experiment, given=given, results=options.results)
-    done, report = runner.run(experiment, results=options.results, force=options.force)
+    try:
+        done, report = runner.run(experiment, results=options.results, force=options.force)
+    except (runner.RunFailed, KeyboardInterrupt):
+        index.write(project.resolve(options.results))
+        raise
     index.write(project.resolve(options.results))
     seconds = sum(result.seconds for result in done)
     print(f"{experiment.title}: {len(done)} notebooks, {seconds:.0f} s")
