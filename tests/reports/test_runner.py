@@ -70,6 +70,7 @@ def test_failed_notebook_leaves_a_readable_page_and_runs_again(home, capsys):
     assert "upside down" in page and 'id="error"' in page
     assert nbformat.read(home / "results" / "small" / "first" / "failed.ipynb", 4).cells
     assert cli.main(["run", "small", "-p", "fail=true"]) == 1
+    assert "failed.html#error" in (home / "results" / "index.html").read_text()
     assert "upside down" in capsys.readouterr().err
     assert cli.main(["run", "small"]) == 0
     out = capsys.readouterr().out
@@ -82,7 +83,13 @@ def test_a_failure_leaves_an_earlier_page_alone(home):
     with pytest.raises(RunFailed, match=r"failed.html#error"):
         run(seed=4, fail=True)
     assert "made with 3" in (folder / "report.html").read_text()
+    page = index.write(home / "results").read_text()
+    assert 'href="small/first/failed.html#error">first failed: the error<' in page
+    # Figures of seed 3 do not stand under seed 4.
+    assert json.loads((folder / "params.json").read_text())["seed"] == 4 and "0.400 to 0.600" not in page
     run(seed=4)
+    page = index.write(home / "results").read_text()
+    assert "failed" not in page and "0.400 to 0.600" in page
     assert "made with 4" in (folder / "report.html").read_text()
     assert not [*folder.glob("failed*"), *folder.glob("running*")]
 

@@ -117,6 +117,8 @@ class Run:
 def start(out: str | Path, step: str, namespace: dict) -> Run:
     """Make the folder of `step` under the experiment's folder `out` and note what runs there.
 
+    Figures that an earlier run left go: they belong to its parameters. Its page stays.
+
     Parameters
     ----------
     out : str or Path
@@ -135,9 +137,15 @@ def start(out: str | Path, step: str, namespace: dict) -> Run:
     folder = project.resolve(out) / step
     folder.mkdir(parents=True, exist_ok=True)
     run = Run(folder, step)
+    _forget_figures(run)
     run.save_values(parameters, "params")
     run.save_values(environment(parameters), "environment")
     return run
+
+
+def _forget_figures(run: Run) -> None:
+    for path in (run.path("metrics.json"), *run.path("figures").glob("*.png")):
+        path.unlink(missing_ok=True)
 
 
 def environment(parameters: dict) -> dict:
