@@ -171,7 +171,7 @@ def made(backbone, engine: str):
 
     if engine == "keras":
         return KerasEngine(backbone)
-    folder = CACHE / f"{backbone.fingerprint[:16]}-{backbone.tap}"
+    folder = CACHE / f"{backbone.fingerprint[:16]}-{backbone.tap}-{prepare.FORMAT}"
     if not (folder / prepare.GRAPH).is_file():
         folder.mkdir(parents=True, exist_ok=True)
         onnx_graph.write(backbone.model, folder)

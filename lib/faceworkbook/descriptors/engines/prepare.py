@@ -22,7 +22,7 @@ from faceworkbook.descriptors.engines import leading, onnx_graph
 from faceworkbook.descriptors.engines.base import Engine, agrees, compare
 from faceworkbook.images import Preprocessing
 
-VERDICT, FORMAT = "verdict.json", 3
+VERDICT, FORMAT = "verdict.json", 4
 GRAPH, QUANTISED = "model.onnx", "int8.onnx"
 PIXELS, REFERENCE = "pixels.npy", "reference.npy"
 

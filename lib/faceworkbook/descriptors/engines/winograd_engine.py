@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
 
 from faceworkbook.descriptors.engines import winograd
 from faceworkbook.descriptors.engines.base import available_cores
@@ -21,9 +20,9 @@ from faceworkbook.descriptors.engines.onnx_graph import INPUT
 from faceworkbook.images import Preprocessing, network_input
 
 GROUP = 8  # faces that a thread takes at a time: small pictures together fill a matrix product
-BATCH_A_THREAD = 2 * GROUP
-BLOCK = 224  # tiles a matrix product: fewer waste its start, more fall out of the cache
-ROWS = 16  # of a picture, that such a product takes at a time
+BATCH_A_THREAD = 4 * GROUP  # more faces share one reading of the dense layers' weights
+TILES = 56 // winograd.ROWS * winograd.ROWS  # that go through a layer together: more fall out of the cache
+LARGE = 400  # tiles of a picture from which on it goes alone
 
 
 class WinogradEngine:
@@ -63,14 +62,12 @@ class WinogradEngine:
             self._fronts.put(_Front(layers))
         self._count = threads
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="winograd")
-        self._libraries = ThreadpoolController()
 
     def run(self, pixels: np.ndarray) -> np.ndarray:
         """(n, height, width, 3) uint8 RGB -> (n, dim) float32."""
         size = min(GROUP, -(-len(pixels) // self._count))
         chunks = [pixels[start : start + size] for start in range(0, len(pixels), size)]
-        with self._libraries.limit(limits=1, user_api="blas"):  # a thread each is what our threads have
-            maps = np.concatenate(list(self._threads.map(self._through_front, chunks)))
+        maps = np.concatenate(list(self._threads.map(self._through_front, chunks)))
         return self._rest.run(None, {INPUT: maps})[0]
 
     def _through_front(self, pixels: np.ndarray) -> np.ndarray:
@@ -82,18 +79,18 @@ class WinogradEngine:
 
 
 class _Layer:
-    """A convolution, and its weights as the products want them."""
+    """A convolution, and its weights as the kernels want them."""
 
     def __init__(self, of: Convolution, *, first: bool):
-        self.of, self.bias = of, np.ascontiguousarray(of.bias)
-        # A picture's three channels are too few for the transforms to pay.
-        transformed = np.ascontiguousarray if first else winograd.transformed_kernel
-        self.kernel = transformed(of.kernel)
-        self.down, self.across = winograd.tiles(of.height), winograd.tiles(of.width)
-
-    @property
-    def tiles(self) -> int:
-        return self.down * self.across
+        self.of = of
+        self.bias = winograd.zeros(winograd.padded(of.outputs))
+        self.bias[: of.outputs] = of.bias
+        self.kernel = (
+            winograd.panels(of.kernel.reshape(-1, of.outputs))
+            if first
+            else winograd.transformed_kernel(of.kernel)
+        )
+        self.tiles = winograd.tiles(of.height) * winograd.tiles(of.width)
 
 
 class _Front:
@@ -102,18 +99,16 @@ class _Front:
     def __init__(self, layers: list[_Layer]):
         self._layers = layers
         # Large pictures go one by one, so that they stay in the cache; small ones together.
-        self._alone = next((i for i, layer in enumerate(layers) if layer.tiles < BLOCK), len(layers))
-        sizes = [(layer.of.height, layer.of.width, layer.of.inputs) for layer in layers[1:]]
-        sizes.append((*layers[-1].of.output_size, layers[-1].of.outputs))
+        self._alone = next((i for i, layer in enumerate(layers) if layer.tiles < LARGE), len(layers))
         self._results = [
-            winograd.activations(1 if i < self._alone else GROUP, *size)
-            for i, size in enumerate(sizes, start=1)
+            winograd.activations(1 if i < self._alone else GROUP, *layer.of.output_size, layer.of.outputs)
+            for i, layer in enumerate(layers, start=1)
         ]
-        self._surroundings = _Surroundings(layers[0])
-        self._strips = [_Strips(layer.of) for layer in layers[1:]]
         widest = max(max(layer.of.inputs, layer.of.outputs) for layer in layers[1:])
-        self._given = np.empty(winograd.PATCH * _plane(widest), np.float32)
-        self._products = np.empty_like(self._given)
+        self._scratch = winograd.zeros(2, winograd.PATCH * _plane(widest))
+        first = layers[0].of
+        self._picture = winograd.zeros(first.height + 2, first.width + winograd.ROWS + 1, first.inputs)
+        self._rows = winograd.zeros(first.width + winograd.ROWS, winograd.padded(first.outputs))
 
     def run(self, x: np.ndarray) -> np.ndarray:
         """(n, height, width, channels) float32 -> (n, channels, height, width) float32, n at most `GROUP`."""
@@ -123,8 +118,9 @@ class _Front:
                 self._convolve(i, 1, self._target(i, face))
         for i in range(max(self._alone, 1), len(self._layers)):
             self._convolve(i, len(x), self._target(i, 0))
-        height, width = self._layers[-1].of.output_size
-        plain = winograd.pictures(self._results[-1][: len(x)], height, width)
+        last = self._layers[-1].of
+        height, width = last.output_size
+        plain = self._results[-1][: len(x), 1 : height + 1, 1 : width + 1, : last.outputs]
         return np.ascontiguousarray(plain.transpose(0, 3, 1, 2))
 
     def _target(self, i: int, face: int) -> np.ndarray:
@@ -133,66 +129,35 @@ class _Front:
         return result[face:] if len(result) > 1 else result
 
     def _enter(self, picture: np.ndarray, target: np.ndarray) -> None:
-        layer, scratch = self._layers[0], self._surroundings
-        bordered = np.pad(picture, ((1, 1), (1, 1), (0, 0)))
-        for top in range(0, layer.of.height, ROWS):
-            rows = min(ROWS, layer.of.height - top)
-            winograd.unfold(bordered, top, scratch.patches[:rows])
-            products = scratch.products[: rows * 4 * (layer.across + 1)]
-            np.matmul(scratch.patches[:rows].reshape(len(products), -1), scratch.kernel, out=products)
-            shaped = products.reshape(rows, 4, layer.across + 1, -1)
-            winograd.place_rows(shaped, top, layer.of.width, layer.bias, target)
+        layer = self._layers[0]
+        height, width = layer.of.height, layer.of.width
+        self._picture[1 : height + 1, 1 : width + 1] = picture
+        winograd.convolve_first(self._picture, height, width, layer.kernel, layer.bias, target, self._rows)
 
     def _convolve(self, i: int, faces: int, target: np.ndarray) -> None:
-        layer, strips, x = self._layers[i], self._strips[i - 1], self._results[i - 1]
-        given, products = _planes(self._given, layer.of.inputs), _planes(self._products, layer.of.outputs)
-        for first in range(0, faces * layer.tiles, BLOCK):
-            last = min(first + BLOCK, faces * layer.tiles)
-            winograd.transform_input(
-                x, first, last, layer.down, layer.across, layer.of.inputs, given, strips.rows
-            )
-            result = _by_tile(products, last - first, layer.of.outputs)
-            np.matmul(_by_tile(given, last - first, layer.of.inputs), layer.kernel, out=result)
-            strips.transform(
-                products, first, last, layer.of.height, layer.of.width, strips.bias, target, *strips.back
-            )
-
-
-class _Surroundings:
-    """What the first layer's products are made of."""
-
-    def __init__(self, layer: _Layer):
-        self.patches = np.zeros((ROWS, 4, layer.across + 1, 9 * layer.of.inputs), np.float32)
-        self.kernel = layer.kernel.reshape(-1, layer.of.outputs)
-        self.products = np.empty((ROWS * 4 * (layer.across + 1), layer.of.outputs), np.float32)
-
-
-class _Strips:
-    """What the transforms of one layer keep between their steps."""
-
-    def __init__(self, of: Convolution):
-        strip = max(1, winograd.STRETCH // of.inputs)
-        self.rows = np.empty((6, 4, (strip + 1) * of.inputs), np.float32)
-        strip = max(1, winograd.STRETCH // of.outputs)
-        self.bias = np.tile(of.bias, (strip, 1))
-        self.back = (
-            np.empty((4, 6, strip * of.outputs), np.float32),
-            np.empty((4, 4, strip * of.outputs), np.float32),
+        layer, x = self._layers[i], self._results[i - 1]
+        winograd.convolve(
+            x[:faces],
+            layer.of.height,
+            layer.of.width,
+            layer.kernel,
+            layer.bias,
+            layer.of.pools,
+            target[:faces],
+            _planes(self._scratch[0], layer.of.inputs),
+            _planes(self._scratch[1], layer.of.outputs),
         )
-        self.transform = winograd.transform_output_and_pool if of.pools else winograd.transform_output
 
 
 def _plane(channels: int) -> int:
     # A few floats more keep the 36 planes from falling on the same lines of a cache.
-    return BLOCK * channels + 48
+    return TILES * winograd.padded(channels) + 48
 
 
 def _planes(memory: np.ndarray, channels: int) -> np.ndarray:
-    return memory[: winograd.PATCH * _plane(channels)].reshape(winograd.PATCH, -1)
-
-
-def _by_tile(planes: np.ndarray, tiles: int, channels: int) -> np.ndarray:
-    return planes[:, : tiles * channels].reshape(winograd.PATCH, tiles, channels)
+    """(36, tiles, channels) float32."""
+    planes = memory[: winograd.PATCH * _plane(channels)].reshape(winograd.PATCH, -1)
+    return planes[:, :-48].reshape(winograd.PATCH, TILES, -1)
 
 
 def _session(model, folder: Path, threads: int):
