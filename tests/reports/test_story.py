@@ -48,3 +48,11 @@ def test_nothing_is_judged_without_a_range_or_in_a_smoke_run(tmp_path, said):
     story.expectation(make_run(tmp_path, {"metric": "accuracy", "low": 0, "high": 1}), FIGURES, smoke=True)
     story.expectation(Run(tmp_path / "alone" / "09_multitask", "09_multitask"), FIGURES)
     assert said == []
+
+
+def test_a_leak_is_said_with_and_without_known_people():
+    counts = {"test_rows": 888, "same_person": 0, "same_picture": 19, "leaked": 19, "unknown_person": 888}
+    said = story.say_leak(counts)
+    assert said.startswith("19 of 888 test rows are copies") and "not known" in said
+    known = story.say_leak({**counts, "same_person": 1500, "unknown_person": 3})
+    assert "1,500 show a person" in known and "not known" not in known

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -234,6 +235,15 @@ def list_caveats(told: Told) -> list[str]:
         names = ", ".join(escape(str(name)) for name in small["group"])
         notes.append(f"Groups too small to judge: {names}.")
     return notes
+
+
+def say_leak(leakage: Mapping[str, int]) -> str:
+    """How many test rows are copies of pictures, or show people, of the rows before (`Split.leakage`)."""
+    rows, seen = leakage["test_rows"], "that the model was fitted or chosen on"
+    people = f"{leakage['same_person']:,} show a person {seen}"
+    if leakage["unknown_person"] == rows:
+        people = "whom they show is not known"
+    return f"{leakage['same_picture']:,} of {rows:,} test rows are copies of pictures {seen}; {people}."
 
 
 def trained_on(network: str, celebrities: str = "") -> str:
