@@ -43,12 +43,26 @@ def test_a_step_may_stand_twice_under_two_names(tmp_path):
         ({"parameters": {"test": "much"}}, ParameterError, "'test' got 'much'"),
         ({"colour": 1}, ExperimentError, "unknown keys"),
         ({"steps": []}, ExperimentError, "at least one step"),
+        ({"steps": "01_faces"}, ExperimentError, "'steps' got '01_faces'"),
+        ({"steps": [3]}, ExperimentError, "a step: got 3"),
+        ({"steps": [{"name": "a"}]}, ExperimentError, "with notebook"),
+        ({"steps": [{"notebook": "01_faces", "parameters": 3}]}, ExperimentError, "step 01_faces: 'parameters' got 3"),
+        ({"parameters": 3}, ExperimentError, "'parameters' got 3"),
+        ({"expected": "high"}, ExperimentError, "'expected' got 'high'"),
         ({"name": "../x"}, ExperimentError, "allowed are letters"),
     ],
 )  # fmt: skip
 def test_wrong_files_are_refused(tmp_path, content, error, message):
     with pytest.raises(error, match=message):
         experiments.read(write(tmp_path, **content))
+
+
+@pytest.mark.parametrize("content", [b"name: [wrong\nsteps: x: 3", b"\xa8\xff"])
+def test_a_file_that_is_no_yaml_is_named(tmp_path, content):
+    path = tmp_path / "e.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ExperimentError, match=r"e\.yaml is no YAML"):
+        experiments.read(path)
 
 
 def test_unknown_experiment_names_the_near_one():

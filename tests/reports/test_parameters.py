@@ -99,3 +99,8 @@ class TestShippedNotebooks:
         ideas = [c for c in code if "parameters" not in c.metadata.get("tags", [])]
         assert max(len(c.source.splitlines()) for c in ideas) <= 25
         assert content.cells[0].source.startswith("# ")
+
+
+def test_a_list_that_is_not_closed_is_refused():
+    with pytest.raises(ParameterError, match=r"'\[a' is no list"):
+        parameters.parse_assignment("widths=[a")

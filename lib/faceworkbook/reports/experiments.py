@@ -65,10 +65,7 @@ def read(path: str | Path, *, given: dict | None = None, results: str | Path = "
         Unknown keys, notebooks or parameters, values of the wrong type.
     """
     path = find(path)
-    content = yaml.safe_load(path.read_text())
-    if not isinstance(content, dict) or not content.get("steps"):
-        raise ExperimentError(f"{path}: expected keys {sorted(KEYS)} with at least one step")
-    _refuse(content, KEYS, str(path))
+    content = _load(path)
     name = str(content.get("name", path.stem))
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
         raise ExperimentError(f"{path}: name {name!r}; allowed are letters, digits, dot, dash and underscore")
@@ -96,8 +93,27 @@ def find(path: str | Path) -> Path:
             return candidate
     names = [p.stem for p in sorted(folder.glob("*.yaml"))]
     near = difflib.get_close_matches(path.stem, names, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    raise ExperimentError(f"no experiment at {path}{hint} Shipped are {', '.join(names)}")
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise ExperimentError(f"no experiment at {path}; {hint}shipped are {', '.join(names)}")
+
+
+def _load(path: Path) -> dict:
+    """The file's content, with keys and kinds of values that are allowed."""
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ExperimentError(f"{path} is no YAML file that can be read: {error}") from error
+    if not isinstance(content, dict) or not content.get("steps"):
+        raise ExperimentError(f"{path}: expected keys {sorted(KEYS)} with at least one step")
+    _refuse(content, KEYS, str(path))
+    for key, kind, shape in (
+        ("steps", list, "a list of notebooks, such as [01_faces, 02_descriptors]"),
+        ("parameters", dict, "NAME: VALUE pairs"),
+        ("expected", dict, "NAME: VALUE pairs: metric, low, high, note"),
+    ):
+        if content.get(key) is not None and not isinstance(content[key], kind):
+            raise ExperimentError(f"{path}: '{key}' got {content[key]!r}; it takes {shape}")
+    return content
 
 
 def _refuse(mapping: dict, allowed: set[str], where: str) -> None:
@@ -108,10 +124,18 @@ def _refuse(mapping: dict, allowed: set[str], where: str) -> None:
 
 def _step(raw: dict | str, shared: dict, folder: str, experiment: str, path: Path) -> Step:
     raw = {"notebook": raw} if isinstance(raw, str) else raw
+    if not isinstance(raw, dict) or "notebook" not in raw:
+        raise ExperimentError(
+            f"{path}, a step: got {raw!r}; it takes a notebook's name, or keys {sorted(STEP_KEYS)} with notebook"
+        )
     _refuse(raw, STEP_KEYS, f"{path}, a step")
     notebook = project.root() / "notebooks" / (str(raw["notebook"]).removesuffix(".ipynb") + ".ipynb")
     allowed = params.read(notebook)
     own = raw.get("parameters") or {}
+    if not isinstance(own, dict):
+        raise ExperimentError(
+            f"{path}, step {notebook.stem}: 'parameters' got {own!r}; it takes NAME: VALUE pairs"
+        )
     params.refuse_unknown(own, set(allowed), f"{path}, step {notebook.stem}")
     wanted = {
         **{k: v for k, v in shared.items() if k in allowed},

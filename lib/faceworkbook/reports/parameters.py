@@ -127,7 +127,10 @@ def parse_assignment(text: str) -> tuple[str, object]:
 def _value(text: str):
     # Not YAML for plain values: it would read 39_1_1 as 3911 and "no" as false.
     if text.startswith("["):
-        return yaml.safe_load(text)
+        try:
+            return yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ParameterError(f"{text!r} is no list; expected [A, B]") from error
     if text in ("true", "True", "false", "False"):
         return text.lower() == "true"
     for kind, pattern in ((int, r"[+-]?\d+"), (float, r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")):
