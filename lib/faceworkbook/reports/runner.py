@@ -61,9 +61,11 @@ def run(
     ------
     RunFailed
         A cell failed, or another run of this experiment is going on.
+    OSError
+        Nothing can be written to `results`.
     """
     folder = project.resolve(results) / experiment.name
-    folder.mkdir(parents=True, exist_ok=True)
+    _make(folder)
     lock = FileLock(folder / ".lock", timeout=0)
     try:
         with lock:
@@ -71,6 +73,17 @@ def run(
     except Timeout as error:
         raise RunFailed(
             f"{project.shorten(folder)}: another run of this experiment is going on; wait for it"
+        ) from error
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise OSError(
+            f"results cannot be written to {project.shorten(folder)} ({error.strerror}); "
+            "name a folder that can be written with --results"
         ) from error
 
 
