@@ -431,3 +431,9 @@ def test_what_int8_costs_is_said_for_the_network_it_was_measured_on():
     assert descriptors.int8_cost(net)["label"].tolist() == ["gender", "race"]
     assert "UTKFace faces: gender 0." in descriptors.say_int8_cost(net)
     assert "was not measured" in descriptors.say_int8_cost(BACKBONE)
+
+
+def test_a_store_that_is_a_file_is_named(pictures, tmp_path):
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(StoreError, match="taken cannot be a folder"):
+        run(pictures, tmp_path, store=tmp_path / "taken")

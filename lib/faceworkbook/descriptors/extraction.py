@@ -91,7 +91,10 @@ def extract(
     if precision == "int8":
         warnings.warn(say_int8_cost(backbone), Int8Warning, stacklevel=2)
     root, folder = Path(root), Path(store)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"store {folder} cannot be a folder ({error.strerror}); name another one") from error
     recipe = make_recipe(backbone, precision)
     # The types of a face table, so that nothing of it is copied.
     asked = faces[PLAN_COLUMNS].reset_index(drop=True)
