@@ -79,8 +79,8 @@ def extract(
 
     Notes
     -----
-    Beside the face table, memory grows by 8 bytes a face while computing, and by some 70 for a moment at the
-    end. A run that was killed goes on where it stopped.
+    Beside the face table, memory grows by some 50 bytes a face while computing, and by some 100 for a
+    moment at the end. A run that was killed goes on where it stopped.
     A face is computed anew when its file's content, its box, the weights, the tap, the
     preprocessing or the precision changed.
     """

@@ -56,7 +56,7 @@ JOURNAL = ["row", *STAMP, "detail"]
 SOUND = {"row": "[0-9]{1,18}", "hash": "[0-9a-z]{0,32}", "size": WHOLE, "mtime_ns": WHOLE}
 TEXT = "string[pyarrow]"
 BLOCK_ROWS, COPY_ROWS = 20_000, 4096
-JOURNAL_BYTES = 2**21
+JOURNAL_BYTES = 2**16
 
 
 class StoreError(ValueError):
@@ -332,9 +332,7 @@ class Work:
         A kill that comes again soon then hits other faces, and a picture that brings the process down does not
         hold up the rest.
         """
-        todo = np.flatnonzero(~done)
-        begun = [np.frombuffer(_whole_numbers(path), "<i8") for path in self.path.glob("begun-*.i8")]
-        begun = np.concatenate([np.zeros(0, "<i8"), *begun])
+        todo, begun = np.flatnonzero(~done), read_begun(self.path)
         begun = begun[(begun >= 0) & (begun < len(self.plan))]
         times = np.bincount(begun, minlength=len(self.plan))
         return todo[np.argsort(times[todo], kind="stable")]
@@ -550,6 +548,12 @@ def _parse(whole: bytes) -> pa.Table:
         place = lines.schema.get_field_index(name)
         lines = lines.set_column(place, name, lines[name].cast(pa.int64()))
     return lines
+
+
+def read_begun(work: Path, *, since: int = 0) -> np.ndarray:
+    """Rows (int64) whose computing has begun, as often as it has, by writers made from `since` on (ns)."""
+    paths = [path for path in work.glob("begun-*.i8") if path.name >= f"begun-{since:020d}"]
+    return np.concatenate([np.zeros(0, "<i8"), *(np.frombuffer(_whole_numbers(p), "<i8") for p in paths)])
 
 
 def _whole_numbers(path: Path) -> bytes:
