@@ -20,7 +20,10 @@ from faceworkbook.descriptors.engines.onnx_graph import INPUT
 from faceworkbook.images import Preprocessing, network_input
 
 GROUP = 8  # faces that a thread takes at a time: small pictures together fill a matrix product
-BATCH_A_THREAD = 4 * GROUP  # more faces share one reading of the dense layers' weights
+BATCH, GROUPS = (
+    64,
+    2,
+)  # at least so many faces share one reading of the dense layers' weights; groups a thread
 TILES = 56 // winograd.ROWS * winograd.ROWS  # that go through a layer together: more fall out of the cache
 LARGE = 400  # tiles of a picture from which on it goes alone
 
@@ -45,7 +48,7 @@ class WinogradEngine:
 
     def __init__(self, path: Path, preprocessing: Preprocessing, *, threads: int | None = None):
         threads = threads or available_cores()
-        self.batch_size = BATCH_A_THREAD * max(threads, 2)
+        self.batch_size = max(BATCH, GROUPS * GROUP * threads)
         versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("numba", "numpy"))
         self.settings = {
             "name": self.name,
