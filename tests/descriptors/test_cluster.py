@@ -20,7 +20,7 @@ pytest.importorskip("ray", reason="the extra [ray] is not installed")
 pytestmark = pytest.mark.xdist_group("ray")
 
 SCRIPT = """
-import sys, time
+import os, signal, sys, time
 sys.path.insert(0, {repo!r})
 from pathlib import Path
 import ray
@@ -31,8 +31,11 @@ class Logged(MeanColour):
         self.log = log
     def run(self, pixels):
         vectors = super().run(pixels)
+        faces, before = [str(int(v[2])) for v in vectors], open(self.log).read().split()
         with open(self.log, "a") as log:
-            log.writelines(f"{{int(v[2])}}\\n" for v in vectors)
+            log.writelines(f"{{face}}\\n" for face in faces)
+        if {fatal!r} in set(faces) - set(before):
+            os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(0.2)
         return vectors
 ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
@@ -48,8 +51,10 @@ def pictures(tmp_path):
     return folder
 
 
-def start(pictures, tmp_path, log):
+def start(pictures, tmp_path, log, *, fatal=None):
+    """Extract on Ray in a process of its own; the actor that first computes the face `fatal` is killed."""
     values = {
+        "fatal": fatal,
         "repo": str(Path(__file__).parents[2]),
         "pictures": str(pictures),
         "out": str(tmp_path),
@@ -82,6 +87,17 @@ def test_killed_on_ray_and_gone_on_gives_the_store_of_one_machine(pictures, tmp_
     assert max(Counter(log.read_text().split()).values()) <= 2
     keep = table(pictures)["image"] != "00004.png"
     assert np.array_equal(found.matrix, expected(table(pictures))[keep])
+
+
+def test_what_a_killed_actor_had_begun_comes_last(pictures, tmp_path):
+    log = tmp_path / "computed.txt"
+    log.touch()
+    assert start(pictures, tmp_path, log, fatal="2").wait(timeout=400) == 0
+    found = descriptors.open_store(tmp_path / "store")
+    assert np.array_equal(found.matrix, expected(table(pictures)))
+    computed = log.read_text().split()
+    assert computed[-3:] == ["0", "1", "2"]
+    assert Counter(computed) == Counter([*map(str, range(30)), "0", "1", "2"])
 
 
 def test_unknown_cluster_is_refused(pictures, tmp_path):

@@ -8,6 +8,7 @@ folder of the store and that of the pictures must be visible to all machines und
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -29,17 +30,26 @@ class Actor:
         Travels as a description; each actor builds the network from the weights file.
     root, work : str
         Folders of the pictures and of the unfinished store.
+    since : int
+        When this pass over the faces began, in nanoseconds.
     runner : Engine or None
         A ready engine; None chooses one by the options of `engines.choose` that follow.
     """
 
-    def __init__(self, backbone, root: str, work: str, *, runner, **choice):
+    def __init__(self, backbone, root: str, work: str, since: int, *, runner, **choice):
         self.backbone, self.root = backbone, Path(root)
+        self.put_off = np.unique(stores.read_begun(Path(work), since=since))
         self.writer = JournalWriter(Path(work))
         self.choice, self.runner = choice, runner
 
     def __call__(self, block: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Compute one block of the plan (columns row, face_id, image and box); returns its row numbers."""
+        """Compute one block of the plan (columns row, face_id, image and box); returns its row numbers.
+
+        None of them where a killed actor had begun the block, which Ray gives to the next one at once: such
+        blocks come last, as they do after a kill of the whole run.
+        """
+        if np.isin(block["row"], self.put_off).any():
+            return {"row": block["row"][:0], "engine": np.empty(0, str)}
         boxes = np.column_stack([block[edge] for edge in BOX])
         chunk = batches.Chunk(block["row"], block["image"].tolist(), boxes)
         batch = batches.read_batch(chunk, self.root, self.backbone.preprocessing)
@@ -102,7 +112,25 @@ def _import_ray():
 
 def _run(ray, work, todo, backbone, root, options: dict, block: int, progress: bool) -> dict:
     cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
-    parts = (stores.take(work.plan, todo[i : i + block]) for i in range(0, len(todo), block))
+    given = (backbone, str(Path(root).resolve()), str(work.path.resolve()))
+    total, used = len(work.plan), set()
+    with tqdm(
+        total=total, initial=total - len(todo), unit=" faces", desc="descriptors (ray)", disable=not progress
+    ) as bar:
+        while len(todo):
+            done = [np.zeros(0, np.int64)]
+            now = time.time_ns()
+            for part in _computed(ray, work.plan, todo, (*given, now), options, block=block, cores=cores):
+                used.update(part["engine"].tolist())
+                bar.update(len(part["row"]))
+                done.append(part["row"])
+            todo = _without(todo, np.concatenate(done), work)
+    return {"name": "ray", "actors": cores, "engines": sorted(used)}
+
+
+def _computed(ray, plan, todo, given: tuple, options: dict, *, block: int, cores: int):
+    """Row numbers and engines as blocks are finished."""
+    parts = (stores.take(plan, todo[i : i + block]) for i in range(0, len(todo), block))
     blocks = ray.data.from_pandas(
         [part.astype({"face_id": str, "image": str}).rename_axis("row").reset_index() for part in parts]
     )
@@ -111,14 +139,19 @@ def _run(ray, work, todo, backbone, root, options: dict, block: int, progress: b
         batch_size=block,
         num_cpus=1,
         concurrency=(1, cores),
-        fn_constructor_args=(backbone, str(Path(root).resolve()), str(work.path.resolve())),
+        fn_constructor_args=given,
         fn_constructor_kwargs=options,
     )
-    total, used = len(work.plan), set()
-    with tqdm(
-        total=total, initial=total - len(todo), unit=" faces", desc="descriptors (ray)", disable=not progress
-    ) as bar:
-        for part in done.iter_batches(batch_size=None, batch_format="numpy"):
-            used.update(part["engine"].tolist())
-            bar.update(len(part["row"]))
-    return {"name": "ray", "actors": cores, "engines": sorted(used)}
+    return done.iter_batches(batch_size=None, batch_format="numpy")
+
+
+def _without(todo: np.ndarray, done: np.ndarray, work: Work) -> np.ndarray:
+    """What is left of `todo`."""
+    left = todo[~np.isin(todo, done)]
+    if len(left) == len(todo):
+        first = work.plan["image"].iloc[left[0]]
+        raise StoreError(
+            f"{work.folder}: {len(left):,} faces were begun and none was finished, the first of them {first}; their "
+            "actors died. What is computed is kept; look at that picture and at the actors' memory, then run again"
+        )
+    return left
