@@ -61,8 +61,6 @@ def face_files(n: int) -> tuple[Path, list[str]]:
 
 def measure(name: str, weights: str, n: int, rounds: int) -> dict:
     """The engine alone and the whole way, by turns."""
-    import resource
-
     from faceworkbook import backbones, descriptors, faces
     from faceworkbook.descriptors import engines
 
@@ -96,7 +94,7 @@ def measure(name: str, weights: str, n: int, rounds: int) -> dict:
         "share of CPU lost": 1 - alone_cpu / cpu,
         "without a network, CPU ms a face": rest_cpu / n * 1e3,
         "its share": rest_cpu / (alone_cpu + rest_cpu),
-        "peak memory, GB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
+        "peak memory, GB": fresh_process.peak_memory(),
     }
 
 

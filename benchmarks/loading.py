@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from benchmarks import fresh_process
+
 HERE = Path(__file__).parent
 FILES = HERE / "results" / "weights"
 
@@ -57,7 +59,6 @@ def vgg_face_file(name: str = "vgg_face.mat") -> Path:
 
 def load_once() -> None:
     """Load the file that the command line names and print the figures as JSON."""
-    import resource
     import time
 
     from faceworkbook import backbones
@@ -77,6 +78,6 @@ def load_once() -> None:
         "imports, s": imported - start,
         "file to model, s": ready - imported,
         "first descriptor, s": first - ready,
-        "peak memory, GB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
+        "peak memory, GB": fresh_process.peak_memory(),
     }
     print(json.dumps(figures))
