@@ -80,6 +80,14 @@ def test_shipped_experiments_are_settled_and_state_what_to_expect(path):
         assert read.expected["low"] < read.expected["high"] and read.expected["metric"]
 
 
+def test_of_other_faces_the_file_says_nothing():
+    """Its title and range would stand, wrongly, over a reader's own photographs."""
+    own = experiments.read("demo", given={"dataset": "synthetic", "seed": 3})
+    assert own.title == "Gender from rendered faces" and own.expected["low"]
+    other = experiments.read("demo", given={"dataset": "image_folder", "root": "/faces"})
+    assert (other.title, other.question, other.expected) == ("demo: dataset image_folder", "", {})
+
+
 def test_paths_of_a_command_line_are_relative_to_where_it_is_typed(tmp_path, monkeypatch):
     (tmp_path / "faces").mkdir()
     monkeypatch.chdir(tmp_path)

@@ -74,14 +74,18 @@ def read(path: str | Path, *, given: dict | None = None, results: str | Path = "
     steps = tuple(_step(step, shared, folder, name, path) for step in content["steps"])
     taken = set().union(*(set(params.read(step.notebook)) for step in steps))
     params.refuse_unknown(shared, taken - {"out", "experiment"}, str(path))
-    return Experiment(
-        name,
-        content.get("title", name),
-        content.get("question", ""),
-        content.get("expected") or {},
-        steps,
-        dict(given or {}),
-    )
+    return Experiment(name, *_told(content, name, given or {}), steps, dict(given or {}))
+
+
+def _told(content: dict, name: str, given: dict) -> tuple[str, str, dict]:
+    """Title, question and expected range; of other faces or labels than its own the file says nothing."""
+    own = content.get("parameters") or {}
+    others = [
+        f"{key} {given[key]}" for key in ("dataset", "label") if key in given and given[key] != own.get(key)
+    ]
+    if others:
+        return f"{name}: {', '.join(others)}", "", {}
+    return content.get("title", name), content.get("question", ""), content.get("expected") or {}
 
 
 def find(path: str | Path) -> Path:
