@@ -9,11 +9,14 @@ import textwrap
 import time
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from faceworkbook import descriptors
+from faceworkbook.descriptors import cluster
 from tests.descriptors.test_store import MeanColour, expected, make_pictures, run, table
 
 pytest.importorskip("ray", reason="the extra [ray] is not installed")
@@ -23,6 +26,7 @@ SCRIPT = """
 import os, signal, sys, time
 sys.path.insert(0, {repo!r})
 from pathlib import Path
+from types import SimpleNamespace
 import ray
 from tests.descriptors.test_store import MeanColour, run
 class Logged(MeanColour):
@@ -103,3 +107,34 @@ def test_what_a_killed_actor_had_begun_comes_last(pictures, tmp_path):
 def test_unknown_cluster_is_refused(pictures, tmp_path):
     with pytest.raises(descriptors.StoreError, match="allowed are None and 'ray'"):
         run(pictures, tmp_path, MeanColour(), cluster="dask")
+
+
+@pytest.fixture
+def passes(monkeypatch, tmp_path):
+    """``passes([rows], ...)`` runs over five faces, each pass finishing the rows that are named."""
+
+    def run_over(*finished):
+        rows, asked = iter(finished), []
+
+        def computed(ray, plan, todo, *_, **__):
+            asked.append(todo.tolist())
+            done = np.array(next(rows), np.int64)
+            return [{"row": done, "engine": np.repeat("x", len(done))}]
+
+        monkeypatch.setattr(cluster, "_computed", computed)
+        plan = pd.DataFrame({"image": [f"{i}.png" for i in range(5)]})
+        work = SimpleNamespace(plan=plan, folder=tmp_path, path=tmp_path)
+        ray = SimpleNamespace(cluster_resources=lambda: {"CPU": 2})
+        cluster._run(ray, work, np.arange(5), None, tmp_path, {}, 2, False)
+        return asked
+
+    return run_over
+
+
+def test_what_was_put_off_is_computed_in_another_pass(passes):
+    assert passes([0, 1, 4], [], [3, 2]) == [[0, 1, 2, 3, 4], [2, 3], [2, 3]]
+
+
+def test_a_picture_that_kills_every_actor_is_named(passes):
+    with pytest.raises(descriptors.StoreError, match=r"1 faces were begun 2 times.*3\.png"):
+        passes([0, 1, 2, 4], [], [])

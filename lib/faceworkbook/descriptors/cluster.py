@@ -19,6 +19,7 @@ from faceworkbook.descriptors import store as stores
 from faceworkbook.descriptors.store import BOX, JournalWriter, StoreError, Work
 
 BLOCK = 64
+TRIES = 2  # passes that may finish nothing: one kill may hit the only block that is left
 
 
 class Actor:
@@ -83,7 +84,7 @@ def compute(
     Raises
     ------
     StoreError
-        Ray is not installed, or no actor could be started.
+        Ray is not installed, or what is left brings every actor down.
     """
     ray = _import_ray()
     started = not ray.is_initialized()
@@ -117,6 +118,7 @@ def _run(ray, work, todo, backbone, root, options: dict, block: int, progress: b
     with tqdm(
         total=total, initial=total - len(todo), unit=" faces", desc="descriptors (ray)", disable=not progress
     ) as bar:
+        begun = 0  # how often what is left was begun, and none of it finished
         while len(todo):
             done = [np.zeros(0, np.int64)]
             now = time.time_ns()
@@ -124,7 +126,11 @@ def _run(ray, work, todo, backbone, root, options: dict, block: int, progress: b
                 used.update(part["engine"].tolist())
                 bar.update(len(part["row"]))
                 done.append(part["row"])
-            todo = _without(todo, np.concatenate(done), work)
+            left = todo[~np.isin(todo, np.concatenate(done))]
+            begun = begun + 1 if len(left) == len(todo) else 0
+            if begun == TRIES:
+                raise StoreError(_say_none_finished(left, work))
+            todo = left
     return {"name": "ray", "actors": cores, "engines": sorted(used)}
 
 
@@ -145,13 +151,9 @@ def _computed(ray, plan, todo, given: tuple, options: dict, *, block: int, cores
     return done.iter_batches(batch_size=None, batch_format="numpy")
 
 
-def _without(todo: np.ndarray, done: np.ndarray, work: Work) -> np.ndarray:
-    """What is left of `todo`."""
-    left = todo[~np.isin(todo, done)]
-    if len(left) == len(todo):
-        first = work.plan["image"].iloc[left[0]]
-        raise StoreError(
-            f"{work.folder}: {len(left):,} faces were begun and none was finished, the first of them {first}; their "
-            "actors died. What is computed is kept; look at that picture and at the actors' memory, then run again"
-        )
-    return left
+def _say_none_finished(left: np.ndarray, work: Work) -> str:
+    return (
+        f"{work.folder}: {len(left):,} faces were begun {TRIES} times and none was finished, the first of them "
+        f"{work.plan['image'].iloc[left[0]]}; their actors died. What is computed is kept; look at that picture and "
+        "at the actors' memory, then run again"
+    )
