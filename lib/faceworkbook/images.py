@@ -19,6 +19,7 @@ INTERPOLATIONS = {
 }
 
 
+# OpenCV has no names for reduced pictures in RGB; the flag for RGB overrules that for grey.
 _REDUCED = {
     1: cv2.IMREAD_COLOR_RGB,
     2: cv2.IMREAD_REDUCED_GRAYSCALE_2 | cv2.IMREAD_COLOR_RGB,

@@ -143,7 +143,7 @@ def _read_manifest(folder: Path) -> dict:
 def _opened(folder: Path, asked: pd.DataFrame, rows: np.ndarray) -> Descriptors:
     found = stores.open_rows(folder, rows, asked["face_id"].array)
     if not len(found):
-        first = pd.read_parquet(folder / stores.UNREADABLE, columns=["detail"])["detail"].iloc[0]
+        first = found.left_out["detail"].iloc[0]
         raise StoreError(f"none of the {len(asked):,} pictures can be read; the first: {first}")
     return found
 

@@ -19,7 +19,7 @@ for (const th of document.querySelectorAll("th")) th.addEventListener("click", (
   body.append(...[...body.rows].sort((a, b) => (up ? 1 : -1) * order(key(a), key(b))));
 });
 """
-FAILED = "failed.html"
+FAILED_PAGE = "failed.html"
 FIGURES = {
     "experiment": "text", "step": "text", "data set": "text", "label": "text", "network": "text", "model": "text",
     "metric": "text", "value": "number", "95 % interval": "number", "n": "number", "started (UTC)": "number",
@@ -63,7 +63,7 @@ def _run(folder: Path, results: Path) -> list[str]:
     """One experiment: its question and a link to every page that it has, model cards and errors too."""
     steps = sorted(path.parent for path in folder.glob("*/environment.json"))
     pages = [folder / "report.html", *(step / "report.html" for step in steps)]
-    pages += [step / name for name in ("model_card.html", FAILED) for step in steps]
+    pages += [step / name for name in ("model_card.html", FAILED_PAGE) for step in steps]
     links = [_link(page, folder, results) for page in pages if page.exists()]
     started = max((_started(step) for step in steps), default="")
     asked = _record(folder / "experiment.json").get("question", "")
@@ -72,8 +72,8 @@ def _run(folder: Path, results: Path) -> list[str]:
 
 def _link(page: Path, folder: Path, results: Path) -> str:
     name = "report" if page.parent == folder else page.parent.name
-    name += {"model_card.html": " model card", FAILED: " failed: the error"}.get(page.name, "")
-    link = page.relative_to(results).as_posix() + "#error" * (page.name == FAILED)
+    name += {"model_card.html": " model card", FAILED_PAGE: " failed: the error"}.get(page.name, "")
+    link = page.relative_to(results).as_posix() + "#error" * (page.name == FAILED_PAGE)
     return f'<a href="{html.escape(link)}">{html.escape(name)}</a>'
 
 
