@@ -1,0 +1,165 @@
+"""Files and what they are known by: atomic writes, JSON records, fingerprints of content."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xxhash
+
+BLOCK_BYTES = 2**22
+ROWS = 50_000  # rows of a table that are turned into text at once
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class FileError(OSError):
+    """A file that cannot be written or read; the text names it and says what to do."""
+
+
+def write_beside(path: str | Path, data: bytes | str) -> Path:
+    """Write `data` beside `path` and rename, so that no reader ever sees half of it.
+
+    Raises
+    ------
+    FileError
+        The disk is full, or the folder cannot be written.
+    """
+    content = data.encode() if isinstance(data, str) else data
+    with open_beside(path) as beside:
+        beside.write_bytes(content)
+    return Path(path)
+
+
+@contextlib.contextmanager
+def open_beside(path: str | Path) -> Iterator[Path]:
+    """Hand out a path beside `path` to write to; it becomes `path` when the block ends without an error.
+
+    For writers that want a file name: ``with open_beside(p) as beside: table.to_parquet(beside)``. The suffix
+    stays, since some writers choose their format by it.
+    """
+    path = Path(path)
+    beside = path.with_name(f".{uuid.uuid4().hex[:8]}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield beside
+        _to_disk(beside)
+        beside.replace(path)
+    except OSError as error:
+        raise FileError(f"{path} cannot be written: {_reason(error)}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+
+
+def _to_disk(path: Path) -> None:
+    # A rename may reach the disk before the content does; after a power cut the name would hold nothing.
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _reason(error: OSError) -> str:
+    if error.errno in _FULL:
+        return "the disk is full; free some space and run again"
+    return f"{error.strerror or error}; check the folder and its permissions, or name another one"
+
+
+def write_json(path: str | Path, record, *, default: Callable | None = None) -> Path:
+    """Write a record as indented JSON, beside and renamed; see `plain` for what is turned into plain values."""
+    return write_beside(path, json.dumps(record, indent=1, default=default or plain) + "\n")
+
+
+def read_json(path: str | Path, error: type[Exception], *, remedy: str) -> dict:
+    """Read a JSON object, or raise `error` with the file's name, what is wrong with it and `remedy`."""
+    try:
+        record = json.loads(Path(path).read_bytes())
+    except (OSError, ValueError, RecursionError) as cause:
+        raise error(f"{path} cannot be read ({cause}); {remedy}") from cause
+    if not isinstance(record, dict):
+        raise error(f"{path} holds {type(record).__name__}, expected a JSON object; {remedy}")
+    return record
+
+
+def plain(value):
+    """Turn numpy scalars and arrays, paths, tuples and sets into what JSON knows."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, Path):
+        return value.as_posix()
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+
+
+def hash_file(path: str | Path) -> str:
+    """Return the xxh3 hash (128 bits, hex) of a file's content."""
+    digest = xxhash.xxh3_128()
+    with Path(path).open("rb") as file:
+        while block := file.read(BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def hash_values(*values) -> str:
+    """Return one xxh3 hash (128 bits, hex) of arrays, texts, bytes and JSON-like records, in their order.
+
+    Arrays count with their shape and dtype, so that no two different lists of values give the same bytes.
+    """
+    digest = xxhash.xxh3_128()
+    for value in values:
+        content = _content(value)
+        digest.update(f"{type(value).__name__}:{len(content)}:".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def _content(value) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, str):
+        return value.encode()
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        return f"{value.dtype.str}{value.shape}".encode() + np.ascontiguousarray(value).tobytes()
+    if isinstance(value, np.ndarray):
+        return json.dumps([None if pd.isna(v) else str(v) for v in value.ravel()]).encode()
+    return json.dumps(value, sort_keys=True, default=plain).encode()
+
+
+def hash_rows(table: pd.DataFrame, columns: list[str], *, key: str) -> str:
+    """Return the hash of some columns of a table, whatever the order of its rows and the kind of its texts.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+    columns : list of str
+        What counts; NA counts as such.
+    key : str
+        The column by which rows are ordered.
+    """
+    order = np.argsort(table[key].astype(str).to_numpy(), kind="stable")
+    digest = xxhash.xxh3_128(json.dumps([key, *columns]).encode())
+    for start in range(0, len(order), ROWS):
+        block = table.iloc[order[start : start + ROWS]]
+        for column in dict.fromkeys([key, *columns]):
+            digest.update(json.dumps(_texts(block[column])).encode())
+    return digest.hexdigest()
+
+
+def _texts(values: pd.Series) -> list:
+    known = values.notna().to_numpy()
+    if pd.api.types.is_bool_dtype(values.dtype):
+        texts = [str(bool(v)) if k else None for v, k in zip(values, known, strict=True)]
+    elif pd.api.types.is_numeric_dtype(values.dtype):
+        numbers = values.to_numpy(dtype=float, na_value=np.nan)
+        texts = [f"{v:.10g}" if k else None for v, k in zip(numbers, known, strict=True)]
+    else:
+        texts = [str(v) if k else None for v, k in zip(values, known, strict=True)]
+    return texts
