@@ -26,8 +26,10 @@ import pyarrow as pa
 
 from benchmarks import fresh_process, tiny
 from faceworkbook import descriptors, faces
-from faceworkbook.descriptors import batches
+from faceworkbook.descriptors import batches, handover
 from faceworkbook.descriptors import store as stores
+from faceworkbook.descriptors.journal import Journal, Stamp
+from faceworkbook.descriptors.layout import UNREADABLE
 
 SIZES, ROUNDS = (25_000, 50_000, 100_000, 200_000), 3
 COMPUTING, FINISHING, AGAIN = "computing", "finishing", "second run"  # when memory is looked at
@@ -37,7 +39,7 @@ BACKBONE = tiny.backbone(size=16, dim=48)
 
 
 class Coarse:
-    """An engine whose descriptor is the face at 4 x 4 pixels; notes the memory in use."""
+    """An engine whose descriptor is the face at 4 x 4 pixels; keeps the most memory in use."""
 
     name, batch_size, settings = "coarse", 256, {"name": "coarse"}
     most = 0.0
@@ -185,24 +187,24 @@ def fitting(folder: Path) -> int:
 def write_large(folder: Path, n: int) -> None:
     """A store of `n` descriptors in two classes that differ a little, written as extraction writes it."""
     plan = pd.DataFrame({"face_id": [f"f{i}" for i in range(n)], "image": "x.jpg"})
-    work = stores.Work(folder, plan.assign(**dict.fromkeys(stores.BOX, np.nan)), {}, WIDTH)
+    journal = Journal(folder, plan.assign(**dict.fromkeys(stores.BOX, np.nan)), {}, WIDTH)
     rng = np.random.default_rng(0)
     noise = rng.standard_normal((BLOCK, WIDTH), np.float32)
     for first in range(0, n, BLOCK):
         rows = np.arange(first, min(first + BLOCK, n))
         vectors = np.roll(noise, first // BLOCK, axis=1)[: len(rows)]
         vectors[rows % 2 == 1, :8] += 0.5
-        work.write(rows, vectors, [stores.Stamp("h", 1, 1)] * len(rows))
-    work.finish({"recipe": {}, "engines": []})
+        journal.writer.write(rows, vectors, [Stamp("h", 1, 1, 1)] * len(rows))
+    handover.finish(journal, {"recipe": {}, "engines": []})
 
 
 def open_large(folder: str, n: int) -> dict:
     """Open the store and look at one row."""
-    pd.read_parquet(Path(folder) / stores.UNREADABLE)  # imports of parquet's reader
+    pd.read_parquet(Path(folder) / UNREADABLE)  # imports of parquet's reader
     with Peak() as peak:
         start = time.perf_counter()
-        found = descriptors.open_store(folder)
-        found.matrix[n // 2].sum()
+        opened = descriptors.open_store(folder)
+        opened.matrix[n // 2].sum()
         seconds = time.perf_counter() - start
     return {"what": "opened, one row read", "seconds": seconds, "peak memory of its own, MB": peak.mb}
 

@@ -45,13 +45,13 @@ def test_a_nose_to_the_right_reads_as_a_nose_to_the_right():
 
 
 @pytest.mark.realdata
-def test_points_tell_yaw_where_a_face_is_found_and_list_the_others(shared_data, tmp_path):
-    found = datasets.load("genki4k", shared_data("genki4k"))
-    chosen = found.faces.iloc[::20].reset_index(drop=True)
+def test_points_show_yaw_where_a_face_is_detected_and_list_the_others(shared_data, tmp_path):
+    dataset = datasets.load("genki4k", shared_data("genki4k"))
+    chosen = dataset.faces.iloc[::20].reset_index(drop=True)
     blank = chosen.iloc[:1].assign(face_id="gone", image="files/none.jpg")
     asked = pd.concat([chosen, blank], ignore_index=True)
-    said = landmarks.extract(asked, root=found.root, detector=alignment.Detector(), progress=False)
-    assert said.left_out[["face_id", "reason"]].to_numpy().tolist() == [["gone", "unreadable"]]
-    yaw = chosen.set_index("face_id").loc[said.face_id, "yaw"].to_numpy(float)
-    nose = said.matrix[:, landmarks.NAMES.index("nose_x")]
+    points = landmarks.extract(asked, root=dataset.root, detector=alignment.Detector(), progress=False)
+    assert points.left_out[["face_id", "reason"]].to_numpy().tolist() == [["gone", "unreadable"]]
+    yaw = chosen.set_index("face_id").loc[points.face_id, "yaw"].to_numpy(float)
+    nose = points.matrix[:, landmarks.NAMES.index("nose_x")]
     assert np.corrcoef(nose, yaw)[0, 1] > 0.7

@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from faceworkbook import descriptors, faces, images
-from faceworkbook.descriptors import StoreError, engines
+from faceworkbook.descriptors import StoreError, engines, handover, int8, journal
 from faceworkbook.descriptors import batches as batching
 from faceworkbook.descriptors import store as stores
 
@@ -80,10 +80,10 @@ def run(folder, tmp_path, engine=None, face_table=None, **options):
 
 
 def test_every_face_gets_its_own_descriptor(pictures, tmp_path):
-    found = run(pictures, tmp_path)
-    assert np.array_equal(found.matrix, expected(table(pictures)))
-    assert isinstance(found.matrix, np.memmap)
-    assert found.face_id.tolist() == table(pictures)["face_id"].tolist()
+    extracted = run(pictures, tmp_path)
+    assert np.array_equal(extracted.matrix, expected(table(pictures)))
+    assert isinstance(extracted.matrix, np.memmap)
+    assert extracted.face_id.tolist() == table(pictures)["face_id"].tolist()
     assert descriptors.open_store(tmp_path / "store").manifest["recipe"]["tap"] == "mean"
 
 
@@ -100,11 +100,11 @@ def test_only_new_and_changed_faces_are_computed(pictures, tmp_path):
     cv2.imwrite(str(pictures / "00007.png"), np.full((12, 10, 3), 200, np.uint8))
     os.utime(pictures / "00008.png")  # touched, not changed
     engine = MeanColour()
-    found = run(pictures, tmp_path, engine)
+    extracted = run(pictures, tmp_path, engine)
     assert engine.seen.total() == 4
     want = expected(table(pictures))
     want[7] = 200
-    assert np.array_equal(found.matrix, want)
+    assert np.array_equal(extracted.matrix, want)
 
 
 def test_faces_not_asked_for_stay_in_the_store(pictures, tmp_path):
@@ -112,9 +112,9 @@ def test_faces_not_asked_for_stay_in_the_store(pictures, tmp_path):
     make_pictures(pictures, 1, first=100)
     run(pictures, tmp_path, face_table=table(pictures).iloc[[30, 3, 9]].reset_index(drop=True))
     engine = MeanColour()
-    found = run(pictures, tmp_path, engine)
+    extracted = run(pictures, tmp_path, engine)
     assert engine.seen.total() == 0
-    assert np.array_equal(found.matrix, expected(table(pictures)))
+    assert np.array_equal(extracted.matrix, expected(table(pictures)))
 
 
 def test_another_box_tap_or_weights_computes_anew(pictures, tmp_path):
@@ -140,10 +140,10 @@ def test_interrupted_run_goes_on_where_it_stopped(pictures, tmp_path):
     with pytest.raises(StoreError, match="unfinished"):
         descriptors.open_store(tmp_path / "store")
     second = MeanColour()
-    found = run(pictures, tmp_path, second)
+    extracted = run(pictures, tmp_path, second)
     assert first.seen.total() + second.seen.total() == 30
-    assert np.array_equal(found.matrix, expected(table(pictures)))
-    assert not (tmp_path / "store" / "work").exists()
+    assert np.array_equal(extracted.matrix, expected(table(pictures)))
+    assert not (tmp_path / "store" / "journal").exists()
 
 
 def test_what_was_being_computed_at_a_kill_comes_last(pictures, tmp_path):
@@ -158,10 +158,10 @@ def test_what_was_being_computed_at_a_kill_comes_last(pictures, tmp_path):
     for engine in engines_used[:2]:
         with pytest.raises(KeyboardInterrupt):
             run(pictures, tmp_path, engine)
-    for torn in (tmp_path / "store" / "work").glob("begun-*.i8"):
+    for torn in (tmp_path / "store" / "journal").glob("begun-*.i8"):
         torn.write_bytes(torn.read_bytes() + b"torn")
-    found = run(pictures, tmp_path, engines_used[2])
-    assert np.array_equal(found.matrix, expected(table(pictures)))
+    extracted = run(pictures, tmp_path, engines_used[2])
+    assert np.array_equal(extracted.matrix, expected(table(pictures)))
     computed = sum((engine.seen for engine in engines_used), Counter())
     assert max(computed.values()) == 2 and computed.total() == 30 + 8
     assert [int(blue[2]) for blue in list(engines_used[2].seen)[-8:]] == [4, 5, 6, 7, 12, 13, 14, 15]
@@ -171,8 +171,8 @@ def test_picture_changed_between_kill_and_resume_is_computed_anew(pictures, tmp_
     with pytest.raises(KeyboardInterrupt):
         run(pictures, tmp_path, MeanColour(fail_after=12))
     cv2.imwrite(str(pictures / "00000.png"), np.full((12, 10, 3), 250, np.uint8))
-    found = run(pictures, tmp_path)
-    assert found.matrix[0].tolist() == [250, 250, 250]
+    extracted = run(pictures, tmp_path)
+    assert extracted.matrix[0].tolist() == [250, 250, 250]
 
 
 KILLED = """
@@ -227,11 +227,11 @@ def test_unreadable_pictures_are_listed_and_the_rest_is_computed(pictures, tmp_p
     whole = (pictures / "00004.png").read_bytes()
     (pictures / "00004.png").write_bytes(whole[: len(whole) // 2])
     (pictures / "00005.png").write_bytes(b"")
-    found = run(pictures, tmp_path)
-    assert found.left_out["image"].tolist() == ["00003.png", "00004.png", "00005.png"]
-    assert set(found.left_out["reason"]) == {"unreadable"}
-    keep = ~table(pictures)["image"].isin(found.left_out["image"])
-    assert np.array_equal(found.matrix, expected(table(pictures))[keep])
+    extracted = run(pictures, tmp_path)
+    assert extracted.left_out["image"].tolist() == ["00003.png", "00004.png", "00005.png"]
+    assert set(extracted.left_out["reason"]) == {"unreadable"}
+    keep = ~table(pictures)["image"].isin(extracted.left_out["image"])
+    assert np.array_equal(extracted.matrix, expected(table(pictures))[keep])
     engine = MeanColour()
     assert len(run(pictures, tmp_path, engine).left_out) == 3
     assert engine.seen.total() == 0
@@ -240,8 +240,8 @@ def test_unreadable_pictures_are_listed_and_the_rest_is_computed(pictures, tmp_p
 def test_half_of_the_folder_unreadable(pictures, tmp_path):
     for path in sorted(pictures.iterdir())[::2]:
         path.write_bytes(path.read_bytes()[:20])
-    found = run(pictures, tmp_path)
-    assert len(found) == 15 and len(found.left_out) == 15
+    extracted = run(pictures, tmp_path)
+    assert len(extracted) == 15 and len(extracted.left_out) == 15
 
 
 def test_repaired_picture_is_read_the_next_time(pictures, tmp_path):
@@ -249,9 +249,9 @@ def test_repaired_picture_is_read_the_next_time(pictures, tmp_path):
     (pictures / "00004.png").write_bytes(whole[:-5])
     run(pictures, tmp_path)
     (pictures / "00004.png").write_bytes(whole)
-    found = run(pictures, tmp_path)
-    assert not len(found.left_out)
-    assert np.array_equal(found.matrix, expected(table(pictures)))
+    extracted = run(pictures, tmp_path)
+    assert not len(extracted.left_out)
+    assert np.array_equal(extracted.matrix, expected(table(pictures)))
 
 
 def test_no_readable_picture_is_one_clear_error(tmp_path):
@@ -279,9 +279,9 @@ def test_full_disk_loses_nothing(pictures, tmp_path, monkeypatch):
         run(pictures, tmp_path, first)
     monkeypatch.undo()
     second = MeanColour()
-    found = run(pictures, tmp_path, second)
+    extracted = run(pictures, tmp_path, second)
     assert second.seen.total() == 30 - 3 * 4
-    assert np.array_equal(found.matrix, expected(table(pictures)))
+    assert np.array_equal(extracted.matrix, expected(table(pictures)))
 
 
 def test_full_tmpfs_in_the_middle(pictures, tmp_path):
@@ -312,15 +312,15 @@ def test_full_tmpfs_in_the_middle(pictures, tmp_path):
             run(pictures, tmp_path, Filling(), store=small / "store")
         filler.unlink()
         engine = MeanColour()
-        found = run(pictures, tmp_path, engine, store=small / "store")
+        extracted = run(pictures, tmp_path, engine, store=small / "store")
         assert engine.seen.total() <= 30 - 8
-        assert np.array_equal(found.matrix, expected(table(pictures)))
+        assert np.array_equal(extracted.matrix, expected(table(pictures)))
     finally:
         subprocess.run(["umount", small], check=False)
 
 
-def test_too_little_space_is_said_before_the_work(pictures, tmp_path, monkeypatch):
-    monkeypatch.setattr(stores.shutil, "disk_usage", lambda _: SimpleNamespace(free=10))
+def test_too_little_space_is_an_error_before_the_work(pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(journal.shutil, "disk_usage", lambda _: SimpleNamespace(free=10))
     with pytest.raises(StoreError, match="0 MB are free"):
         run(pictures, tmp_path)
 
@@ -334,18 +334,6 @@ def test_values_that_are_not_finite_are_refused(pictures, tmp_path):
         run(pictures, tmp_path, Broken())
 
 
-def test_hand_over_cut_off_half_way_is_completed(pictures, tmp_path, monkeypatch):
-    (pictures / "00003.png").write_text("not a picture")
-    monkeypatch.setattr(stores, "finish_pending", lambda folder: None)
-    with pytest.raises(StoreError):
-        run(pictures, tmp_path)
-    monkeypatch.undo()
-    work, store = tmp_path / "store" / "work", tmp_path / "store"
-    (work / (work / "READY").read_text()).replace(store / "descriptors.npy")  # killed after the first rename
-    assert len(descriptors.open_store(store)) == 29
-    assert not work.exists()
-
-
 def test_store_with_files_that_do_not_fit_is_refused(pictures, tmp_path):
     run(pictures, tmp_path)
     np.save(tmp_path / "store" / "descriptors.npy", np.zeros((5, 3), np.float32))
@@ -354,9 +342,24 @@ def test_store_with_files_that_do_not_fit_is_refused(pictures, tmp_path):
 
 
 def test_torn_journal_line_is_not_read(tmp_path):
-    journal = tmp_path / "journal-1.tsv"
-    journal.write_bytes(b"0\tab\t5\t7\t\n1\tcd\t5\t7\tcut\n2\tef\t5")
-    assert [block["row"].to_pylist() for block in stores.read_journal(journal)] == [[0, 1]]
+    plan = pd.DataFrame({"face_id": list("abc"), "image": "x", **dict.fromkeys(stores.BOX, np.nan)})
+    partial = journal.Journal(tmp_path, plan, {}, 2)
+    partial.writer.write(np.arange(3), np.ones((3, 2)), [journal.Stamp("h", 1, 1, 1)] * 3)
+    path = next(partial.path.glob("journal-*.tsv"))
+    path.write_bytes(path.read_bytes()[:-4])
+    assert partial.read_entries().done.tolist() == [True, True, False]
+
+
+@pytest.mark.parametrize("where", ["line", "matrix"])
+def test_a_row_counts_only_where_line_and_row_are_what_was_written(tmp_path, where):
+    plan = pd.DataFrame({"face_id": list("abc"), "image": "x", **dict.fromkeys(stores.BOX, np.nan)})
+    partial = journal.Journal(tmp_path, plan, {}, 2)
+    partial.writer.write(np.arange(2), np.ones((2, 2)), [journal.Stamp("h", 1, 1, 1)] * 2)
+    path = partial.path / "descriptors.npy" if where == "matrix" else next(partial.path.glob("journal-*.tsv"))
+    content = path.read_bytes()
+    # The row 1 that the journal lists becomes 2, which was never computed; or its numbers are others.
+    path.write_bytes(content.replace(b"\n1\t", b"\n2\t") if where == "line" else content[:-10] + bytes(10))
+    assert partial.read_entries().done.tolist() == [True, False, False]
 
 
 @settings(max_examples=30, deadline=None)
@@ -366,13 +369,14 @@ def test_any_order_of_writes_gives_the_same_matrix(tmp_path_factory, rows, rando
     plan = pd.DataFrame(
         {"face_id": [str(r) for r in rows], "image": "x", **dict.fromkeys(stores.BOX, np.nan)}
     )
-    work = stores.Work(folder, plan, {}, 2)
+    partial = journal.Journal(folder, plan, {}, 2)
     order = list(range(len(rows)))
     random.shuffle(order)
     while order:
         take = np.array([order.pop() for _ in range(min(len(order), random.randint(1, 4)))])
-        work.write(take, np.stack([take, take * 2], axis=1), [stores.Stamp("h", 1, 1)] * len(take))
-    work.finish({})
+        stamps = [journal.Stamp("h", 1, 1, 1)] * len(take)
+        partial.writer.write(take, np.stack([take, take * 2], axis=1), stamps)
+    handover.finish(partial, {"recipe": {}})
     assert np.array_equal(descriptors.open_store(folder).matrix[:, 1], np.arange(len(rows)) * 2)
 
 
@@ -425,12 +429,12 @@ def test_int8_warns_and_is_calibrated_on_the_same_faces_after_a_kill(pictures, t
     assert np.array_equal(first, second)
 
 
-def test_what_int8_costs_is_said_for_the_network_it_was_measured_on():
-    measured = json.loads((Path(stores.__file__).parent / "int8_cost.json").read_text())[0]
+def test_what_int8_costs_is_described_for_the_network_it_was_measured_on():
+    measured = json.loads(int8.MEASURED.read_text())[0]
     net = SimpleNamespace(name="n", tap=measured["tap"], fingerprint=measured["weights_sha256"])
     assert descriptors.int8_cost(net)["label"].tolist() == ["gender", "race"]
-    assert "UTKFace faces: gender 0." in descriptors.say_int8_cost(net)
-    assert "was not measured" in descriptors.say_int8_cost(BACKBONE)
+    assert "UTKFace faces: gender 0." in descriptors.describe_int8_cost(net)
+    assert "was not measured" in descriptors.describe_int8_cost(BACKBONE)
 
 
 def test_a_store_that_is_a_file_is_named(pictures, tmp_path):

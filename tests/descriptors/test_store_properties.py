@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from faceworkbook import descriptors, faces
+from faceworkbook.descriptors import handover, journal
 from faceworkbook.descriptors import store as stores
 from tests.descriptors.test_store import BACKBONE, MeanColour, expected, make_pictures, run, table
 
@@ -34,13 +35,13 @@ def vectors_of(rows) -> np.ndarray:
     return np.stack([rows, np.square(rows), np.full(len(rows), 7)], axis=1).astype(np.float32)
 
 
-def stamps_of(rows) -> list[stores.Stamp]:
-    return [stores.Stamp(f"{r:032x}", r, r) for r in rows]
+def stamps_of(rows) -> list[journal.Stamp]:
+    return [journal.Stamp(f"{r:032x}", r, r, r) for r in rows]
 
 
 def batches_of(order, sizes):
     ends = np.cumsum(sizes)
-    return [part for part in np.split(np.asarray(order), ends[ends < len(order)]) if len(part)]
+    return [batch for batch in np.split(np.asarray(order), ends[ends < len(order)]) if len(batch)]
 
 
 cuts = st.lists(st.integers(1, 6), min_size=1, max_size=30)
@@ -50,26 +51,26 @@ cuts = st.lists(st.integers(1, 6), min_size=1, max_size=30)
 @given(st.permutations(range(23)), cuts, st.floats(0, 1), st.floats(0, 1), st.binary(max_size=40))
 def test_a_journal_torn_anywhere_loses_only_what_it_does_not_hold(order, sizes, written, kept, rubbish):
     with tempfile.TemporaryDirectory() as folder:
-        work = stores.Work(Path(folder), plan_of(23), {}, DIM)
-        parts = batches_of(order, sizes)
-        for rows in parts[: int(written * len(parts)) + 1]:
-            work.write(rows, vectors_of(rows), stamps_of(rows))
-        journal = next(work.path.glob("journal-*.tsv"))
-        whole = journal.read_bytes()
-        journal.write_bytes(whole[: int(kept * len(whole))] + rubbish)
+        partial = journal.Journal(Path(folder), plan_of(23), {}, DIM)
+        batches = batches_of(order, sizes)
+        for rows in batches[: int(written * len(batches)) + 1]:
+            partial.writer.write(rows, vectors_of(rows), stamps_of(rows))
+        path = next(partial.path.glob("journal-*.tsv"))
+        whole = path.read_bytes()
+        path.write_bytes(whole[: int(kept * len(whole))] + rubbish)
 
-        again = stores.Work(Path(folder), plan_of(23), {}, DIM)
+        again = journal.Journal(Path(folder), plan_of(23), {}, DIM)
         lines = whole[: int(kept * len(whole))].count(b"\n")
-        there = np.concatenate(parts)[:lines]
-        notes = again.read_notes()
-        noted = np.flatnonzero(notes.done).tolist()
-        assert set(there) - {int(there[-1])} <= set(noted) if len(there) else True
-        assert set(noted) <= set(np.concatenate(parts)[: lines + 1])
-        assert all(int(notes.stamps["hash"][row], 16) == row for row in noted)
-        todo = np.flatnonzero(~notes.done)
+        there = np.concatenate(batches)[:lines]
+        entries = again.read_entries()
+        kept_rows = np.flatnonzero(entries.done).tolist()
+        assert set(there) - {int(there[-1])} <= set(kept_rows) if len(there) else True
+        assert set(kept_rows) <= set(np.concatenate(batches)[: lines + 1])
+        assert all(int(entries.stamps["content_hash"][row], 16) == row for row in kept_rows)
+        todo = np.flatnonzero(~entries.done)
         if len(todo):
-            again.write(todo, vectors_of(todo), stamps_of(todo))
-        again.finish({})
+            again.writer.write(todo, vectors_of(todo), stamps_of(todo))
+        handover.finish(again, {"recipe": {}})
         assert np.array_equal(descriptors.open_store(folder).matrix, vectors_of(np.arange(23)))
 
 
@@ -79,20 +80,20 @@ def test_several_writers_at_once_give_one_matrix(order, owners, sizes):
     # Rows 0 to 4 are written by all of them, as when a killed job's last batch is still on its way.
     order, owners = np.asarray(order), np.asarray(owners)
     with tempfile.TemporaryDirectory() as folder:
-        work = stores.Work(Path(folder), plan_of(40), {}, DIM)
+        partial = journal.Journal(Path(folder), plan_of(40), {}, DIM)
 
         def write(owner: int) -> None:
-            writer = stores.JournalWriter(work.path)
+            writer = journal.JournalWriter(partial.path)
             for rows in batches_of(order[(owners == owner) | (order < 5)], sizes):
                 writer.write(rows, vectors_of(rows), stamps_of(rows))
             writer.close()
 
-        with ThreadPoolExecutor(3) as pool:
-            list(pool.map(write, range(3)))
-        work.finish({})
-        found = descriptors.open_store(folder)
-        assert np.array_equal(found.matrix, vectors_of(np.arange(40)))
-        assert found.face_id.tolist() == [f"f{i}" for i in range(40)]
+        with ThreadPoolExecutor(3) as executor:
+            list(executor.map(write, range(3)))
+        handover.finish(partial, {"recipe": {}})
+        extracted = descriptors.open_store(folder)
+        assert np.array_equal(extracted.matrix, vectors_of(np.arange(40)))
+        assert extracted.face_id.tolist() == [f"f{i}" for i in range(40)]
 
 
 @pytest.fixture
@@ -107,9 +108,9 @@ def test_two_extractions_into_one_store_at_once(pictures, tmp_path):
     whole = table(pictures)
     halves = [whole.iloc[:16].reset_index(drop=True), whole.iloc[8:].reset_index(drop=True)]
     engines = [MeanColour(), MeanColour()]
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(2) as executor:
         done = [
-            pool.submit(run, pictures, tmp_path, engine, face_table=half)
+            executor.submit(run, pictures, tmp_path, engine, face_table=half)
             for engine, half in zip(engines, halves, strict=True)
         ]
         [future.result() for future in done]
@@ -148,12 +149,12 @@ def test_killed_between_any_two_steps_of_the_hand_over(pictures, tmp_path, monke
         else:
             assert survived > 8
     again = MeanColour()
-    found = run(pictures, tmp_path, again)
+    extracted = run(pictures, tmp_path, again)
     assert again.seen.total() == 0
-    assert found.left_out["image"].tolist() == ["00003.png"]
+    assert extracted.left_out["image"].tolist() == ["00003.png"]
     good = table(pictures)["image"].ne("00003.png")
-    assert np.array_equal(found.matrix, expected(table(pictures))[good])
-    assert not (tmp_path / "store" / "work").exists()
+    assert np.array_equal(extracted.matrix, expected(table(pictures))[good])
+    assert not (tmp_path / "store" / "journal").exists()
 
 
 class Toy(MeanColour):
@@ -236,7 +237,7 @@ class StoreMachine(RuleBasedStateMachine):
         engine = Toy(self.tap, fail_after)
         readable = [name for name in names if self.colours[name]]
         try:
-            found = descriptors.extract(
+            extracted = descriptors.extract(
                 asked, net, root=self.root, store=self.folder / "store", engine=engine, progress=False
             )
         except KeyboardInterrupt:
@@ -246,8 +247,8 @@ class StoreMachine(RuleBasedStateMachine):
             assert "can be read" in str(error) and not readable
             return
         want = [self._expected(name) for name in readable]
-        assert found.matrix.tolist() == np.repeat(np.float32(want)[:, None], 3, axis=1).tolist()
-        assert sorted(found.left_out["image"]) == sorted(set(names) - set(readable))
+        assert extracted.matrix.tolist() == np.repeat(np.float32(want)[:, None], 3, axis=1).tolist()
+        assert sorted(extracted.left_out["image"]) == sorted(set(names) - set(readable))
         assert engine.seen.total() <= len(readable)
 
     def _expected(self, name: str) -> float:

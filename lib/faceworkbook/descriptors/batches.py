@@ -15,7 +15,9 @@ import numpy as np
 import pandas as pd
 
 from faceworkbook import images
-from faceworkbook.descriptors.store import BLOCK_ROWS, BOX, Stamp, StoreError, take
+from faceworkbook.descriptors.journal import Stamp, take
+from faceworkbook.descriptors.layout import StoreError
+from faceworkbook.descriptors.store import BLOCK_ROWS, BOX
 
 READERS = max(2, os.cpu_count() or 2)
 
@@ -38,7 +40,7 @@ class Batch:
 
 
 def write_batch(writer, batch: Batch, runner, dim: int) -> None:
-    """Compute one batch and write it; faces that could not be read are noted, not computed."""
+    """Compute one batch and write it; faces that could not be read are written down, not computed."""
     good = np.array([not stamp.detail for stamp in batch.stamps])
     vectors = np.full((len(batch.rows), dim), np.nan, np.float32)
     if good.any():
@@ -67,9 +69,9 @@ def read_batches(
     """
     rows = np.arange(len(plan)) if rows is None else rows
     chunks = _chunks(plan, rows, batch_size)
-    with ThreadPoolExecutor(READERS) as pool:
+    with ThreadPoolExecutor(READERS) as executor:
         yield from _ahead(
-            pool, lambda chunk: read_batch(chunk, root, preprocessing), chunks, depth=READERS + 2
+            executor, lambda chunk: read_batch(chunk, root, preprocessing), chunks, depth=READERS + 2
         )
 
 
@@ -82,20 +84,20 @@ def _chunks(plan: pd.DataFrame, rows: np.ndarray, size: int) -> Iterator[Chunk]:
 
 
 def draw_pixels(plan: pd.DataFrame, root: Path, preprocessing, *, n: int, seed: int = 0) -> np.ndarray:
-    """Pixels of `n` faces of the whole plan that can be read, drawn at random; fewer where there are no more."""
+    """Return pixels of `n` faces of the whole plan that can be read, drawn at random; fewer where there are no more."""
     mixed = np.random.default_rng(seed).permutation(len(plan))
-    found = np.empty((0, *preprocessing.size, 3), np.uint8)
+    drawn = np.empty((0, *preprocessing.size, 3), np.uint8)
     for batch in read_batches(plan, root, preprocessing, batch_size=n, rows=mixed):
-        found = np.concatenate([found, batch.pixels])
-        if len(found) >= n:
+        drawn = np.concatenate([drawn, batch.pixels])
+        if len(drawn) >= n:
             break
-    return found[:n]
+    return drawn[:n]
 
 
-def _ahead(pool, function, items: Iterable, *, depth: int) -> Iterator:
+def _ahead(executor, function, items: Iterable, *, depth: int) -> Iterator:
     waiting = deque()
     for item in items:
-        waiting.append(pool.submit(function, item))
+        waiting.append(executor.submit(function, item))
         if len(waiting) > depth:
             yield waiting.popleft().result()
     while waiting:
@@ -120,8 +122,8 @@ def _read_face(root: Path, image: str, box, preprocessing) -> tuple[Stamp, np.nd
         # Paths are text here: for a small picture a Path takes longer than the file.
         data, stat = _read_file(os.path.join(root, image))  # noqa: PTH118
     except OSError:
-        return Stamp("", 0, 0, f"{image}: the file is missing or cannot be opened"), None
-    stamp = Stamp(images.content_hash(data), stat.st_size, stat.st_mtime_ns)
+        return Stamp("", 0, 0, 0, f"{image}: the file is missing or cannot be opened"), None
+    stamp = Stamp(images.content_hash(data), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
     try:
         return stamp, images.face_pixels(data, preprocessing, box=box, name=image)
     except images.UnreadableImage as error:

@@ -1,6 +1,6 @@
 """The same extraction spread over a Ray cluster: one engine an actor, the same store, the same resume.
 
-Every actor writes its rows straight into the store's ``work/`` folder and notes them in a journal of
+Every actor writes its rows straight into the store's ``journal/`` folder and lists them in a journal of
 its own, so that a kill of any process, the driver too, loses nothing that stands in a journal. The
 folder of the store and that of the pictures must be visible to all machines under the same path.
 """
@@ -15,8 +15,9 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from faceworkbook.descriptors import batches
-from faceworkbook.descriptors import store as stores
-from faceworkbook.descriptors.store import BOX, JournalWriter, StoreError, Work
+from faceworkbook.descriptors.journal import Journal, JournalWriter, read_begun, take
+from faceworkbook.descriptors.layout import StoreError
+from faceworkbook.descriptors.store import BOX
 
 BLOCK = 64
 TRIES = 2  # passes that may finish nothing: one kill may hit the only block that is left
@@ -29,7 +30,7 @@ class Actor:
     ----------
     backbone : faceworkbook.backbones.Backbone
         Travels as a description; each actor builds the network from the weights file.
-    root, work : str
+    root, journal : str
         Folders of the pictures and of the unfinished store.
     since : int
         When this pass over the faces began, in nanoseconds.
@@ -37,14 +38,14 @@ class Actor:
         A ready engine; None chooses one by the options of `engines.choose` that follow.
     """
 
-    def __init__(self, backbone, root: str, work: str, since: int, *, runner, **choice):
+    def __init__(self, backbone, root: str, journal: str, since: int, *, runner, **choice):
         self.backbone, self.root = backbone, Path(root)
-        self.put_off = np.unique(stores.read_begun(Path(work), since=since))
-        self.writer = JournalWriter(Path(work))
+        self.put_off = np.unique(read_begun(Path(journal), since=since))
+        self.writer = JournalWriter(Path(journal))
         self.choice, self.runner = choice, runner
 
     def __call__(self, block: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Compute one block of the plan (columns row, face_id, image and box); returns its row numbers.
+        """Compute one block of the plan (columns row, face_id, image and box); return its row numbers.
 
         None of them where a killed actor had begun the block, which Ray gives to the next one at once: such
         blocks come last, as they do after a kill of the whole run.
@@ -62,19 +63,16 @@ class Actor:
         return {"row": batch.rows, "engine": np.repeat(str(self.runner.settings), len(batch.rows))}
 
 
-def compute(
-    work: Work,
-    todo: np.ndarray,
-    backbone,
-    root: Path,
-    *,
-    engine,
-    precision: str,
-    check_pixels: np.ndarray | None,
-    batch_size: int | None,
-    progress: bool,
-) -> dict:
+def compute(job, journal: Journal, todo: np.ndarray, check_pixels: np.ndarray | None) -> dict:
     """Compute the rows `todo` of the plan on the cluster that `ray` is connected to (a local one if none).
+
+    Parameters
+    ----------
+    job : faceworkbook.descriptors.extraction.Job
+    journal : Journal
+    todo : ndarray of int
+    check_pixels : ndarray of shape (n, height, width, 3), uint8, RGB, or None
+        Faces that each actor tries its engine on.
 
     Returns
     -------
@@ -91,11 +89,8 @@ def compute(
     if started:
         address = os.environ.get("RAY_ADDRESS")
         ray.init(address=address, log_to_driver=False, include_dashboard=False, configure_logging=False)
-    runner = engine if hasattr(engine, "run") else None
-    choice = {"engine": engine, "precision": precision, "check_pixels": check_pixels, "threads": 1}
-    options = {"runner": runner} | ({} if runner else choice)
     try:
-        return _run(ray, work, todo, backbone, root, options, batch_size or BLOCK, progress)
+        return _run(ray, job, journal, todo, check_pixels)
     finally:
         if started:
             ray.shutdown()
@@ -111,49 +106,62 @@ def _import_ray():
     return ray
 
 
-def _run(ray, work, todo, backbone, root, options: dict, block: int, progress: bool) -> dict:
+def _run(ray, job, journal: Journal, todo: np.ndarray, check_pixels: np.ndarray | None) -> dict:
     cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
-    given = (backbone, str(Path(root).resolve()), str(work.path.resolve()))
-    total, used = len(work.plan), set()
+    total, used, fruitless = len(journal.plan), set(), 0
     with tqdm(
-        total=total, initial=total - len(todo), unit=" faces", desc="descriptors (ray)", disable=not progress
+        total=total,
+        initial=total - len(todo),
+        unit=" faces",
+        desc="descriptors (ray)",
+        disable=not job.options.progress,
     ) as bar:
-        begun = 0  # how often what is left was begun, and none of it finished
         while len(todo):
             done = [np.zeros(0, np.int64)]
-            now = time.time_ns()
-            for part in _computed(ray, work.plan, todo, (*given, now), options, block=block, cores=cores):
-                used.update(part["engine"].tolist())
-                bar.update(len(part["row"]))
-                done.append(part["row"])
+            for block in _computed(ray, job, journal, todo, _actor_of(job, journal, check_pixels), cores):
+                used.update(block["engine"].tolist())
+                bar.update(len(block["row"]))
+                done.append(block["row"])
             left = todo[~np.isin(todo, np.concatenate(done))]
-            begun = begun + 1 if len(left) == len(todo) else 0
-            if begun == TRIES:
-                raise StoreError(_say_none_finished(left, work))
+            fruitless = fruitless + 1 if len(left) == len(todo) else 0
+            if fruitless == TRIES:
+                raise StoreError(_describe_none_finished(left, journal))
             todo = left
     return {"name": "ray", "actors": cores, "engines": sorted(used)}
 
 
-def _computed(ray, plan, todo, given: tuple, options: dict, *, block: int, cores: int):
-    """Row numbers and engines as blocks are finished."""
-    parts = (stores.take(plan, todo[i : i + block]) for i in range(0, len(todo), block))
+def _actor_of(job, journal: Journal, check_pixels: np.ndarray | None) -> dict:
+    """Return how Ray constructs an `Actor` for a pass that begins now."""
+    options = job.options
+    choice = {
+        "engine": options.engine,
+        "precision": options.precision,
+        "check_pixels": check_pixels,
+        "threads": 1,
+    }
+    folders = str(job.root.resolve()), str(journal.path.resolve())
+    runner = {"runner": options.ready_engine}
+    return {
+        "fn_constructor_args": (job.backbone, *folders, time.time_ns()),
+        "fn_constructor_kwargs": runner if options.ready_engine else runner | choice,
+    }
+
+
+def _computed(ray, job, journal: Journal, todo: np.ndarray, actor: dict, cores: int):
+    """Yield row numbers and engines as blocks are finished."""
+    size = job.options.batch_size or BLOCK
+    pieces = (take(journal.plan, todo[i : i + size]) for i in range(0, len(todo), size))
     blocks = ray.data.from_pandas(
-        [part.astype({"face_id": str, "image": str}).rename_axis("row").reset_index() for part in parts]
+        [piece.astype({"face_id": str, "image": str}).rename_axis("row").reset_index() for piece in pieces]
     )
-    done = blocks.map_batches(
-        Actor,
-        batch_size=block,
-        num_cpus=1,
-        concurrency=(1, cores),
-        fn_constructor_args=given,
-        fn_constructor_kwargs=options,
-    )
+    actors = ray.data.ActorPoolStrategy(min_size=1, max_size=cores)
+    done = blocks.map_batches(Actor, batch_size=size, num_cpus=1, compute=actors, **actor)
     return done.iter_batches(batch_size=None, batch_format="numpy")
 
 
-def _say_none_finished(left: np.ndarray, work: Work) -> str:
+def _describe_none_finished(left: np.ndarray, journal: Journal) -> str:
     return (
-        f"{work.folder}: {len(left):,} faces were begun {TRIES} times and none was finished, the first of them "
-        f"{work.plan['image'].iloc[left[0]]}; their actors died. What is computed is kept; look at that picture and "
+        f"{journal.folder}: {len(left):,} faces were begun {TRIES} times and none was finished, the first of them "
+        f"{journal.plan['image'].iloc[left[0]]}; their actors died. What is computed is kept; look at that picture and "
         "at the actors' memory, then run again"
     )

@@ -6,9 +6,11 @@ import hashlib
 import importlib.metadata
 import io
 import json
-import os
 import warnings
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -16,28 +18,83 @@ import pandas as pd
 from filelock import FileLock
 from tqdm.auto import tqdm
 
-from faceworkbook import images
+from faceworkbook import images, project
+from faceworkbook.descriptors import handover, manifest
 from faceworkbook.descriptors import store as stores
-from faceworkbook.descriptors.batches import READERS, draw_pixels, read_batches, write_batch
-from faceworkbook.descriptors.int8 import Int8Warning, say_int8_cost
-from faceworkbook.descriptors.store import BOX, PLAN_COLUMNS, TEXT, Descriptors, StoreError, Work
+from faceworkbook.descriptors.batches import draw_pixels, read_batches, write_batch
+from faceworkbook.descriptors.int8 import Int8Warning, describe_int8_cost
+from faceworkbook.descriptors.journal import Journal
+from faceworkbook.descriptors.layout import INDEX, StoreError, disk_errors
+from faceworkbook.descriptors.store import BOX, PLAN_COLUMNS, TEXT, Descriptors, Store
+from faceworkbook.descriptors.unchanged import STALE, match, still_true
+from faceworkbook.files import write_beside
 
-UNREADABLE, STALE = -1, -2  # in place of a row in the finished store
 CHECKED, CALIBRATION = 32, 64  # faces, drawn at random
+CLUSTERS = (None, "ray")
 
 
-def extract(
-    faces: pd.DataFrame,
-    backbone,
-    *,
-    root: str | Path,
-    store: str | Path,
-    engine: str = "auto",
-    precision: str = "float32",
-    batch_size: int | None = None,
-    cluster: str | None = None,
-    progress: bool = True,
-) -> Descriptors:
+@dataclass(frozen=True)
+class ExtractionOptions:
+    """How descriptors are computed.
+
+    Attributes
+    ----------
+    engine : str or Engine
+        'auto' (the fastest that computes the same descriptors), the name of an engine, or one made
+        by ``descriptors.engines.choose``.
+    precision : {'float32', 'int8'}
+        'int8' takes less memory and changes descriptors; it is calibrated on 64 of the faces.
+    batch_size : int, optional
+        Faces a batch; the engine's best by default.
+    cluster : {None, 'ray'}
+        'ray' spreads the work over the machines of a Ray cluster (extra ``[ray]``).
+    progress : bool
+        Show a bar with rate and remaining time.
+    """
+
+    engine: object = "auto"
+    precision: str = "float32"
+    batch_size: int | None = None
+    cluster: str | None = None
+    progress: bool = True
+
+    def __post_init__(self):
+        if self.cluster not in CLUSTERS:
+            raise StoreError(f"cluster={self.cluster!r}; allowed are None and 'ray'")
+        if self.batch_size is not None and self.batch_size < 1:
+            raise StoreError(f"batch_size={self.batch_size!r}; allowed are None and 1 or more faces")
+
+    @property
+    def ready_engine(self):
+        """The engine, where one was given and not a name."""
+        return self.engine if hasattr(self.engine, "run") else None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One extraction: which faces, by which network, from where to where."""
+
+    asked: pd.DataFrame
+    backbone: object
+    root: Path
+    folder: Path
+    options: ExtractionOptions
+
+    @cached_property
+    def recipe(self) -> dict:
+        """What makes a descriptor what it is; another recipe means other descriptors."""
+        return make_recipe(self.backbone, self.options.precision)
+
+    @cached_property
+    def root_name(self) -> str:
+        """The root as the manifest names it."""
+        try:
+            return project.shorten(self.root)
+        except FileNotFoundError:  # used as a library, outside of the project
+            return self.root.resolve().as_posix()
+
+
+def extract(faces: pd.DataFrame, backbone, *, root: str | Path, store: str | Path, **options) -> Descriptors:
     """Compute the descriptors of `faces`, or take them from the store where they are there already.
 
     Parameters
@@ -50,17 +107,8 @@ def extract(
         Folder of the pictures.
     store : str or Path
         Folder of the store; made when missing. Faces in it that are not asked for are kept.
-    engine : str or Engine
-        'auto' (the fastest that computes the same descriptors), the name of an engine, or one made
-        by ``descriptors.engines.choose``.
-    precision : {'float32', 'int8'}
-        'int8' takes less memory and changes descriptors; it is calibrated on 64 of the faces.
-    batch_size : int, optional
-        Faces a batch; the engine's best by default.
-    cluster : {None, 'ray'}
-        'ray' spreads the work over the machines of a Ray cluster (extra ``[ray]``).
-    progress : bool
-        Show a bar with rate and remaining time.
+    **options
+        ``engine``, ``precision``, ``batch_size``, ``cluster``, ``progress``; see `ExtractionOptions`.
 
     Returns
     -------
@@ -70,7 +118,7 @@ def extract(
     Raises
     ------
     StoreError
-        No face at all, none that can be read, a full disk, or a folder that cannot be written.
+        No face at all, none that can be read, a full disk, a folder that cannot be written, or a damaged store.
 
     Warns
     -----
@@ -79,44 +127,43 @@ def extract(
 
     Notes
     -----
-    Beside the face table, memory grows by some 50 bytes a face while computing, and by some 100 for a
+    Beside the face table, memory grows by some 60 bytes a face while computing, and by some 100 for a
     moment at the end. A run that was killed goes on where it stopped.
     A face is computed anew when its file's content, its box, the weights, the tap, the
-    preprocessing or the precision changed.
+    preprocessing or the precision changed. A file of unchanged size and times counts as unchanged, unless the
+    store was computed from another root.
     """
+    settings = ExtractionOptions(**options)
     if not len(faces):
         raise StoreError("there is no face to extract: the face table is empty")
-    if cluster not in (None, "ray"):
-        raise StoreError(f"cluster={cluster!r}; allowed are None and 'ray'")
-    if precision == "int8":
-        warnings.warn(say_int8_cost(backbone), Int8Warning, stacklevel=2)
-    root, folder = Path(root), Path(store)
+    if settings.precision == "int8":
+        warnings.warn(describe_int8_cost(backbone), Int8Warning, stacklevel=2)
+    # The types of a face table, so that nothing of it is copied.
+    asked = faces[PLAN_COLUMNS].reset_index(drop=True)
+    asked = asked.astype({"face_id": TEXT, "image": TEXT, **dict.fromkeys(BOX, "Float64")})
+    job = Job(asked, backbone, Path(root), Path(store), settings)
+    with _locked(job.folder):
+        handover.complete(job.folder)
+        return _opened(job, *_bring_up_to_date(job))
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"store {folder} cannot be a folder ({error.strerror}); name another one") from error
-    recipe = make_recipe(backbone, precision)
-    # The types of a face table, so that nothing of it is copied.
-    asked = faces[PLAN_COLUMNS].reset_index(drop=True)
-    asked = asked.astype({"face_id": TEXT, "image": TEXT, **dict.fromkeys(BOX, "Float64")})
-    with FileLock(folder / ".lock"):
-        stores.finish_pending(folder)
-        rows, others = _known(folder, asked, root, recipe)
-        if (rows == STALE).any():
-            work, todo = _prepare(folder, asked, rows, others, root, recipe, backbone.dim)
-            options = {
-                "engine": engine,
-                "precision": precision,
-                "batch_size": batch_size,
-                "progress": progress,
-            }
-            settings = _compute(work, todo, backbone, root, cluster=cluster, **options)
-            rows = work.finish(_manifest(folder, recipe, settings))[: len(asked)]
-        return _opened(folder, asked, rows)
+    lock = FileLock(folder / ".lock")
+    with disk_errors(folder):
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def make_recipe(backbone, precision: str) -> dict:
-    """What makes a descriptor what it is; another recipe means other descriptors."""
+    """Return what makes a descriptor what it is; another recipe means other descriptors."""
     return {
         "backbone": backbone.name,
         "tap": backbone.tap,
@@ -126,196 +173,130 @@ def make_recipe(backbone, precision: str) -> dict:
     }
 
 
-def _manifest(folder: Path, recipe: dict, settings: dict | None) -> dict:
-    before = _read_manifest(folder)
-    engines = before.get("engines", []) if before.get("recipe") == recipe else []
+def _bring_up_to_date(job: Job) -> tuple[Store, np.ndarray]:
+    """Compute what is missing; return the store and, for each face asked for, its row or a negative number."""
+    before = manifest.read_previous(job.folder)
+    rows, others, store = np.full(len(job.asked), STALE), np.zeros(0, np.int64), None
+    if before.get("recipe") == job.recipe:
+        store = stores.open_files(job.folder)
+        rows, others = match(store, job.asked, job.root, trust_times=before["root"] == job.root_name)
+    if (rows != STALE).all():
+        return store, rows
+    journal, todo = _prepare(job, store, rows, others)
+    settings = _compute(job, journal, todo)
+    rows = handover.finish(journal, _record(job, before, settings))
+    return stores.open_files(job.folder), rows[: len(job.asked)]
+
+
+def _record(job: Job, before: dict, settings: dict | None) -> dict:
+    engines = before.get("engines", []) if before.get("recipe") == job.recipe else []
     engines = [*engines, settings] if settings and settings not in engines else engines
     packages = ("faceworkbook", "numpy", "opencv-python-headless", "tensorflow", "keras")
     versions = {name: importlib.metadata.version(name) for name in packages}
-    return {"recipe": recipe, "engines": engines, "decoder": images.DECODER, "versions": versions}
+    return {"recipe": job.recipe, "engines": engines, "decoder": images.DECODER, "versions": versions}
 
 
-def _read_manifest(folder: Path) -> dict:
-    path = folder / stores.MANIFEST
-    return json.loads(path.read_text()) if path.exists() else {}
-
-
-def _opened(folder: Path, asked: pd.DataFrame, rows: np.ndarray) -> Descriptors:
-    found = stores.open_rows(folder, rows, asked["face_id"].array)
-    if not len(found):
-        first = found.left_out["detail"].iloc[0]
-        raise StoreError(f"none of the {len(asked):,} pictures can be read; the first: {first}")
-    return found
-
-
-def _known(folder: Path, asked: pd.DataFrame, root: Path, recipe: dict) -> tuple[np.ndarray, np.ndarray]:
-    """What the finished store holds.
-
-    Returns
-    -------
-    rows : ndarray of shape (n,), int64
-        For each face asked for its row there; UNREADABLE where it could not be read and is what it was; STALE
-        where it must be computed.
-    others : ndarray, int64
-        Rows of faces that are not asked for.
-    """
-    rows, others = np.full(len(asked), STALE), np.zeros(0, np.int64)
-    if _read_manifest(folder).get("recipe") != recipe:
-        return rows, others
-    for name in (stores.INDEX, stores.UNREADABLE):
-        places = stores.find(stores.read_ids(folder / name), among=asked["face_id"].array)
-        if name == stores.INDEX:
-            others = np.flatnonzero(places < 0)
-        for first, block in stores.read_blocks(folder / name):
-            place = places[first : first + len(block)]
-            there = np.flatnonzero(place >= 0)
-            there = there[_same(block.iloc[there], stores.take(asked, place[there]), root)]
-            rows[place[there]] = first + there if name == stores.INDEX else UNREADABLE
-    return rows, others
-
-
-def _same(known: pd.DataFrame, asked: pd.DataFrame, root: Path) -> np.ndarray:
-    """Which faces are still those that the store holds, row by row."""
-    same = known["image"].to_numpy(object) == asked["image"].to_numpy(object)
-    same &= _same_boxes(known, asked)
-    stamps = known.loc[same, stores.STAMP].to_numpy(object)
-    same[same] = _files_unchanged(root, known.loc[same, "image"], stamps)
-    return same
-
-
-def _same_boxes(a: pd.DataFrame, b: pd.DataFrame) -> np.ndarray:
-    left, right = a[BOX].to_numpy(float), b[BOX].to_numpy(float)
-    return ((left == right) | (np.isnan(left) & np.isnan(right))).all(axis=1)
-
-
-def _files_unchanged(root: Path, names: pd.Series, stamps: np.ndarray) -> np.ndarray:
-    """Size and time equal, or else the content's hash equal."""
-    files = list(zip(names.tolist(), *stamps.T.tolist(), strict=True))
-    with ThreadPoolExecutor(READERS) as pool:
-        shares = pool.map(
-            lambda start: [_unchanged(root, *file) for file in files[start::READERS]], range(READERS)
-        )
-        same = np.empty(len(files), bool)
-        for start, share in enumerate(shares):
-            same[start::READERS] = share
-    return same
-
-
-def _unchanged(root: Path, name: str, hash_: str, size: int, mtime_ns: int) -> bool:
-    path = os.path.join(root, name)  # noqa: PTH118  (text: a Path takes longer than the look)
-    try:
-        stat = os.stat(path)  # noqa: PTH116
-    except OSError:
-        return hash_ == ""
-    if (stat.st_size, stat.st_mtime_ns) == (size, mtime_ns):
-        return True
-    return stat.st_size == size and images.content_hash(images.read_bytes(path)) == hash_
+def _opened(job: Job, store: Store, rows: np.ndarray) -> Descriptors:
+    opened = store.take(rows, job.asked["face_id"].array)
+    if not len(opened):
+        first = opened.left_out["detail"].iloc[0]
+        raise StoreError(f"none of the {len(job.asked):,} pictures can be read; the first: {first}")
+    return opened
 
 
 def _prepare(
-    folder: Path,
-    asked: pd.DataFrame,
-    known: np.ndarray,
-    others: np.ndarray,
-    root: Path,
-    recipe: dict,
-    dim: int,
-) -> tuple[Work, np.ndarray]:
-    """The work folder, with everything in it that need not be computed again, and the rows that are left to do."""
-    work = Work(folder, _plan(folder, asked, others), recipe, dim)
-    done = _still_true(work, root, len(asked))
+    job: Job, store: Store | None, known: np.ndarray, others: np.ndarray
+) -> tuple[Journal, np.ndarray]:
+    """Return the journal, with everything in it that need not be computed again, and the rows left to do."""
+    plan = job.asked if store is None else _plan(job.asked, store, others)
+    journal = Journal(job.folder, plan, job.recipe, job.backbone.dim, job.root_name)
+    done = still_true(journal, job.root, len(job.asked))
     fresh = np.flatnonzero(known >= 0)
     source = np.concatenate([known[fresh], others])
-    rows = np.concatenate([fresh, np.arange(len(asked), len(work.plan))])
+    rows = np.concatenate([fresh, np.arange(len(job.asked), len(plan))])
     wanted = ~done[rows]
     if wanted.any():
         places = np.full(source.max() + 1, -1)
         places[source[wanted]] = rows[wanted]
-        work.copy_rows(places)
+        journal.copy_rows(store, places, times=store.manifest["root"] == job.root_name)
         done[rows] = True
-    return work, work.left_to_do(done)
+    return journal, journal.left_to_do(done)
 
 
-def _plan(folder: Path, asked: pd.DataFrame, others: np.ndarray) -> pd.DataFrame:
-    """The faces asked for, then those that only the store holds."""
+def _plan(asked: pd.DataFrame, store: Store, others: np.ndarray) -> pd.DataFrame:
+    """Return the faces asked for, then those that only the store holds."""
     if not len(others):
         return asked
-    kept = np.zeros(others.max() + 1, bool)
+    kept = np.zeros(store.manifest["n"], bool)
     kept[others] = True
-    parts = [asked]
-    for first, block in stores.read_blocks(folder / stores.INDEX):
-        ours = kept[first : first + len(block)]
-        parts.append(block.loc[: len(ours) - 1, PLAN_COLUMNS][ours].astype(asked.dtypes))
-    return pd.concat(parts, ignore_index=True)
+    pieces = [asked]
+    for first, block in store.blocks(INDEX):
+        pieces.append(block.loc[kept[first : first + len(block)], PLAN_COLUMNS].astype(asked.dtypes))
+    return pd.concat(pieces, ignore_index=True)
 
 
-def _still_true(work: Work, root: Path, n: int) -> np.ndarray:
-    """Which rows of the plan stand in a journal and, among the first `n`, have not changed on disk since."""
-    # A picture may change between the run that was cut off and this one.
-    notes = work.read_notes()
-    for block in stores.blocks(n):
-        rows = block.start + np.flatnonzero(notes.done[block])
-        stamps = notes.stamps[rows]
-        stamps = np.stack(
-            [stamps["hash"].astype(str).astype(object), stamps["size"], stamps["mtime_ns"]], axis=1
-        )
-        notes.done[rows] = _files_unchanged(root, work.plan["image"].iloc[rows], stamps)
-    return notes.done
-
-
-def _compute(work, todo, backbone, root, *, cluster, engine, precision, batch_size, progress) -> dict | None:
+def _compute(job: Job, journal: Journal, todo: np.ndarray) -> dict | None:
     if not len(todo):
         return None
-    ready = hasattr(engine, "run")
-    if cluster == "ray":
-        from faceworkbook.descriptors import cluster as clusters
+    options = job.options
+    if options.cluster == "ray":
+        from faceworkbook.descriptors import cluster
 
-        return clusters.compute(
-            work,
-            todo,
-            backbone,
-            root,
-            engine=engine,
-            precision=precision,
-            check_pixels=None if ready else _check_faces(work, backbone, root, precision),
-            batch_size=batch_size,
-            progress=progress,
+        return cluster.compute(
+            job, journal, todo, None if options.ready_engine else _check_faces(job, journal)
         )
-    runner = engine if ready else _choose(work, backbone, root, engine, precision)
+    runner = options.ready_engine or _choose(job, journal)
     batches = read_batches(
-        work.plan, root, backbone.preprocessing, batch_size=batch_size or runner.batch_size, rows=todo
+        journal.plan,
+        job.root,
+        job.backbone.preprocessing,
+        batch_size=options.batch_size or runner.batch_size,
+        rows=todo,
     )
+    n = len(journal.plan)
     bar = tqdm(
-        total=len(work.plan),
-        initial=len(work.plan) - len(todo),
-        unit=" faces",
-        desc="descriptors",
-        disable=not progress,
+        total=n, initial=n - len(todo), unit=" faces", desc="descriptors", disable=not options.progress
     )
     with bar:
         for batch in batches:
-            write_batch(work.writer, batch, runner, backbone.dim)
+            write_batch(journal.writer, batch, runner, job.backbone.dim)
             bar.update(len(batch.rows))
     return runner.settings
 
 
-def _choose(work, backbone, root, engine: str, precision: str):
+def _choose(job: Job, journal: Journal):
     from faceworkbook.descriptors import engines
 
-    check = _check_faces(work, backbone, root, precision)
-    return engines.choose(backbone, engine=engine, precision=precision, check_pixels=check)
+    check = _check_faces(job, journal)
+    return engines.choose(
+        job.backbone, engine=job.options.engine, precision=job.options.precision, check_pixels=check
+    )
 
 
-def _check_faces(work, backbone, root, precision: str) -> np.ndarray | None:
-    """Faces that an engine is tried on, or that int8 is calibrated on; None where no picture can be read."""
-    if precision != "int8":
-        found = draw_pixels(work.plan, root, backbone.preprocessing, n=CHECKED)
-        return found if len(found) else None
+def _check_faces(job: Job, journal: Journal) -> np.ndarray | None:
+    """Return faces that an engine is tried on, or that int8 is calibrated on; None where no picture can be read."""
+    preprocessing = job.backbone.preprocessing
+    if job.options.precision != "int8":
+        drawn = draw_pixels(journal.plan, job.root, preprocessing, n=CHECKED)
+        return drawn if len(drawn) else None
     # Kept with the store: what is computed later, or on another machine, must be calibrated on the same faces.
-    digest = hashlib.sha256(json.dumps(work.recipe, sort_keys=True).encode()).hexdigest()[:8]
-    path = work.folder / f"calibration-{digest}.npy"
+    digest = hashlib.sha256(json.dumps(job.recipe, sort_keys=True).encode()).hexdigest()[:8]
+    path = job.folder / f"calibration-{digest}.npz"
     if not path.exists():
         content = io.BytesIO()
-        np.save(content, draw_pixels(work.plan, root, backbone.preprocessing, n=CALIBRATION))
-        stores.write_beside(path, content.getvalue())
-    return np.load(path, allow_pickle=False)
+        np.savez(content, pixels=draw_pixels(journal.plan, job.root, preprocessing, n=CALIBRATION))
+        with disk_errors(job.folder):
+            write_beside(path, content.getvalue())
+    return _read_calibration(path)
+
+
+def _read_calibration(path: Path) -> np.ndarray:
+    # A zip file checks its content; what a garbled one raises depends on where it is hit.
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return file["pixels"]
+    except Exception as error:
+        raise StoreError(
+            f"{path} is damaged ({error}); int8 descriptors of one store need the same faces: remove the folder and "
+            "extract again"
+        ) from error

@@ -12,11 +12,11 @@ COLUMNS = ["label", "float32", "int8", "int8 minus float32", "low", "high", "fit
 
 
 class Int8Warning(UserWarning):
-    """Descriptors are computed in int8, which changes them; says what that cost a classifier."""
+    """Descriptors are computed in int8, which changes them; with what that cost a classifier."""
 
 
 def int8_cost(backbone) -> pd.DataFrame:
-    """Accuracy of the dense classifier on UTKFace with float32 and with int8 descriptors of `backbone`.
+    """Return the accuracy of the dense classifier on UTKFace with float32 and with int8 descriptors of `backbone`.
 
     Parameters
     ----------
@@ -33,21 +33,21 @@ def int8_cost(backbone) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def say_int8_cost(backbone) -> str:
-    """One or two sentences on `int8_cost`."""
+def describe_int8_cost(backbone) -> str:
+    """Return one or two sentences on `int8_cost`."""
     table = int8_cost(backbone)
     if table.empty:
         return (
             f"int8 changes descriptors; what that costs a classifier was not measured for {backbone.name} at "
             f"{backbone.tap}: compare with float32 on your own faces before you rely on it"
         )
-    said = [
+    changes = [
         f"{row['label']} {row['int8']:.3f} instead of {row['float32']:.3f} "
         f"({row['int8 minus float32']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}])"
         for row in table.to_dict("records")
     ]
     faces = table["faces"].iloc[0]
-    return f"int8 changes descriptors; accuracy on {faces:,} UTKFace faces: {', '.join(said)}"
+    return f"int8 changes descriptors; accuracy on {faces:,} UTKFace faces: {', '.join(changes)}"
 
 
 def _is_of(measured: dict, backbone) -> bool:

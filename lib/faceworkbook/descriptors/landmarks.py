@@ -21,13 +21,13 @@ NAMES = (
 )
 
 
-# Shares of a box that are added on each side: of a given one before the search, of the one that is found.
+# Shares of a box that are added on each side: of a given one before the search, of the detected one.
 CUT, MARGIN = 0.5, 0.25
 
 
 @dataclass(frozen=True, eq=False)
 class Landmarks:
-    """Descriptors of the faces in which points were found.
+    """Descriptors of the faces whose points were detected.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class Landmarks:
 def extract(
     faces: pd.DataFrame, *, root: str | Path, detector: alignment.Detector, progress: bool = True
 ) -> Landmarks:
-    """Find the main face of every picture and describe its points.
+    """Detect the main face of every picture and describe its points.
 
     Parameters
     ----------
@@ -64,12 +64,12 @@ def extract(
     asked = faces[["face_id", "image", "top", "left", "bottom", "right"]]
     for face in tqdm(asked.itertuples(index=False), total=len(asked), unit="face", disable=not progress):
         try:
-            found, corner = _find(face, Path(root), detector)
-            rows.append(features(found.points[None], np.array([found.box]))[0])
-            boxes.append(_square(found.box) + np.tile(corner, 2))
+            detected, corner = _detect(face, Path(root), detector)
+            rows.append(features(detected.points[None], np.array([detected.box]))[0])
+            boxes.append(_square(detected.box) + np.tile(corner, 2))
             kept.append(face.face_id)
         except (images.UnreadableImage, _NoFace) as error:
-            reason = "no face found" if isinstance(error, _NoFace) else "unreadable"
+            reason = "no face detected" if isinstance(error, _NoFace) else "unreadable"
             left_out.append((face.face_id, face.image, reason, str(error)))
     matrix = np.array(rows, dtype=np.float32).reshape(-1, len(NAMES))
     table = pd.DataFrame(left_out, columns=["face_id", "image", "reason", "detail"])
@@ -81,17 +81,17 @@ class _NoFace(ValueError):
     pass
 
 
-def _find(face, root: Path, detector: alignment.Detector) -> tuple[alignment.Face, np.ndarray]:
-    """The main face, in pixels of what was cut out, and where the cut's corner (top, left) lies."""
+def _detect(face, root: Path, detector: alignment.Detector) -> tuple[alignment.Face, np.ndarray]:
+    """Return the main face, in pixels of what was cut out, and where the cut's corner (top, left) lies."""
     picture, corner = images.read(root / face.image), np.zeros(2)
     if pd.notna(face.top):
         box = (face.top, face.left, face.bottom, face.right)
         corner = np.array(images.widen(box, margin=CUT)[:2], dtype=float)
         picture = images.crop(picture, box, margin=CUT)
-    found = alignment.main_face(detector.detect(picture), picture.shape)
-    if found is None:
-        raise _NoFace(f"{face.image}: the detector finds no face")
-    return found, corner
+    detected = alignment.main_face(detector.detect(picture), picture.shape)
+    if detected is None:
+        raise _NoFace(f"{face.image}: no face was detected")
+    return detected, corner
 
 
 def _square(box: tuple[float, float, float, float]) -> np.ndarray:
@@ -102,7 +102,7 @@ def _square(box: tuple[float, float, float, float]) -> np.ndarray:
 
 
 def features(points: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Points without place, size and tilt; the tilt and the box's proportions beside them.
+    """Return points without place, size and tilt; the tilt and the box's proportions beside them.
 
     Parameters
     ----------
