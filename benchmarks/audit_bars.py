@@ -73,7 +73,7 @@ def near_copies(faces: pd.DataFrame, root: Path, scale: float, quality: int) -> 
 def planted_leaks(faces: pd.DataFrame) -> str:
     """Split by person, move people into the test part, and count them."""
     clean = splits.make(faces, label="gender", validation=0.0)
-    part = pd.Series(clean.part_of(len(faces)), dtype="string")
+    part = pd.Series(clean.subset_of(len(faces)), dtype="string")
     placed = faces.assign(split=part.where(part != ""))
     planted = planting.plant_identity_leakage(placed, rate=0.2, seed=0)
     split = splits.make(planted.faces, label="gender", scheme="official", validation=0.0)

@@ -17,6 +17,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.model_selection import StratifiedKFold
 
 from faceworkbook.evaluation import comparison, groups, intervals, metrics, predictions, significance
+from faceworkbook.tasks import NUMBER, Task
 
 SIMULATIONS = 1000
 N_BOOT = 600
@@ -45,10 +46,11 @@ def class_table(rng, *, people: int, faces_a_person: int = 1, classes: int = 2, 
         logits = hard + own
         logits[np.arange(len(who)), truth] += signal
         shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+        shares /= shares.sum(axis=1, keepdims=True)
         found.append(
             predictions.build(
-                faces, truth=np.array(names, dtype=object)[truth], part="test",
-                probabilities=shares / shares.sum(axis=1, keepdims=True), classes=names,
+                faces, Task("label", classes=names), truth=np.array(names, dtype=object)[truth],
+                output=shares, split="test",
             )
         )  # fmt: skip
     return found
@@ -59,7 +61,7 @@ def number_table(rng, *, people: int, faces_a_person: int = 1):
     who, faces = people_of(rng, people, faces_a_person)
     truth = rng.uniform(0, 90, people)[who]
     error = 1 + 4 * rng.normal(size=people)[who] + 5 * rng.normal(size=len(who))
-    return [predictions.build(faces, truth=truth, part="test", values=truth + error)]
+    return [predictions.build(faces, Task("age", NUMBER), truth=truth, output=truth + error, split="test")]
 
 
 def coverage(simulations: int) -> Iterator[dict]:

@@ -17,10 +17,11 @@ import numpy as np
 import pandas as pd
 
 from faceworkbook import backbones
-from faceworkbook.classifiers.multitask import Task
 from faceworkbook.datasets.base import list_pictures
+from faceworkbook.models.multitask import Head
+from faceworkbook.tasks import Task
 from faceworkbook.training import augment, cutting, fine_tune
-from faceworkbook.training.input import PixelFiles, Prepared, read_all, write_shards
+from faceworkbook.training.pictures import PixelFiles, Prepared, read_all, write_shards
 
 BATCH = 64
 
@@ -65,7 +66,7 @@ def time_steps(paths: list[Path]) -> list[tuple[str, float]]:
     found = []
     for name, freeze in (("mini_xception", None), ("faceres_deep", "conv_pw_11_relu")):
         backbone = backbones.load(name)
-        network = cutting.assemble(backbone, [Task("gender", ("male", "female"))])
+        network = cutting.assemble(backbone, [Head(Task("gender", classes=("male", "female")))])
         array, _ = read_all(PixelFiles(paths[:BATCH], backbone.preprocessing), progress=False)
         run = fine_tune._Run(network, array, {}, fine_tune.Settings(freeze=freeze))
         step = run._step_for(freeze)

@@ -62,11 +62,10 @@ def measure(root: Path, stores: Path, *, limit: int, n_repeats: int) -> tuple[pd
 
 def compared(label: str, table: pd.DataFrame, copies: np.ndarray, matrices: dict, n_repeats: int) -> dict:
     """Accuracy with both precisions, and their difference over the folds."""
-    from faceworkbook import training
-    from faceworkbook.classifiers import targets
+    from faceworkbook import tasks, training
     from faceworkbook.evaluation import comparison, cross_validation
 
-    target = targets.make(table, label)
+    target = tasks.read_labels(table, label)
     splits = training.plan(
         table, label=label, keep_together=copies, n_folds=5, n_repeats=n_repeats, validation=0.15, seed=0
     )

@@ -17,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from faceworkbook import backbones, datasets, descriptors, project, splits
 from faceworkbook.evaluation import groups, intervals, predictions
 from faceworkbook.synthetic import planting
+from faceworkbook.tasks import Task
 
 NOISE, KEPT, DRAWS = 0.15, 0.3, 60
 
@@ -78,7 +79,7 @@ def read_label(faces, matrix, label: str, train, test) -> pd.DataFrame:
     model.fit(matrix[train], names[train])
     shares = model.predict_proba(matrix[test])
     table = predictions.build(
-        faces.iloc[test], truth=names[test], part="test", probabilities=shares, classes=list(model.classes_)
+        faces.iloc[test], Task(label, classes=model.classes_), truth=names[test], output=shares, split="test"
     )
     return groups.attach(table, faces, ["race"])
 

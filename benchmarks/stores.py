@@ -211,15 +211,15 @@ def open_large(folder: str, n: int) -> dict:
 
 def train_on(folder: str, n: int) -> dict:
     """Train a net for one epoch on the mapped matrix."""
-    from faceworkbook.classifiers import multitask as nets
-    from faceworkbook.classifiers import targets
+    from faceworkbook import tasks
+    from faceworkbook.models import multitask as nets
     from faceworkbook.training import multitask
     from faceworkbook.training.batches import Joint, Stage
 
     matrix = descriptors.open_store(folder).matrix
     gender = np.where(np.arange(n) % 2, "male", "female")
     table = faces.build({"image": [f"{i}.jpg" for i in range(n)], "gender": gender}, dataset="large")
-    target = targets.make(table, "gender")
+    target = tasks.read_labels(table, "gender")
     held = np.arange(0, n, 101)
     train = np.setdiff1d(np.arange(n), held)
     with Peak() as peak:

@@ -20,9 +20,9 @@ import keras
 import numpy as np
 import pandas as pd
 
-from faceworkbook import faces, splits
-from faceworkbook.classifiers import dense, targets
-from faceworkbook.training import stacked
+from faceworkbook import faces, splits, tasks
+from faceworkbook.models import mlp
+from faceworkbook.training import batched
 
 
 def material(descriptors: str | None, labels: str | None):
@@ -35,11 +35,11 @@ def material(descriptors: str | None, labels: str | None):
     return x.astype(np.float32), np.array(["female", "male"])[codes]
 
 
-def fit_in_keras(x, target, split, settings: stacked.Settings, seed: int) -> float:
+def fit_in_keras(x, target, split, settings: batched.Settings, seed: int) -> float:
     """One plain Keras fit with early stopping, as a notebook would write it; returns its best loss."""
     keras.utils.set_random_seed(seed)
-    mean, spread = stacked.moments(x[split.train])
-    model = dense.build(
+    mean, spread = batched.moments(x[split.train])
+    model = mlp.build(
         kind=target.kind,
         n_classes=len(target.classes),
         mean=mean,
@@ -50,7 +50,7 @@ def fit_in_keras(x, target, split, settings: stacked.Settings, seed: int) -> flo
     )
     model.compile(
         keras.optimizers.Adam(settings.learning_rate),
-        dense.loss(target.kind, len(target.classes)),
+        mlp.loss(target.kind, len(target.classes)),
         metrics=["accuracy"],
     )
     stop = keras.callbacks.EarlyStopping(patience=settings.patience, restore_best_weights=True)
@@ -82,18 +82,18 @@ def main(quick: bool = False) -> dict[str, pd.DataFrame]:
 def measure(x: np.ndarray, names: np.ndarray, *, epochs: int, timed_fits: int) -> dict[str, pd.DataFrame]:
     """Twenty-five fits as one program and in turn, of which `timed_fits` are timed and scaled up."""
     table = faces.build({"image": [f"{i}.jpg" for i in range(len(x))], "gender": names}, dataset="bench")
-    target = targets.make(table, "gender")
+    target = tasks.read_labels(table, "gender")
     plan = splits.folds(table, label="gender")
     seeds = [split.repeat for split in plan]
-    settings = stacked.Settings(epochs=epochs, patience=epochs)
+    settings = batched.Settings(epochs=epochs, patience=epochs)
     keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])(np.zeros((1, 4), "f"))  # start the engine
 
-    together, stack = timed(stacked.fit, x, target, plan, settings, seeds=seeds)
+    together, stack = timed(batched.fit, x, target, plan, settings, seeds=seeds)
     singly = list(zip(plan, [settings] * len(plan), seeds, strict=True))[:timed_fits]
     times, losses = zip(*[timed(fit_in_keras, x, target, *fit) for fit in singly], strict=True)
     one_by_one = np.mean(times, axis=0) * len(plan)
     kept = stack.history.groupby("model")["val_loss"].min().to_numpy()[: len(losses)]
-    alone = stacked.fit(x, target, [plan[7]], settings, seeds=[seeds[7]]).predict(x)[0]
+    alone = batched.fit(x, target, [plan[7]], settings, seeds=[seeds[7]]).predict(x)[0]
     found = pd.DataFrame(
         [(*one_by_one, np.mean(losses)), (*together, kept.mean())],
         columns=["seconds", "CPU seconds", "mean best validation loss"],

@@ -66,9 +66,9 @@ def test_predictions_are_those_of_the_saved_split(chain):
     split = json.loads((folder / "01_faces" / "split.json").read_text())
     faces = pd.read_parquet(folder / "01_faces" / "faces.parquet").set_index("face_id")
     for part in ("validation", "test"):
-        assert set(said.loc[said["part"] == part, "face_id"]) == set(split[part])
+        assert set(said.loc[said["split"] == part, "face_id"]) == set(split[part])
     train = faces.loc[split["train"], "identity"]
-    assert not set(train) & set(said.loc[said["part"] == "test", "identity"])
+    assert not set(train) & set(said.loc[said["split"] == "test", "identity"])
 
 
 @pytest.mark.parametrize("notebook", AFTER)

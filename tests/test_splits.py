@@ -26,8 +26,8 @@ def table(n=600, n_people=120, seed=0, **columns):
     return face_table.build(made | columns, dataset="made")
 
 
-def parts(split):
-    return [set(getattr(split, part).tolist()) for part in splits.PARTS]
+def subsets(split):
+    return [set(getattr(split, subset).tolist()) for subset in splits.SUBSETS]
 
 
 def people(faces, rows):
@@ -37,7 +37,7 @@ def people(faces, rows):
 def test_no_person_crosses_and_every_row_is_placed_once():
     faces = table()
     split = splits.make(faces, label="race", seed=3)
-    train, validation, test = (people(faces, getattr(split, part)) for part in splits.PARTS)
+    train, validation, test = (people(faces, getattr(split, subset)) for subset in splits.SUBSETS)
     assert not (train & validation or train & test or validation & test)
     assert sorted(np.concatenate([split.train, split.validation, split.test])) == list(range(len(faces)))
     assert split.leakage["leaked"] == 0 and split.leakage["test_rows"] == len(split.test)
@@ -58,24 +58,24 @@ def test_shares_and_classes_are_near_where_people_have_several_rows():
     assert np.abs(counts.to_numpy() / expected - 1).max() < 0.05
 
 
-def test_people_with_many_and_with_few_pictures_are_in_every_part():
+def test_people_with_many_and_with_few_pictures_are_in_every_subset():
     sizes = np.repeat([40, 2], [20, 400])
     identity = np.repeat([f"p{i}" for i in range(len(sizes))], sizes)
     n = len(identity)
     faces = table(n=n, identity=identity, image=[f"{i}.jpg" for i in range(n)], gender=["male"] * n)
     split = splits.make(faces, label="gender", seed=1)
-    many = [faces["identity"].iloc[getattr(split, part)].value_counts().max() for part in splits.PARTS]
+    many = [faces["identity"].iloc[getattr(split, subset)].value_counts().max() for subset in splits.SUBSETS]
     assert many == [40, 40, 40]
 
 
-def test_a_class_of_three_people_is_in_every_part():
+def test_a_class_of_three_people_is_in_every_subset():
     rare = ["Indian"] * 3 + ["White"] * 597
     faces = table(identity=[f"p{i}" for i in range(600)], race=rare)
     for seed in range(5):
         assert splits.make(faces, label="race", seed=seed).report["race: Indian"].tolist() == [1, 1, 1]
 
 
-def test_a_class_of_three_people_with_several_rows_each_is_in_every_part():
+def test_a_class_of_three_people_with_several_rows_each_is_in_every_subset():
     identity = [f"p{i // 5}" for i in range(600)]
     faces = table(identity=identity, race=["Indian"] * 15 + ["White"] * 585)
     for seed in range(5):
@@ -93,14 +93,14 @@ def test_a_class_too_rare_goes_to_train_and_is_noticed():
 def test_same_seed_same_rows_other_seed_others(scheme):
     faces = table()
     one, two, other = (splits.make(faces, label="gender", scheme=scheme, seed=s) for s in (5, 5, 6))
-    assert parts(one) == parts(two) != parts(other)
+    assert subsets(one) == subsets(two) != subsets(other)
 
 
 def test_copies_never_cross_even_between_people():
     faces = table(identity=[None] * 600)
     groups = np.where(np.arange(600) < 300, np.arange(600) // 3, splits.ALONE)
-    part = splits.make(faces, label="race", keep_together=groups).part_of(600)
-    placed = pd.Series(part).groupby(groups).agg(lambda p: len(set(p) - {""}))
+    subset = splits.make(faces, label="race", keep_together=groups).subset_of(600)
+    placed = pd.Series(subset).groupby(groups).agg(lambda p: len(set(p) - {""}))
     assert placed.drop(splits.ALONE).max() == 1
 
 
@@ -111,7 +111,7 @@ def test_a_copy_ties_two_people_together():
     groups[[a[0], b[0]]] = 7
     for seed in range(8):
         split = splits.make(faces, label="race", keep_together=groups, seed=seed)
-        placed = set(split.part_of(600)[np.concatenate([a, b])]) - {""}
+        placed = set(split.subset_of(600)[np.concatenate([a, b])]) - {""}
         assert len(placed) == 1
 
 
@@ -124,7 +124,7 @@ def test_contradicting_copies_leave_the_test_rows_and_are_listed():
     listed = split.left_out[split.left_out["reason"] == splits.CONTRADICTING]
     placed = set(split.train) | set(split.validation) | set(split.test)
     assert set(listed["face_id"]) == set(faces["face_id"].iloc[sorted(set(range(600)) - placed)])
-    assert len(listed) > 0 and (listed["part"] == "test").all()
+    assert len(listed) > 0 and (listed["subset"] == "test").all()
 
 
 def test_copies_that_agree_stay_in_test():
@@ -139,7 +139,7 @@ def test_rows_without_the_label_are_left_out_and_listed():
     faces = table(gender=gender)
     split = splits.make(faces, label="gender")
     unlabelled = set(np.flatnonzero(faces["gender"].isna()))
-    assert unlabelled and not unlabelled & set().union(*parts(split))
+    assert unlabelled and not unlabelled & set().union(*subsets(split))
     assert set(split.left_out["face_id"]) == set(faces["face_id"].iloc[sorted(unlabelled)])
 
 
@@ -165,7 +165,7 @@ def test_disjoint_labels_keep_every_labelled_row():
 def test_numbers_are_stratified_by_bins_even_when_constant():
     faces = table(n=2000, identity=[None] * 2000)
     split = splits.make(faces, label="age")
-    means = [faces["age"].iloc[getattr(split, part)].mean() for part in splits.PARTS]
+    means = [faces["age"].iloc[getattr(split, subset)].mean() for subset in splits.SUBSETS]
     assert np.ptp(means) < 1.0
     constant = table(age=[30] * 600)
     assert splits.make(constant, label="age").report["rows"].sum() == 600
@@ -194,24 +194,24 @@ def test_official_split_is_kept_and_validation_is_carved_from_train():
     assert split.leakage["same_person"] > 0
 
 
-def test_official_validation_is_tested_where_there_is_no_test_part():
+def test_official_validation_is_tested_where_there_is_no_test_subset():
     faces = table(split=np.where(np.arange(600) < 450, "train", "validation"))
     split = splits.make(faces, label="race", scheme="official")
     assert set(split.test) == set(range(450, 600)) and len(split.validation) > 0
 
 
 def test_official_rows_without_a_part_are_listed():
-    part = np.where(np.arange(600) < 450, "train", "test").astype(object)
-    part[:7] = None
-    split = splits.make(table(split=part), label="race", scheme="official")
-    assert (split.left_out["reason"] == splits.NO_OFFICIAL_PART).sum() == 7
+    subset = np.where(np.arange(600) < 450, "train", "test").astype(object)
+    subset[:7] = None
+    split = splits.make(table(split=subset), label="race", scheme="official")
+    assert (split.left_out["reason"] == splits.NO_OFFICIAL_SUBSET).sum() == 7
 
 
 def test_planted_leakage_is_measured_exactly():
     planting = pytest.importorskip("faceworkbook.synthetic.planting")
     clean = table(n=600, n_people=100)
-    part = np.where(clean["identity"].str[1:].astype(int) < 70, "train", "test")
-    clean = table(n=600, n_people=100, split=part)
+    subset = np.where(clean["identity"].str[1:].astype(int) < 70, "train", "test")
+    clean = table(n=600, n_people=100, split=subset)
     planted = planting.plant_identity_leakage(clean, rate=0.4, seed=1)
     split = splits.make(planted.faces, label="race", scheme="official", validation=0.0)
     assert splits.make(clean, label="race", scheme="official", validation=0.0).leakage["same_person"] == 0
@@ -235,8 +235,8 @@ def test_every_row_is_tested_once_a_repeat():
         assert sorted(tested) == list(range(600))
     for split in made:
         assert split.leakage["leaked"] == 0
-        assert sum(len(p) for p in parts(split)) == 600 == len(set().union(*parts(split)))
-    assert parts(made[0]) != parts(made[4])
+        assert sum(len(p) for p in subsets(split)) == 600 == len(set().union(*subsets(split)))
+    assert subsets(made[0]) != subsets(made[4])
 
 
 def test_folds_are_even_and_hold_every_class():
@@ -278,7 +278,7 @@ def test_a_saved_split_comes_back(tmp_path):
     split = splits.make(faces, label=["gender", "race"], keep_together=groups)
     path = splits.save(split, tmp_path / "deep" / "split.json", faces)
     back = splits.load(path, faces)
-    assert parts(back) == parts(split)
+    assert subsets(back) == subsets(split)
     assert (back.label, back.leakage, back.notices) == (split.label, split.leakage, split.notices)
     pd.testing.assert_frame_equal(back.report, split.report)
     pd.testing.assert_frame_equal(back.left_out, split.left_out)
@@ -341,11 +341,11 @@ def test_too_few_people_is_said():
 def test_balancing_touches_training_rows_only():
     faces = table()
     split = splits.make(faces, label="race")
-    before = parts(split)
+    before = subsets(split)
     for method in splits.BALANCINGS:
         balanced = splits.balance(split, faces, by="race", method=method)
         assert set(balanced.rows) == set(split.train)
-    assert parts(split) == before
+    assert subsets(split) == before
 
 
 def test_oversampling_makes_classes_equal_and_keeps_every_row():
@@ -393,9 +393,9 @@ def test_augmentation_does_not_depend_on_the_label():
 )
 def test_groups_stay_whole_whatever_the_table(rows, seed):
     strata, groups = (np.array(column) for column in zip(*rows, strict=True))
-    part = splits.assign_groups(strata, groups, np.array([3.0, 1.0, 1.0]), np.random.default_rng(seed))
-    assert part.shape == strata.shape and set(part) <= {0, 1, 2}
-    assert all(len(set(part[groups == g])) == 1 for g in set(groups))
+    subset = splits.assign_groups(strata, groups, np.array([3.0, 1.0, 1.0]), np.random.default_rng(seed))
+    assert subset.shape == strata.shape and set(subset) <= {0, 1, 2}
+    assert all(len(set(subset[groups == g])) == 1 for g in set(groups))
 
 
 def test_few_people_with_many_pictures_are_split_evenly():

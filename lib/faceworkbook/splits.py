@@ -22,7 +22,7 @@ from faceworkbook.audit import groups as grouping
 from faceworkbook.audit.groups import ALONE
 
 SCHEMES = ("identity", "official", "random")
-PARTS = ("train", "validation", "test")
+SUBSETS = ("train", "validation", "test")
 BALANCINGS = ("none", "oversample", "weights")
 NUMBER_BINS = 10
 MAX_DRAWS = 20
@@ -30,7 +30,7 @@ DRAWN_GROUPS = 4_000  # groups placed in all draws together, so that large sets 
 
 CONTRADICTING = "copies of one picture bear contradicting labels"
 NO_LABEL = "label missing"
-NO_OFFICIAL_PART = "no official part"
+NO_OFFICIAL_SUBSET = "no official subset"
 ALSO_IN_TEST = "the person or picture is in the test data set too"
 
 
@@ -40,7 +40,7 @@ class SplitError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Rows of a face table by part.
+    """Rows of a face table by subset.
 
     Attributes
     ----------
@@ -54,15 +54,15 @@ class Split:
     fingerprint : str
         Of the table's face_id and label columns; see `fingerprint`.
     report : pandas.DataFrame
-        One row a part: rows, identities, and one column a class (or bin) with its count.
+        One row a subset: rows, identities, and one column a class (or bin) with its count.
     left_out : pandas.DataFrame
-        Columns face_id, part ('' for all parts), reason.
+        Columns face_id, subset ('' for all subsets), reason.
     leakage : dict
         ``test_rows``; how many of them show a person (``same_person``), a copy of a picture
         (``same_picture``) or either (``leaked``) of the training and validation rows;
         ``unknown_person``: test rows without identity, where persons cannot be compared.
     notices : tuple of str
-        What a reader has to know, such as classes too rare for every part.
+        What a reader has to know, such as classes too rare for every subset.
     """
 
     name: str
@@ -79,17 +79,17 @@ class Split:
     repeat: int = 0
     fold: int = 0
 
-    def part_of(self, n: int) -> np.ndarray:
-        """Part names by row, ndarray of shape (n,) of str; '' for rows in no part."""
+    def subset_of(self, n: int) -> np.ndarray:
+        """Subset names by row, ndarray of shape (n,) of str; '' for rows in no subset."""
         names = np.full(n, "", dtype="<U10")
-        for part in PARTS:
-            names[getattr(self, part)] = part
+        for subset in SUBSETS:
+            names[getattr(self, subset)] = subset
         return names
 
     def summary(self) -> pd.DataFrame:
         """What was left out (by reason) and what leaks: columns ``what``, ``count``."""
-        counts = self.left_out.groupby(["reason", "part"]).size()
-        rows = [(f"left out of {part or 'all parts'}: {why}", n) for (why, part), n in counts.items()]
+        counts = self.left_out.groupby(["reason", "subset"]).size()
+        rows = [(f"left out of {subset or 'all subsets'}: {why}", n) for (why, subset), n in counts.items()]
         rows += [(_LEAKAGE_TEXTS[key], count) for key, count in self.leakage.items()]
         return pd.DataFrame(rows, columns=["what", "count"])
 
@@ -151,14 +151,14 @@ def make(
     plan = _plan(faces, label, keep_together)
     rng = np.random.default_rng(seed)
     if scheme == "official":
-        part = _official_parts(plan, test_fold, validation, rng)
+        subset = _official_subsets(plan, test_fold, validation, rng)
     elif scheme in SCHEMES:
         plan = plan if scheme == "identity" else _ungrouped(plan)
         shares = {"train": 1 - test - validation, "validation": validation, "test": test}
-        part = _assign(plan, plan.rows, shares, rng)
+        subset = _assign(plan, plan.rows, shares, rng)
     else:
         raise SplitError(f"scheme={scheme!r}; allowed are {list(SCHEMES)}")
-    return _finish(plan, part, name=scheme, seed=seed)
+    return _finish(plan, subset, name=scheme, seed=seed)
 
 
 def folds(
@@ -188,8 +188,8 @@ def folds(
     for repeat, rng in enumerate(np.random.default_rng(seed).spawn(n_repeats)):
         number = _fold_numbers(plan, scheme, n_folds, rng)
         for fold in np.unique(number[number >= 0]):
-            part = _parts_by_fold(plan, number, fold, validation, rng)
-            made.append(_finish(plan, part, name=scheme, seed=seed, repeat=repeat, fold=int(fold)))
+            subset = _parts_by_fold(plan, number, fold, validation, rng)
+            made.append(_finish(plan, subset, name=scheme, seed=seed, repeat=repeat, fold=int(fold)))
     return made
 
 
@@ -212,14 +212,14 @@ def leave_one_dataset_out(
     made = []
     for name in sorted(names):
         rng = np.random.default_rng(seed)
-        part = np.full(len(faces), "", dtype="<U10")
+        subset = np.full(len(faces), "", dtype="<U10")
         tested = plan.labelled & (faces["dataset"] == name).to_numpy()
-        part[tested] = "test"
+        subset[tested] = "test"
         rest = plan.labelled & ~tested
         both = rest & np.isin(plan.groups, plan.groups[tested])
-        part = _carve_validation(plan, part, np.flatnonzero(rest & ~both), validation, rng)
+        subset = _carve_validation(plan, subset, np.flatnonzero(rest & ~both), validation, rng)
         aside = _aside(faces, both, "train", ALSO_IN_TEST)
-        made.append(_finish(plan, part, name=f"without {name}", seed=seed, aside=aside))
+        made.append(_finish(plan, subset, name=f"without {name}", seed=seed, aside=aside))
     return made
 
 
@@ -282,7 +282,7 @@ def _strata(faces: pd.DataFrame, label: tuple[str, ...]) -> np.ndarray:
     joint = names[0].astype(object).where(names[0].notna(), "(none)")
     for name in names[1:]:
         finer = joint + " | " + name.astype(object).where(name.notna(), "(none)")
-        joint = finer.where(finer.map(finer.value_counts()) >= 2 * len(PARTS), joint)
+        joint = finer.where(finer.map(finer.value_counts()) >= 2 * len(SUBSETS), joint)
     return np.where(missing, -1, pd.factorize(joint, sort=True)[0])
 
 
@@ -300,39 +300,39 @@ def _stratum_names(values: pd.Series) -> pd.Series:
 
 
 def _assign(plan: _Plan, rows: np.ndarray, shares: dict[str, float], rng) -> np.ndarray:
-    part = np.full(len(plan.faces), "", dtype="<U10")
+    subset = np.full(len(plan.faces), "", dtype="<U10")
     wanted = {name: share for name, share in shares.items() if share > 0}
     n_groups = len(np.unique(plan.groups[rows]))
     if n_groups < len(wanted):
         raise SplitError(
             f"{len(rows)} labelled rows fall into {n_groups} groups (people, copies), too few for "
-            f"{len(wanted)} parts; give more faces or fewer parts"
+            f"{len(wanted)} subsets; give more faces or fewer subsets"
         )
     number = assign_groups(plan.strata[rows], plan.groups[rows], np.array([*wanted.values()]), rng)
-    part[rows] = np.array([*wanted], dtype="<U10")[number]
-    return part
+    subset[rows] = np.array([*wanted], dtype="<U10")[number]
+    return subset
 
 
 def assign_groups(strata: np.ndarray, groups: np.ndarray, shares: np.ndarray, rng) -> np.ndarray:
-    """Give every group to one part so that each part gets its share of each stratum.
+    """Give every group to one subset so that each subset gets its share of each stratum.
 
-    Groups of several rows go first, the large ones before the small: each is drawn into a part with
-    a probability in proportion to what the part still needs of its strata (rare strata: to where the
+    Groups of several rows go first, the large ones before the small: each is drawn into a subset with
+    a probability in proportion to what the subset still needs of its strata (rare strata: to where the
     need is greatest). Single rows then fill what is missing, stratum by stratum. A stratum with as
-    many groups as there are parts is found in all of them. Where groups are few the most even of
+    many groups as there are subsets is found in all of them. Where groups are few the most even of
     several draws is taken.
 
     Parameters
     ----------
     strata, groups : ndarray of shape (n,), int
-    shares : ndarray of shape (n_parts,)
+    shares : ndarray of shape (n_subsets,)
         Any positive scale.
     rng : numpy.random.Generator
 
     Returns
     -------
     ndarray of shape (n,), int
-        The part of each row.
+        The subset of each row.
     """
     strata, groups = np.unique(strata, return_inverse=True)[1], np.unique(groups, return_inverse=True)[1]
     shares = np.asarray(shares, float) / np.sum(shares)
@@ -340,34 +340,34 @@ def assign_groups(strata: np.ndarray, groups: np.ndarray, shares: np.ndarray, rn
     np.add.at(counts, (groups, strata), 1)
     several = int((counts.sum(axis=1) > 1).sum())
     draws = min(MAX_DRAWS, 1 + DRAWN_GROUPS // several) if several else 1
-    parts = [_draw_parts(counts, shares, rng) for _ in range(draws)]
-    return min(parts, key=lambda part: _unevenness(part, counts, shares))[groups]
+    subsets = [_draw_subsets(counts, shares, rng) for _ in range(draws)]
+    return min(subsets, key=lambda subset: _unevenness(subset, counts, shares))[groups]
 
 
-def _unevenness(part: np.ndarray, counts: np.ndarray, shares: np.ndarray) -> float:
-    # Pearson's chi-square of the counts by part and stratum against the shares.
+def _unevenness(subset: np.ndarray, counts: np.ndarray, shares: np.ndarray) -> float:
+    # Pearson's chi-square of the counts by subset and stratum against the shares.
     found = np.zeros((len(shares), counts.shape[1]))
-    np.add.at(found, part, counts)
+    np.add.at(found, subset, counts)
     wanted = np.outer(shares, counts.sum(axis=0))
     return float(((found - wanted) ** 2 / wanted).sum())
 
 
-def _draw_parts(counts: np.ndarray, shares: np.ndarray, rng) -> np.ndarray:
+def _draw_subsets(counts: np.ndarray, shares: np.ndarray, rng) -> np.ndarray:
     n_groups = (counts > 0).sum(axis=0)
     need = np.outer(shares, counts.sum(axis=0))
     need = np.where(n_groups >= len(shares), np.maximum(need, 1), need)
-    part = np.full(len(counts), -1)
+    subset = np.full(len(counts), -1)
     several = rng.permutation(np.flatnonzero(counts.sum(axis=1) > 1))
     several = several[np.argsort(-counts[several].sum(axis=1), kind="stable")]
-    _place_several(part, several, counts, need, n_groups, rng)
+    _place_several(subset, several, counts, need, n_groups, rng)
     stratum = counts.argmax(axis=1)
     for s in range(counts.shape[1]):
-        singles = rng.permutation(np.flatnonzero((part < 0) & (stratum == s)))
-        part[singles] = np.repeat(np.arange(len(shares)), _apportion(need[:, s], len(singles), shares))
-    return part
+        singles = rng.permutation(np.flatnonzero((subset < 0) & (stratum == s)))
+        subset[singles] = np.repeat(np.arange(len(shares)), _apportion(need[:, s], len(singles), shares))
+    return subset
 
 
-def _place_several(part, several, counts, need, n_groups, rng) -> None:
+def _place_several(subset, several, counts, need, n_groups, rng) -> None:
     rare = n_groups < 3 * len(need)
     weight = counts / counts.sum(axis=0)
     placed = np.zeros_like(need)
@@ -376,11 +376,11 @@ def _place_several(part, several, counts, need, n_groups, rng) -> None:
         scarce = rare & (counts[group] > 0)
         if scarce.any():
             lacks = (placed[:, scarce] == 0).all(axis=1) & (n_groups[scarce] >= len(need)).all()
-            part[group] = np.argmax(np.where(lacks, wanted + counts.sum(), wanted))
+            subset[group] = np.argmax(np.where(lacks, wanted + counts.sum(), wanted))
         else:
-            part[group] = _draw(wanted, need, rng)
-        need[part[group]] -= counts[group]
-        placed[part[group]] += counts[group]
+            subset[group] = _draw(wanted, need, rng)
+        need[subset[group]] -= counts[group]
+        placed[subset[group]] += counts[group]
 
 
 def _draw(wanted: np.ndarray, need: np.ndarray, rng) -> int:
@@ -399,26 +399,28 @@ def _apportion(need: np.ndarray, n: int, shares: np.ndarray) -> np.ndarray:
     return whole
 
 
-def _carve_validation(plan: _Plan, part: np.ndarray, rows: np.ndarray, validation: float, rng) -> np.ndarray:
+def _carve_validation(
+    plan: _Plan, subset: np.ndarray, rows: np.ndarray, validation: float, rng
+) -> np.ndarray:
     inner = _assign(plan, rows, {"train": 1 - validation, "validation": validation}, rng)
-    return np.where(inner != "", inner, part)
+    return np.where(inner != "", inner, subset)
 
 
-def _official_parts(plan: _Plan, test_fold: int, validation: float, rng) -> np.ndarray:
+def _official_subsets(plan: _Plan, test_fold: int, validation: float, rng) -> np.ndarray:
     official = plan.faces["split"].astype(object)
     if official.isna().all():
         return _official_fold(plan, test_fold, validation, rng)
-    part = np.where(official.isna() | ~plan.labelled, "", official.fillna("")).astype("<U10")
-    wrong = sorted(set(part) - {"", *PARTS})
+    subset = np.where(official.isna() | ~plan.labelled, "", official.fillna("")).astype("<U10")
+    wrong = sorted(set(subset) - {"", *SUBSETS})
     if wrong:
-        raise SplitError(f"column 'split' holds {wrong}; allowed are {list(PARTS)} or NA")
-    if not (part == "test").any():
-        part[part == "validation"] = "test"
-    if not (part == "test").any() or not (part == "train").any():
+        raise SplitError(f"column 'split' holds {wrong}; allowed are {list(SUBSETS)} or NA")
+    if not (subset == "test").any():
+        subset[subset == "validation"] = "test"
+    if not (subset == "test").any() or not (subset == "train").any():
         raise SplitError("the official split has no labelled training or test rows; use scheme='identity'")
-    if (part == "validation").any():
-        return part
-    return _carve_validation(plan, part, np.flatnonzero(part == "train"), validation, rng)
+    if (subset == "validation").any():
+        return subset
+    return _carve_validation(plan, subset, np.flatnonzero(subset == "train"), validation, rng)
 
 
 def _official_fold(plan: _Plan, test_fold: int, validation: float, rng) -> np.ndarray:
@@ -442,8 +444,8 @@ def _fold_numbers(plan: _Plan, scheme: str, n_folds: int, rng) -> np.ndarray:
 
 
 def _parts_by_fold(plan: _Plan, number: np.ndarray, fold: int, validation: float, rng) -> np.ndarray:
-    part = np.where(number == fold, "test", "").astype("<U10")
-    return _carve_validation(plan, part, np.flatnonzero((number >= 0) & (number != fold)), validation, rng)
+    subset = np.where(number == fold, "test", "").astype("<U10")
+    return _carve_validation(plan, subset, np.flatnonzero((number >= 0) & (number != fold)), validation, rng)
 
 
 def _check_shares(test: float, validation: float) -> None:
@@ -457,20 +459,20 @@ def _check_shares(test: float, validation: float) -> None:
 
 
 def _finish(
-    plan: _Plan, part: np.ndarray, *, name: str, seed: int, repeat: int = 0, fold: int = 0, aside=None
+    plan: _Plan, subset: np.ndarray, *, name: str, seed: int, repeat: int = 0, fold: int = 0, aside=None
 ) -> Split:
-    dropped = (part == "test") & plan.contradicting
-    unplaced = plan.labelled & (part == "") if aside is None else np.zeros(len(part), bool)
+    dropped = (subset == "test") & plan.contradicting
+    unplaced = plan.labelled & (subset == "") if aside is None else np.zeros(len(subset), bool)
     left_out = [
         _aside(plan.faces, ~plan.labelled, "", NO_LABEL),
-        _aside(plan.faces, unplaced, "", NO_OFFICIAL_PART),
+        _aside(plan.faces, unplaced, "", NO_OFFICIAL_SUBSET),
         _aside(plan.faces, dropped, "test", CONTRADICTING),
         *([] if aside is None else [aside]),
     ]
-    part = np.where(dropped, "", part)
-    report = _report(plan, part)
-    fitted = np.isin(part, ["train", "validation"])
-    rows = {p: np.flatnonzero(part == p).astype(np.int64) for p in PARTS}
+    subset = np.where(dropped, "", subset)
+    report = _report(plan, subset)
+    fitted = np.isin(subset, ["train", "validation"])
+    rows = {p: np.flatnonzero(subset == p).astype(np.int64) for p in SUBSETS}
     return Split(
         name=name,
         label=plan.label,
@@ -480,7 +482,7 @@ def _finish(
         report=report,
         left_out=pd.concat(left_out, ignore_index=True),
         leakage=grouping.measure_leakage(
-            plan.faces["identity"], plan.copies, fitted=fitted, test=part == "test"
+            plan.faces["identity"], plan.copies, fitted=fitted, test=subset == "test"
         ),
         notices=tuple(_notices(report)),
         repeat=repeat,
@@ -488,23 +490,23 @@ def _finish(
     )
 
 
-def _aside(faces: pd.DataFrame, rows: np.ndarray, part: str, reason: str) -> pd.DataFrame:
+def _aside(faces: pd.DataFrame, rows: np.ndarray, subset: str, reason: str) -> pd.DataFrame:
     ids = faces["face_id"].to_numpy()[rows]
-    return pd.DataFrame({"face_id": ids, "part": part, "reason": reason}, dtype="string")
+    return pd.DataFrame({"face_id": ids, "subset": subset, "reason": reason}, dtype="string")
 
 
-def _report(plan: _Plan, part: np.ndarray) -> pd.DataFrame:
+def _report(plan: _Plan, subset: np.ndarray) -> pd.DataFrame:
     rows = []
-    for name in PARTS:
-        inside = part == name
+    for name in SUBSETS:
+        inside = subset == name
         people = plan.faces["identity"].to_numpy()[inside]
-        row = {"part": name, "rows": int(inside.sum()), "identities": pd.Series(people).nunique()}
+        row = {"subset": name, "rows": int(inside.sum()), "identities": pd.Series(people).nunique()}
         for column in plan.label:
             names = _stratum_names(plan.faces[column])
             order = _class_order(plan.faces[column], names)
             row |= {f"{column}: {c}": int((names[inside] == c).sum()) for c in order}
         rows.append(row)
-    return pd.DataFrame(rows).set_index("part")
+    return pd.DataFrame(rows).set_index("subset")
 
 
 def _class_order(values: pd.Series, names: pd.Series) -> list[str]:
@@ -515,7 +517,9 @@ def _class_order(values: pd.Series, names: pd.Series) -> list[str]:
 
 def _notices(report: pd.DataFrame) -> Iterator[str]:
     for column in report.columns[2:]:
-        empty = [part for part in report.index if report.loc[part, "rows"] and not report.loc[part, column]]
+        empty = [
+            subset for subset in report.index if report.loc[subset, "rows"] and not report.loc[subset, column]
+        ]
         if empty:
             yield f"{column} ({int(report[column].sum())} rows) does not occur in: {', '.join(empty)}"
 
@@ -538,17 +542,17 @@ def fingerprint(faces: pd.DataFrame, label: str | tuple[str, ...]) -> str:
 
 
 def save(split: Split, path: str | Path, faces: pd.DataFrame) -> Path:
-    """Write `split` as JSON (face ids by part, report, fingerprint), beside and renamed."""
+    """Write `split` as JSON (face ids by subset, report, fingerprint), beside and renamed."""
     _check_fingerprint(split.fingerprint, faces, split.label, "this split")
     ids = faces["face_id"].to_numpy()
     record = {key: getattr(split, key) for key in _SAVED}
     record |= {"label": [*split.label], "notices": [*split.notices]}
     record["report"] = split.report.reset_index().to_dict("records")
     record["left_out"] = split.left_out.to_dict("records")
-    record |= {part: ids[getattr(split, part)].tolist() for part in PARTS}
+    record |= {subset: ids[getattr(split, subset)].tolist() for subset in SUBSETS}
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".part")
+    beside = path.with_name(path.name + ".subset")
     beside.write_text(json.dumps(record, indent=1))
     return beside.replace(path)
 
@@ -559,17 +563,17 @@ def load(path: str | Path, faces: pd.DataFrame) -> Split:
     try:
         record = json.loads(path.read_text())
         label = tuple(record["label"])
-        ids = {part: record[part] for part in PARTS}
+        ids = {subset: record[subset] for subset in SUBSETS}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SplitError(f"{path} is no saved split ({error}); make one with splits.save(...)") from error
     _check_fingerprint(record["fingerprint"], faces, label, str(path))
     position = pd.Series(np.arange(len(faces)), index=faces["face_id"])
     return Split(
         **{key: record[key] for key in _SAVED},
-        **{part: np.sort(position[ids[part]].to_numpy(np.int64)) for part in PARTS},
+        **{subset: np.sort(position[ids[subset]].to_numpy(np.int64)) for subset in SUBSETS},
         label=label,
-        report=pd.DataFrame(record["report"]).set_index("part"),
-        left_out=pd.DataFrame(record["left_out"], columns=["face_id", "part", "reason"], dtype="string"),
+        report=pd.DataFrame(record["report"]).set_index("subset"),
+        left_out=pd.DataFrame(record["left_out"], columns=["face_id", "subset", "reason"], dtype="string"),
         notices=tuple(record["notices"]),
     )
 
@@ -676,11 +680,11 @@ def restrict(split: Split, keep: np.ndarray) -> Split:
     Raises
     ------
     SplitError
-        A part is left without rows.
+        A subset is left without rows.
     """
     new = np.cumsum(keep) - 1
-    parts = {part: new[getattr(split, part)[keep[getattr(split, part)]]] for part in PARTS}
-    empty = [part for part in PARTS if len(getattr(split, part)) and not len(parts[part])]
+    subsets = {subset: new[getattr(split, subset)[keep[getattr(split, subset)]]] for subset in SUBSETS}
+    empty = [subset for subset in SUBSETS if len(getattr(split, subset)) and not len(subsets[subset])]
     if empty:
         raise SplitError(f"no row of {empty} could be read; look at the list of unreadable pictures")
-    return replace(split, **parts)
+    return replace(split, **subsets)

@@ -139,10 +139,10 @@ def test_no_copy_of_any_kind_crosses_a_split(scenes, tmp_path):
     ties = [*planted.planted[["face_id", "copy_of"]].to_numpy().tolist(), ["made:same.png", "made:2.png"]]
     for seed in range(5):
         split = splits.make(everyone, label="gender", seed=seed, keep_together=found.groups)
-        part = pd.Series(split.part_of(len(everyone)), index=everyone["face_id"])
+        part = pd.Series(split.subset_of(len(everyone)), index=everyone["face_id"])
         assert all(part[one] == part[other] for one, other in ties)
     loose = splits.make(everyone, label="gender", seed=0)
-    part = pd.Series(loose.part_of(len(everyone)), index=everyone["face_id"])
+    part = pd.Series(loose.subset_of(len(everyone)), index=everyone["face_id"])
     assert any(part[one] != part[other] for one, other in ties)
 
 

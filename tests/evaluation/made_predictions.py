@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from faceworkbook.evaluation import predictions
+from faceworkbook.tasks import Task
 
 
 def faces_table(n, *, people=None):
@@ -13,7 +14,10 @@ def faces_table(n, *, people=None):
     )
 
 
-def class_predictions(n=400, *, classes=("male", "female"), people=None, signal=1.5, seed=0, truth=None):
+def class_predictions(
+    n=400, *, classes=("male", "female"), people=None, signal=1.5, seed=0, truth=None, kind="classes"
+):
+    class_values = [float(name) for name in classes] if kind == "ordered" else ()
     rng = np.random.default_rng(seed)
     codes = rng.integers(0, len(classes), n) if truth is None else np.asarray(truth)
     logits = rng.normal(size=(n, len(classes)))
@@ -21,10 +25,10 @@ def class_predictions(n=400, *, classes=("male", "female"), people=None, signal=
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     return predictions.build(
         faces_table(n, people=people),
+        Task("label", kind, tuple(classes), class_values=class_values),
         truth=np.array(classes, dtype=object)[codes],
-        part="test",
-        probabilities=shares,
-        classes=list(classes),
+        output=shares,
+        split="test",
     )
 
 
@@ -32,5 +36,9 @@ def number_predictions(n=300, *, people=None, seed=0):
     rng = np.random.default_rng(seed)
     truth = rng.uniform(0, 90, n)
     return predictions.build(
-        faces_table(n, people=people), truth=truth, part="test", values=truth + rng.normal(1, 6, n)
+        faces_table(n, people=people),
+        Task("age", "number", unit="years"),
+        truth=truth,
+        output=truth + rng.normal(1, 6, n),
+        split="test",
     )

@@ -8,6 +8,7 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import log_loss
 
 from faceworkbook.evaluation import calibration, metrics, predictions
+from faceworkbook.tasks import Task
 
 FIVE = ("White", "Black", "Asian", "Indian", "Others")
 
@@ -24,10 +25,10 @@ def drawn(n=3000, *, classes=("male", "female"), sharpen=1.0, people=None, seed=
     cumulative = softmax(logits).cumsum(axis=1)
     codes = np.minimum((rng.random((n, 1)) > cumulative).sum(axis=1), len(classes) - 1)
     faces = made.faces_table(n, people=people)
-    part = np.where(np.arange(n) % 3 == 0, "validation", "test")
+    split = np.where(np.arange(n) % 3 == 0, "validation", "test")
     return predictions.build(
-        faces, truth=np.array(classes, dtype=object)[codes], part=part,
-        probabilities=softmax(logits * sharpen), classes=list(classes),
+        faces, Task("label", classes=classes), truth=np.array(classes, dtype=object)[codes],
+        output=softmax(logits * sharpen), split=split,
     )  # fmt: skip
 
 
@@ -48,8 +49,7 @@ def test_calibration_error_by_hand():
     faces = made.faces_table(4)
     second = [0.6, 0.6, 0.9, 0.9]
     table = predictions.build(
-        faces, truth=["b", "a", "b", "b"], part="test",
-        probabilities=np.column_stack([1 - np.array(second), second]), classes=["a", "b"],
+        faces, Task("label", classes=("a", "b")), truth=["b", "a", "b", "b"], output=np.array(second), split="test",
     )  # fmt: skip
     assert calibration.summary(table, bins=2, n_boot=50)["ece"][0] == pytest.approx(0.1)
 
@@ -88,7 +88,7 @@ def test_recalibration_lowers_the_loss_on_test_rows_and_keeps_the_predictions(cl
 
 def test_temperature_minimises_the_validation_loss():
     table = drawn(sharpen=2)
-    held = table[table["part"] == "validation"]
+    held = table[table["split"] == "validation"]
     best = calibration.Temperature.fit(table).temperature
     codes = (held["truth"] == "female").astype(int)
     loss = [
@@ -103,7 +103,7 @@ def test_temperature_minimises_the_validation_loss():
 )
 def test_test_rows_are_not_looked_at(fit):
     table = drawn(sharpen=2)
-    lied = table.assign(truth=table["truth"].where(table["part"] == "validation", "male"))
+    lied = table.assign(truth=table["truth"].where(table["split"] == "validation", "male"))
     if fit == calibration.Isotonic.fit:
         first, second = fit(table).apply(table), fit(lied).apply(table)
         pd.testing.assert_frame_equal(first, second)
@@ -182,7 +182,7 @@ def test_calibration_by_group_finds_the_overconfident_group():
 
 def test_monte_carlo_dropout_that_only_adds_noise_does_not_help():
     table = drawn(1500)
-    plain = table[table["part"] == "test"]
+    plain = table[table["split"] == "test"]
     rng = np.random.default_rng(0)
     logits = np.log(predictions.probabilities(plain))
     sampled = np.stack([softmax(logits + 0.3 * rng.normal(size=logits.shape)) for _ in range(40)])
@@ -194,7 +194,7 @@ def test_monte_carlo_dropout_that_only_adds_noise_does_not_help():
 
 def test_monte_carlo_dropout_that_softens_an_overconfident_model_helps_its_loss():
     table = drawn(1500, sharpen=4)
-    plain = table[table["part"] == "test"]
+    plain = table[table["split"] == "test"]
     rng = np.random.default_rng(0)
     logits = np.log(predictions.probabilities(plain).clip(1e-12))
     sampled = np.stack([softmax(logits + 4 * rng.normal(size=logits.shape)) for _ in range(60)])
@@ -215,7 +215,7 @@ def test_entropy_by_hand():
         ),
         (lambda t: calibration.Conformal.fit(t, promise=90), "promise=90.*0.9"),
         (lambda t: calibration.risk_coverage(t, uncertainty=np.zeros(3)), r"\(3,\), expected \(200,\)"),
-        (lambda t: calibration.Temperature.fit(t, part="dev"), "no rows of part 'dev'"),
+        (lambda t: calibration.Temperature.fit(t, subset="dev"), "no rows of subset 'dev'"),
         (lambda t: calibration.summary(made.number_predictions()), "numbers"),
     ],
 )

@@ -142,7 +142,7 @@ def test_independent_runs_are_read_by_model(tmp_path):
             r"classes of m2.0 are \['male', 'female'\], of m1.0 \['female', 'male'\]",
         ),
         (lambda t: t.assign(identity="somebody"), "identity differs in 600 rows"),
-        (lambda t: t.assign(part="train"), "m1.0 has no rows of part 'test'"),
+        (lambda t: t.assign(split="train"), "m1.0 has no rows of subset 'test'"),
         (lambda t: pd.concat([t, t]), "600 faces twice"),
     ],
 )
@@ -207,19 +207,19 @@ def test_a_model_is_chosen_on_validation_rows_and_judged_on_test_rows(kind):
     """The model that only looks good on the test rows is not chosen."""
 
     def shuffled(table, part):
-        rows = np.flatnonzero(table["part"] == part)
+        rows = np.flatnonzero(table["split"] == part)
         out = table.copy()
         columns = [c for c in table if c == "predicted" or c.startswith("p:")]
         out.loc[rows, columns] = table.loc[np.roll(rows, 1), columns].to_numpy()
         return out
 
     table = made.class_predictions(300) if kind == "classes" else made.number_predictions(300)
-    table["part"] = np.where(np.arange(300) < 150, "validation", "test")
+    table["split"] = np.where(np.arange(300) < 150, "validation", "test")
     models = {"good": shuffled(table, "test"), "lucky": shuffled(table, "validation")}
     metric = "accuracy" if kind == "classes" else "mae"
     found = comparison.choose(models, metric=metric, n_boot=100).set_index("model")
     assert found["chosen"].to_dict() == {"good": True, "lucky": False}
-    test = models["good"][models["good"]["part"] == "test"]
+    test = models["good"][models["good"]["split"] == "test"]
     expected = (
         (test["truth"] == test["predicted"]).mean()
         if kind == "classes"

@@ -8,8 +8,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
 
-from faceworkbook import faces
-from faceworkbook.classifiers import targets
+from faceworkbook import faces, tasks
 from faceworkbook.evaluation import cross_validation
 
 
@@ -18,7 +17,7 @@ def fits():
     rng = np.random.default_rng(0)
     n = 120
     codes = rng.integers(0, 2, n)
-    target = targets.from_labels(
+    target = tasks.labels_of_classes(
         np.array(["female", "male"])[codes], name="gender", classes=("male", "female")
     )
     splits = [
@@ -53,7 +52,7 @@ def test_scores_agree_with_scikit_learn(fits, table):
 
 def test_predictions_bear_part_repeat_and_fold(fits, table):
     made = cross_validation.predictions(fits, table, parts=("test",))
-    assert len(made) == 6 * 30 and set(made["part"]) == {"test"}
+    assert len(made) == 6 * 30 and set(made["split"]) == {"test"}
     third = made[(made["repeat"] == 1) & (made["fold"] == 0)]
     np.testing.assert_array_equal(third["face_id"], table["face_id"].iloc[fits.splits[3].test])
     np.testing.assert_allclose(third["p:female"], fits.outputs[3][fits.splits[3].test, 1], rtol=1e-6)
@@ -106,7 +105,7 @@ def test_one_fit_has_no_interval():
 
 def predicted(table, right):
     n = len(table)
-    made = table[["face_id", "identity"]].assign(part="test", repeat=0, fold=0, truth="a")
+    made = table[["face_id", "identity"]].assign(split="test", repeat=0, fold=0, truth="a")
     p = np.where(right, 0.9, 0.1)
     return made.assign(predicted=np.where(right, "a", "b"), **{"p:a": p, "p:b": 1 - p}).iloc[:n]
 

@@ -7,8 +7,12 @@ import pandas as pd
 import pytest
 from statsmodels.stats.proportion import confint_proportions_2indep
 
-from faceworkbook.evaluation import groups, mitigation, predictions
+from faceworkbook.evaluation import groups, predictions
+from faceworkbook.experiments import mitigation
 from faceworkbook.synthetic import planting
+from faceworkbook.tasks import Task
+
+GENDER = Task("gender", classes=("male", "female"))
 
 RACES = ("White", "Black", "Asian", "Indian")
 
@@ -40,9 +44,8 @@ def guesses(faces, *, error=0.1, seed=0):
     female = (faces["gender"] == "female").to_numpy() ^ (rng.random(len(faces)) < error)
     shares = np.where(female, 0.8, 0.2)
     return predictions.build(
-        faces, truth=faces["gender"].astype(str).to_numpy(dtype=object), part="test",
-        probabilities=np.column_stack([1 - shares, shares]), classes=["male", "female"],
-    )  # fmt: skip
+        faces, GENDER, truth=faces["gender"].astype(str).to_numpy(dtype=object), output=shares, split="test"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -151,8 +154,8 @@ def fitted(faces, matrix, *, test):
     model = LogisticRegression().fit(matrix[~test], faces.loc[~test, "gender"].astype(str))
     order = [list(model.classes_).index(name) for name in ("male", "female")]
     return predictions.build(
-        faces[test], truth=faces.loc[test, "gender"].astype(str).to_numpy(dtype=object), part="test",
-        probabilities=model.predict_proba(matrix[test])[:, order], classes=["male", "female"],
+        faces[test], GENDER, truth=faces.loc[test, "gender"].astype(str).to_numpy(dtype=object),
+        output=model.predict_proba(matrix[test])[:, order], split="test",
     )  # fmt: skip
 
 
@@ -233,7 +236,7 @@ def remedies():
     race, gender = faces["race"].to_numpy(), faces["gender"].to_numpy()
     rare = (race == "Indian") & (gender == "female") & (rows < 3000) & (rows % 12 > 0)
     train = np.flatnonzero((rows < 3000) & ~rare)
-    return mitigation.try_remedies(
+    return mitigation.try_mitigations(
         matrix, faces, target="gender", attribute="race",
         train=train, validation=np.arange(3000, 4500), test=np.arange(4500, 6000), strength=1.0,
     )  # fmt: skip
@@ -241,7 +244,7 @@ def remedies():
 
 def test_remedies_help_the_group_that_was_worst(remedies):
     got = mitigation.before_after(remedies, "race", n_boot=500).set_index("way")
-    assert got.index.tolist() == ["before", *mitigation.REMEDIES]
+    assert got.index.tolist() == ["before", *mitigation.MITIGATIONS]
     assert got.loc["before", "worst"] == "Indian"
     for remedy in ("reweighing", "balancing"):
         assert got.loc[remedy, "target_change_low"] > 0
@@ -264,16 +267,16 @@ def test_equalised_odds_are_nearer_to_equal_and_cost_accuracy(remedies):
 def test_thresholds_look_at_validation_rows_only(remedies):
     table = remedies["before"]
     swapped = table["truth"].map({"male": "female", "female": "male"})
-    lied = table.assign(truth=table["truth"].where(table["part"] != "test", swapped))
+    lied = table.assign(truth=table["truth"].where(table["split"] != "test", swapped))
     for remedy in (mitigation.group_thresholds, mitigation.equalise_odds):
         straight, blind = (remedy(t, "race") for t in (table, lied))
         assert (straight["predicted"] == blind["predicted"]).all()
-        assert (straight["predicted"] != table["predicted"])[table["part"] == "test"].any()
-        assert (straight["predicted"] == table["predicted"])[table["part"] == "validation"].all()
+        assert (straight["predicted"] != table["predicted"])[table["split"] == "test"].any()
+        assert (straight["predicted"] == table["predicted"])[table["split"] == "validation"].all()
 
 
 def test_thresholds_are_not_tried_where_a_group_lacks_validation_rows(remedies):
     table = remedies["before"]
-    lacking = table[(table["part"] == "test") | (table["race"] != "Asian")]
+    lacking = table[(table["split"] == "test") | (table["race"] != "Asian")]
     assert mitigation.why_no_thresholds(table, "race") == ""
     assert "['Asian'] lack validation rows of both classes" in mitigation.why_no_thresholds(lacking, "race")

@@ -9,6 +9,7 @@ import pytest
 from sklearn import metrics as reference
 
 from faceworkbook.evaluation import metrics, predictions
+from faceworkbook.tasks import Task
 
 FIVE = ("White", "Black", "Asian", "Indian", "Others")
 
@@ -145,13 +146,13 @@ def test_age_groups_have_one_off_and_years_have_relaxed_accuracy():
 def test_expected_age_is_the_mean_under_the_probabilities():
     years = ["10", "20", "30"]
     table = predictions.build(
-        tables.faces_table(2), truth=["10", "30"], part="test",
-        probabilities=np.array([[0.5, 0.5, 0.0], [0.0, 0.2, 0.8]]), classes=years,
+        tables.faces_table(2), Task("age_years", "ordered", years, class_values=(10, 20, 30)),
+        truth=["10", "30"], output=np.array([[0.5, 0.5, 0.0], [0.0, 0.2, 0.8]]), split="test",
     )  # fmt: skip
     numbers = metrics.expectation(table)
     assert numbers["predicted"].tolist() == pytest.approx([15, 28])
     assert values(metrics.summary(numbers, n_boot=20))["mae"] == pytest.approx(3.5)
-    assert values(metrics.summary(table, n_boot=20))["expected_age_mae"] == pytest.approx(3.5)
+    assert values(metrics.summary(table, n_boot=20))["expected_mae"] == pytest.approx(3.5)
 
 
 def test_same_seed_same_numbers():
@@ -164,7 +165,7 @@ def test_same_seed_same_numbers():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda t: t.assign(part="train"), "no rows of part 'test'.*train"),
+        (lambda t: t.assign(split="train"), "no rows of subset 'test'.*train"),
         (lambda t: t.assign(truth=t["truth"].mask(t.index < 3)), "3 of 400 rows.*f00000"),
         (lambda t: t.assign(truth="other"), "'truth' holds .'other'.*male"),
     ],

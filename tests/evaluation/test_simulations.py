@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from faceworkbook.evaluation import groups, metrics, predictions, significance
+from faceworkbook.tasks import Task
 
 RUNS = 100
 # 100 runs of a 95 % interval: fewer than 88 hits have a chance of 1 in 1,000.
@@ -19,8 +20,8 @@ def people_table(rng, people, faces_a_person):
     share = 1 / (1 + np.exp(-1.6 * score))
     faces = made.faces_table(len(who)).assign(identity=[f"p{w}" for w in who])
     return predictions.build(
-        faces, truth=np.array(["male", "female"], dtype=object)[female], part="test",
-        probabilities=np.column_stack([1 - share, share]), classes=["male", "female"],
+        faces, Task("gender", classes=("male", "female")), truth=np.array(["male", "female"], dtype=object)[female],
+        output=share, split="test",
     )  # fmt: skip
 
 

@@ -7,9 +7,10 @@ from matplotlib import pyplot as plt
 
 from faceworkbook.evaluation import calibration, comparison, predictions
 from faceworkbook.plots.comparison import ComparisonDisplay, FalseAlarmsDisplay
+from faceworkbook.plots.mitigation import MitigationDisplay
 from faceworkbook.plots.reliability import ReliabilityDisplay
-from faceworkbook.plots.remedies import RemediesDisplay
 from faceworkbook.plots.risk_coverage import RiskCoverageDisplay
+from faceworkbook.tasks import Task
 
 
 @pytest.fixture(autouse=True)
@@ -24,8 +25,8 @@ def table(seed=0, n=300):
     share = 1 / (1 + np.exp(-(2 * truth - 1) - rng.normal(size=n) * (1 + seed)))
     faces = pd.DataFrame({"face_id": np.arange(n).astype(str), "identity": pd.NA})
     return predictions.build(
-        faces, truth=np.array(["male", "female"], dtype=object)[truth], part="test",
-        probabilities=np.column_stack([1 - share, share]), classes=["male", "female"],
+        faces, Task("gender", classes=("male", "female")), truth=np.array(["male", "female"], dtype=object)[truth],
+        output=share, split="test",
     )  # fmt: skip
 
 
@@ -74,7 +75,7 @@ def test_remedies_stand_before_and_after_and_bear_a_missing_group():
         "overall_high": [0.92, 0.93], "worst": ["Asian", ""], "worst_value": [0.8, np.nan],
         "worst_value_low": [0.7, np.nan], "worst_value_high": [0.85, np.nan],
     }  # fmt: skip
-    display = RemediesDisplay.from_table(pd.DataFrame(rows), metric="balanced_accuracy", n=500).plot()
+    display = MitigationDisplay.from_table(pd.DataFrame(rows), metric="balanced_accuracy", n=500).plot()
     assert "n = 500" in title_of(display)
     assert "before: all faces 0.900, worst group Asian 0.800" in display.describe()
 

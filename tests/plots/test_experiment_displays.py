@@ -7,11 +7,11 @@ import pytest
 
 mpl.use("Agg")
 
-from faceworkbook.plots.cross_table import CrossTableDisplay
-from faceworkbook.plots.data_curve import DataCurveDisplay
+from faceworkbook.plots.corruptions import CorruptionsDisplay
+from faceworkbook.plots.cross_dataset import CrossDatasetDisplay
 from faceworkbook.plots.folds import FoldHistoriesDisplay, FoldsDisplay
 from faceworkbook.plots.learning_curve import LearningCurveDisplay
-from faceworkbook.plots.robustness import RobustnessDisplay
+from faceworkbook.plots.training_history import TrainingHistoryDisplay
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def history():
 
 
 def test_learning_curve_marks_the_epoch_kept(history):
-    display = LearningCurveDisplay.from_history(history).plot()
+    display = TrainingHistoryDisplay.from_history(history).plot()
     assert display.best_epoch == 2
     loss, accuracy = display.axes_
     np.testing.assert_array_equal(loss.lines[1].get_ydata(), history["val_loss"])
@@ -38,11 +38,11 @@ def test_learning_curve_marks_the_epoch_kept(history):
 
 def test_learning_curve_without_validation_and_with_a_unit(history):
     numbers = history.rename(columns={"accuracy": "mae", "val_accuracy": "val_mae"}).assign(val_loss=np.nan)
-    display = LearningCurveDisplay.from_history(numbers, unit="years").plot()
+    display = TrainingHistoryDisplay.from_history(numbers, unit="years").plot()
     assert display.best_epoch is None
     assert "(years)" in display.axes_[1].get_ylabel()
     with pytest.raises(ValueError, match="val_loss"):
-        LearningCurveDisplay.from_history(history.drop(columns="val_loss"))
+        TrainingHistoryDisplay.from_history(history.drop(columns="val_loss"))
 
 
 def test_folds_show_every_fit_and_the_interval(history):
@@ -65,10 +65,10 @@ def test_data_curve_has_a_second_panel_where_people_are_known():
         for by in ("faces", "identities") for s in (1, 2) for r in (0, 1)
     ]  # fmt: skip
     table = pd.DataFrame(rows)
-    display = DataCurveDisplay.from_measured(table).plot()
+    display = LearningCurveDisplay.from_measured(table).plot()
     assert len(display.axes_) == 2
     assert all(ax.dataLim.y1 == pytest.approx(1) for ax in display.axes_)  # no accuracy lies above 1
-    alone = DataCurveDisplay.from_measured(table[table["by"] == "faces"]).plot()
+    alone = LearningCurveDisplay.from_measured(table[table["by"] == "faces"]).plot()
     assert (
         len(alone.axes_) == 1
         and "50 test faces" in alone.axes_[0].get_title(loc="left") + alone.axes_[0].get_title()
@@ -81,7 +81,7 @@ def test_robustness_has_one_panel_a_damage():
     table = table.assign(
         low=table["value"] - 0.05, high=table["value"] + 0.05, metric="accuracy", n=100, unit="u"
     )
-    display = RobustnessDisplay.from_measured(table).plot()
+    display = CorruptionsDisplay.from_measured(table).plot()
     assert [ax.get_title(loc="left") or ax.get_title() for ax in display.axes_ if ax.get_visible()] == [
         "blur",
         "jpeg",
@@ -93,6 +93,6 @@ def test_cross_table_writes_value_interval_and_n():
     rows = [(a, b, 0.9 if a == b else 0.7) for a in "XY" for b in "XY"]
     table = pd.DataFrame(rows, columns=["trained_on", "tested_on", "value"])
     table = table.assign(low=table["value"] - 0.02, high=table["value"] + 0.02, n_test=40, metric="accuracy")
-    display = CrossTableDisplay.from_measured(table).plot()
+    display = CrossDatasetDisplay.from_measured(table).plot()
     assert "0.700\n[0.680, 0.720]\nn = 40" in [t.get_text() for t in display.ax_.texts]
     assert "0.900" in display.describe() and "0.700" in display.describe()

@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from faceworkbook.evaluation import predictions
-from faceworkbook.reports import model_card, story
+from faceworkbook.reports import model_card, sections
 from faceworkbook.reports.runs import Run
+from faceworkbook.tasks import Task
 
 
 @pytest.fixture
@@ -32,8 +33,7 @@ def said_of(faces, *, wrong):
     female = (truth == "female") ^ (np.arange(len(faces)) < wrong)
     shares = np.where(female, 0.9, 0.1)
     return predictions.build(
-        faces, truth=truth, part="test", probabilities=np.column_stack([shares, 1 - shares]),
-        classes=["female", "male"],
+        faces, Task("gender", classes=("female", "male")), truth=truth, output=1 - shares, split="test",
     )  # fmt: skip
 
 
@@ -76,7 +76,7 @@ def test_a_network_from_fresh_weights_is_not_said_to_know_celebrities(tmp_path, 
 
 
 def test_a_set_of_celebrities_is_called_one():
-    assert "IMDB" in story.trained_on("VGG-Face", story.OF_CELEBRITIES["agegender_cleaned"])
+    assert "IMDB" in sections.trained_on("VGG-Face", sections.OF_CELEBRITIES["agegender_cleaned"])
 
 
 @pytest.mark.parametrize(
@@ -87,4 +87,4 @@ def test_a_set_of_celebrities_is_called_one():
     ],
 )
 def test_the_command_bears_what_was_given(tmp_path, given, command):
-    assert story.command_of(tmp_path, {"name": "demo", "given": given}) == command
+    assert sections.command_of(tmp_path, {"name": "demo", "given": given}) == command

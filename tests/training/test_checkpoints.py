@@ -19,11 +19,11 @@ PROGRAM = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from faceworkbook.classifiers import targets
-from faceworkbook.classifiers.multitask import task_of
+from faceworkbook import tasks
+from faceworkbook.models.multitask import make_head
 from faceworkbook.training import cutting, fine_tune
 from faceworkbook.training.augment import Augmentation
-from faceworkbook.training.input import PixelArray
+from faceworkbook.training.pictures import PixelArray
 from tests.training import toy_network as toy
 
 folder, out, seconds = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
@@ -37,9 +37,9 @@ class Slow(PixelArray):
 
 fine_tune.make_reproducible(3)
 pixels, codes = toy.pictures(48)
-target = targets.from_labels(np.where(codes, "above", "below"), name="light")
+target = tasks.labels_of_classes(np.where(codes, "above", "below"), name="light")
 parts = toy.Parts(np.arange(36), np.arange(36, 48))
-network = cutting.assemble(toy.backbone(), [task_of(target, rows=parts.train)], hidden=(8,), dropout=0.5)
+network = cutting.assemble(toy.backbone(), [make_head(target, rows=parts.train)], hidden=(8,), dropout=0.5)
 settings = fine_tune.Settings(
     epochs=4, batch_size=6, decay=fine_tune.Cosine(4), unfreeze=((0, "conv_1_relu"), (2, None)),
     rates={"trunk": 0.5}, augmentation=Augmentation(), label_smoothing=0.1, seed=3,
@@ -58,7 +58,7 @@ def start(folder: Path, out: Path, *, seconds: float) -> subprocess.Popen:
     environment = {
         **os.environ,
         "TF_CPP_MIN_LOG_LEVEL": "3",
-        "PYTHONPATH": str(REPO),
+        "PYTHONPATH": f"{REPO / 'lib'}{os.pathsep}{REPO}",
         "CUDA_VISIBLE_DEVICES": "",
     }
     command = [sys.executable, "-c", PROGRAM, str(folder), str(out), str(seconds)]

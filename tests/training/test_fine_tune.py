@@ -12,19 +12,22 @@ pytestmark = [pytest.mark.tensorflow, pytest.mark.xdist_group("tensorflow")]
 
 keras = pytest.importorskip("keras")
 
-from faceworkbook import backbones, images  # noqa: E402
+from faceworkbook import (  # noqa: E402
+    backbones,
+    images,
+    tasks,
+)
 from faceworkbook.backbones import vgg_files  # noqa: E402
-from faceworkbook.classifiers import targets  # noqa: E402
-from faceworkbook.classifiers.multitask import Task, task_of  # noqa: E402
+from faceworkbook.models.multitask import Head, make_head  # noqa: E402
 from faceworkbook.training import cutting, fine_tune, logs  # noqa: E402
 from faceworkbook.training.augment import Augmentation  # noqa: E402
 from faceworkbook.training.checkpoint import CheckpointError  # noqa: E402
 from faceworkbook.training.fine_tune import Cosine, Settings, fit, predict  # noqa: E402
-from faceworkbook.training.input import PixelArray  # noqa: E402
+from faceworkbook.training.pictures import PixelArray  # noqa: E402
 from tests.training import toy_network as toy  # noqa: E402
 
 N = 60
-PARTS = toy.Parts(np.arange(40), np.arange(40, 52))
+SUBSETS = toy.Parts(np.arange(40), np.arange(40, 52))
 QUICK = {"epochs": 2, "batch_size": 10, "learning_rate": 1e-2}
 
 
@@ -36,15 +39,15 @@ def source():
 @pytest.fixture(scope="module")
 def labels():
     codes = toy.pictures(N)[1]
-    return {"light": targets.from_labels(np.where(codes, "above", "below"), name="light")}
+    return {"light": tasks.labels_of_classes(np.where(codes, "above", "below"), name="light")}
 
 
 def network(labels, **options):
-    tasks = [task_of(target, rows=PARTS.train) for target in labels.values()]
+    tasks = [make_head(target, rows=SUBSETS.train) for target in labels.values()]
     return cutting.assemble(toy.backbone(), tasks, **{"dropout": 0.0, **options})
 
 
-def train(net, source, labels, *, parts=PARTS, folder=None, soft=None, precompute=None, **settings):
+def train(net, source, labels, *, parts=SUBSETS, folder=None, soft=None, precompute=None, **settings):
     return fit(
         net,
         source,
@@ -98,7 +101,7 @@ def test_system_b_head_is_there(labels):
 def test_the_backbone_itself_is_never_trained(source, labels):
     backbone = toy.backbone()
     before = backbone.full.get_weights()
-    net = cutting.assemble(backbone, [task_of(labels["light"], rows=PARTS.train)])
+    net = cutting.assemble(backbone, [make_head(labels["light"], rows=SUBSETS.train)])
     train(net, source, labels)
     assert same(backbone.full.get_weights(), before)
     assert not same(weights_of(net, "conv_1"), backbone.full.get_layer("conv_1").get_weights())
@@ -129,9 +132,9 @@ def test_vgg_face_is_cut_and_frozen_by_layer_name(tmp_path):
     wanted = backbone.preprocessing
     assert (wanted.channels, wanted.mean) == ("BGR", (93.594, 104.7624, 129.1863))
     pixels = np.random.default_rng(0).integers(0, 256, (12, *wanted.size, 3), dtype=np.uint8)
-    target = targets.from_labels(["a", "b"] * 6, name="light")
+    target = tasks.labels_of_classes(["a", "b"] * 6, name="light")
     net = cutting.assemble(
-        backbone, [task_of(target, rows=np.arange(12))], cut="conv4_2", pool="flatten", hidden=(32,)
+        backbone, [make_head(target, rows=np.arange(12))], cut="conv4_2", pool="flatten", hidden=(32,)
     )
     before = {name: weights_of(net, name) for name in ("conv1_1", "conv4_1", "conv4_2")}
     assert same(before["conv1_1"], backbone.full.get_layer("conv1_1").get_weights())
@@ -145,12 +148,12 @@ def test_vgg_face_is_cut_and_frozen_by_layer_name(tmp_path):
 def test_ssr_net_learns_years_with_its_own_head():
     backbone = backbones.load("ssr_net")
     pixels = np.random.default_rng(0).integers(0, 256, (24, 64, 64, 3), dtype=np.uint8)
-    ages = targets.from_values(np.where(np.arange(24) % 2, 30.0, 34.0), name="age")
-    tasks = [task_of(ages, rows=np.arange(16))]
-    net = cutting.assemble(backbone, tasks, head="own", seed=1)
+    ages = tasks.labels_of_numbers(np.where(np.arange(24) % 2, 30.0, 34.0), name="age")
+    heads = [make_head(ages, rows=np.arange(16))]
+    net = cutting.assemble(backbone, heads, head="own", seed=1)
     source, parts = PixelArray(pixels, backbone.preprocessing), toy.Parts(np.arange(16), np.arange(16, 24))
     history = train(net, source, {"age": ages}, parts=parts, number_loss="absolute", epochs=3).history
-    assert net.net.tasks[0].scale == 1
+    assert net.net.heads[0].scale == 1
     # The loss is the mean absolute error in years, and so is what is predicted.
     np.testing.assert_allclose(history["age_loss"], history["age_rate"])
     found = predict(net, source, rows=parts.validation)["age"]
@@ -193,8 +196,8 @@ def test_batch_norm_that_is_not_frozen_learns_the_new_pictures(source, labels):
 def test_frozen_batch_norm_computes_with_its_stored_statistics(source, labels):
     # With everything frozen but the head, the training loss of a step is that of inference mode.
     net = network(labels)
-    expected = predict(net, source, rows=PARTS.train)["light"]
-    loss = -np.log(expected[np.arange(40), labels["light"].codes[PARTS.train]]).mean()
+    expected = predict(net, source, rows=SUBSETS.train)["light"]
+    loss = -np.log(expected[np.arange(40), labels["light"].codes[SUBSETS.train]]).mean()
     history = train(net, source, labels, freeze="conv_3_relu", epochs=1, batch_size=40).history
     assert history["loss"][0] == pytest.approx(loss, rel=1e-4)
 
@@ -205,7 +208,7 @@ def test_batch_norm_of_the_heads_keeps_up_with_a_trunk_that_changes(source, labe
     train(net, source, labels, epochs=12, freeze="conv_3_relu")
     norm = net.net.model.get_layer("light__norm")
     tail = keras.Model(net.net.model.input, norm.input)
-    seen = np.asarray(tail(images.network_input(source.pixels[PARTS.train], toy.PREPROCESSING)))
+    seen = np.asarray(tail(images.network_input(source.pixels[SUBSETS.train], toy.PREPROCESSING)))
     stored = np.asarray(norm.moving_mean)
     assert np.abs(stored - seen.mean(axis=0)).max() < 0.25 * seen.std(axis=0).max()
 
@@ -278,7 +281,7 @@ def test_one_optimiser_state_is_kept_from_epoch_to_epoch(source, labels, tmp_pat
     # System C began anew with each epoch.
     train(network(labels), source, labels, epochs=3, folder=tmp_path)
     run = fine_tune._Run(network(labels), source, fresh_labels(labels), Settings(**{**QUICK, "epochs": 3}))
-    saved = fine_tune._Saved(run, PARTS, tmp_path)
+    saved = fine_tune._Saved(run, SUBSETS, tmp_path)
     assert saved.resume() == 3
     steps = [int(v) for v in run.optimisers.state if v.path.endswith("iteration")]
     assert steps == [3 * 4] * len(steps)
@@ -287,7 +290,7 @@ def test_one_optimiser_state_is_kept_from_epoch_to_epoch(source, labels, tmp_pat
 
 def fresh_labels(labels):
     net = network(labels).net
-    return {t.name: fine_tune._Labels(t, labels[t.name], None, Settings(**QUICK)) for t in net.tasks}
+    return {t.name: fine_tune._Labels(t, labels[t.name], None, Settings(**QUICK)) for t in net.heads}
 
 
 # ------------------------------------------------------------------------------------------- steps
@@ -316,7 +319,7 @@ def test_accumulation_counts_known_labels_and_not_pieces(source, labels):
     # 3 of 40 rows are known, all in one piece: a mean of the pieces' means would be wrong.
     names = labels["light"].truth.copy()
     names[[i for i in range(40) if i not in (1, 2, 3)]] = None
-    few = {"light": targets.from_labels(names, name="light", classes=("above", "below"))}
+    few = {"light": tasks.labels_of_classes(names, name="light", classes=("above", "below"))}
     losses = [
         train(network(labels), source, few, epochs=1, batch_size=40, accumulate=k, freeze="conv_3_relu")
         .history["loss"]
@@ -374,17 +377,17 @@ def test_what_changes_cannot_be_precomputed(source, labels):
 def test_rows_without_label_change_nothing(source, labels):
     names = labels["light"].truth.copy()
     names[20:40] = None
-    half = {"light": targets.from_labels(names, name="light", classes=("above", "below"))}
+    half = {"light": tasks.labels_of_classes(names, name="light", classes=("above", "below"))}
     settings = {"freeze": "conv_3_relu", "batch_size": 40, "epochs": 1, "weight_decay": 0.0}
     masked, without = network(labels), network(labels)
     train(masked, source, half, **settings)
-    train(without, source, half, parts=toy.Parts(np.arange(20), PARTS.validation), **settings)
+    train(without, source, half, parts=toy.Parts(np.arange(20), SUBSETS.validation), **settings)
     for a, b in zip(masked.net.model.get_weights(), without.net.model.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
 def test_several_tasks_train_on_pictures(source, labels):
-    yaw = targets.from_values(np.linspace(-30, 30, N), name="yaw")
+    yaw = tasks.labels_of_numbers(np.linspace(-30, 30, N), name="yaw")
     both = {**labels, "yaw": yaw}
     net = network(both)
     history = train(net, source, both).history
@@ -398,7 +401,7 @@ def test_soft_targets_are_learned_as_they_are(source, labels):
     shares = np.tile([3.0, 1.0], (N, 1))
     net = network(labels)
     train(net, source, labels, soft={"light": shares}, epochs=25, freeze="conv_3_relu", learning_rate=0.05)
-    found = predict(net, source, rows=PARTS.train)["light"]
+    found = predict(net, source, rows=SUBSETS.train)["light"]
     np.testing.assert_allclose(found.mean(axis=0), [0.75, 0.25], atol=0.03)
 
 
@@ -414,16 +417,16 @@ def test_only_training_rows_are_augmented(source, labels):
     # System A augmented its validation rows too.
     strong = Augmentation(mirror=1, rotate=45, shift=0.4, zoom=0.5, light=1, blur=1)
     net = network(labels)
-    expected = predict(net, source, rows=PARTS.validation)["light"]
-    loss = -np.log(expected[np.arange(12), labels["light"].codes[PARTS.validation]]).mean()
+    expected = predict(net, source, rows=SUBSETS.validation)["light"]
+    loss = -np.log(expected[np.arange(12), labels["light"].codes[SUBSETS.validation]]).mean()
     history = train(net, source, labels, learning_rate=0.0, freeze="conv_3_relu", augmentation=strong).history
     np.testing.assert_allclose(history["validation_loss"], loss, rtol=1e-4)
     assert abs(history["loss"][0] - history["loss"][1]) > 1e-4
 
 
 def test_pose_labels_turn_with_the_pictures(source, labels):
-    yaw = targets.from_values(np.full(N, 10.0) + np.arange(N) % 2, name="yaw")
-    task = Task("yaw", (), 0.0, 1.0, targets.NUMBER)
+    yaw = tasks.labels_of_numbers(np.full(N, 10.0) + np.arange(N) % 2, name="yaw")
+    task = Head(tasks.Task("yaw", tasks.NUMBER))
     held = fine_tune._Labels(task, yaw, None, Settings())
     drawn = fine_tune.augment.draw(Augmentation(mirror=0.5), np.arange(N), seed=0, epoch=0)
     values, mask = held.take(np.arange(N), drawn)
@@ -432,7 +435,7 @@ def test_pose_labels_turn_with_the_pictures(source, labels):
 
 
 def test_answers_to_a_picture_and_its_mirror_image_are_averaged(source, labels):
-    yaw = targets.from_values(np.linspace(-30, 30, N), name="yaw")
+    yaw = tasks.labels_of_numbers(np.linspace(-30, 30, N), name="yaw")
     net = network({**labels, "yaw": yaw})
     rows = np.arange(7)
     turned = PixelArray(np.ascontiguousarray(source.pixels[:, :, ::-1]), toy.PREPROCESSING)
@@ -468,8 +471,8 @@ def test_the_best_epoch_by_validation_is_kept(source, labels):
     fitted = train(net, source, labels, epochs=6, learning_rate=0.2)
     best = fitted.history["validation_loss"].min()
     assert fitted.history["validation_loss"][fitted.best_epoch] == best
-    found = predict(net, source, rows=PARTS.validation)["light"]
-    loss = -np.log(found[np.arange(12), labels["light"].codes[PARTS.validation]]).mean()
+    found = predict(net, source, rows=SUBSETS.validation)["light"]
+    loss = -np.log(found[np.arange(12), labels["light"].codes[SUBSETS.validation]]).mean()
     assert loss == pytest.approx(best, rel=1e-3)
 
 
@@ -557,11 +560,11 @@ def test_a_saved_model_speaks_in_probabilities_and_names_its_input(source, label
     described = images.Preprocessing.from_dict(record["preprocessing"])
     x = images.network_input(source.pixels[:6], described)
     np.testing.assert_allclose(model(x)["light"], predict(net, source, rows=np.arange(6))["light"], atol=1e-6)
-    assert record["tasks"][0]["classes"] == ["above", "below"]
+    assert record["tasks"][0]["task"]["classes"] == ["above", "below"]
 
 
 def test_rows_are_read_once_for_all_tasks(source, labels):
-    yaw = targets.from_values(np.linspace(-30, 30, N), name="yaw")
+    yaw = tasks.labels_of_numbers(np.linspace(-30, 30, N), name="yaw")
     net = network({**labels, "yaw": yaw})
     readers = fine_tune.read_rows(net, source, rows=np.array([50, 4, 17, 30]))
     expected = predict(net, source, rows=np.array([17, 50]))
@@ -574,7 +577,7 @@ def test_rows_are_read_once_for_all_tasks(source, labels):
 
 def test_votes_become_shares_and_single_votes_none():
     table = pd.DataFrame({"votes_a": [6, 1, 0, 1], "votes_b": [4, 9, 0, 1]})
-    target = targets.from_labels(["a", "b", None, "a"], name="emotion", classes=("a", "b"))
+    target = tasks.labels_of_classes(["a", "b", None, "a"], name="emotion", classes=("a", "b"))
     found = fine_tune.vote_shares(table, target)
     np.testing.assert_allclose(found, [[0.6, 0.4], [0, 1], [0, 0], [1, 0]])
     with pytest.raises(ValueError, match=r"lacks .*votes_b"):
@@ -584,7 +587,7 @@ def test_votes_become_shares_and_single_votes_none():
 def test_curves_bear_the_names_that_the_picture_reads(source, labels):
     net = network(labels)
     fitted = train(net, source, labels)
-    found = fine_tune.curves(fitted.history, net.net.tasks[0])
+    found = fine_tune.curves(fitted.history, net.net.heads[0])
     assert list(found) == ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
 
 

@@ -39,9 +39,7 @@ def test_dense_folds_equal_single_fits():
     fits = folds.fit_folds(x, target, splits, seed=4, epochs=5, learning_rate=0.01)
     assert fits.outputs.shape == (6, 240, 3)
     for i in (0, 5):
-        alone = single.fit_dense(
-            x, target, splits[i], seed=4 + splits[i].repeat, epochs=5, learning_rate=0.01
-        )
+        alone = single.fit_mlp(x, target, splits[i], seed=4 + splits[i].repeat, epochs=5, learning_rate=0.01)
         np.testing.assert_allclose(fits.outputs[i], alone.predict(x), atol=2e-3)
 
 
@@ -49,7 +47,7 @@ def test_logistic_folds_equal_single_fits_and_history_bears_repeat_and_fold():
     x, target = blobs(n=200, noise=2.0)
     splits = repeated(200)
     fits = folds.fit_folds(x, target, splits, classifier="logistic")
-    alone = single.fit_logistic(x, target, splits[3])
+    alone = single.fit_linear(x, target, splits[3])
     np.testing.assert_allclose(fits.outputs[3], alone.predict(x), atol=1e-6)
     assert set(zip(fits.history["repeat"], fits.history["fold"], strict=True)) == {
         (s.repeat, s.fold) for s in splits

@@ -14,7 +14,8 @@ pytestmark = [pytest.mark.tensorflow, pytest.mark.xdist_group("tensorflow")]
 keras = pytest.importorskip("keras")
 import tensorflow as tf  # noqa: E402
 
-from faceworkbook.classifiers import multitask, targets  # noqa: E402
+from faceworkbook import tasks  # noqa: E402
+from faceworkbook.models import multitask  # noqa: E402
 from faceworkbook.training import checkpoint, masked  # noqa: E402
 from faceworkbook.training.batches import Alternating, Joint, Stage  # noqa: E402
 from faceworkbook.training.multitask import Settings, fit  # noqa: E402
@@ -31,9 +32,9 @@ def two_sets(n=240, width=8, seed=0):
     race = np.array(["White", "Black", "Asian"], dtype=object)[np.digitize(x[:, 1], [-0.5, 0.5])]
     gender[~first], race[first] = None, None
     made = {
-        "gender": targets.from_labels(gender, name="gender"),
-        "race": targets.from_labels(race, name="race"),
-        "yaw": targets.from_values(np.where(first, np.nan, 10 * x[:, 2] + 5), name="yaw"),
+        "gender": tasks.labels_of_classes(gender, name="gender"),
+        "race": tasks.labels_of_classes(race, name="race"),
+        "yaw": tasks.labels_of_numbers(np.where(first, np.nan, 10 * x[:, 2] + 5), name="yaw"),
     }
     return x, made
 
@@ -48,7 +49,7 @@ def prepare(names=("gender", "race"), *, n=240, batch_size=32, kind=Joint, head=
         own = tuple(task for task in own if task in names)
         if own:
             stages.append(Stage(name, rows, own))
-    tasks = [multitask.task_of(target, rows=train) for target in made.values()]
+    tasks = [multitask.make_head(target, rows=train) for target in made.values()]
     build = {"stitch_widths": (16, 8), "dropout": 0.2} if head == "stitch" else {"dropout": 0.2}
     net = multitask.build(x.shape[1], tasks, head=head, seed=seed, **{**build, **options})
     return net, x, made, kind(tuple(stages), batch_size), np.flatnonzero(np.arange(n) % 4 == 0)
@@ -121,17 +122,17 @@ def test_labels_of_other_tasks_do_not_leak_into_a_task():
     """Training gender with race's rows beside it, race's head idle, moves gender as gender's rows alone do."""
     x, made = two_sets()
     rows = np.arange(0, 90)
-    alone = multitask.build(8, [multitask.task_of(made["gender"], rows=rows)], batch_norm=False, seed=1)
+    alone = multitask.build(8, [multitask.make_head(made["gender"], rows=rows)], batch_norm=False, seed=1)
     both = multitask.build(
         8,
-        [multitask.task_of(made[n], rows=np.arange(240)) for n in ("gender", "race")],
+        [multitask.make_head(made[n], rows=np.arange(240)) for n in ("gender", "race")],
         batch_norm=False,
         seed=1,
     )
     both.model.get_layer("gender__logits").set_weights(alone.model.get_layer("gender__logits").get_weights())
     kernels = []
     for net, mixed in ((alone, rows), (both, np.concatenate([rows, np.arange(120, 210)]))):
-        plan = Joint((Stage("one", mixed, tuple(t.name for t in net.tasks)),), 1000)
+        plan = Joint((Stage("one", mixed, tuple(t.name for t in net.heads)),), 1000)
         fit(
             net,
             x,
@@ -149,7 +150,7 @@ def test_labels_of_other_tasks_do_not_leak_into_a_task():
 
 
 def kernels(net, name="logits"):
-    return {t.name: net.model.get_layer(f"{t.name}__{name}").get_weights()[0].copy() for t in net.tasks}
+    return {t.name: net.model.get_layer(f"{t.name}__{name}").get_weights()[0].copy() for t in net.heads}
 
 
 def test_a_part_s_learning_rate_takes_effect_under_adam():
@@ -206,7 +207,7 @@ def test_a_frozen_part_stands_still_first_and_then_moves():
         [keras.Input((8,)), keras.layers.Dense(6, name="body"), keras.layers.BatchNormalization(name="norm")]
     )
     x, made = two_sets()
-    tasks = [multitask.task_of(made[n], rows=np.arange(240)) for n in ("gender", "race")]
+    tasks = [multitask.make_head(made[n], rows=np.arange(240)) for n in ("gender", "race")]
     seen = []
     for epochs in (2, 3):
         trunk.get_layer("body").set_weights([np.eye(8, 6, dtype=np.float32), np.zeros(6, np.float32)])
@@ -343,7 +344,7 @@ def conflicting_pair(n=3000, seed=0):
     a = np.where(x[:, 0] + x[:, 1] - x[:, 2] > 0, "yes", "no").astype(object)
     b = np.where(x[:, 1] + x[:, 2] + x[:, 3] > 0, "yes", "no").astype(object)
     a[~first], b[first] = None, None
-    return x, {"a": targets.from_labels(a, name="a"), "b": targets.from_labels(b, name="b")}, first
+    return x, {"a": tasks.labels_of_classes(a, name="a"), "b": tasks.labels_of_classes(b, name="b")}, first
 
 
 def first_task_after_ten_alternations(plan_kind, fill):
@@ -356,7 +357,7 @@ def first_task_after_ten_alternations(plan_kind, fill):
             Stage(name, np.flatnonzero(train_rows & rows), (name,))
             for name, rows in (("a", first), ("b", ~first))
         )
-        tasks = [multitask.task_of(made[n], rows=np.flatnonzero(train_rows)) for n in ("a", "b")]
+        tasks = [multitask.make_head(made[n], rows=np.flatnonzero(train_rows)) for n in ("a", "b")]
         net = multitask.build(16, tasks, hidden=(2,), batch_norm=False, dropout=0.0, seed=seed)
         fitted = fit(
             net, x, made, plan=plan_kind(stages, 32), validation=validation, fill=fill, progress=False,
@@ -400,9 +401,9 @@ def test_pseudo_labels_help_where_the_theory_says_so():
     for seed in (0, 1):
         x, code, names = hidden_cluster(seed)
         validation, test = np.arange(len(x) - 1000, len(x) - 900), np.arange(len(x) - 900, len(x))
-        made = {"kind": targets.from_labels(names, name="kind")}
+        made = {"kind": tasks.labels_of_classes(names, name="kind")}
         train_rows = np.arange(len(x) - 1000)
-        task = multitask.task_of(made["kind"], rows=train_rows)
+        task = multitask.make_head(made["kind"], rows=train_rows)
         rates = []
         for fill in (Fill(), Fill("pseudo", selectors=("confidence",), threshold=0.0, first_epoch=30)):
             net = multitask.build(x.shape[1], [task], batch_norm=False, seed=seed)

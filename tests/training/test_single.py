@@ -7,8 +7,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 from training_toys import ages, blobs, cut
 
-from faceworkbook import training
-from faceworkbook.classifiers import targets
+from faceworkbook import tasks, training
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.xdist_group("tensorflow")]
 
@@ -18,22 +17,22 @@ def accuracy(fitted, x, target, rows):
 
 
 @pytest.mark.parametrize("n_classes", [2, 4])
-@pytest.mark.parametrize("fit", [training.fit_dense, training.fit_logistic])
+@pytest.mark.parametrize("fit", [training.fit_mlp, training.fit_linear])
 def test_blobs_are_told_apart(fit, n_classes):
     x, target = blobs(n_classes=n_classes)
     split = cut(len(x))
-    settings = {"learning_rate": 0.01} if fit is training.fit_dense else {}
+    settings = {"learning_rate": 0.01} if fit is training.fit_mlp else {}
     fitted = fit(x, target, split, seed=1, **settings)
-    assert fitted.classes == target.classes
+    assert fitted.task == target.task
     assert accuracy(fitted, x, target, split.test) > 0.9
 
 
-@pytest.mark.parametrize("fit", [training.fit_dense, training.fit_logistic])
+@pytest.mark.parametrize("fit", [training.fit_mlp, training.fit_linear])
 def test_a_number_comes_in_its_own_unit(fit):
     x, years = ages()
-    target = targets.from_values(years, name="age")
+    target = tasks.labels_of_numbers(years, name="age")
     split = cut(len(x))
-    settings = {"learning_rate": 0.01, "input_dropout": 0.0} if fit is training.fit_dense else {}
+    settings = {"learning_rate": 0.01, "input_dropout": 0.0} if fit is training.fit_mlp else {}
     predicted = fit(x, target, split, **settings).predict(x[split.test])
     assert predicted.shape == split.test.shape
     assert np.abs(predicted - years[split.test]).mean() < 3
@@ -43,9 +42,10 @@ def test_single_years_are_read_as_their_expectation():
     x, years = ages()
     known = years.astype(int)
     occurring, codes = np.unique(known, return_inverse=True)
-    target = targets.Target("age_years", "ages", tuple(map(str, occurring)), codes, years)
+    task = tasks.Task("age_years", tasks.ORDERED, tuple(map(str, occurring)), "years", tuple(occurring))
+    target = tasks.Labels(task, codes, years)
     split = cut(len(x))
-    fitted = training.fit_dense(x, target, split, learning_rate=0.01, dropout=0.0)
+    fitted = training.fit_mlp(x, target, split, learning_rate=0.01, dropout=0.0)
     p = fitted.predict(x[split.test])
     np.testing.assert_allclose(fitted.expected(x[split.test]), p @ occurring, rtol=1e-6)
     assert np.abs(fitted.expected(x[split.test]) - years[split.test]).mean() < 4
@@ -53,7 +53,7 @@ def test_single_years_are_read_as_their_expectation():
 
 def test_same_seed_same_weights_other_seed_others():
     x, target = blobs(n=120)
-    fits = [training.fit_dense(x, target, cut(120), seed=s, epochs=3).predict(x) for s in (5, 5, 6)]
+    fits = [training.fit_mlp(x, target, cut(120), seed=s, epochs=3).predict(x) for s in (5, 5, 6)]
     np.testing.assert_array_equal(fits[0], fits[1])
     assert np.abs(fits[0] - fits[2]).max() > 1e-3
 
@@ -62,7 +62,7 @@ def test_fitting_leaves_the_global_generators_alone():
     x, target = blobs(n=80)
     np.random.seed(3)  # noqa: NPY002
     before = np.random.get_state()[1].copy()  # noqa: NPY002
-    training.fit_dense(x, target, cut(80), epochs=1)
+    training.fit_mlp(x, target, cut(80), epochs=1)
     np.testing.assert_array_equal(before, np.random.get_state()[1])  # noqa: NPY002
 
 
@@ -71,8 +71,8 @@ def test_test_rows_change_nothing_of_what_is_learned():
     split = cut(150)
     other = x.copy()
     other[split.test] += 1000
-    a = training.fit_dense(x, target, split, epochs=3).model.get_weights()
-    b = training.fit_dense(other, target, split, epochs=3).model.get_weights()
+    a = training.fit_mlp(x, target, split, epochs=3).model.get_weights()
+    b = training.fit_mlp(other, target, split, epochs=3).model.get_weights()
     for one, two in zip(a, b, strict=True):
         np.testing.assert_array_equal(one, two)
 
@@ -80,7 +80,7 @@ def test_test_rows_change_nothing_of_what_is_learned():
 def test_standardisation_is_that_of_the_training_rows():
     x, target = blobs(n=150)
     split = cut(150)
-    layer = training.fit_dense(x, target, split, epochs=1).model.get_layer("standardise")
+    layer = training.fit_mlp(x, target, split, epochs=1).model.get_layer("standardise")
     np.testing.assert_allclose(np.ravel(layer.mean), x[split.train].mean(axis=0), rtol=1e-4)
     variance = x[split.train].var(axis=0)
     variance[0] = 1.0  # a constant direction is not blown up
@@ -90,7 +90,7 @@ def test_standardisation_is_that_of_the_training_rows():
 def test_the_best_epoch_is_kept_and_its_loss_is_the_models():
     x, target = blobs(n=200, noise=3.0)
     split = cut(200)
-    fitted = training.fit_dense(x, target, split, learning_rate=0.05, dropout=0.0, epochs=40, patience=40)
+    fitted = training.fit_mlp(x, target, split, learning_rate=0.05, dropout=0.0, epochs=40, patience=40)
     history = fitted.history
     best = history["val_loss"].idxmin()
     assert fitted.settings["best_epoch"] == history["epoch"][best] < 40
@@ -103,7 +103,7 @@ def test_the_best_epoch_is_kept_and_its_loss_is_the_models():
 
 def test_patience_ends_the_training():
     x, target = blobs(n=200, noise=3.0)
-    fitted = training.fit_dense(x, target, cut(200), learning_rate=0.05, dropout=0.0, epochs=60, patience=3)
+    fitted = training.fit_mlp(x, target, cut(200), learning_rate=0.05, dropout=0.0, epochs=60, patience=3)
     assert len(fitted.history) == fitted.settings["best_epoch"] + 3 < 60
 
 
@@ -111,7 +111,7 @@ def test_without_validation_rows_the_last_epoch_stays():
     x, target = blobs(n=100)
     split = cut(100)
     split.validation = np.array([], dtype=int)
-    fitted = training.fit_dense(x, target, split, epochs=4)
+    fitted = training.fit_mlp(x, target, split, epochs=4)
     assert fitted.settings["best_epoch"] == 4 and fitted.history["val_loss"].isna().all()
 
 
@@ -119,25 +119,25 @@ def test_balanced_weights_help_the_rare_class():
     rng = np.random.default_rng(0)
     codes = (rng.random(2000) < 0.06).astype(int)
     x = (codes[:, None] * 0.8 + rng.normal(size=(2000, 4))).astype("f")
-    target = targets.from_labels(np.array(["a", "b"])[codes], name="rare")
+    target = tasks.labels_of_classes(np.array(["a", "b"])[codes], name="rare")
     split = cut(2000)
     rows = split.test[target.codes[split.test] == 1]
     found = {
         how: accuracy(
-            training.fit_dense(x, target, split, class_weights=how, learning_rate=0.01), x, target, rows
+            training.fit_mlp(x, target, split, class_weights=how, learning_rate=0.01), x, target, rows
         )
         for how in ("none", "balanced")
     }
     assert found["balanced"] > found["none"] + 0.3
 
 
-@pytest.mark.parametrize("fit", [training.fit_dense, training.fit_logistic])
+@pytest.mark.parametrize("fit", [training.fit_mlp, training.fit_linear])
 def test_saved_and_loaded_it_says_the_same(fit, tmp_path):
     x, target = blobs(n=120, n_classes=3)
     fitted = fit(x, target, cut(120), folder=tmp_path / "m")
     again = training.load(tmp_path / "m")
     np.testing.assert_array_equal(fitted.predict(x), again.predict(x))
-    assert again.classes == target.classes and again.settings == fitted.settings
+    assert again.task == target.task and again.settings == fitted.settings
     assert sorted(p.name for p in (tmp_path / "m").iterdir()) == ["history.csv", "model.json", "model.keras"]
 
 
@@ -147,7 +147,7 @@ def test_a_damaged_or_missing_model_is_named(tmp_path):
     with pytest.raises(ModelFileError, match=r"lacks \['model.keras'"):
         training.load(tmp_path)
     x, target = blobs(n=80)
-    training.fit_logistic(x, target, cut(80), folder=tmp_path)
+    training.fit_linear(x, target, cut(80), folder=tmp_path)
     whole = (tmp_path / "model.keras").read_bytes()
     (tmp_path / "model.keras").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ModelFileError, match="cannot be read"):
@@ -158,7 +158,7 @@ def test_a_model_file_with_code_in_it_is_refused(tmp_path):
     from faceworkbook.training.fitted import ModelFileError
 
     x, target = blobs(n=80)
-    training.fit_logistic(x, target, cut(80), folder=tmp_path)
+    training.fit_linear(x, target, cut(80), folder=tmp_path)
     inputs = keras.Input((12,))
     keras.Model(inputs, keras.layers.Lambda(lambda t: t * 2)(inputs)).save(tmp_path / "model.keras")
     with pytest.raises(ModelFileError, match="cannot be read"):
@@ -167,7 +167,7 @@ def test_a_model_file_with_code_in_it_is_refused(tmp_path):
 
 def test_dropout_samples_scatter_about_the_prediction_and_repeat_with_the_seed():
     x, target = blobs(n=150)
-    fitted = training.fit_dense(x, target, cut(150), epochs=10)
+    fitted = training.fit_mlp(x, target, cut(150), epochs=10)
     samples = fitted.sample(x[:20], 200, seed=4)
     assert samples.shape == (200, 20, 2)
     assert samples.std(axis=0).mean() > 0.01
@@ -178,13 +178,13 @@ def test_dropout_samples_scatter_about_the_prediction_and_repeat_with_the_seed()
 def test_sampling_a_model_without_dropout_is_refused():
     x, target = blobs(n=80)
     with pytest.raises(ValueError, match="no dropout"):
-        training.fit_logistic(x, target, cut(80)).sample(x)
+        training.fit_linear(x, target, cut(80)).sample(x)
 
 
 def test_logistic_agrees_with_a_plain_pipeline():
     x, target = blobs(n=300, n_classes=3, noise=3.0)
     split = cut(300)
-    fitted = training.fit_logistic(x, target, split, strengths=(0.01,))
+    fitted = training.fit_linear(x, target, split, strengths=(0.01,))
     scaler = StandardScaler().fit(x[split.train])
     plain = LogisticRegression(C=0.01, tol=1e-6, max_iter=1000)
     plain.fit(scaler.transform(x[split.train]), target.codes[split.train])
@@ -194,8 +194,8 @@ def test_logistic_agrees_with_a_plain_pipeline():
 
 def test_ridge_agrees_with_a_plain_pipeline():
     x, years = ages()
-    target, split = targets.from_values(years, name="age"), cut(600)
-    fitted = training.fit_logistic(x, target, split, strengths=(50.0,))
+    target, split = tasks.labels_of_numbers(years, name="age"), cut(600)
+    fitted = training.fit_linear(x, target, split, strengths=(50.0,))
     scaler = StandardScaler().fit(x[split.train])
     plain = Ridge(alpha=50.0).fit(scaler.transform(x[split.train]), years[split.train])
     np.testing.assert_allclose(
@@ -205,7 +205,7 @@ def test_ridge_agrees_with_a_plain_pipeline():
 
 def test_strength_is_chosen_on_validation_rows():
     x, target = blobs(n=300, noise=4.0)
-    fitted = training.fit_logistic(x, target, cut(300))
+    fitted = training.fit_linear(x, target, cut(300))
     assert fitted.settings["strength"] == fitted.history["strength"][fitted.history["val_loss"].idxmin()]
 
 
@@ -213,8 +213,8 @@ def test_a_memory_mapped_matrix_is_read_like_any(tmp_path):
     x, target = blobs(n=100)
     np.save(tmp_path / "x.npy", x)
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
-    a = training.fit_dense(x, target, cut(100), epochs=2).predict(x)
-    np.testing.assert_array_equal(a, training.fit_dense(mapped, target, cut(100), epochs=2).predict(mapped))
+    a = training.fit_mlp(x, target, cut(100), epochs=2).predict(x)
+    np.testing.assert_array_equal(a, training.fit_mlp(mapped, target, cut(100), epochs=2).predict(mapped))
 
 
 def test_errors_say_what_is_wrong():
@@ -223,18 +223,18 @@ def test_errors_say_what_is_wrong():
     hurt = x.copy()
     hurt[split.train[3], 2] = np.nan
     with pytest.raises(training.TrainingError, match="1 of 80 descriptors"):
-        training.fit_dense(hurt, target, split)
+        training.fit_mlp(hurt, target, split)
     with pytest.raises(training.TrainingError, match="99 descriptors and 100 labels"):
-        training.fit_dense(x[:99], target, split)
+        training.fit_mlp(x[:99], target, split)
     with pytest.raises(ValueError, match="width"):
-        training.fit_dense(x, target, split, width=3)
+        training.fit_mlp(x, target, split, width=3)
     one = cut(100)
     one.train = np.flatnonzero(target.codes == 0)
     with pytest.raises(training.TrainingError, match="one class"):
-        training.fit_logistic(x, target, one)
+        training.fit_linear(x, target, one)
     with pytest.raises(ValueError, match=r"wants \(n, 12\)"):
-        training.fit_logistic(x, target, split).predict(x[:, :5])
-    unknown = targets.from_labels([None, *target.truth[1:]], name="letter")
+        training.fit_linear(x, target, split).predict(x[:, :5])
+    unknown = tasks.labels_of_classes([None, *target.truth[1:]], name="letter")
     split.train = np.union1d(split.train, [0])
     with pytest.raises(training.TrainingError, match="1 training or validation rows"):
-        training.fit_dense(x, unknown, split)
+        training.fit_mlp(x, unknown, split)

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from faceworkbook.classifiers import targets
+from faceworkbook import tasks
 
 
 def blobs(n=400, d=12, n_classes=2, *, seed=0, noise=1.0):
@@ -16,7 +16,7 @@ def blobs(n=400, d=12, n_classes=2, *, seed=0, noise=1.0):
     x = x * np.geomspace(0.1, 50, d) + 5
     x[:, 0] = 3.0
     names = np.array(["a", "b", "c", "d", "e"])[codes]
-    return x.astype(np.float32), targets.from_labels(names, name="letter")
+    return x.astype(np.float32), tasks.labels_of_classes(names, name="letter")
 
 
 def ages(n=600, d=10, *, seed=0):

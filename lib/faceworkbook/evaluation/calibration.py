@@ -28,7 +28,7 @@ _SMALLEST = 1e-12
 
 
 def reliability(
-    predictions: pd.DataFrame, *, part: str = "test", bins: int = BINS, seed: int = 0
+    predictions: pd.DataFrame, *, subset: str = "test", bins: int = BINS, seed: int = 0
 ) -> pd.DataFrame:
     """Confidence against accuracy, in bins with equally many rows.
 
@@ -38,7 +38,7 @@ def reliability(
         confidence (mean probability of the predicted class, 0..1), accuracy, low, high (Wilson, or a
         bootstrap by person), n, one row a bin.
     """
-    rows = _classes_of(predictions, part)
+    rows = _classes_of(predictions, subset)
     sure = confidence_of(rows)
     bin_of = _bin_rows(sure, bins)
     records = []
@@ -55,7 +55,7 @@ def reliability(
 def summary(
     predictions: pd.DataFrame,
     *,
-    part: str = "test",
+    subset: str = "test",
     bins: int = BINS,
     seed: int = 0,
     n_boot: int = intervals.N_BOOT,
@@ -70,7 +70,7 @@ def summary(
         of such models with an error as large), ece_corrected (ece less that bias, not below 0),
         overconfidence (mean confidence - accuracy) with its interval, brier and log_loss with theirs.
     """
-    rows = _classes_of(predictions, part)
+    rows = _classes_of(predictions, subset)
     sure, right = confidence_of(rows), rows.truth == rows.predicted
     bin_of = _bin_rows(sure, bins)
     error = _calibration_error(sure, right[None, :], bin_of)[0]
@@ -98,15 +98,15 @@ def by_group(
     table: pd.DataFrame,
     attribute: Attribute,
     *,
-    part: str = "test",
+    subset: str = "test",
     bins: int = BINS,
     seed: int = 0,
     n_boot: int = intervals.N_BOOT,
     small: int = groups.SMALL,
 ) -> pd.DataFrame:
     """`summary` of every group, small ones marked; NaN where a group is empty."""
-    pieces = groups.cut(table, attribute, part=part)
-    chosen = table[table["part"] == part]
+    pieces = groups.cut(table, attribute, subset=subset)
+    chosen = table[table["split"] == subset]
     columns = [attribute] if isinstance(attribute, str) else list(attribute)
     names = chosen[columns].astype(str).agg(" x ".join, axis=1)
     records = []
@@ -116,7 +116,7 @@ def by_group(
             # Few rows carry few bins.
             filled = int(np.clip(n // 20, 2, bins))
             record = summary(
-                chosen[names == groups.say(group)], part=part, bins=filled, seed=seed, n_boot=n_boot
+                chosen[names == groups.say(group)], subset=subset, bins=filled, seed=seed, n_boot=n_boot
             )
         records.append(record.assign(group=groups.say(group), small=n < small))
     found = pd.concat(records, ignore_index=True)
@@ -135,9 +135,9 @@ class Temperature:
     temperature: float
 
     @classmethod
-    def fit(cls, predictions: pd.DataFrame, *, part: str = "validation") -> Temperature:
-        """Choose the temperature with the lowest log loss on the rows of `part`."""
-        rows = _classes_of(predictions, part)
+    def fit(cls, predictions: pd.DataFrame, *, subset: str = "validation") -> Temperature:
+        """Choose the temperature with the lowest log loss on the rows of `subset`."""
+        rows = _classes_of(predictions, subset)
         logits = np.log(np.clip(rows.probabilities, _SMALLEST, 1))
 
         def loss(log_temperature: float) -> float:
@@ -160,9 +160,9 @@ class Isotonic:
     maps: tuple[IsotonicRegression, ...]
 
     @classmethod
-    def fit(cls, predictions: pd.DataFrame, *, part: str = "validation") -> Isotonic:
-        """Fit on the rows of `part`."""
-        rows = _classes_of(predictions, part)
+    def fit(cls, predictions: pd.DataFrame, *, subset: str = "validation") -> Isotonic:
+        """Fit on the rows of `subset`."""
+        rows = _classes_of(predictions, subset)
         maps = [
             IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(
                 rows.probabilities[:, code], rows.truth == code
@@ -183,17 +183,17 @@ class Isotonic:
 METHODS = {"temperature": Temperature, "isotonic": Isotonic}
 
 
-def recalibrate(predictions: pd.DataFrame, *, part: str = "validation") -> dict[str, pd.DataFrame]:
-    """'before', 'temperature' and 'isotonic': the table before and after each, fitted on `part`."""
+def recalibrate(predictions: pd.DataFrame, *, subset: str = "validation") -> dict[str, pd.DataFrame]:
+    """'before', 'temperature' and 'isotonic': the table before and after each, fitted on `subset`."""
     return {"before": predictions} | {
-        name: method.fit(predictions, part=part).apply(predictions) for name, method in METHODS.items()
+        name: method.fit(predictions, subset=subset).apply(predictions) for name, method in METHODS.items()
     }
 
 
 def risk_coverage(
     predictions: pd.DataFrame,
     *,
-    part: str = "test",
+    subset: str = "test",
     left_to_a_person=(0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5),
     uncertainty: np.ndarray | None = None,
     seed: int = 0,
@@ -203,7 +203,7 @@ def risk_coverage(
     Parameters
     ----------
     uncertainty : ndarray of shape (n,), optional
-        Of the rows of `part`, higher is less sure; by default 1 - probability of the prediction.
+        Of the rows of `subset`, higher is less sure; by default 1 - probability of the prediction.
 
     Returns
     -------
@@ -211,7 +211,7 @@ def risk_coverage(
         left_to_a_person (share), threshold (largest uncertainty that is still decided), accuracy, low,
         high, n (faces decided).
     """
-    rows = _classes_of(predictions, part)
+    rows = _classes_of(predictions, subset)
     doubt = 1 - confidence_of(rows) if uncertainty is None else np.asarray(uncertainty, dtype=float)
     if doubt.shape != rows.truth.shape:
         raise PredictionsError(f"uncertainty has shape {doubt.shape}, expected {rows.truth.shape}")
@@ -276,7 +276,7 @@ class Conformal:
         *,
         promise: float = 0.9,
         attribute: str | None = None,
-        part: str = "validation",
+        subset: str = "validation",
     ) -> Conformal:
         """Choose limits on validation rows, one a group where `attribute` is given (Vovk 2012).
 
@@ -285,11 +285,11 @@ class Conformal:
         """
         if not 0 < promise < 1:
             raise PredictionsError(f"promise={promise}; allowed is between 0 and 1, such as 0.9")
-        rows = _classes_of(predictions, part)
+        rows = _classes_of(predictions, subset)
         score = 1 - rows.probabilities[np.arange(len(rows.truth)), rows.truth]
         masks = {"": np.full(len(score), True)}
         if attribute is not None:
-            labels = predictions.loc[predictions["part"] == part, attribute]
+            labels = predictions.loc[predictions["split"] == subset, attribute]
             masks |= {n: (labels.astype(str) == n).to_numpy() for n in groups.levels(labels.dropna())}
         limits = {name: _conformal_limit(score[mask], promise) for name, mask in masks.items()}
         small = tuple(name for name, limit in limits.items() if np.isinf(limit))
@@ -305,7 +305,7 @@ class Conformal:
         return 1 - tables.probabilities(predictions) <= limit[:, None] + 1e-12
 
     def check(
-        self, predictions: pd.DataFrame, *, attribute: str | None = None, part: str = "test", seed: int = 0
+        self, predictions: pd.DataFrame, *, attribute: str | None = None, subset: str = "test", seed: int = 0
     ) -> pd.DataFrame:
         """Was the promise kept? Coverage by group with intervals.
 
@@ -317,12 +317,12 @@ class Conformal:
             luck of validation and test faces), kept (p is at least .05; adjusted by Holm over the groups).
         """
         attribute = attribute or self.attribute
-        chosen = predictions[predictions["part"] == part]
+        chosen = predictions[predictions["split"] == subset]
         parts = {"all": np.full(len(chosen), True)}
         if attribute is not None:
             labels = chosen[attribute]
             parts |= {n: (labels.astype(str) == n).to_numpy() for n in groups.levels(labels.dropna())}
-        rows, inside = metrics.rows_of(chosen, part=None), self.sets(chosen)
+        rows, inside = metrics.rows_of(chosen, subset=None), self.sets(chosen)
         holds = inside[np.arange(len(rows.truth)), rows.truth]
         # A share of rows like accuracy is: right where the set holds the truth.
         as_hits = Rows(**{**vars(rows), "truth": np.ones(len(holds)), "predicted": holds.astype(float)})
@@ -379,7 +379,7 @@ def monte_carlo(
     predictions: pd.DataFrame,
     sampled: np.ndarray,
     *,
-    part: str = "test",
+    subset: str = "test",
     seed: int = 0,
     n_boot: int = 500,
 ) -> Dropout:
@@ -390,7 +390,7 @@ def monte_carlo(
     predictions : pandas.DataFrame
         The plain ones.
     sampled : ndarray of shape (n_samples, n, n_classes), range 0..1
-        Probabilities with dropout switched on, for the rows of `part` in their order.
+        Probabilities with dropout switched on, for the rows of `subset` in their order.
 
     Returns
     -------
@@ -398,7 +398,7 @@ def monte_carlo(
         Accuracy, log loss and Brier score by the paired bootstrap; risk_coverage compares the area
         under the risk-coverage curve, ranked by entropy of the mean and by 1 - plain probability.
     """
-    plain = predictions[predictions["part"] == part]
+    plain = predictions[predictions["split"] == subset]
     shares = tables.probabilities(plain)
     sampled = np.asarray(sampled, dtype=float)
     if sampled.ndim != 3 or sampled.shape[1:] != shares.shape:
@@ -412,7 +412,7 @@ def monte_carlo(
     averaged = _with_probabilities(plain, mean).assign(predicted=classes[mean.argmax(axis=1)])
     return Dropout(
         averaged, entropy, disagreement,
-        _dropout_table(plain, averaged, entropy, part=part, seed=seed, n_boot=n_boot),
+        _dropout_table(plain, averaged, entropy, subset=subset, seed=seed, n_boot=n_boot),
     )  # fmt: skip
 
 
@@ -421,15 +421,15 @@ def entropy_of(shares: np.ndarray) -> np.ndarray:
     return -(shares * np.log(np.clip(shares, _SMALLEST, 1))).sum(axis=-1)
 
 
-def _dropout_table(plain, averaged, entropy, *, part: str, seed: int, n_boot: int) -> pd.DataFrame:
+def _dropout_table(plain, averaged, entropy, *, subset: str, seed: int, n_boot: int) -> pd.DataFrame:
     runs = {"dropout": averaged, "plain": plain}
     records = []
     for name in ("accuracy", "log_loss", "brier"):
-        found = comparison.compare(runs, metric=name, part=part, seed=seed, n_boot=n_boot)
+        found = comparison.compare(runs, metric=name, subset=subset, seed=seed, n_boot=n_boot)
         pair = found.pairs[found.pairs["test"] == "paired bootstrap"].iloc[0]
         value = found.runs.set_index("run")["value"]
         records.append((name, value["plain"], value["dropout"], pair.difference, pair.low, pair.high, pair.p))
-    with_dropout, without = (metrics.rows_of(t, part=None) for t in (averaged, plain))
+    with_dropout, without = (metrics.rows_of(t, subset=None) for t in (averaged, plain))
     areas = [
         area_under_risk_coverage(with_dropout, entropy),
         area_under_risk_coverage(without, 1 - confidence_of(without)),
@@ -456,8 +456,8 @@ def _dropout_table(plain, averaged, entropy, *, part: str, seed: int, n_boot: in
     return table.assign(verdict=np.select([better, worse], ["helps", "harms"], "no difference seen"))
 
 
-def _classes_of(predictions: pd.DataFrame, part: str | None) -> Rows:
-    rows = metrics.rows_of(predictions, part=part)
+def _classes_of(predictions: pd.DataFrame, subset: str | None) -> Rows:
+    rows = metrics.rows_of(predictions, subset=subset)
     if not rows.classes:
         raise PredictionsError("the table holds numbers; calibration needs columns 'p:NAME'")
     return rows

@@ -76,9 +76,9 @@ def read_runs(places: Sequence[str | Path]) -> dict[str, pd.DataFrame]:
         raise ComparisonError(f"the same run is given twice: {[str(place) for place in places]}")
     parts = [_telling_parts(file) for file in files]
     length = 1
-    while len({part[-length:] for part in parts}) < len(parts):
+    while len({subset[-length:] for subset in parts}) < len(parts):
         length += 1
-    return {"/".join(part[-length:]): tables.read(file) for part, file in zip(parts, files, strict=True)}
+    return {"/".join(subset[-length:]): tables.read(file) for subset, file in zip(parts, files, strict=True)}
 
 
 def _predictions_file(place: Path) -> Path:
@@ -101,7 +101,7 @@ def compare(
     runs: Mapping[str, pd.DataFrame],
     *,
     metric: str = "accuracy",
-    part: str = "test",
+    subset: str = "test",
     seed: int = 0,
     n_boot: int = intervals.N_BOOT,
 ) -> Comparison:
@@ -119,8 +119,8 @@ def compare(
     ComparisonError
         Fewer than two runs, or runs whose test rows, labels, people or class orders differ.
     """
-    aligned = require_same_rows(runs, part=part)
-    rows = {name: metrics.rows_of(table, part=None) for name, table in aligned.items()}
+    aligned = require_same_rows(runs, subset=subset)
+    rows = {name: metrics.rows_of(table, subset=None) for name, table in aligned.items()}
     chosen = metrics.pick(metric, next(iter(rows.values())).classes)
     folds = next(iter(aligned.values()))[["repeat", "fold"]].drop_duplicates()
     if len(folds) > 1:
@@ -129,7 +129,7 @@ def compare(
         results = pairs_of_rows(rows, chosen, seed=seed, n_boot=n_boot)
         overall = tests_of_all(rows, chosen, seed=seed, n_boot=n_boot) if len(rows) > 2 else []
     summaries = [
-        metrics.summary(table, part=part, names=[metric], seed=seed, n_boot=n_boot).assign(run=name)
+        metrics.summary(table, subset=subset, names=[metric], seed=seed, n_boot=n_boot).assign(run=name)
         for name, table in aligned.items()
     ]
     columns = ["run", "value", "low", "high", "n", "n_identities", "method"]
@@ -153,8 +153,8 @@ def choose(
         rows; the chosen model's figure is fair, for its test rows had no say in the choice).
     """
     options = {"names": [metric], "seed": seed, "n_boot": n_boot}
-    found = metrics.summaries(models, part="test", **options)
-    held = [metrics.rows_of(table, part="validation") for table in models.values()]
+    found = metrics.summaries(models, subset="test", **options)
+    held = [metrics.rows_of(table, subset="validation") for table in models.values()]
     of = metrics.pick(metric, held[0].classes)
     found["validation"] = [of.value(rows) for rows in held]
     best = found["validation"].idxmin() if of.better == "lower" else found["validation"].idxmax()
@@ -185,7 +185,7 @@ def compare_independent(
 
 
 def values_of_runs(
-    runs: Sequence[str], *, metric: str = "accuracy", part: str = "test", resolve=Path
+    runs: Sequence[str], *, metric: str = "accuracy", subset: str = "test", resolve=Path
 ) -> dict[str, list[float]]:
     """The metric of independent runs by model, for `compare_independent`.
 
@@ -203,17 +203,17 @@ def values_of_runs(
         if not (model and colon and place):
             raise ComparisonError(f'{text!r} is no independent run; expected "MODEL: FOLDER"')
         table = tables.read(_predictions_file(Path(resolve(place))))
-        rows = metrics.rows_of(table, part=part)
+        rows = metrics.rows_of(table, subset=subset)
         found.setdefault(model, []).append(metrics.pick(metric, rows.classes).value(rows))
     return found
 
 
-def fold_values(predictions: pd.DataFrame, *, metric: str, part: str = "test") -> pd.DataFrame:
+def fold_values(predictions: pd.DataFrame, *, metric: str, subset: str = "test") -> pd.DataFrame:
     """The metric of every fit: a table of repeat, fold, n, value, rows_id (the same for the same test rows)."""
-    chosen = predictions if part is None else predictions[predictions["part"] == part]
+    chosen = predictions if subset is None else predictions[predictions["split"] == subset]
     records = []
     for (repeat, fold), table in chosen.groupby(["repeat", "fold"], sort=True):
-        rows = metrics.rows_of(table, part=None)
+        rows = metrics.rows_of(table, subset=None)
         value = metrics.pick(metric, rows.classes).value(rows)
         name = significance.rows_id(table["face_id"])
         records.append({"repeat": repeat, "fold": fold, "n": len(table), "value": value, "rows_id": name})
@@ -221,24 +221,24 @@ def fold_values(predictions: pd.DataFrame, *, metric: str, part: str = "test") -
 
 
 def require_same_rows(
-    runs: Mapping[str, pd.DataFrame], *, part: str | None = "test"
+    runs: Mapping[str, pd.DataFrame], *, subset: str | None = "test"
 ) -> dict[str, pd.DataFrame]:
     """Bring the runs' rows into one order, or refuse and say in what they differ.
 
     Returns
     -------
     dict of str to pandas.DataFrame
-        The rows of `part`, in the order of the first run.
+        The rows of `subset`, in the order of the first run.
     """
     if len(runs) < 2:
         raise ComparisonError(f"{len(runs)} run given ({list(runs)}); a comparison needs two or more")
     keys = ["face_id", "repeat", "fold"]
     chosen = {
-        name: (table if part is None else table[table["part"] == part]).set_index(keys, drop=False)
+        name: (table if subset is None else table[table["split"] == subset]).set_index(keys, drop=False)
         for name, table in runs.items()
     }
     (first, reference), *others = chosen.items()
-    problems = [f"{name} has no rows of part {part!r}" for name, table in chosen.items() if table.empty]
+    problems = [f"{name} has no rows of subset {subset!r}" for name, table in chosen.items() if table.empty]
     problems += [
         f"{name} has {int(table.index.duplicated().sum())} faces twice in one fold"
         for name, table in chosen.items()
@@ -306,7 +306,7 @@ def pairs_of_rows(
     rows: dict[str, Rows], metric: Metric, *, seed: int = 0, n_boot: int = intervals.N_BOOT
 ) -> list[tuple[str, str, Result]]:
     """Every test that fits each pair of models on one test set; rows are aligned already."""
-    statistics = {name: metric.statistic(part) for name, part in rows.items()}
+    statistics = {name: metric.statistic(subset) for name, subset in rows.items()}
     results = []
     for a, b in combinations(rows, 2):
         for result in _special_tests(rows[a], rows[b], metric):
@@ -345,8 +345,8 @@ def tests_of_all(
     """The test of three or more models together on one test set; rows are aligned already."""
     first = next(iter(rows.values()))
     if metric.name == "accuracy" and _independent(first):
-        return [significance.cochrans_q(np.column_stack([_right(part) for part in rows.values()]))]
-    statistics = [metric.statistic(part) for part in rows.values()]
+        return [significance.cochrans_q(np.column_stack([_right(subset) for subset in rows.values()]))]
+    statistics = [metric.statistic(subset) for subset in rows.values()]
     return [
         significance.joint_bootstrap(
             lambda weights: np.column_stack([s(weights) for s in statistics]),
@@ -356,7 +356,7 @@ def tests_of_all(
 
 
 def _pairs_of_folds(runs: dict[str, pd.DataFrame], metric: Metric):
-    values = {name: fold_values(table, metric=metric.name, part=None) for name, table in runs.items()}
+    values = {name: fold_values(table, metric=metric.name, subset=None) for name, table in runs.items()}
     table = next(iter(values.values()))
     n_test = table["n"].mean()
     # Within one repeat every face is tested once, and trains in the other folds.
@@ -459,8 +459,10 @@ def _right(rows: Rows) -> np.ndarray:
 
 
 def pseudo_replication(
-    runs: Mapping[str, pd.DataFrame], *, part: str = "test", evaluations: int = 50, seed: int = 0
+    runs: Mapping[str, pd.DataFrame], *, subset: str = "test", evaluations: int = 50, seed: int = 0
 ) -> Result:
     """What a t test over repeated evaluations of two fixed models would claim; `valid` is False."""
-    a, b = (metrics.rows_of(t, part=None) for t in list(require_same_rows(runs, part=part).values())[:2])
+    a, b = (
+        metrics.rows_of(t, subset=None) for t in list(require_same_rows(runs, subset=subset).values())[:2]
+    )
     return significance.t_over_evaluations(_right(a), _right(b), evaluations=evaluations, seed=seed)

@@ -16,7 +16,7 @@ import pandas as pd
 from faceworkbook.evaluation import intervals, metrics, significance
 from faceworkbook.evaluation import predictions as tables
 
-PARTS = ("train", "validation", "test")
+SUBSETS = ("train", "validation", "test")
 
 
 def predictions(fits, faces: pd.DataFrame, *, parts: Sequence[str] = ("validation", "test")) -> pd.DataFrame:
@@ -31,27 +31,23 @@ def predictions(fits, faces: pd.DataFrame, *, parts: Sequence[str] = ("validatio
         Some of 'train', 'validation', 'test'.
     """
     made = [
-        _predictions_of(fits, i, faces, getattr(split, part), part)
+        _predictions_of(fits, i, faces, getattr(split, subset), subset)
         for i, split in enumerate(fits.splits)
-        for part in parts
-        if len(getattr(split, part))
+        for subset in parts
+        if len(getattr(split, subset))
     ]
     return pd.concat(made, ignore_index=True)
 
 
-def _predictions_of(fits, i: int, faces: pd.DataFrame, rows: np.ndarray, part: str) -> pd.DataFrame:
+def _predictions_of(fits, i: int, faces: pd.DataFrame, rows: np.ndarray, subset: str) -> pd.DataFrame:
     keys = {"repeat": getattr(fits.splits[i], "repeat", 0), "fold": getattr(fits.splits[i], "fold", 0)}
-    truth = fits.target.truth[rows]
-    output = fits.outputs[i][rows].astype(np.float64)
-    if fits.target.kind == "number":
-        return tables.build(faces.iloc[rows], truth=truth, part=part, values=output, **keys)
-    output = output / output.sum(axis=1, keepdims=True)
+    labels = fits.target
     return tables.build(
         faces.iloc[rows],
-        truth=truth,
-        part=part,
-        probabilities=output,
-        classes=list(fits.target.classes),
+        labels.task,
+        truth=labels.truth[rows],
+        output=fits.outputs[i][rows],
+        split=subset,
         **keys,
     )
 
@@ -63,29 +59,29 @@ def scores(fits, faces: pd.DataFrame, *, names: Sequence[str] | None = None) -> 
     -------
     pandas.DataFrame
         One row a fit: repeat, fold, n_train, n_validation, n_test, rows_id (the same for the same test
-        rows), and ``PART_METRIC`` for the three parts (NaN for a part without rows, or where a metric is
+        rows), and ``PART_METRIC`` for the three parts (NaN for a subset without rows, or where a metric is
         undefined).
     """
     records = []
     for i, split in enumerate(fits.splits):
         record = {"repeat": getattr(split, "repeat", 0), "fold": getattr(split, "fold", 0)}
-        record |= {f"n_{part}": len(getattr(split, part)) for part in PARTS}
+        record |= {f"n_{subset}": len(getattr(split, subset)) for subset in SUBSETS}
         record["rows_id"] = significance.rows_id(split.test)
-        for part in PARTS:
-            record |= _values(fits, i, faces, getattr(split, part), part, names)
+        for subset in SUBSETS:
+            record |= _values(fits, i, faces, getattr(split, subset), subset, names)
         records.append(record)
     return pd.DataFrame(records)
 
 
-def _values(fits, i: int, faces, rows: np.ndarray, part: str, names) -> dict[str, float]:
+def _values(fits, i: int, faces, rows: np.ndarray, subset: str, names) -> dict[str, float]:
     chosen = names or [n for n in metrics.metrics_for(fits.target.classes) if n != metrics.ERROR.name]
     if not len(rows):
-        return {f"{part}_{name}": np.nan for name in chosen}
-    arrays = metrics.rows_of(_predictions_of(fits, i, faces, rows, part), part=None)
-    return {f"{part}_{name}": metrics.pick(name, arrays.classes).value(arrays) for name in chosen}
+        return {f"{subset}_{name}": np.nan for name in chosen}
+    arrays = metrics.rows_of(_predictions_of(fits, i, faces, rows, subset), subset=None)
+    return {f"{subset}_{name}": metrics.pick(name, arrays.classes).value(arrays) for name in chosen}
 
 
-def summary(scored: pd.DataFrame, *, part: str = "test") -> pd.DataFrame:
+def summary(scored: pd.DataFrame, *, subset: str = "test") -> pd.DataFrame:
     """Mean, spread and interval of each metric over fits.
 
     Parameters
@@ -101,7 +97,7 @@ def summary(scored: pd.DataFrame, *, part: str = "test") -> pd.DataFrame:
         folds of a repeat, pooled over repeats), sd_seeds (between the means of repeats; NaN for one
         repeat), n_fits, n_repeats, n_test (rows of a test fold, mean). NaN bounds for a single fit.
     """
-    prefix = f"{part}_"
+    prefix = f"{subset}_"
     names = [column.removeprefix(prefix) for column in scored if column.startswith(prefix)]
     found = pd.DataFrame([{"metric": name} | _spread(scored, prefix + name) for name in names])
     # The t interval knows nothing of a metric's range: no accuracy is above 1.
@@ -140,7 +136,7 @@ def difference(
     second: pd.DataFrame,
     *,
     metric: str = "accuracy",
-    part: str = "test",
+    subset: str = "test",
     n_boot: int = intervals.N_BOOT,
     seed: int = 0,
 ) -> dict[str, float]:
@@ -155,14 +151,14 @@ def difference(
         first, second (values on the common faces), difference, low, high, n (common faces),
         n_units (people or faces drawn). NaN bounds where the tables agree on every face.
     """
-    tested = [table[table["part"] == part] for table in (first, second)]
+    tested = [table[table["split"] == subset] for table in (first, second)]
     common = set(tested[0]["face_id"]) & set(tested[1]["face_id"])
     if not common:
-        raise tables.PredictionsError(f"the two tables have no face of part {part!r} in common")
+        raise tables.PredictionsError(f"the two tables have no face of subset {subset!r} in common")
     tested = [table[table["face_id"].isin(common)] for table in tested]
     units = intervals.resampling_units(pd.concat(tested))
     own = np.split(units, [len(tested[0])])
-    rows = [replace(metrics.rows_of(t, part=None), units=u) for t, u in zip(tested, own, strict=True)]
+    rows = [replace(metrics.rows_of(t, subset=None), units=u) for t, u in zip(tested, own, strict=True)]
     n_units = int(units.max()) + 1
     one, two = (metrics.pick(metric, r.classes).statistic(r, n_units=n_units) for r in rows)
     found = intervals.bootstrap(

@@ -29,7 +29,7 @@ class GroupsError(ValueError):
 
 @dataclass(frozen=True)
 class Cut:
-    """Rows of a part and the group of each.
+    """Rows of a subset and the group of each.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class Cut:
     codes : ndarray of shape (n,), int
         Index into `names`.
     unknown : int
-        Rows of the part that bear no label and are left out.
+        Rows of the subset that bear no label and are left out.
     """
 
     rows: Rows
@@ -108,17 +108,17 @@ def pairs_of(attributes: Sequence[str]) -> list[Attribute]:
     return [*attributes, *combinations(attributes, 2)]
 
 
-def cut(table: pd.DataFrame, attribute: Attribute, *, part: str = "test") -> Cut:
-    """Cut the rows of `part` by an attribute or a pair; see `attach`."""
+def cut(table: pd.DataFrame, attribute: Attribute, *, subset: str = "test") -> Cut:
+    """Cut the rows of `subset` by an attribute or a pair; see `attach`."""
     columns = [attribute] if isinstance(attribute, str) else list(attribute)
     missing = [name for name in columns if name not in table]
     if missing:
         raise GroupsError(f"columns {missing} are not in the table; add them with groups.attach(...)")
-    chosen = table[table["part"] == part]
+    chosen = table[table["split"] == subset]
     known = chosen[columns].notna().all(axis=1).to_numpy()
-    rows = metrics.rows_of(chosen[known], part=None) if known.any() else None
+    rows = metrics.rows_of(chosen[known], subset=None) if known.any() else None
     if rows is None:
-        raise GroupsError(f"no row of part {part!r} has {columns}; choose another attribute or part")
+        raise GroupsError(f"no row of subset {subset!r} has {columns}; choose another attribute or subset")
     labels = chosen.loc[known, columns]
     found = [levels(labels[name]) for name in columns]
     codes = [
@@ -135,7 +135,7 @@ def by_group(
     attribute: Attribute,
     *,
     names: Sequence[str] | None = None,
-    part: str = "test",
+    subset: str = "test",
     seed: int = 0,
     n_boot: int = intervals.N_BOOT,
     small: int = SMALL,
@@ -158,7 +158,7 @@ def by_group(
         attribute, group, metric, value, low, high, n, n_identities, small, method. An empty group
         has n 0 and NaN.
     """
-    pieces = cut(table, attribute, part=part)
+    pieces = cut(table, attribute, subset=subset)
     chosen = [metrics.pick(n, pieces.rows.classes) for n in names or metrics.default_names(pieces.rows)]
     frame = _frame(pieces, chosen)
     records = []
@@ -188,7 +188,7 @@ def against_rest(
     attribute: Attribute,
     *,
     metric: str = "accuracy",
-    part: str = "test",
+    subset: str = "test",
     seed: int = 0,
     n_boot: int = intervals.N_BOOT,
     small: int = SMALL,
@@ -203,7 +203,7 @@ def against_rest(
         (Newcombe's for shares; Zou and Donner 2008); p is that of a permutation of group labels
         over people; Holm over the groups that are not small.
     """
-    pieces = cut(table, attribute, part=part)
+    pieces = cut(table, attribute, subset=subset)
     chosen = metrics.pick(metric, pieces.rows.classes)
     shuffled = _shuffled_labels(pieces, seed=seed, n_boot=n_boot)
     records = []
@@ -235,7 +235,7 @@ def gaps(
     attribute: Attribute,
     *,
     names: Sequence[str] | None = None,
-    part: str = "test",
+    subset: str = "test",
     seed: int = 0,
     n_boot: int = intervals.N_BOOT,
     small: int = SMALL,
@@ -250,7 +250,7 @@ def gaps(
         shuffles with such a gap), groups, left_out (small groups). Intervals hold for all pairs of
         groups together (Bonferroni), because worst and best were picked after looking.
     """
-    pieces = cut(table, attribute, part=part)
+    pieces = cut(table, attribute, subset=subset)
     sizes = pieces.sizes()
     used = np.flatnonzero(sizes >= small)
     left_out = [say(pieces.names[g]) for g in np.flatnonzero(sizes < small)]
@@ -267,7 +267,7 @@ def odds(
     table: pd.DataFrame,
     attribute: Attribute,
     *,
-    part: str = "test",
+    subset: str = "test",
     seed: int = 0,
     n_boot: int = intervals.N_BOOT,
     small: int = SMALL,
@@ -282,7 +282,7 @@ def odds(
         largest minus smallest, so they are above 0 by chance alone: read them beside `by_chance`.
         The interval is a percentile bootstrap by person, shifted down by that bias.
     """
-    pieces = cut(table, attribute, part=part)
+    pieces = cut(table, attribute, subset=subset)
     if not pieces.rows.classes:
         raise GroupsError("the table holds numbers; odds by group need classes")
     sizes = pieces.sizes()

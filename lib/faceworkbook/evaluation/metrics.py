@@ -27,7 +27,7 @@ _AGE_GROUP = re.compile(r"\d+\s*[-–]\s*\d+|more than \d+|\d+\+|\(\d+, ?\d+\)")
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of one part of a predictions table, as arrays.
+    """The rows of one subset of a predictions table, as arrays.
 
     Attributes
     ----------
@@ -109,23 +109,23 @@ class Metric:
         return float(self.statistic(rows)(np.ones((1, rows.n_units)))[0]) if len(rows.units) else np.nan
 
 
-def rows_of(predictions: pd.DataFrame, *, part: str | None = "test") -> Rows:
-    """Read the rows of one part ('train', 'validation', 'test'; None for all) into arrays.
+def rows_of(predictions: pd.DataFrame, *, subset: str | None = "test") -> Rows:
+    """Read the rows of one subset ('train', 'validation', 'test'; None for all) into arrays.
 
     Raises
     ------
     PredictionsError
         No such rows, a row without truth, a truth that is no class of the table.
     """
-    chosen = predictions if part is None else predictions[predictions["part"] == part]
+    chosen = predictions if subset is None else predictions[predictions["split"] == subset]
     if chosen.empty:
         raise PredictionsError(
-            f"no rows of part {part!r}; the table has {sorted(predictions['part'].unique())}"
+            f"no rows of subset {subset!r}; the table has {sorted(predictions['split'].unique())}"
         )
     unknown = chosen["truth"].isna() | chosen["predicted"].isna()
     if unknown.any():
         raise PredictionsError(
-            f"{int(unknown.sum())} of {len(chosen)} rows of part {part!r} lack truth or prediction "
+            f"{int(unknown.sum())} of {len(chosen)} rows of subset {subset!r} lack truth or prediction "
             f"(first: {chosen.loc[unknown, 'face_id'].iloc[0]!r}); leave them out and count them first"
         )
     classes = tuple(tables.class_names(chosen))
@@ -150,7 +150,7 @@ def metrics_for(classes: Sequence[str]) -> dict[str, Metric]:
         found.append(replace(F1, meaning=f"F1 of {classes[1]}"))
     found += [AUC, LOG_LOSS, BRIER]
     if are_years(classes):
-        found += [RELAXED_AGE, EXPECTED_AGE_MAE]
+        found += [RELAXED_AGE, EXPECTED_MAE]
     elif are_age_groups(classes):
         found.append(ONE_OFF)
     return {m.name: m for m in found}
@@ -168,7 +168,7 @@ def pick(name: str, classes: Sequence[str]) -> Metric:
 def summary(
     predictions: pd.DataFrame,
     *,
-    part: str = "test",
+    subset: str = "test",
     seed: int = 0,
     n_boot: int = intervals.N_BOOT,
     names: Sequence[str] | None = None,
@@ -189,7 +189,7 @@ def summary(
         Shares of independent faces get Wilson's interval, all else a bootstrap over people (over
         faces where people are unknown).
     """
-    rows = rows_of(predictions, part=part)
+    rows = rows_of(predictions, subset=subset)
     chosen = [pick(name, rows.classes) for name in names or default_names(rows)]
     statistics = [metric.statistic(rows) for metric in chosen]
     estimate = intervals.bootstrap(
@@ -213,7 +213,7 @@ def summaries(models: dict[str, pd.DataFrame], **options) -> pd.DataFrame:
 
 
 def per_class(
-    predictions: pd.DataFrame, *, part: str = "test", seed: int = 0, n_boot: int = intervals.N_BOOT
+    predictions: pd.DataFrame, *, subset: str = "test", seed: int = 0, n_boot: int = intervals.N_BOOT
 ) -> pd.DataFrame:
     """Precision, recall and F1 of every class with 95 % intervals.
 
@@ -223,7 +223,7 @@ def per_class(
         class, support (rows of that truth), predicted (rows predicted so), and for each of precision,
         recall, f1 the value, ``_low`` and ``_high``; NaN where a class has no rows.
     """
-    rows = _need_classes(rows_of(predictions, part=part))
+    rows = _need_classes(rows_of(predictions, subset=subset))
     k = len(rows.classes)
     metric = Metric("per_class", "", "higher", _class_counts, _precision_recall_f1)
     estimate = intervals.bootstrap(metric.statistic(rows), rows.n_units, n_boot=n_boot, seed=seed)
@@ -238,9 +238,9 @@ def per_class(
     return table
 
 
-def confusion(predictions: pd.DataFrame, *, part: str = "test") -> pd.DataFrame:
+def confusion(predictions: pd.DataFrame, *, subset: str = "test") -> pd.DataFrame:
     """Counts of rows by truth (index) and prediction (columns), both in class order."""
-    rows = _need_classes(rows_of(predictions, part=part))
+    rows = _need_classes(rows_of(predictions, subset=subset))
     k = len(rows.classes)
     counts = np.bincount(rows.truth * k + rows.predicted, minlength=k * k).reshape(k, k)
     return pd.DataFrame(
@@ -279,7 +279,7 @@ def are_age_groups(classes: Sequence[str]) -> bool:
 
 def bounds(name: str) -> tuple[float, float]:
     """Least and largest value that a metric can have; shares of faces lie in 0..1."""
-    losses = ("mae", "rmse", "log_loss", "brier", EXPECTED_AGE_MAE.name)
+    losses = ("mae", "rmse", "log_loss", "brier", EXPECTED_MAE.name)
     free = {"bias": (-np.inf, np.inf), "r2": (-np.inf, 1.0)} | dict.fromkeys(losses, (0.0, np.inf))
     return free.get(name, (0.0, 1.0))
 
@@ -421,7 +421,7 @@ def _mean_f1(totals: np.ndarray) -> np.ndarray:
 
 
 def _f1_of_second(totals: np.ndarray) -> np.ndarray:
-    hit, true, said = (part[..., 1] for part in np.split(totals, 3, axis=-1))
+    hit, true, said = (subset[..., 1] for subset in np.split(totals, 3, axis=-1))
     return 2 * hit / (true + said)
 
 
@@ -537,8 +537,8 @@ LOG_LOSS = Metric(
     "log_loss", "mean negative log probability of the truth", "lower", _mean_of(_log_loss), _share
 )
 BRIER = Metric("brier", "mean squared error of the probabilities", "lower", _mean_of(_brier), _share)
-EXPECTED_AGE_MAE = Metric(
-    "expected_age_mae",
+EXPECTED_MAE = Metric(
+    "expected_mae",
     "mean absolute error of the expected age (years)",
     "lower",
     _mean_of(lambda r: np.abs(_expected_years(r) - _years(r)[r.truth])),

@@ -1,37 +1,39 @@
 """The table of predictions: one row a face (and repeat), truth, and one probability a class.
 
-Columns: ``face_id``, ``identity`` (NA where unknown), ``part`` ('train', 'validation', 'test'),
-``repeat`` and ``fold`` (integers, 0 where there is one run), ``truth``, ``predicted``, and for
-classes ``p:NAME`` in class order (rows add up to 1), for numbers nothing more. Class names travel
-in the column names, so that nobody downstream guesses an order.
+Columns: ``face_id``, ``identity`` (NA where unknown), ``split`` ('train', 'validation', 'test'), ``repeat``
+and ``fold`` (integers, 0 where there is one run), ``truth``, ``predicted``, and for classes ``p:NAME`` in class
+order (rows of exclusive classes add up to 1). The task travels with the table, in ``table.attrs`` and in the
+file's metadata, so that nobody downstream guesses an order or a kind.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from faceworkbook import files
+from faceworkbook.tasks import CLASSES, NUMBER, Labels, Task, TaskError, join_names
 
 PROBABILITY = "p:"
-KEYS = ("face_id", "identity", "part", "repeat", "fold", "truth", "predicted")
+KEYS = ("face_id", "identity", "split", "repeat", "fold", "truth", "predicted")
+TASK, MADE_FROM = "task", "made_from"
+METADATA = b"faceworkbook"
+SUBSETS = ("train", "validation", "test")
+_SUM_TOLERANCE = 1e-4
 
 
 class PredictionsError(ValueError):
-    """A table of predictions that breaks its contract."""
+    """A table of predictions that breaks its contract; the text says where and how."""
 
 
 def build(
-    faces: pd.DataFrame,
-    *,
-    truth,
-    part,
-    probabilities: np.ndarray | None = None,
-    classes: list[str] | None = None,
-    values: np.ndarray | None = None,
-    repeat: int = 0,
-    fold: int = 0,
+    faces: pd.DataFrame, task: Task, *, truth, output: np.ndarray, split, repeat: int = 0, fold: int = 0
 ) -> pd.DataFrame:
     """Make a table of predictions.
 
@@ -39,106 +41,281 @@ def build(
     ----------
     faces : pandas.DataFrame
         Rows of the face table, in the order of the predictions.
+    task : Task
     truth : array-like of shape (n,)
-        Class names, or numbers where `values` is given.
-    part : str or array-like of shape (n,)
+        Class names or numbers; see `Labels.truth`.
+    output : ndarray of shape (n, n_classes) in 0..1, (n, 1), or (n,) of numbers
+        What a model puts out; see `Task.decode`.
+    split : str or array-like of shape (n,)
         'train', 'validation' or 'test'.
-    probabilities : ndarray of shape (n, n_classes), range 0..1, optional
-        In the order of `classes`.
-    values : ndarray of shape (n,), optional
-        Predicted numbers (years, degrees); instead of `probabilities`.
+    repeat, fold : int
+
+    Raises
+    ------
+    PredictionsError
+        Outputs of another shape, NaN, or values that are no probabilities.
     """
-    if (probabilities is None) == (values is None):
-        raise PredictionsError("give either probabilities (with classes) or values")
-    table = pd.DataFrame(
-        {
-            "face_id": faces["face_id"].to_numpy(),
-            "identity": faces["identity"].to_numpy(),
-            "part": part,
-            "repeat": repeat,
-            "fold": fold,
-            "truth": np.asarray(truth),
-        }
-    )
-    if values is not None:
-        return table.assign(predicted=np.asarray(values, dtype=float))
-    probabilities = np.asarray(probabilities, dtype=np.float64)
-    if probabilities.shape != (len(faces), len(classes)):
-        raise PredictionsError(
-            f"probabilities have shape {probabilities.shape}, expected {(len(faces), len(classes))}"
-        )
-    columns = pd.DataFrame(probabilities, columns=[PROBABILITY + c for c in classes])
-    table["predicted"] = np.asarray(classes, dtype=object)[probabilities.argmax(axis=1)]
-    return pd.concat([table, columns], axis=1)
+    try:
+        decoded = task.decode(output)
+    except TaskError as error:
+        raise PredictionsError(str(error)) from error
+    if len(decoded) != len(faces):
+        raise PredictionsError(f"{len(decoded)} outputs for {len(faces)} faces; give one a face")
+    columns = {
+        "face_id": faces["face_id"].to_numpy(),
+        "identity": faces["identity"].to_numpy(),
+        "split": split,
+        "repeat": repeat,
+        "fold": fold,
+        "truth": np.asarray(truth),
+        "predicted": read_predicted(task, decoded),
+    }
+    table = pd.DataFrame(columns)
+    if not task.is_number:
+        shares = pd.DataFrame(decoded, columns=[PROBABILITY + c for c in task.classes])
+        table = pd.concat([table, shares], axis=1)
+    table.attrs = {TASK: task.to_record()}
+    return table
 
 
-def of(fitted, matrix: np.ndarray, faces: pd.DataFrame, target, split, **keys) -> pd.DataFrame:
-    """Predict the validation and test rows of `split`.
+def read_predicted(task: Task, decoded: np.ndarray) -> np.ndarray:
+    """Return the predicted class names, or the numbers, of probabilities (n, n_classes) or numbers (n,)."""
+    if task.is_number:
+        return decoded
+    if task.is_multilabel:
+        return np.array([join_names(task.classes, row >= 0.5) for row in decoded], dtype=object)
+    return np.asarray(task.classes, dtype=object)[decoded.argmax(axis=1)]
+
+
+def predict(
+    model, matrix: np.ndarray, faces: pd.DataFrame, labels: Labels, split, *, repeat: int = 0, fold: int = 0
+) -> pd.DataFrame:
+    """Predict the validation and test rows of a split and make the table of predictions.
 
     Parameters
     ----------
-    fitted : faceworkbook.training.Fitted
+    model : estimator, Keras model or ndarray
+        A fitted scikit-learn estimator (``predict_proba`` with ``classes_``, or ``predict`` for numbers), a
+        Keras model or any object with ``predict(matrix)``, or the outputs themselves, row by row.
     matrix : ndarray of shape (n, d)
-        Descriptors, row by row those of `faces`.
-    target : faceworkbook.classifiers.targets.Target
-    split : faceworkbook.splits.Split
-    **keys
-        ``repeat`` and ``fold``.
+        Descriptors, row by row those of `faces` and `labels`; may be memory-mapped.
+    split : Split
+        Or any object with index arrays ``validation`` and ``test``.
     """
     rows = np.concatenate([split.validation, split.test])
-    part = np.repeat(["validation", "test"], [len(split.validation), len(split.test)])
-    output = fitted.predict(matrix[rows])
-    if target.kind == "number":
-        return build(faces.iloc[rows], truth=target.values[rows], part=part, values=output, **keys)
-    classes = list(fitted.classes)
-    truth = np.asarray(target.classes, dtype=object)[target.codes[rows]]
-    return build(faces.iloc[rows], truth=truth, part=part, probabilities=output, classes=classes, **keys)
+    subset = np.repeat(["validation", "test"], [len(split.validation), len(split.test)])
+    output = model[rows] if isinstance(model, np.ndarray) else outputs_of(model, matrix[rows], labels.task)
+    return build(
+        faces.iloc[rows],
+        labels.task,
+        truth=labels.truth[rows],
+        output=output,
+        split=subset,
+        repeat=repeat,
+        fold=fold,
+    )
 
 
-def average(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """The mean of several models' probabilities (or numbers) on the same rows, as one table.
+def outputs_of(model, matrix: np.ndarray, task: Task) -> np.ndarray:
+    """Return what `model` puts out for descriptors, one column a class of `task` in its order, or numbers."""
+    if hasattr(model, "predict_proba") and not task.is_number:
+        return _in_class_order(np.asarray(model.predict_proba(matrix)), model.classes_, task)
+    if hasattr(model, "classes_"):
+        raise PredictionsError(
+            f"{type(model).__name__} gives classes without probabilities; wrap it in scikit-learn's "
+            "CalibratedClassifierCV"
+        )
+    # A Keras model shows a bar a batch unless it is told not to.
+    quiet = {"verbose": 0} if hasattr(model, "layers") else {}
+    return np.asarray(model.predict(matrix, **quiet))
+
+
+def _in_class_order(shares: np.ndarray, classes, task: Task) -> np.ndarray:
+    if len(classes) and not isinstance(classes[0], str):  # codes, as `Labels.codes`
+        classes = [task.classes[int(code)] for code in classes]
+    unknown = sorted(set(map(str, classes)) - set(task.classes))
+    if unknown:
+        raise PredictionsError(
+            f"the model knows classes {unknown[:5]}, the task '{task.name}' {task.classes}"
+        )
+    ordered = np.zeros((len(shares), len(task.classes)))
+    ordered[:, [task.classes.index(str(name)) for name in classes]] = shares
+    return ordered
+
+
+def average(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Average several models' probabilities (or numbers) on the same rows into one table.
 
     Raises
     ------
     PredictionsError
         The tables hold other rows, or other columns.
     """
-    first = parts[0]
+    first = tables[0]
     keys = [key for key in KEYS if key != "predicted"]
-    for other in parts[1:]:
+    for other in tables[1:]:
         if list(other.columns) != list(first.columns) or not first[keys].equals(other[keys]):
             raise PredictionsError("only predictions of the same rows and classes, in one order, have a mean")
-    classes = class_names(first)
-    columns = [PROBABILITY + name for name in classes] or ["predicted"]
-    mean = np.mean([part[columns].to_numpy(dtype=float) for part in parts], axis=0)
-    table = first.assign(**dict(zip(columns, mean.T, strict=True)))
-    return (
-        table.assign(predicted=np.asarray(classes, dtype=object)[mean.argmax(axis=1)]) if classes else table
-    )
+    columns = [PROBABILITY + name for name in class_names(first)] or ["predicted"]
+    mean = np.mean([table[columns].to_numpy(dtype=float) for table in tables], axis=0)
+    return with_outputs(first, mean if len(columns) > 1 else mean[:, 0])
+
+
+def with_outputs(predictions: pd.DataFrame, decoded: np.ndarray) -> pd.DataFrame:
+    """Return the table with other probabilities (n, n_classes), or other numbers (n,)."""
+    task = task_of(predictions)
+    columns = dict(zip([PROBABILITY + c for c in task.classes], np.transpose(decoded), strict=False))
+    return predictions.assign(predicted=read_predicted(task, decoded), **({} if task.is_number else columns))
+
+
+def task_of(predictions: pd.DataFrame) -> Task:
+    """Return the task that a table of predictions is of.
+
+    A table from elsewhere that names none is one of plain classes, or of a number.
+    """
+    if TASK in predictions.attrs:
+        return Task.from_record(predictions.attrs[TASK])
+    classes = tuple(c.removeprefix(PROBABILITY) for c in predictions.columns if c.startswith(PROBABILITY))
+    return Task("label", CLASSES if classes else NUMBER, classes)
 
 
 def class_names(predictions: pd.DataFrame) -> list[str]:
-    """Class names in order; empty for a table of numbers."""
+    """Return the class names in order; empty for a table of numbers."""
     return [c.removeprefix(PROBABILITY) for c in predictions.columns if c.startswith(PROBABILITY)]
 
 
 def probabilities(predictions: pd.DataFrame) -> np.ndarray:
-    """Probabilities, ndarray of shape (n, n_classes), float64, in the order of `class_names`."""
+    """Return the probabilities, ndarray of shape (n, n_classes), float64, in the order of `class_names`."""
     return predictions[[PROBABILITY + c for c in class_names(predictions)]].to_numpy(dtype=float)
 
 
-def write(predictions: pd.DataFrame, path: str | Path) -> Path:
-    """Write as parquet, beside and renamed."""
-    path = Path(path)
-    beside = path.with_name(path.name + ".part")
-    predictions.to_parquet(beside, index=False)
-    return beside.replace(path)
+def of_label(predictions: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Return one yes/no label of a multi-label table as a table of its own, with classes 'no' and 'yes'."""
+    task = task_of(predictions)
+    if not task.is_multilabel or name not in task.classes:
+        raise PredictionsError(f"label {name!r} is none of the yes/no labels {list(task.classes)}")
+    share = predictions[PROBABILITY + name].to_numpy(dtype=float)
+    truth = [name in str(text).split("+") for text in predictions["truth"]]
+    return build(
+        predictions,
+        Task(name, CLASSES, ("no", "yes")),
+        truth=np.where(truth, "yes", "no"),
+        output=share,
+        split=predictions["split"].to_numpy(),
+        repeat=predictions["repeat"].to_numpy(),
+        fold=predictions["fold"].to_numpy(),
+    )
+
+
+# --------------------------------------------------------------------------- files
+
+
+def write(predictions: pd.DataFrame, path: str | Path, *, made_from: dict | None = None) -> Path:
+    """Write as parquet, beside and renamed.
+
+    Parameters
+    ----------
+    made_from : dict, optional
+        Fingerprints of what the predictions were made from: data, split, descriptors, model.
+    """
+    check(predictions, str(path))
+    record = {TASK: task_of(predictions).to_record(), MADE_FROM: made_from or {}}
+    record["content"] = _content_hash(predictions)
+    table = pa.Table.from_pandas(predictions, preserve_index=False)
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), METADATA: json.dumps(record)})
+    with files.open_beside(path) as beside:
+        pq.write_table(table, beside, write_page_checksum=True)
+    return Path(path)
 
 
 def read(path: str | Path) -> pd.DataFrame:
-    """Read what `write` wrote; `PredictionsError` where columns are missing."""
-    table = pd.read_parquet(path)
-    missing = [key for key in KEYS if key not in table]
-    if missing:
-        raise PredictionsError(f"{path} lacks the columns {missing}; was it written by this workbook?")
+    """Read what `write` wrote.
+
+    Raises
+    ------
+    PredictionsError
+        A damaged file, missing columns, repeated rows, probabilities outside 0..1 or that do not add up to 1,
+        labels that are none of the classes.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing; run the notebook that writes it, or name another file")
+    try:
+        read_table = pq.read_table(path, page_checksum_verification=True)
+        record = json.loads((read_table.schema.metadata or {}).get(METADATA, b"{}"))
+        table = read_table.to_pandas()
+        task = record.get(TASK)
+    except (OSError, ValueError, AttributeError, TypeError, pa.ArrowException) as error:
+        raise PredictionsError(
+            f"{path} is damaged or no table of predictions ({error}); write it again"
+        ) from error
+    table.attrs = {MADE_FROM: record.get(MADE_FROM, {})} | ({TASK: task} if task else {})
+    check(table, str(path))
+    if record.get("content", _content_hash(table)) != _content_hash(table):
+        raise PredictionsError(
+            f"{path} was changed after it was written; run the notebook that writes it again"
+        )
     return table
+
+
+def check(predictions: pd.DataFrame, where: str) -> None:
+    """Raise `PredictionsError` where a table breaks its contract."""
+    missing = [key for key in KEYS if key not in predictions]
+    if missing:
+        raise PredictionsError(f"{where} lacks the columns {missing}; was it written by this workbook?")
+    keys = ["face_id", "split", "repeat", "fold"]
+    twice = predictions.duplicated(keys)
+    if twice.any():
+        first = predictions.loc[twice, "face_id"].iloc[0]
+        raise PredictionsError(
+            f"{where}: face {first!r} stands twice in one repeat and fold; keep one row of it"
+        )
+    wrong = sorted(set(predictions["split"].dropna()) - set(SUBSETS)) or predictions["split"].isna().any()
+    if wrong:
+        raise PredictionsError(f"{where}: column 'split' holds {wrong}; allowed are {list(SUBSETS)}")
+    try:
+        task = task_of(predictions)
+    except TaskError as error:
+        raise PredictionsError(f"{where}: {error}") from error
+    if list(task.classes) != class_names(predictions):
+        raise PredictionsError(
+            f"{where}: the task '{task.name}' has classes {list(task.classes)}, the columns are "
+            f"{class_names(predictions)}"
+        )
+    _check_values(predictions, task, where)
+
+
+def _check_values(predictions: pd.DataFrame, task: Task, where: str) -> None:
+    try:
+        if task.is_number:
+            task.decode(predictions["predicted"].to_numpy(dtype=float))
+            predictions["truth"].to_numpy(dtype=float)
+            return
+        shares = probabilities(predictions)
+        task.decode(shares)
+    except (TaskError, TypeError, ValueError) as error:
+        raise PredictionsError(f"{where}: {error}") from error
+    if task.is_exclusive and len(shares):
+        off = np.abs(shares.sum(axis=1) - 1)
+        if off.max() > _SUM_TOLERANCE:
+            face = predictions["face_id"].iloc[int(off.argmax())]
+            raise PredictionsError(
+                f"{where}: the probabilities of face {face!r} add up to {shares.sum(axis=1)[off.argmax()]:.4g}; "
+                "they must add up to 1"
+            )
+        strange = sorted({str(v) for v in predictions["truth"].dropna()} - set(task.classes))
+        if strange:
+            raise PredictionsError(
+                f"{where}: truth holds {strange[:5]}; the classes are {list(task.classes)}"
+            )
+
+
+def _content_hash(predictions: pd.DataFrame) -> str:
+    columns = [column for column in predictions.columns if column in KEYS or column.startswith(PROBABILITY)]
+    return files.hash_values(*(files.hash_values(_array(predictions[c])) for c in columns))
+
+
+def _array(values: pd.Series) -> np.ndarray:
+    if pd.api.types.is_numeric_dtype(values.dtype):
+        return values.to_numpy(dtype=float, na_value=np.nan)
+    return values.astype(object).to_numpy()

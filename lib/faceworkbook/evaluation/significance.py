@@ -403,7 +403,7 @@ def t_over_evaluations(
     """
     rng = np.random.default_rng(seed)
     n, size = len(right_a), max(1, round(share * len(right_a)))
-    # A random part without replacement holds a hypergeometric number of the faces that are right.
+    # A random subset without replacement holds a hypergeometric number of the faces that are right.
     a, b = (
         rng.hypergeometric(int(right.sum()), n - int(right.sum()), size, evaluations) / size
         for right in (np.asarray(right_a, dtype=int), np.asarray(right_b, dtype=int))

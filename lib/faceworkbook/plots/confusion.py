@@ -27,10 +27,10 @@ class ConfusionDisplay:
 
     @classmethod
     def from_predictions(
-        cls, predictions: pd.DataFrame, *, classes: list[str], part: str = "test"
+        cls, predictions: pd.DataFrame, *, classes: list[str], subset: str = "test"
     ) -> ConfusionDisplay:
-        """Count `truth` against `predicted` in the rows of `part`."""
-        return cls(count(predictions[predictions["part"] == part], classes), list(classes))
+        """Count `truth` against `predicted` in the rows of `subset`."""
+        return cls(count(predictions[predictions["split"] == subset], classes), list(classes))
 
     def plot(self, *, title: str = "") -> ConfusionDisplay:
         """Draw into a new figure (``figure_``, ``axes_``) and return self."""

@@ -18,31 +18,31 @@ class FoldsDisplay:
     ----------
     scored : pandas.DataFrame
         One row a fit: repeat, fold, and the columns ``PART_METRIC``.
-    metric, part : str
+    metric, subset : str
     mean, low, high : float
         Over all fits, with the interval corrected for overlapping training sets.
     """
 
     scored: pd.DataFrame
     metric: str
-    part: str
+    subset: str
     mean: float
     low: float
     high: float
 
     @classmethod
     def from_scores(
-        cls, scored: pd.DataFrame, summary: pd.DataFrame, *, metric: str = "accuracy", part: str = "test"
+        cls, scored: pd.DataFrame, summary: pd.DataFrame, *, metric: str = "accuracy", subset: str = "test"
     ) -> FoldsDisplay:
-        """From `evaluation.cross_validation.scores` and its `summary` of the same part."""
+        """From `evaluation.cross_validation.scores` and its `summary` of the same subset."""
         row = summary.set_index("metric").loc[metric]
-        return cls(scored, metric, part, float(row["mean"]), float(row["low"]), float(row["high"]))
+        return cls(scored, metric, subset, float(row["mean"]), float(row["low"]), float(row["high"]))
 
     def plot(self, *, ax=None, title: str = "") -> FoldsDisplay:
         """Draw into `ax` or a new figure (``figure_``, ``ax_``) and return self."""
         self.ax_ = style.axes(ax, figsize=(6.4, 3.6))
         self.figure_ = self.ax_.figure
-        column = f"{self.part}_{self.metric}"
+        column = f"{self.subset}_{self.metric}"
         for repeat, rows in self.scored.groupby("repeat"):
             x = repeat + np.linspace(-0.2, 0.2, len(rows)) if len(rows) > 1 else [repeat]
             self.ax_.plot(x, rows[column], "o", ms=4, color=style.COLORS[0], alpha=0.8)
@@ -54,7 +54,7 @@ class FoldsDisplay:
         self.ax_.axhline(self.mean, color=style.GREY, lw=1)
         self.ax_.set(
             xlabel="repeat (own folds and own seed)",
-            ylabel=f"{self.part} {self.metric.replace('_', ' ')}",
+            ylabel=f"{self.subset} {self.metric.replace('_', ' ')}",
             title=title or f"{len(self.scored)} fits; line: mean of a repeat; band: 95 % of the overall mean",
             xticks=sorted(self.scored["repeat"].unique()),
         )
@@ -62,10 +62,10 @@ class FoldsDisplay:
 
     def describe(self) -> str:
         """Alt text."""
-        values = self.scored[f"{self.part}_{self.metric}"]
+        values = self.scored[f"{self.subset}_{self.metric}"]
         reach = "" if pd.isna(self.low) else f" [{self.low:.3f}, {self.high:.3f}]"
         return (
-            f"{self.part.capitalize()} {self.metric.replace('_', ' ')} of {len(values)} fits, from {values.min():.3f} to "
+            f"{self.subset.capitalize()} {self.metric.replace('_', ' ')} of {len(values)} fits, from {values.min():.3f} to "
             f"{values.max():.3f}, mean {self.mean:.3f}{reach}."
         )
 

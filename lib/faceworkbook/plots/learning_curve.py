@@ -1,4 +1,4 @@
-"""Loss and accuracy (or error) of each epoch, and the epoch that was kept."""
+"""A metric against the number of training faces, drawn at random and drawn person by person."""
 
 from __future__ import annotations
 
@@ -7,50 +7,43 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib import pyplot as plt
 
+from faceworkbook.experiments import learning_curve
 from faceworkbook.plots import style
 
-MEANINGS = {"loss": "loss", "accuracy": "accuracy (share of faces)", "mae": "mean absolute error"}
+NAMES = {"faces": "faces at random", "identities": "all faces of people at random"}
 
 
 @dataclass
 class LearningCurveDisplay:
-    """Training and validation figures against epochs.
+    """Mean over draws of training faces with its 95 % interval.
 
     Attributes
     ----------
-    history : pandas.DataFrame
-        Columns epoch, loss, val_loss, and accuracy, val_accuracy or mae, val_mae. Training figures are
-        means over the epoch, with dropout on; validation figures are without.
-    metric : str
-        'accuracy' or 'mae'.
-    best_epoch : int or None
-        The epoch with the least validation loss; None where there was no validation.
+    measured : pandas.DataFrame
+        What `evaluation.data_curve.measure` returned, for one way of drawing or several together.
     unit : str
-        Of 'mae', such as 'years'.
+        Of the metric, '' for shares.
     """
 
-    history: pd.DataFrame
-    metric: str
-    best_epoch: int | None
+    measured: pd.DataFrame
     unit: str = ""
 
     @classmethod
-    def from_history(cls, history: pd.DataFrame, *, unit: str = "") -> LearningCurveDisplay:
-        """From the history of a dense classifier (`faceworkbook.training.Fitted.history`)."""
-        lacking = {"epoch", "loss", "val_loss"} - set(history)
-        if lacking:
-            raise ValueError(f"the history lacks {sorted(lacking)}; it has {list(history)}")
-        metric = "mae" if "mae" in history else "accuracy"
-        known = history["val_loss"].notna().any()
-        best = int(history["epoch"][history["val_loss"].idxmin()]) if known else None
-        return cls(history, metric, best, unit)
+    def from_measured(cls, *measured: pd.DataFrame, unit: str = "") -> LearningCurveDisplay:
+        """From one table or several."""
+        return cls(pd.concat(measured, ignore_index=True), unit)
 
     def plot(self, *, title: str = "") -> LearningCurveDisplay:
-        """Draw into a new figure (``figure_``, ``axes_``) and return self."""
+        """Draw into a new figure (``figure_``, ``axes_``): against faces, and against people where known."""
+        by_people = self.measured[self.measured["by"] == "identities"]
+        sides = [("n_train", "training faces")]
+        if len(by_people):
+            sides.append(("n_identities", "people in the training faces"))
         with plt.rc_context(style.SETTINGS):
-            self.figure_, self.axes_ = plt.subplots(1, 2, figsize=(9.6, 3.6))
-        for ax, name in zip(self.axes_, ("loss", self.metric), strict=True):
-            self._draw(ax, name)
+            self.figure_, axes = plt.subplots(1, len(sides), figsize=(5.2 * len(sides), 3.7), squeeze=False)
+        self.axes_ = axes[0]
+        for ax, (column, label) in zip(self.axes_, sides, strict=True):
+            self._draw(ax, column, label)
         self.axes_[0].legend()
         if title:
             self.figure_.suptitle(title, x=0.01, ha="left", fontsize=11)
@@ -58,22 +51,26 @@ class LearningCurveDisplay:
 
     def describe(self) -> str:
         """Alt text."""
-        last = self.history.iloc[-1]
-        if self.best_epoch is None:
-            return f"Loss and {self.metric} over {len(self.history)} epochs of training, without validation rows."
-        best = self.history[self.history["epoch"] == self.best_epoch].iloc[0]
+        mean = self.measured.groupby(["by", "share"])[["n_train", "value"]].mean().reset_index()
+        few, many = mean.iloc[0], mean[mean["by"] == mean["by"].iloc[0]].iloc[-1]
         return (
-            f"Loss and {self.metric} over {len(self.history)} epochs; the least validation loss is "
-            f"{best['val_loss']:.3f} in epoch {self.best_epoch}, with a validation {self.metric} of "
-            f"{best['val_' + self.metric]:.3f}; the last training loss is {last['loss']:.3f}."
+            f"{self.measured['metric'].iloc[0]} against training faces: {few['value']:.3f} with {few['n_train']:.0f}, "
+            f"{many['value']:.3f} with {many['n_train']:.0f}."
         )
 
-    def _draw(self, ax, name: str) -> None:
-        epochs = self.history["epoch"]
-        ax.plot(epochs, self.history[name], color=style.COLORS[0], label="training (dropout on)")
-        ax.plot(epochs, self.history["val_" + name], color=style.COLORS[1], label="validation")
-        if self.best_epoch is not None:
-            ax.axvline(self.best_epoch, color=style.GREY, ls=":", label=f"kept: epoch {self.best_epoch}")
-        unit = f" ({self.unit})" if name == "mae" and self.unit else ""
-        ax.set(xlabel="epoch", ylabel=MEANINGS[name] + unit, title=f"{name}, {len(epochs)} epochs")
-        ax.xaxis.get_major_locator().set_params(integer=True)
+    def _draw(self, ax, column: str, label: str) -> None:
+        for number, (by, points) in enumerate(learning_curve.summary(self.measured).groupby("by", sort=True)):
+            style_of = {"color": style.COLORS[number], "marker": "os"[number % 2], "capsize": 3}
+            reach = [points["mean"] - points["low"], points["high"] - points["mean"]]
+            ax.errorbar(points[column], points["mean"], yerr=reach, label=NAMES[by], **style_of)
+        ax.set_xscale("log")
+        sizes = self.measured.groupby("share")[column].mean()
+        ax.set_xticks(sizes, [f"{size:,.0f}" for size in sizes], rotation=30)
+        ax.minorticks_off()
+        metric = self.measured["metric"].iloc[0] + (f" ({self.unit})" if self.unit else "")
+        draws = self.measured["repeat"].nunique()
+        ax.set(
+            xlabel=f"{label} (log scale)",
+            ylabel=f"test {metric}",
+            title=f"n = {self.measured['n_test'].iloc[0]:,} test faces; mean of {draws} draws, 95 % interval",
+        )

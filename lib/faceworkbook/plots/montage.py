@@ -32,10 +32,10 @@ class MontageDisplay:
 
     @classmethod
     def from_errors(
-        cls, predictions: pd.DataFrame, faces: pd.DataFrame, root, *, n: int = 24, part: str = "test"
+        cls, predictions: pd.DataFrame, faces: pd.DataFrame, root, *, n: int = 24, subset: str = "test"
     ) -> MontageDisplay:
-        """The errors of `part`, the most confident (or, for numbers, the largest) first."""
-        worst = rank_errors(predictions[predictions["part"] == part]).head(n)
+        """The errors of `subset`, the most confident (or, for numbers, the largest) first."""
+        worst = rank_errors(predictions[predictions["split"] == subset]).head(n)
         return cls.from_rows(worst, faces, root, about=f"the {len(worst)} most confident errors")
 
     @classmethod
@@ -46,11 +46,11 @@ class MontageDisplay:
         root,
         *,
         n: int = 24,
-        part: str = "test",
+        subset: str = "test",
         seed: int = 0,
     ) -> MontageDisplay:
-        """A random sample of `part`, right and wrong ones."""
-        rows = predictions[predictions["part"] == part]
+        """A random sample of `subset`, right and wrong ones."""
+        rows = predictions[predictions["split"] == subset]
         rows = rows.sample(min(n, len(rows)), random_state=seed)
         return cls.from_rows(with_confidence(rows), faces, root, about=f"{len(rows)} faces drawn at random")
 

@@ -37,12 +37,12 @@ class NumberErrorDisplay:
         predictions: pd.DataFrame,
         *,
         unit: str = "years",
-        part: str = "test",
+        subset: str = "test",
         width: float = 10,
         seed: int = 0,
     ) -> NumberErrorDisplay:
-        """Bin the rows of `part` by true value, `width` units a bin."""
-        rows = predictions[predictions["part"] == part]
+        """Bin the rows of `subset` by true value, `width` units a bin."""
+        rows = predictions[predictions["split"] == subset]
         truth, predicted = rows["truth"].to_numpy(float), rows["predicted"].to_numpy(float)
         return cls(truth, predicted, unit, bin_errors(truth, predicted, width=width, seed=seed))
 

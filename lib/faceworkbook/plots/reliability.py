@@ -25,12 +25,12 @@ class ReliabilityDisplay:
 
     @classmethod
     def from_predictions(
-        cls, named: Mapping[str, pd.DataFrame], *, part: str = "test", bins: int = 10, seed: int = 0
+        cls, named: Mapping[str, pd.DataFrame], *, subset: str = "test", bins: int = 10, seed: int = 0
     ) -> ReliabilityDisplay:
         """From tables of predictions by name."""
         return cls(
             {
-                name: calibration.reliability(table, part=part, bins=bins, seed=seed)
+                name: calibration.reliability(table, subset=subset, bins=bins, seed=seed)
                 for name, table in named.items()
             }
         )

@@ -25,11 +25,14 @@ class RiskCoverageDisplay:
 
     @classmethod
     def from_predictions(
-        cls, named: Mapping[str, pd.DataFrame], *, part: str = "test", seed: int = 0
+        cls, named: Mapping[str, pd.DataFrame], *, subset: str = "test", seed: int = 0
     ) -> RiskCoverageDisplay:
         """From tables of predictions by name."""
         return cls(
-            {name: calibration.risk_coverage(table, part=part, seed=seed) for name, table in named.items()}
+            {
+                name: calibration.risk_coverage(table, subset=subset, seed=seed)
+                for name, table in named.items()
+            }
         )
 
     def plot(self, ax=None, *, title: str = "") -> RiskCoverageDisplay:

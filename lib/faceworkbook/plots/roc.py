@@ -40,10 +40,10 @@ class RocDisplay:
 
     @classmethod
     def from_predictions(
-        cls, predictions: pd.DataFrame, *, part: str = "test", seed: int = 0, n_boot: int = 200
+        cls, predictions: pd.DataFrame, *, subset: str = "test", seed: int = 0, n_boot: int = 200
     ) -> RocDisplay:
-        """From the rows of `part`; the second class is the positive one."""
-        rows = metrics.rows_of(predictions, part=part)
+        """From the rows of `subset`; the second class is the positive one."""
+        rows = metrics.rows_of(predictions, subset=subset)
         if len(rows.classes) != 2:
             raise ValueError(f"a ROC curve needs two classes, these predictions have {len(rows.classes)}")
         score, positive = rows.probabilities[:, 1], rows.truth == 1
@@ -54,7 +54,7 @@ class RocDisplay:
                 fpr, tpr, _ = roc_curve(positive, score, sample_weight=weight)
                 curves.append(np.interp(GRID, fpr, tpr))
         low, high = np.percentile(curves, [2.5, 97.5], axis=0)
-        auc = metrics.summary(predictions, part=part, names=["auc"], seed=seed).iloc[0]
+        auc = metrics.summary(predictions, subset=subset, names=["auc"], seed=seed).iloc[0]
         fpr, tpr, _ = roc_curve(positive, score)
         return cls(fpr, tpr, low, high, tuple(auc[["value", "low", "high"]]), rows.classes[1], len(score))
 

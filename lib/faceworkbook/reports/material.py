@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from faceworkbook import descriptors, project, splits
-from faceworkbook.classifiers import targets
-from faceworkbook.evaluation.transfer import Material
+from faceworkbook import descriptors, project, splits, tasks
+from faceworkbook.experiments.cross_dataset import Material
 from faceworkbook.reports import runs
 
 
@@ -18,7 +17,7 @@ def load(out: str | Path, label: str) -> Material:
     out : str or Path
         Folder of the experiment (results/NAME), where 01_faces and 02_descriptors have run.
     label : str
-        See `faceworkbook.classifiers.targets.make`.
+        See `faceworkbook.tasks.make`.
 
     Raises
     ------
@@ -32,7 +31,7 @@ def load(out: str | Path, label: str) -> Material:
     keep = everyone["face_id"].isin(found.face_id).to_numpy()
     table = everyone[keep].reset_index(drop=True)
     split = splits.restrict(splits.load(run.other("01_faces", "split.json"), everyone), keep)
-    return Material(found.matrix, targets.make(table, label), table, split)
+    return Material(found.matrix, tasks.read_labels(table, label), table, split)
 
 
 def network(out: str | Path):

@@ -12,10 +12,10 @@ from nbconvert.filters import markdown2html
 
 from faceworkbook import datasets, project
 from faceworkbook.evaluation import calibration, groups, metrics, predictions
-from faceworkbook.reports import story
+from faceworkbook.reports import sections
 from faceworkbook.reports.html import TEMPLATES
 from faceworkbook.reports.runs import Run
-from faceworkbook.reports.story import Told
+from faceworkbook.reports.sections import ReportData
 
 ATTRIBUTES = ("gender", "race", "age")
 N_BOOT = 500
@@ -31,7 +31,7 @@ RULED_OUT = (
 )
 
 
-def write(told: Told) -> str:
+def write(told: ReportData) -> str:
     """Write ``model_card.md`` and ``model_card.html`` beside the model; returns the short path of the first."""
     return _save(told.run.folder.parent / "03_classifier", to_markdown(told))
 
@@ -64,29 +64,29 @@ def write_networks(
     str
         Short path of ``model_card.md``.
     """
-    experiment = story.experiment_of(run)
+    experiment = sections.experiment_of(run)
     figures = metrics.summaries(dict(said), n_boot=N_BOOT)
     title = experiment["title"] or run.step
-    sections = {
+    parts = {
         "Model": _list([*model, f"Network: {network}"]),
         **_uses(),
         "Data": _list(data),
         "Figures on test rows (95 % intervals)": [_table(figures, _FIGURE_COLUMNS)],
         "By group (95 % intervals)": [_group_table(said, faces)],
         "Calibration": _calibration(said),
-        "Limits": _list([story.LABELS, story.trained_on(network)]),
+        "Limits": _list([sections.LABELS, sections.trained_on(network)]),
         "Made by": _made_by(run.folder, experiment),
     }
-    return _save(run.folder, _compose(title, "", sections))
+    return _save(run.folder, _compose(title, "", parts))
 
 
-def to_markdown(told: Told) -> str:
+def to_markdown(told: ReportData) -> str:
     """The card's text."""
     d, c = told.descriptors, told.classifier
-    said = {story.MODEL: predictions.read(told.run.other("03_classifier", "predictions.parquet"))}
-    sections = {
+    said = {sections.MODEL: predictions.read(told.run.other("03_classifier", "predictions.parquet"))}
+    parts = {
         "Model": [
-            f"- Reads: {told.label} ({c['kind']}"
+            f"- Reads: {told.label} ({c['task']['kind']}"
             + (f": {', '.join(c['classes'][:12])}" if c["classes"] else "")
             + ")",
             f"- Input: {d['dim']}-d descriptor of {d['network']}, tap {d['tap']}, weights {d['weights_sha256'][:16]}...",
@@ -99,7 +99,7 @@ def to_markdown(told: Told) -> str:
         "Data": [
             f"- {told.faces['title']}; {told.faces['source']}",
             f"- Terms of use: {told.faces['terms']}. The model was made from it and inherits what they demand.",
-            f"- {told.faces['used']:,} faces, {story.people(told)}; "
+            f"- {told.faces['used']:,} faces, {sections.people(told)}; "
             f"train {c['n_train']:,}, validation {c['n_validation']:,}, test {c['n_test']:,}",
             f"- Split: {told.faces['scheme']}, seed {told.params['seed']}; test rows that leak: {told.faces['leakage'].get('leaked', 0)}",
         ],
@@ -109,10 +109,10 @@ def to_markdown(told: Told) -> str:
             _table(told.groups, ["attribute", "group", "value", "low", "high", "n"])
         ],
         "Calibration": _calibration(said),
-        "Limits": [f"- {_plain(text)}" for text in story.list_caveats(told)],
+        "Limits": [f"- {_plain(text)}" for text in sections.list_caveats(told)],
         "Made by": _made_by(told.run.folder.parent / "03_classifier", told.experiment),
     }
-    return _compose(told.experiment["title"] or told.label, _plain(story.answer(told)), sections)
+    return _compose(told.experiment["title"] or told.label, _plain(sections.answer(told)), parts)
 
 
 def say_sets(names: Sequence[str]) -> list[str]:
@@ -146,7 +146,7 @@ def _uses() -> dict[str, list[str]]:
     return {"Intended use": _list(INTENDED), "Ruled out": _list(RULED_OUT)}
 
 
-def _repeated(told: Told) -> dict[str, list[str]]:
+def _repeated(told: ReportData) -> dict[str, list[str]]:
     """The figures over repeated folds, where 06_cross_validation has run."""
     if not told.run.has("06_cross_validation", "metrics.json"):
         return {}
@@ -159,7 +159,7 @@ def _repeated(told: Told) -> dict[str, list[str]]:
 def _group_table(said: Mapping[str, pd.DataFrame], faces: pd.DataFrame) -> str:
     found = [
         groups.by_group(
-            groups.attach(table, faces, [name]), name, names=[story.headline_metric(table)], n_boot=N_BOOT
+            groups.attach(table, faces, [name]), name, names=[sections.headline_metric(table)], n_boot=N_BOOT
         ).assign(model=model)
         for model, table in said.items()
         for name in _known(table, faces)
@@ -171,7 +171,7 @@ def _group_table(said: Mapping[str, pd.DataFrame], faces: pd.DataFrame) -> str:
 
 def _known(table: pd.DataFrame, faces: pd.DataFrame) -> list[str]:
     # Of several data sets, each knows other labels: what is asked is what these very test rows have.
-    test = table.loc[table["part"] == "test", "face_id"]
+    test = table.loc[table["split"] == "test", "face_id"]
     own = faces[faces["face_id"].isin(test)]
     return [name for name in ATTRIBUTES if own[name].nunique() > 1]
 
@@ -197,7 +197,7 @@ def _calibration_of(name: str, table: pd.DataFrame) -> str:
 def _made_by(folder: Path, experiment: dict) -> list[str]:
     made = json.loads((folder / "environment.json").read_text())
     return [
-        f"- `{story.command_of(folder.parent, experiment)}`",
+        f"- `{sections.command_of(folder.parent, experiment)}`",
         f"- code {made['commit'] or 'not a checkout'}, {made['started']}, Python {made['python']}, seed {made['seed']}",
     ]
 

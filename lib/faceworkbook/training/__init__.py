@@ -11,12 +11,12 @@ import importlib
 _WHERE = {
     "Fitted": "fitted",
     "load": "fitted",
-    "fit_dense": "single",
-    "fit_logistic": "single",
+    "fit_mlp": "single",
+    "fit_linear": "single",
     "fit_folds": "folds",
     "plan": "folds",
-    "Settings": "stacked",
-    "TrainingError": "stacked",
+    "Settings": "batched",
+    "TrainingError": "batched",
 }
 
 __all__ = sorted(_WHERE)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import keras
 
 from faceworkbook.backbones import Backbone
-from faceworkbook.classifiers import multitask
-from faceworkbook.classifiers.multitask import MultitaskNet, Task
 from faceworkbook.images import Preprocessing
+from faceworkbook.models import multitask
+from faceworkbook.models.multitask import Head, MultitaskNet
 
 PRECISIONS = ("float32", "mixed_bfloat16")
 OWN = "own"
@@ -51,7 +51,7 @@ class Network:
 
 def assemble(
     backbone: Backbone,
-    tasks: list[Task],
+    tasks: list[Head],
     *,
     cut: str | None = None,
     also: Iterable[str] = (),
@@ -71,7 +71,7 @@ def assemble(
     Parameters
     ----------
     backbone : Backbone
-    tasks : list of Task
+    tasks : list of Head
     cut : str, optional
         Last layer that is used; the layer of the backbone's tap where None.
     also : iterable of str
@@ -184,7 +184,7 @@ def _with_precision(model: keras.Model, precision: str) -> keras.Model:
     return lower
 
 
-def _own_head(trunk: keras.Model, tasks: list[Task]) -> MultitaskNet:
+def _own_head(trunk: keras.Model, tasks: list[Head]) -> MultitaskNet:
     if len(tasks) != 1 or not tasks[0].is_number or tuple(trunk.output.shape[1:]) != (1,):
         raise ValueError(
             f"head='own' needs a network that ends in one number and one number to learn; the cut gives "

@@ -19,15 +19,15 @@ import xxhash
 from tqdm.auto import tqdm
 
 from faceworkbook import images
-from faceworkbook.classifiers import multitask
-from faceworkbook.classifiers.multitask import Task
-from faceworkbook.classifiers.targets import Target
+from faceworkbook.models import multitask
+from faceworkbook.models.multitask import Head
+from faceworkbook.tasks import Labels
 from faceworkbook.training import augment, checkpoint, cutting, logs, masked
 from faceworkbook.training.augment import Augmentation
 from faceworkbook.training.cutting import Network
-from faceworkbook.training.input import Mirrored, Prepared, order, stream
 from faceworkbook.training.multitask import Fitted
-from faceworkbook.training.parts import PartOptimisers
+from faceworkbook.training.param_groups import ParamGroupOptimizers
+from faceworkbook.training.pictures import Mirrored, Prepared, order, stream
 from faceworkbook.training.schedules import Staircase
 
 CHECKPOINT, HISTORY = "checkpoint.npz", "history.csv"
@@ -146,7 +146,7 @@ def describe_parts(network: Network, settings: Settings) -> pd.DataFrame:
         free = [e for e in range(settings.epochs) if settings.frozen_upto(e) not in part.within]
         rows.append(
             {
-                "part": part.name,
+                "split": part.name,
                 "layers": len(layers),
                 "weights": sum(layer.count_params() for layer in layers),
                 "learning rate": settings.learning_rate * part.rate if free else 0.0,
@@ -173,7 +173,7 @@ def make_reproducible(seed: int) -> None:
 def fit(
     network: Network,
     source,
-    targets: Mapping[str, Target],
+    targets: Mapping[str, Labels],
     *,
     split,
     settings: Settings,
@@ -190,7 +190,7 @@ def fit(
         From ``cutting.assemble``.
     source : PixelFiles, PixelArray or PixelShards
         n pictures, as ``network.preprocessing`` wants them.
-    targets : dict of str to Target
+    targets : dict of str to Labels
         One a task, n labels each, some perhaps missing (they are masked).
     split : Split
         Any object with index arrays ``train`` and ``validation``.
@@ -222,7 +222,7 @@ def fit(
     folder = None if folder is None else Path(folder)
     labels = {
         task.name: _Labels(task, targets[task.name], (soft or {}).get(task.name), settings)
-        for task in network.net.tasks
+        for task in network.net.heads
     }
     run = _Run(network, source, labels, settings)
     saved = _Saved(run, split, folder)
@@ -292,10 +292,10 @@ def read_rows(network: Network, source, *, rows: np.ndarray, mirrored: bool = Fa
     """Let the network read `rows` once, for all of its tasks; a `Reader` a task, see `predict`."""
     rows = np.unique(rows)
     said = predict(network, source, rows=rows, mirrored=mirrored)
-    return {name: Reader(network.net.task(name).classes, rows, said[name]) for name in said}
+    return {name: Reader(network.net.head(name).classes, rows, said[name]) for name in said}
 
 
-def vote_shares(faces: pd.DataFrame, target: Target) -> np.ndarray:
+def vote_shares(faces: pd.DataFrame, target: Labels) -> np.ndarray:
     """Share of the votes for each class, to be learned instead of one class; shape (n, n_classes).
 
     A single vote counts as none, as in the official reader of FER+.
@@ -316,7 +316,7 @@ def vote_shares(faces: pd.DataFrame, target: Target) -> np.ndarray:
     return votes / np.maximum(votes.sum(axis=1, keepdims=True), 1)
 
 
-def curves(history: pd.DataFrame, task: Task) -> pd.DataFrame:
+def curves(history: pd.DataFrame, task: Head) -> pd.DataFrame:
     """The history of one task as ``plots.learning_curve`` reads it: loss, accuracy or mae, and val_ of each."""
     rate = "mae" if task.is_number else "accuracy"
     names = {f"{task.name}_loss": "loss", f"{task.name}_rate": rate}
@@ -338,7 +338,7 @@ def save(network: Network, folder: str | Path) -> Path:
     beside = folder / "part-model.keras"
     multitask.serving_model(network.net).save(beside)
     beside.replace(folder / "model.keras")
-    record = network.origin | {"tasks": [asdict(task) for task in network.net.tasks]}
+    record = network.origin | {"tasks": [head.to_record() for head in network.net.heads]}
     text = folder / "model.json.part"
     text.write_text(json.dumps(record, indent=1))
     text.replace(folder / "model.json")
@@ -354,7 +354,7 @@ def _check(network: Network, source, targets, split) -> None:
     both = np.intersect1d(split.train, split.validation)
     if len(both):
         raise ValueError(f"{len(both)} rows are both training and validation rows; they must be disjoint")
-    for task in network.net.tasks:
+    for task in network.net.heads:
         if task.name not in targets:
             raise ValueError(f"targets hold {list(targets)}; the network also has the task '{task.name}'")
         if len(targets[task.name]) != len(source):
@@ -370,7 +370,7 @@ def _check(network: Network, source, targets, split) -> None:
 class _Labels:
     """Targets of one task: class probabilities or a standardised number a row, and which are known."""
 
-    def __init__(self, task: Task, target: Target, soft: np.ndarray | None, settings: Settings):
+    def __init__(self, task: Head, target: Labels, soft: np.ndarray | None, settings: Settings):
         self._task, self._smoothing = task, settings.label_smoothing
         self.known = target.known
         if task.is_number:
@@ -398,7 +398,7 @@ class _Labels:
         return _digest(self._values) + _digest(self.known)
 
 
-def _shares(task: Task, soft: np.ndarray, known: np.ndarray) -> np.ndarray:
+def _shares(task: Head, soft: np.ndarray, known: np.ndarray) -> np.ndarray:
     if soft.shape != (len(known), task.width):
         raise ValueError(
             f"soft targets of '{task.name}' have shape {soft.shape}, expected {(len(known), task.width)}, "
@@ -423,7 +423,7 @@ class _Run:
         self._freeze(frozenset())
         layer = network.net.model.get_layer
         variables = {p.name: [v for n in p.layers for v in layer(n).trainable_weights] for p in movable}
-        self.optimisers = PartOptimisers(
+        self.optimisers = ParamGroupOptimizers(
             variables,
             learning_rate=settings.learning_rate,
             multipliers={p.name: p.rate for p in movable},
@@ -486,7 +486,7 @@ class _Run:
         upto = settings.frozen_upto(epoch)
         step = self._step_for(upto)
         batches = order(rows, batch_size=settings.batch_size, seed=settings.seed, epoch=epoch)
-        sums = _Sums(self.network.net.tasks)
+        sums = _Sums(self.network.net.heads)
         for arrays in stream(batches, lambda chosen: self._load(chosen, epoch)):
             sums.add(step(*arrays))
             bar.update()
@@ -541,12 +541,12 @@ class _Run:
         pairs = zip(labels[::2], labels[1::2], strict=True)
         return [
             _sums(task, outputs[task.name], target, mask, self.settings.number_loss)
-            for task, (target, mask) in zip(self.network.net.tasks, pairs, strict=True)
+            for task, (target, mask) in zip(self.network.net.heads, pairs, strict=True)
         ]
 
     def measure(self, rows: np.ndarray) -> dict:
         """Losses and rates on `rows`, never augmented, named 'validation_...'."""
-        sums = _Sums(self.network.net.tasks)
+        sums = _Sums(self.network.net.heads)
         batches = np.array_split(rows, -(-len(rows) // EVALUATION_BATCH))
         for x, *labels in stream(batches, lambda chosen: self._load(chosen, None)):
             sums.add(self._evaluate(x, labels))
@@ -565,7 +565,7 @@ def _add(first: list, second: list) -> list:
     return [a + b for a, b in zip(first, second, strict=True)]
 
 
-def _sums(task: Task, output, target, mask, number_loss: str):
+def _sums(task: Head, output, target, mask, number_loss: str):
     output = tf.cast(output, tf.float32)
     if not task.is_number:
         losses, rates = masked.cross_entropy(target, output), masked.hits(target, output)
@@ -582,7 +582,7 @@ def _sums(task: Task, output, target, mask, number_loss: str):
 class _Sums:
     """Sums over an epoch, each task's by itself, turned into means over the rows whose label is known."""
 
-    def __init__(self, tasks: tuple[Task, ...]):
+    def __init__(self, tasks: tuple[Head, ...]):
         self._tasks, self._sums = tasks, np.zeros((len(tasks), 3))
 
     def add(self, measured) -> None:
@@ -693,7 +693,7 @@ def _identity(run: _Run, split) -> dict:
     return {
         "settings": settings,
         "network": run.network.origin,
-        "tasks": [asdict(task) | {"classes": list(task.classes)} for task in run.network.net.tasks],
+        "tasks": [head.to_record() for head in run.network.net.heads],
         "layers": [layer.name for layer in run.network.net.model.layers],
         "rows": {part: _digest(np.asarray(getattr(split, part))) for part in ("train", "validation")},
         "labels": {name: labels.digest() for name, labels in run.labels.items()},

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from faceworkbook.classifiers import dense, targets
+from faceworkbook import tasks
 
 MODEL, META, HISTORY = "model.keras", "model.json", "history.csv"
 BLOCK = 4096
@@ -29,11 +29,7 @@ class Fitted:
     ----------
     model : keras.Model
         (batch, d) raw float32 descriptors -> probabilities or a number; standardisation inside.
-    name : str
-        The target, such as 'gender'.
-    kind : {'classes', 'number', 'ages'}
-    classes : tuple of str
-        Order of the probabilities; empty for numbers.
+    task : Task
     history : pandas.DataFrame
         Dense: ``epoch, loss, val_loss, accuracy, val_accuracy`` (or mae). Logistic: ``strength,
         loss, val_loss``.
@@ -42,9 +38,7 @@ class Fitted:
     """
 
     model: keras.Model
-    name: str
-    kind: str
-    classes: tuple[str, ...]
+    task: tasks.Task
     history: pd.DataFrame
     settings: dict = field(default_factory=dict)
 
@@ -63,11 +57,13 @@ class Fitted:
         return self._read(self._outputs(matrix))
 
     def expected(self, matrix: np.ndarray) -> np.ndarray:
-        """The number that is predicted, (n,): for single years the mean under the probabilities."""
-        if self.kind == targets.CLASSES:
-            raise ValueError(f"'{self.name}' has named classes {self.classes}; a mean of them says nothing")
+        """Predict a number, (n,): for classes that stand for numbers their mean under the probabilities."""
+        if not (self.task.is_number or self.task.class_values):
+            raise ValueError(
+                f"'{self.task.name}' has named classes {self.task.classes}; a mean of them says nothing"
+            )
         predicted = self.predict(matrix)
-        return predicted if self.kind == targets.NUMBER else predicted @ np.array(self.classes, dtype=float)
+        return predicted if self.task.is_number else predicted @ np.array(self.task.class_values)
 
     def sample(self, matrix: np.ndarray, n: int = 50, *, seed: int = 0) -> np.ndarray:
         """Predict `n` times with dropout on (Monte-Carlo dropout, Gal and Ghahramani 2016).
@@ -98,9 +94,7 @@ class Fitted:
         self.model.save(beside)
         beside.replace(folder / MODEL)
         meta = {
-            "name": self.name,
-            "kind": self.kind,
-            "classes": list(self.classes),
+            "task": self.task.to_record(),
             "settings": self.settings,
         }
         _write_text(folder / META, json.dumps(meta, indent=1))
@@ -124,7 +118,7 @@ class Fitted:
             meta = json.loads((folder / META).read_text())
             model = keras.saving.load_model(folder / MODEL, compile=False, safe_mode=True)
             history = pd.read_csv(folder / HISTORY)
-            return cls(model, meta["name"], meta["kind"], tuple(meta["classes"]), history, meta["settings"])
+            return cls(model, tasks.Task.from_record(meta["task"]), history, meta["settings"])
         except (ValueError, KeyError, OSError, TypeError, zipfile.BadZipFile) as error:
             raise ModelFileError(
                 f"{folder}: the saved model cannot be read ({error}); fit it again"
@@ -146,9 +140,7 @@ class Fitted:
         return np.concatenate(parts)
 
     def _read(self, output: np.ndarray) -> np.ndarray:
-        if self.kind == targets.NUMBER:
-            return output[:, 0].astype(np.float64)
-        return dense.probabilities(output, len(self.classes))
+        return self.task.decode(output)
 
 
 def load(folder: str | Path) -> Fitted:

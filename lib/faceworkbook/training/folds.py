@@ -17,9 +17,9 @@ import xxhash
 from tqdm.auto import tqdm
 
 from faceworkbook import splits as splitting
-from faceworkbook.classifiers import targets
-from faceworkbook.training import stacked
-from faceworkbook.training.single import fit_logistic
+from faceworkbook import tasks
+from faceworkbook.training import batched
+from faceworkbook.training.single import fit_linear
 
 CLASSIFIERS = ("dense", "logistic")
 
@@ -30,7 +30,7 @@ class FoldFits:
 
     Attributes
     ----------
-    target : Target
+    target : Labels
         Of n faces.
     splits : tuple of Split
         With ``repeat`` and ``fold``.
@@ -40,11 +40,11 @@ class FoldFits:
         Columns repeat, fold, and those of the classifier's history.
     classifier : str
     settings : dict
-    stack : faceworkbook.training.stacked.Stack or None
+    stack : faceworkbook.training.batched.Stack or None
         The trained models, where they were trained as one program.
     """
 
-    target: targets.Target
+    target: tasks.Labels
     splits: tuple
     outputs: np.ndarray
     history: pd.DataFrame
@@ -96,7 +96,7 @@ def plan(
 
 def fit_folds(
     matrix: np.ndarray,
-    target: targets.Target,
+    target: tasks.Labels,
     splits: Sequence,
     *,
     classifier: str | Callable = "dense",
@@ -110,7 +110,7 @@ def fit_folds(
     Parameters
     ----------
     matrix : ndarray of shape (n, d), float32, may be memory-mapped
-    target : Target of n faces
+    target : Labels of n faces
     splits : sequence of Split
         Such as ``splits.folds(...)`` gives: five repeats of five folds, or official folds.
     classifier : 'dense', 'logistic' or callable
@@ -122,7 +122,7 @@ def fit_folds(
         Checkpoints are kept there: a run that was stopped goes on and ends with the same result.
     progress : bool
     **settings
-        Of the classifier: fields of `stacked.Settings` for 'dense', options of `fit_logistic` or of
+        Of the classifier: fields of `batched.Settings` for 'dense', options of `fit_linear` or of
         the callable.
 
     Raises
@@ -134,12 +134,12 @@ def fit_folds(
     seeds = [seed + getattr(split, "repeat", 0) for split in splits]
     if classifier == "dense":
         return _dense(matrix, target, splits, seeds, folder, progress, settings)
-    fit = fit_logistic if classifier == "logistic" else classifier
+    fit = fit_linear if classifier == "logistic" else classifier
     if not callable(fit):
         raise ValueError(
             f"classifier={classifier!r}; allowed are {list(CLASSIFIERS)} or a function that fits"
         )
-    stacked.check_rows(matrix, target, splits)
+    batched.check_rows(matrix, target, splits)
     name = classifier if isinstance(classifier, str) else f"{fit.__module__}.{fit.__qualname__}"
     keep = _Kept.at(folder, matrix, target, name, settings)
     outputs, histories = [], []
@@ -153,8 +153,8 @@ def fit_folds(
 
 
 def _dense(matrix, target, splits, seeds, folder, progress: bool, settings: dict) -> FoldFits:
-    chosen = stacked.with_settings(stacked.defaults(target.kind), **settings)
-    stack = stacked.fit(matrix, target, splits, chosen, seeds=seeds, folder=folder, progress=progress)
+    chosen = batched.with_settings(batched.defaults(target.task), **settings)
+    stack = batched.fit(matrix, target, splits, chosen, seeds=seeds, folder=folder, progress=progress)
     by_model = [table.drop(columns="model") for _, table in stack.history.groupby("model", sort=True)]
     history = _concat([_with_keys(table, split) for table, split in zip(by_model, splits, strict=True)])
     return FoldFits(target, splits, stack.predict(matrix), history, "dense", asdict(chosen), stack)
@@ -189,7 +189,7 @@ class _Kept:
         digest = xxhash.xxh3_128(np.ascontiguousarray(matrix))
         digest.update(target.codes)
         digest.update(np.nan_to_num(target.values))
-        digest.update(json.dumps([name, target.kind, settings], default=str))
+        digest.update(json.dumps([name, target.task.to_record(), settings], default=str))
         return cls(Path(folder), digest.hexdigest())
 
     def path(self, split, seed: int) -> Path:

@@ -17,11 +17,11 @@ import tensorflow as tf
 import xxhash
 from tqdm.auto import tqdm
 
-from faceworkbook.classifiers.multitask import MultitaskNet, Task, forward
-from faceworkbook.classifiers.targets import Target
+from faceworkbook.models.multitask import Head, MultitaskNet, forward
+from faceworkbook.tasks import Labels
 from faceworkbook.training import checkpoint, masked, pseudo_labels, weighting
 from faceworkbook.training.batches import Alternating, Batch, Joint
-from faceworkbook.training.parts import PartOptimisers
+from faceworkbook.training.param_groups import ParamGroupOptimizers
 from faceworkbook.training.pseudo_labels import Fill
 from faceworkbook.training.schedules import Staircase
 
@@ -92,7 +92,7 @@ class Fitted:
 def fit(
     net: MultitaskNet,
     x,
-    targets: Mapping[str, Target],
+    targets: Mapping[str, Labels],
     *,
     plan: Joint | Alternating,
     validation: np.ndarray,
@@ -108,7 +108,7 @@ def fit(
     net : MultitaskNet
     x : ndarray of shape (n, ...)
         What the trunk takes, all data sets below each other; may be memory-mapped.
-    targets : dict of str to Target
+    targets : dict of str to Labels
         One a task, n labels each, most of them perhaps missing.
     plan : Joint or Alternating
         Training rows, in which order.  `Joint` with one task is single-task training.
@@ -157,12 +157,12 @@ def fit(
     return Fitted(net, pd.DataFrame(saved.history), saved.best_epoch)
 
 
-def _check_rows(net: MultitaskNet, targets: Mapping[str, Target], plan, validation: np.ndarray) -> None:
+def _check_rows(net: MultitaskNet, targets: Mapping[str, Labels], plan, validation: np.ndarray) -> None:
     train = np.unique(np.concatenate([stage.rows for stage in plan.stages]))
     both = np.intersect1d(train, validation)
     if len(both):
         raise ValueError(f"{len(both)} rows are both training and validation rows; they must be disjoint")
-    for task in net.tasks:
+    for task in net.heads:
         if task.name not in targets:
             raise ValueError(f"targets hold {list(targets)}; the net also has the task '{task.name}'")
         for name, rows in {"training": train, "validation": np.asarray(validation)}.items():
@@ -176,7 +176,7 @@ def _check_rows(net: MultitaskNet, targets: Mapping[str, Target], plan, validati
 class _Labels:
     """Targets as arrays: a distribution over classes (or a standardised number) a row, and which are known."""
 
-    def __init__(self, task: Task, target: Target):
+    def __init__(self, task: Head, target: Labels):
         self.known = target.known
         self.truth = np.zeros((len(target), task.width), np.float32)
         if task.is_number:
@@ -201,16 +201,16 @@ class _Labels:
 class _Run:
     """What one training run holds: the net, its optimisers, its labels, its compiled steps."""
 
-    def __init__(self, net: MultitaskNet, x, targets: Mapping[str, Target], settings: Settings):
+    def __init__(self, net: MultitaskNet, x, targets: Mapping[str, Labels], settings: Settings):
         self.net, self.x, self.settings = net, x, settings
-        self.labels = {task.name: _Labels(task, targets[task.name]) for task in net.tasks}
-        self.weights = weighting.make(net.tasks, settings.task_weights)
+        self.labels = {task.name: _Labels(task, targets[task.name]) for task in net.heads}
+        self.weights = weighting.make(net.heads, settings.task_weights)
         self.layers = net.layers_by_part()
         unknown = sorted(set(settings.frozen_epochs) - set(self.layers))
         if unknown:
             raise ValueError(f"frozen_epochs names {unknown}; the parts are {list(self.layers)}")
         variables = {part: _trainable(layers) for part, layers in self.layers.items()}
-        self.optimisers = PartOptimisers(
+        self.optimisers = ParamGroupOptimizers(
             variables | {weighting.WEIGHTS: list(self.weights.variables)},
             learning_rate=settings.learning_rate,
             multipliers=settings.multipliers,
@@ -231,7 +231,7 @@ class _Run:
         self._freeze(frozen)
         rates = self.optimisers.start_epoch(self.settings.decay, epoch)
         self._fill(plan, fill, epoch, seed=int(rng.integers(2**31)))
-        sums = _Sums(self.net.tasks)
+        sums = _Sums(self.net.heads)
         for batch in plan.batches(epoch, rng):
             if measured := self._step_on(batch, frozen):
                 sums.add(measured, len(batch.rows))
@@ -266,7 +266,7 @@ class _Run:
         )
 
     def _compile(self, present: tuple[str, ...], parts: tuple[str, ...]):
-        tasks = [task for task in self.net.tasks if task.name in present]
+        tasks = [task for task in self.net.heads if task.name in present]
         # Without the idle heads: their batch norm must not take in rows that say nothing about their task.
         model = keras.Model(self.net.model.input, {name: self.net.model.output[name] for name in present})
 
@@ -296,7 +296,7 @@ class _Run:
         train = np.unique(np.concatenate([stage.rows for stage in plan.stages]))
         logits = forward(self.net.model, self.x, rows=train)
         features = forward(self.net.features, self.x, rows=train) if fill.selectors else logits
-        for position, task in enumerate(self.net.tasks):
+        for position, task in enumerate(self.net.heads):
             missing = _missing(plan.current(epoch), task.name, self.labels[task.name].known, train)
             made = _make_targets(
                 fill,
@@ -313,13 +313,13 @@ class _Run:
         """Losses and rates on `rows`, named 'validation_...'; only true labels count."""
         outputs = forward(self.net.model, self.x, rows=rows)
         row, total = {}, 0.0
-        for task in self.net.tasks:
+        for task in self.net.heads:
             target, mask = self.labels[task.name].take_truth(rows)
             measured = _measure(task, outputs[task.name], target, mask)
             row[f"validation_{task.name}_loss"] = float(measured["loss"])
             row[f"validation_{task.name}_rate"] = float(measured["rate"])
             total += float(measured["loss"])
-        return {"validation_loss": total / len(self.net.tasks), **row}
+        return {"validation_loss": total / len(self.net.heads), **row}
 
 
 def _trainable(layers: list[keras.layers.Layer]) -> list:
@@ -338,13 +338,13 @@ def _missing(stages, name: str, known: np.ndarray, train: np.ndarray) -> np.ndar
     return out[train]
 
 
-def _make_targets(fill: Fill, task: Task, logits, features, labelled, *, seed: int) -> np.ndarray:
+def _make_targets(fill: Fill, task: Head, logits, features, labelled, *, seed: int) -> np.ndarray:
     if task.is_number:
         return logits
     return pseudo_labels.targets(fill, logits, features, labelled, seed=seed)
 
 
-def _measure(task: Task, output, target, mask) -> dict:
+def _measure(task: Head, output, target, mask) -> dict:
     if task.is_number:
         losses = masked.squared_error(target, output)
         rates = keras.ops.sqrt(losses) * task.scale
@@ -361,7 +361,7 @@ def _measure(task: Task, output, target, mask) -> dict:
 class _Sums:
     """Means over an epoch, each task's weighted with how many targets its batches held."""
 
-    def __init__(self, tasks: tuple[Task, ...]):
+    def __init__(self, tasks: tuple[Head, ...]):
         self._names = [task.name for task in tasks]
         self._steps: list[tuple[dict, int]] = []
 
@@ -441,7 +441,7 @@ def _identity(run: _Run, plan, fill: Fill, validation: np.ndarray) -> dict:
     return {
         "settings": settings,
         "fill": asdict(fill) | {"selectors": list(fill.selectors)},
-        "tasks": [asdict(task) | {"classes": list(task.classes)} for task in run.net.tasks],
+        "tasks": [head.to_record() for head in run.net.heads],
         "plan": _plan_identity(plan),
         "validation": _digest(validation),
         "labels": {name: _digest(labels.truth) for name, labels in run.labels.items()},

@@ -78,7 +78,7 @@ class Fill:
 def targets(
     fill: Fill, logits: np.ndarray, features: np.ndarray, labelled_features: np.ndarray, *, seed: int
 ) -> np.ndarray:
-    """Target of each row without label, for a task with classes.
+    """Labels of each row without label, for a task with classes.
 
     Parameters
     ----------

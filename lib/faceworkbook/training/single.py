@@ -7,14 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from faceworkbook.classifiers import dense, logistic, targets
-from faceworkbook.training import stacked
+from faceworkbook import tasks
+from faceworkbook.models import linear, mlp
+from faceworkbook.training import batched
 from faceworkbook.training.fitted import Fitted
 
 
-def fit_dense(
+def fit_mlp(
     matrix: np.ndarray,
-    target: targets.Target,
+    target: tasks.Labels,
     split,
     *,
     seed: int = 0,
@@ -28,7 +29,7 @@ def fit_dense(
     ----------
     matrix : ndarray of shape (n, d), float32, may be memory-mapped
         Descriptors of the n faces of `target`; only training and validation rows are read.
-    target : Target
+    target : Labels
     split : Split
         Any object with index arrays ``train`` and ``validation``.
     seed : int
@@ -36,16 +37,16 @@ def fit_dense(
     folder : path, optional
         The model is saved there, and what is returned has been read from there again.
     **settings
-        Fields of `stacked.Settings`: widths, dropout, input_dropout, epochs, batch_size,
+        Fields of `batched.Settings`: widths, dropout, input_dropout, epochs, batch_size,
         learning_rate, weight_decay, class_weights, patience. Defaults by kind of target:
-        `stacked.defaults`. ``widths=(64,), input_dropout=0.3`` does better on 1024 directions.
+        `batched.defaults`. ``widths=(64,), input_dropout=0.3`` does better on 1024 directions.
 
     Returns
     -------
     Fitted
     """
-    chosen = stacked.with_settings(stacked.defaults(target.kind), **settings)
-    stack = stacked.fit(matrix, target, [split], chosen, seeds=[seed], progress=progress)
+    chosen = batched.with_settings(batched.defaults(target.task), **settings)
+    stack = batched.fit(matrix, target, [split], chosen, seeds=[seed], progress=progress)
     history = stack.history.drop(columns="model")
     notes = {
         "classifier": "dense",
@@ -56,13 +57,13 @@ def fit_dense(
         **asdict(chosen),
         "widths": list(chosen.widths),
     }
-    fitted = Fitted(stack.model(0), target.name, target.kind, target.classes, history, notes)
+    fitted = Fitted(stack.model(0), target.task, history, notes)
     return fitted if folder is None else Fitted.load(fitted.save(folder))
 
 
-def fit_logistic(
+def fit_linear(
     matrix: np.ndarray,
-    target: targets.Target,
+    target: tasks.Labels,
     split,
     *,
     seed: int = 0,
@@ -75,7 +76,7 @@ def fit_logistic(
     Parameters
     ----------
     matrix, target, split, folder
-        As for `fit_dense`.
+        As for `fit_mlp`.
     seed : int
         Noted only: the fit has no randomness.
     class_weights : {'none', 'balanced'}
@@ -87,57 +88,55 @@ def fit_logistic(
     Fitted
         Its ``settings['strength']`` is the one chosen.
     """
-    stacked.check_rows(matrix, target, [split])
-    if class_weights not in stacked.CLASS_WEIGHTS:
-        raise ValueError(f"class_weights={class_weights!r}; allowed are {list(stacked.CLASS_WEIGHTS)}")
+    batched.check_rows(matrix, target, [split])
+    if class_weights not in batched.CLASS_WEIGHTS:
+        raise ValueError(f"class_weights={class_weights!r}; allowed are {list(batched.CLASS_WEIGHTS)}")
     x = np.asarray(matrix[split.train], dtype=np.float32)
-    mean, spread = stacked.moments(x)
+    mean, spread = batched.moments(x)
     held = (np.asarray(matrix[split.validation], dtype=np.float32) - mean) / spread
     x = (x - mean) / spread
-    if target.kind == targets.NUMBER:
+    if target.task.is_number:
         values = target.values[split.train]
         offset, scale = values.mean(), values.std() or 1.0
-        linear = logistic.fit_number(
+        weights = linear.fit_number(
             x,
             (values - offset) / scale,
             held,
             (target.values[split.validation] - offset) / scale,
-            alphas=strengths or logistic.ALPHAS,
+            alphas=strengths or linear.ALPHAS,
         )
     else:
         offset, scale = 0.0, 1.0
-        linear = logistic.fit_classes(
+        weights = linear.fit_classes(
             x,
             target.codes[split.train],
             held,
             target.codes[split.validation],
             n_classes=len(target.classes),
             class_weights=class_weights,
-            strengths=strengths or logistic.STRENGTHS,
+            strengths=strengths or linear.STRENGTHS,
         )
     notes = {
-        "classifier": "logistic" if target.kind != targets.NUMBER else "ridge",
+        "classifier": "ridge" if target.task.is_number else "logistic",
         "seed": int(seed),
-        "strength": linear.chosen,
+        "strength": weights.chosen,
         "class_weights": class_weights,
         "n_train": len(split.train),
         "n_validation": len(split.validation),
     }
-    model = _linear_model(linear, target, mean, spread, float(offset), float(scale))
-    fitted = Fitted(model, target.name, target.kind, target.classes, linear.history, notes)
+    model = _linear_model(weights, target, mean, spread, float(offset), float(scale))
+    fitted = Fitted(model, target.task, weights.history, notes)
     return fitted if folder is None else Fitted.load(fitted.save(folder))
 
 
-def _linear_model(linear: logistic.Linear, target, mean, spread, offset: float, scale: float):
-    model = dense.build(
-        kind=target.kind,
-        n_classes=len(target.classes),
+def _linear_model(weights: linear.Linear, target, mean, spread, offset: float, scale: float):
+    model = mlp.build(
+        target.task,
         mean=mean,
         variance=np.square(spread),
         widths=(),
         dropout=0.0,
-        offset=offset,
-        scale=scale,
+        unit=(offset, scale),
     )
-    dense.set_weights(model, [linear.kernel], [linear.bias])
+    mlp.set_weights(model, [weights.kernel], [weights.bias])
     return model

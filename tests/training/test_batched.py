@@ -1,0 +1,205 @@
+"""Many models as one program: the same weights as one by one, and as Keras; stops and goes on."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+from training_toys import ages, blobs, cut
+
+from faceworkbook import tasks
+from faceworkbook.models import mlp
+from faceworkbook.training import batched
+from faceworkbook.training.batched import Settings
+
+pytestmark = [pytest.mark.tensorflow, pytest.mark.xdist_group("tensorflow")]
+
+QUICK = Settings(widths=(8, 6), dropout=0.3, epochs=6, batch_size=32, learning_rate=0.01, patience=6)
+
+
+def uneven(n):
+    """Five splits of different sizes."""
+    return [cut(n, train=0.3 + 0.1 * i, validation=0.2, seed=i) for i in range(5)]
+
+
+def weights(stack, i=0):
+    return [a[i] for pair in zip(stack.kernels, stack.biases, strict=True) for a in pair]
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        QUICK,
+        batched.with_settings(QUICK, widths=(8,), input_dropout=0.2, weight_decay=0.05),
+        batched.with_settings(QUICK, widths=(), class_weights="balanced"),
+        batched.with_settings(QUICK, learning_rate=0.05, dropout=0.0, epochs=30, patience=2),
+    ],
+    ids=["two layers", "input dropout, decay", "linear, balanced", "stop at different epochs"],
+)
+def test_in_company_as_alone(settings, n_classes):
+    x, target = blobs(n=240, n_classes=n_classes, noise=2.5)
+    splits, seeds = uneven(240), (3, 3, 4, 5, 6)
+    together = batched.fit(x, target, splits, settings, seeds=seeds)
+    for i, (split, seed) in enumerate(zip(splits, seeds, strict=True)):
+        alone = batched.fit(x, target, [split], settings, seeds=[seed])
+        assert alone.best_epoch[0] == together.best_epoch[i]
+        for a, b in zip(weights(together, i), weights(alone), strict=True):
+            np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-4)
+        np.testing.assert_allclose(together.predict(x)[i], alone.predict(x)[0], atol=1e-3)
+
+
+def test_numbers_in_company_as_alone():
+    x, years = ages(300)
+    target = tasks.labels_of_numbers(years, name="age")
+    together = batched.fit(x, target, uneven(300), QUICK, seeds=range(5))
+    for i, split in enumerate(uneven(300)):
+        alone = batched.fit(x, target, [split], QUICK, seeds=[i])
+        np.testing.assert_allclose(together.predict(x)[i], alone.predict(x)[0], atol=0.02)
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+@pytest.mark.parametrize("class_weights", ["none", "balanced"])
+def test_same_weights_as_keras_fit_with_the_same_start_and_batches(n_classes, class_weights):
+    x, target = blobs(n=200, n_classes=n_classes, noise=2.0)
+    split = cut(200)
+    settings = batched.with_settings(QUICK, dropout=0.0, epochs=4, patience=4, class_weights=class_weights)
+    stack = batched.fit(x, target, [split], settings, seeds=[7])
+    model = keras_twin(x, target, split, settings, seed=7)
+    train_in_keras(model, x, target, split, settings, seed=7, epochs=int(stack.best_epoch[0]))
+    dense_layers = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
+    for layer, kernel, bias in zip(dense_layers, stack.kernels, stack.biases, strict=True):
+        np.testing.assert_allclose(kernel[0], layer.get_weights()[0], rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(bias[0, 0], layer.get_weights()[1], rtol=1e-3, atol=1e-4)
+
+
+def keras_twin(x, target, split, settings, *, seed):
+    """The net in Keras, with the initial weights that the stack draws."""
+    mean, spread = batched.moments(x[split.train])
+    model = mlp.build(
+        target.task,
+        mean=mean,
+        variance=spread**2,
+        widths=settings.widths,
+        dropout=settings.dropout,
+    )
+    rng = np.random.default_rng([seed, 0])
+    sizes = [x.shape[1], *settings.widths, target.task.n_outputs]
+    kernels = []
+    for fan_in, fan_out in itertools.pairwise(sizes):
+        limit = np.sqrt(6 / (fan_in + fan_out))
+        kernels.append(rng.uniform(-limit, limit, (fan_in, fan_out)))
+    mlp.set_weights(model, kernels, [np.zeros(k.shape[1]) for k in kernels])
+    model.compile(keras.optimizers.Adam(settings.learning_rate), target.task.loss)
+    return model
+
+
+def train_in_keras(model, x, target, split, settings, *, seed, epochs):
+    counts = np.bincount(target.codes[split.train])
+    by_class = len(split.train) / (len(counts) * counts)
+    weight = by_class[target.codes] if settings.class_weights == "balanced" else np.ones(len(x))
+    for epoch in range(epochs):
+        order = np.random.default_rng([seed, 1, epoch]).permutation(split.train)
+        model.fit(
+            x[order],
+            target.codes[order],
+            sample_weight=weight[order],
+            batch_size=settings.batch_size,
+            shuffle=False,
+            verbose=0,
+        )
+
+
+def test_the_exported_keras_model_says_what_the_stack_says():
+    x, target = blobs(n=200, n_classes=3)
+    stack = batched.fit(x, target, uneven(200), QUICK, seeds=range(5))
+    for i in (0, 4):
+        np.testing.assert_allclose(np.asarray(stack.model(i)(x)), stack.predict(x)[i], atol=1e-4)
+
+
+@pytest.mark.parametrize("stop", [1, 4, 5])
+def test_a_stopped_run_goes_on_to_the_same_result(tmp_path, stop, monkeypatch):
+    x, target = blobs(n=200, noise=3.0)
+    settings = batched.with_settings(QUICK, epochs=9, patience=3, learning_rate=0.03)
+
+    def run(folder):
+        return batched.fit(x, target, uneven(200), settings, seeds=range(5), folder=folder, save_every=2)
+
+    whole = run(tmp_path / "whole")
+    plain, calls = batched._epoch, itertools.count()
+
+    def killed(*args):
+        if next(calls) == stop:
+            raise KeyboardInterrupt
+        plain(*args)
+
+    monkeypatch.setattr(batched, "_epoch", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "killed")
+    monkeypatch.setattr(batched, "_epoch", plain)
+    resumed = run(tmp_path / "killed")
+    for a, b in zip(whole.kernels, resumed.kernels, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert whole.history.equals(resumed.history)
+
+
+def test_a_finished_stack_is_read_and_not_trained_again(tmp_path, monkeypatch):
+    x, target = blobs(n=120)
+    first = batched.fit(x, target, uneven(120), QUICK, seeds=range(5), folder=tmp_path)
+    monkeypatch.setattr(batched, "_epoch", None)
+    again = batched.fit(x, target, uneven(120), QUICK, seeds=range(5), folder=tmp_path)
+    np.testing.assert_array_equal(first.predict(x), again.predict(x))
+
+
+def test_a_checkpoint_of_other_data_or_settings_is_not_taken(tmp_path):
+    x, target = blobs(n=120)
+    batched.fit(x, target, uneven(120), QUICK, seeds=range(5), folder=tmp_path)
+    changed = x.copy()
+    changed[0, 1] += 1
+    for data, settings in ((changed, QUICK), (x, batched.with_settings(QUICK, epochs=5))):
+        batched.fit(data, target, uneven(120), settings, seeds=range(5), folder=tmp_path)
+    assert len(list(tmp_path.glob("stack-*.npz"))) == 3
+
+
+def test_a_damaged_checkpoint_starts_over(tmp_path):
+    x, target = blobs(n=120)
+    first = batched.fit(x, target, uneven(120), QUICK, seeds=range(5), folder=tmp_path)
+    path = next(tmp_path.glob("stack-*.npz"))
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.warns(UserWarning, match="damaged"):
+        again = batched.fit(x, target, uneven(120), QUICK, seeds=range(5), folder=tmp_path)
+    np.testing.assert_array_equal(first.predict(x), again.predict(x))
+
+
+def test_dropout_drops_the_share_it_says_by_seed():
+    import tensorflow as tf
+
+    z = batched._drop(
+        tf.ones((3, 50, 40)), tf.constant(0.4), tf.constant([1, 2, 1], tf.int64), tf.constant(5, tf.int64), 1
+    )
+    z = z.numpy()
+    assert (z == 0).mean() == pytest.approx(0.4, abs=0.03)
+    assert z.mean() == pytest.approx(1, abs=0.05)
+    np.testing.assert_array_equal(z[0], z[2])
+    assert (z[0] != z[1]).any()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"epochs": 0}, "epochs"),
+        ({"learning_rate": 0}, "learning_rate"),
+        ({"class_weights": "equal"}, "balanced"),
+        ({"input_dropout": 1}, "input_dropout"),
+        ({"depth": 3}, "no such setting"),
+    ],
+)
+def test_settings_out_of_range_are_named(wrong, says):
+    with pytest.raises(ValueError, match=says):
+        batched.with_settings(Settings(), **wrong)
+
+
+def test_one_seed_a_split():
+    x, target = blobs(n=60)
+    with pytest.raises(batched.TrainingError, match="2 splits and 1 seeds"):
+        batched.fit(x, target, [cut(60), cut(60)], QUICK, seeds=[1])
