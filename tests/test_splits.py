@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from faceworkbook import faces as face_table
 from faceworkbook import splits
+from faceworkbook.splits import allocation
 
 
 def table(n=600, n_people=120, seed=0, **columns):
@@ -393,7 +394,7 @@ def test_augmentation_does_not_depend_on_the_label():
 )
 def test_groups_stay_whole_whatever_the_table(rows, seed):
     strata, groups = (np.array(column) for column in zip(*rows, strict=True))
-    subset = splits.assign_groups(strata, groups, np.array([3.0, 1.0, 1.0]), np.random.default_rng(seed))
+    subset = allocation.assign_groups(strata, groups, np.array([3.0, 1.0, 1.0]), np.random.default_rng(seed))
     assert subset.shape == strata.shape and set(subset) <= {0, 1, 2}
     assert all(len(set(subset[groups == g])) == 1 for g in set(groups))
 
@@ -410,3 +411,70 @@ def test_few_people_with_many_pictures_are_split_evenly():
     for split in splits.folds(faces, label="gender", n_repeats=1):
         counts = split.report.filter(like="gender: ")
         assert (counts.loc["test"] / counts.sum()).between(0.13, 0.27).all()
+
+
+def saved_split(tmp_path):
+    faces = table()
+    groups = np.where(np.arange(600) < 20, np.arange(600) // 2, splits.ALONE)
+    split = splits.make(faces, label="race", keep_together=groups)
+    return faces, split, splits.save(split, tmp_path / "split.json", faces)
+
+
+def test_copies_come_back_with_a_saved_split(tmp_path):
+    faces, split, path = saved_split(tmp_path)
+    loaded = splits.load(path, faces)
+    np.testing.assert_array_equal(loaded.copies >= 0, split.copies >= 0)
+    assert splits.hash_subsets(loaded, faces) == splits.hash_subsets(split, faces)
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda r: r["train"].append(r["test"][0]), "stands twice, or in two subsets"),
+        (lambda r: r["test"].append(r["test"][0]), "stands twice"),
+        (lambda r: r["train"].append("nobody"), "names 1 faces that the face table does not have"),
+        (lambda r: r["leakage"].update(leaked=7), "counted anew they are"),
+        (lambda r: r.pop("copies"), "is no saved split"),
+        (lambda r: r.update(report=3), "is no saved split"),
+        (lambda r: r.update(name="official"), "checksum does not fit"),
+        (lambda r: r.update(train={"a": 1}), "does not have"),
+        (lambda r: r["copies"].update(nobody=1), "'copies' names faces"),
+        (lambda r: r.update(fingerprint="0"), "another face table"),
+    ],
+)
+def test_a_split_that_was_changed_by_hand_is_refused(tmp_path, damage, says):
+    faces, _, path = saved_split(tmp_path)
+    record = json.loads(path.read_text())
+    damage(record)
+    path.write_text(json.dumps(record))
+    with pytest.raises(splits.SplitError, match=says):
+        splits.load(path, faces)
+
+
+def test_rows_moved_from_test_to_train_are_counted_as_a_leak(tmp_path):
+    faces, split, path = saved_split(tmp_path)
+    record = json.loads(path.read_text())
+    pair = next(g for g in range(10) if split.copies[2 * g] >= 0 and 2 * g in split.test)
+    moved = faces["face_id"].iloc[2 * pair]
+    record["test"].remove(moved)
+    record["train"].append(moved)
+    path.write_text(json.dumps(record))
+    with pytest.raises(splits.SplitError, match="counted anew"):
+        splits.load(path, faces)
+
+
+def test_damaged_split_files_end_in_a_sentence(tmp_path):
+    faces, split, path = saved_split(tmp_path)
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    for _ in range(60):
+        data = bytearray(whole)
+        if rng.random() < 0.3:
+            data = data[: rng.integers(len(data))]
+        else:
+            data[rng.integers(len(data))] ^= 1 << int(rng.integers(8))
+        path.write_bytes(data)
+        try:
+            loaded = splits.load(path, faces)
+        except splits.SplitError:
+            continue
+        assert splits.hash_subsets(loaded, faces) == splits.hash_subsets(split, faces)

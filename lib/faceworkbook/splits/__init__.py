@@ -1,0 +1,44 @@
+"""Train, validation and test rows: by identity, official, or careless on purpose.
+
+A `Split` holds three index arrays into a face table, what was left out and why, and how many
+test rows show a person (or a copy of a picture) that the model was fitted or chosen on. Groups
+never cross a split: rows of one identity, and rows that `keep_together` ties (copies of a picture).
+"""
+
+from faceworkbook.audit.groups import ALONE
+from faceworkbook.splits.balancing import BALANCINGS, Balance, balance
+from faceworkbook.splits.making import (
+    ALSO_IN_TEST,
+    CONTRADICTING,
+    NO_LABEL,
+    NO_OFFICIAL_SUBSET,
+    SCHEMES,
+    folds,
+    leave_one_dataset_out,
+    make,
+)
+from faceworkbook.splits.saving import fingerprint, hash_subsets, load, save
+from faceworkbook.splits.split import SUBSETS, Split, SplitError, restrict
+
+__all__ = [
+    "ALONE",
+    "ALSO_IN_TEST",
+    "BALANCINGS",
+    "CONTRADICTING",
+    "NO_LABEL",
+    "NO_OFFICIAL_SUBSET",
+    "SCHEMES",
+    "SUBSETS",
+    "Balance",
+    "Split",
+    "SplitError",
+    "balance",
+    "fingerprint",
+    "folds",
+    "hash_subsets",
+    "leave_one_dataset_out",
+    "load",
+    "make",
+    "restrict",
+    "save",
+]
