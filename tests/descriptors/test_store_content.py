@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -252,3 +253,13 @@ def test_options_are_checked_by_name(pictures, tmp_path):
         run(pictures, tmp_path, batchsize=3)
     with pytest.raises(StoreError, match="batch_size=0"):
         run(pictures, tmp_path, batch_size=0)
+
+
+def test_an_interrupted_run_leaves_no_file_open(pictures, tmp_path):
+    run(pictures, tmp_path, face_table=table(pictures).iloc[:2])
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            run(pictures, tmp_path, MeanColour(fail_after=0))
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) <= before  # noqa: PTH208

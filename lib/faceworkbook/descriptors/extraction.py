@@ -183,8 +183,11 @@ def _bring_up_to_date(job: Job) -> tuple[Store, np.ndarray]:
     if (rows != STALE).all():
         return store, rows
     journal, todo = _prepare(job, store, rows, others)
-    settings = _compute(job, journal, todo)
-    rows = handover.finish(journal, _record(job, before, settings))
+    try:
+        settings = _compute(job, journal, todo)
+        rows = handover.finish(journal, _record(job, before, settings))
+    finally:
+        journal.close()
     return stores.open_files(job.folder), rows[: len(job.asked)]
 
 

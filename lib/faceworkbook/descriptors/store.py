@@ -197,7 +197,7 @@ def _open(folder: Path) -> Store:
         )
     except OSError as error:
         reason = f"{error.filename or folder} cannot be read ({error.strerror or error})"
-        raise StoreError(f"{reason}; {layout.AGAIN}") from error
+        raise StoreError(f"{reason}; mend the disk, or {layout.AGAIN}") from error
     shape = record["n"], record["dim"]
     values = matrix[len(matrix) - 4 * shape[0] * shape[1] :].view("<f4").reshape(shape)
     return Store(folder, record, values, index, unreadable)
