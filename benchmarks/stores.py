@@ -224,8 +224,8 @@ def train_on(folder: str, n: int) -> dict:
     train = np.setdiff1d(np.arange(n), held)
     with Peak() as peak:
         start = time.perf_counter()
-        task = nets.task_of(target, rows=train)
-        net = nets.build(WIDTH, [task], standardise=nets.standardiser(matrix, rows=train), hidden=(16,))
+        head = nets.make_head(target, rows=train)
+        net = nets.build(WIDTH, [head], standardise=nets.standardiser(matrix, rows=train), hidden=(16,))
         fitted = multitask.fit(
             net,
             matrix,
