@@ -216,7 +216,8 @@ class JournalWriter:
 
 
 def _line(row: int, stamp: Stamp, vector: np.ndarray) -> bytes:
-    content = "\t".join([str(row), *map(str, stamp[:-1]), " ".join(stamp.detail.split())])
+    content_hash, size, mtime_ns, ctime_ns, detail = stamp
+    content = f"{row}\t{content_hash}\t{size}\t{mtime_ns}\t{ctime_ns}\t{' '.join(detail.split())}"
     encoded = content.encode(errors="replace")
     return b"%s\t%s\n" % (encoded, _checksum(encoded, vector))
 
