@@ -72,7 +72,7 @@ def compared(label: str, table: pd.DataFrame, copies: np.ndarray, matrices: dict
     said = {}
     for precision, found in matrices.items():
         fits = training.fit_folds(
-            found.matrix, target, splits, classifier="dense", seed=0, widths=(64,), input_dropout=0.3
+            found.matrix, target, splits, classifier="mlp", seed=0, widths=(64,), input_dropout=0.3
         )
         said[precision] = cross_validation.predictions(fits, table)
     pairs = comparison.compare({name: said[name] for name in ("int8", "float32")}).pairs

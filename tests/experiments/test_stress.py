@@ -1,5 +1,6 @@
 """Growing training sets, damaged pictures, directions that matter, other data sets: on toys."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from faceworkbook import faces, tasks
 from faceworkbook.experiments import corruptions, cross_dataset, importance, learning_curve
+from faceworkbook.experiments.prepared import PreparedData
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.xdist_group("tensorflow")]
 
@@ -190,12 +192,13 @@ def test_one_direction_is_almost_enough_where_one_was_planted():
 # ---- other data sets
 
 
-def material(**settings):
-    return cross_dataset.Material(*toy(**settings))
+def prepared(**settings):
+    x, labels, table, split = toy(**settings)
+    return PreparedData(table, labels, split, x, np.full(len(x), -1))
 
 
 def test_every_pair_is_tested_and_a_shifted_set_transfers_badly():
-    sets = {"A": material(seed=1), "B": material(seed=2), "far": material(seed=3, shift=4.0)}
+    sets = {"A": prepared(seed=1), "B": prepared(seed=2), "far": prepared(seed=3, shift=4.0)}
     table = cross_dataset.measure(sets, fit=fit_quickly, n_boot=200).set_index(["trained_on", "tested_on"])
     assert len(table) == 9
     assert table.loc[("A", "B"), "value"] > 0.85
@@ -205,12 +208,10 @@ def test_every_pair_is_tested_and_a_shifted_set_transfers_badly():
 
 
 def test_classes_that_only_one_set_has_are_left_out_and_counted():
-    one, two = material(seed=1), material(seed=2)
-    labels = two.target.truth.copy()
+    one, two = prepared(seed=1), prepared(seed=2)
+    labels = two.labels.truth.copy()
     labels[::4] = "c"
-    two = cross_dataset.Material(
-        two.matrix, tasks.labels_of_classes(labels, name="letter"), two.faces, two.split
-    )
+    two = replace(two, labels=tasks.labels_of_classes(labels, name="letter"))
     table = cross_dataset.measure({"A": one, "B": two}, fit=fit_quickly, n_boot=100).set_index(
         ["trained_on", "tested_on"]
     )
@@ -222,12 +223,10 @@ def test_classes_that_only_one_set_has_are_left_out_and_counted():
 
 def test_sets_that_do_not_fit_together_are_refused():
     with pytest.raises(ValueError, match="two or more"):
-        cross_dataset.measure({"A": material()})
+        cross_dataset.measure({"A": prepared()})
     with pytest.raises(ValueError, match="different widths"):
-        cross_dataset.measure({"A": material(), "B": material(d=9)})
-    other = material()
-    renamed = tasks.labels_of_classes(np.where(other.target.codes, "x", "y"), name="letter")
+        cross_dataset.measure({"A": prepared(), "B": prepared(d=9)})
+    other = prepared()
+    renamed = tasks.labels_of_classes(np.where(other.labels.codes, "x", "y"), name="letter")
     with pytest.raises(ValueError, match="fewer than two classes in common"):
-        cross_dataset.measure(
-            {"A": material(), "B": cross_dataset.Material(other.matrix, renamed, other.faces, other.split)}
-        )
+        cross_dataset.measure({"A": prepared(), "B": replace(other, labels=renamed)})

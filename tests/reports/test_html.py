@@ -9,7 +9,7 @@ import nbformat
 import numpy as np
 from bs4 import BeautifulSoup
 
-from faceworkbook.reports import html, runs
+from faceworkbook.reports import figures, html
 
 
 def page(tmp_path, cells):
@@ -41,8 +41,8 @@ def test_page_is_offline_with_contents_and_folded_code(tmp_path):
 
 def test_figures_carry_their_alt_text(tmp_path):
     alt = 'Accuracy by group; "Black" < White & so on'
-    data = runs.png_bytes(np.zeros((4, 4, 3), np.uint8), alt)
-    assert runs.alt_text(data) == alt
+    data = figures.png_bytes(np.zeros((4, 4, 3), np.uint8), alt)
+    assert figures.alt_text(data) == alt
     output = nbformat.v4.new_output(
         "display_data", {"image/png": base64.b64encode(data).decode()}, metadata={"image/png": {"alt": alt}}
     )

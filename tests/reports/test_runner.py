@@ -9,7 +9,7 @@ import pytest
 from filelock import FileLock
 
 from faceworkbook import cli, project
-from faceworkbook.reports import experiments, index, runner
+from faceworkbook.reports import experiments, finished, index, runner
 from faceworkbook.reports.runner import RunFailed
 
 pytestmark = pytest.mark.notebooks
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.notebooks
 WRITES = """
 import json, pathlib
 from faceworkbook.reports import runs
-run = runs.start(out, "first", globals())
+run = runs.start(out, "first")
 if fail:
     raise ValueError("the picture is upside down")
 run.save_values({"figures": [{"model": "m", "metric": "accuracy", "value": 0.5, "low": 0.4, "high": 0.6, "n": 10}]})
@@ -41,7 +41,7 @@ def home(tmp_path, monkeypatch):
     (folder / "small.yaml").write_text("name: small\ntitle: Small\nsteps: [first]\n")
     (tmp_path / "faces").mkdir()
     monkeypatch.setenv("FACEWORKBOOK_HOME", str(tmp_path))
-    monkeypatch.setattr(runner, "code_fingerprint", lambda: "this code")
+    monkeypatch.setattr(finished, "hash_code", lambda: "this code")
     return tmp_path
 
 
@@ -56,7 +56,7 @@ def test_finished_steps_are_skipped_until_something_changes(home, monkeypatch):
     assert second.skipped
     (home / "faces" / "a.jpg").write_bytes(b"x")
     assert not run(root="faces")[0][0].skipped
-    monkeypatch.setattr(runner, "code_fingerprint", lambda: "other code")
+    monkeypatch.setattr(finished, "hash_code", lambda: "other code")
     assert not run(root="faces", seed=1)[0][0].skipped
     assert "made with 1" in report.read_text()
 

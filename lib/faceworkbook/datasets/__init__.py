@@ -9,11 +9,13 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args, get_origin, get_type_hints
 
 import pandas as pd
 
+from faceworkbook import files
 from faceworkbook.datasets import corrections as _corrections
 from faceworkbook.datasets.base import DatasetError, DatasetInfo, Found
 
@@ -71,8 +73,10 @@ def load(name: str, root: str | Path, *, corrections: str | Path = "", **setting
     root = Path(root)
     if not root.is_dir():
         raise DatasetError(f"data set '{name}': no folder at {root}.\nExpected layout:\n{module.INFO.layout}")
-    found = module.read(root, **settings)
-    return _corrections.apply(found, corrections) if str(corrections) else found
+    made = module.read(root, **settings)
+    code = files.hash_values(inspect.getsource(inspect.getmodule(module.read)))
+    made = replace(made, reader={"name": name, "options": settings, "code": code})
+    return _corrections.apply(made, corrections) if str(corrections) else made
 
 
 def _check_settings(read, settings: dict) -> None:

@@ -73,6 +73,8 @@ class Found:
     root : Path
         Folder that the table's ``image`` paths are relative to.
     info : DatasetInfo
+    reader : dict
+        Name and options of the reader, and a hash of its code; `faceworkbook.datasets.load` fills it in.
     """
 
     faces: pd.DataFrame
@@ -80,6 +82,7 @@ class Found:
     notices: pd.DataFrame
     root: Path
     info: DatasetInfo
+    reader: dict = field(default_factory=dict)
 
     def counts(self) -> pd.DataFrame:
         """Rows read and rows left out by reason: columns ``what``, ``count``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,29 +12,11 @@ import pandas as pd
 from faceworkbook import tasks
 from faceworkbook.evaluation import metrics
 from faceworkbook.experiments.learning_curve import score
-
-
-@dataclass(frozen=True, eq=False)
-class Material:
-    """One data set, ready to learn from and to test on.
-
-    Attributes
-    ----------
-    matrix : ndarray of shape (n, d)
-        Descriptors by the same network and tap as those of the other sets.
-    target : Labels of n faces
-    faces : pandas.DataFrame of n rows
-    split : Split
-    """
-
-    matrix: np.ndarray
-    target: tasks.Labels
-    faces: pd.DataFrame
-    split: SimpleNamespace
+from faceworkbook.experiments.prepared import PreparedData
 
 
 def measure(
-    sets: Mapping[str, Material],
+    sets: Mapping[str, PreparedData],
     *,
     fit: Callable | None = None,
     metric: str | None = None,
@@ -47,7 +29,7 @@ def measure(
 
     Parameters
     ----------
-    sets : mapping of name to Material, two or more
+    sets : mapping of name to PreparedData, two or more
     fit : callable, optional
         ``(matrix, target, split, seed=...)`` to an object with ``predict``; `fit_mlp` where None.
 
@@ -66,12 +48,12 @@ def measure(
     from faceworkbook.training.single import fit_mlp
 
     common = _agree(sets)
-    first = next(iter(sets.values())).target
+    first = next(iter(sets.values())).labels
     name = metric or first.task.headline
-    kept = {key: _restrict(material, common) for key, material in sets.items()}
+    kept = {key: _restrict(data, common) for key, data in sets.items()}
     records = []
     for trained, source in kept.items():
-        fitted = (fit or fit_mlp)(source.matrix, source.target, source.split, seed=seed)
+        fitted = (fit or fit_mlp)(source.matrix, source.labels, source.split, seed=seed)
         for tested, aim in kept.items():
             left_out = len(sets[tested].split.test) - len(aim.split.test)
             record = _test(fitted, aim, name, n_boot, seed)
@@ -89,38 +71,38 @@ def measure(
     return pd.DataFrame(records)[columns]
 
 
-def _agree(sets: Mapping[str, Material]) -> tuple[str, ...]:
+def _agree(sets: Mapping[str, PreparedData]) -> tuple[str, ...]:
     if len(sets) < 2:
         raise ValueError(f"{len(sets)} data set given ({list(sets)}); the table needs two or more")
-    labels = {(m.target.name, m.target.task.kind) for m in sets.values()}
+    kinds = {(m.labels.name, m.labels.task.kind) for m in sets.values()}
     widths = {key: m.matrix.shape[1] for key, m in sets.items()}
-    if len(labels) > 1:
-        raise ValueError(f"the sets have different targets: {sorted(labels)}; make the same one of each")
+    if len(kinds) > 1:
+        raise ValueError(f"the sets have different targets: {sorted(kinds)}; make the same one of each")
     if len(set(widths.values())) > 1:
         raise ValueError(f"descriptors have different widths: {widths}; use one network and tap")
-    first, *others = [m.target for m in sets.values()]
+    first, *others = [m.labels for m in sets.values()]
     common = tuple(c for c in first.classes if all(c in other.classes for other in others))
     if not first.task.is_number and len(common) < 2:
-        held = {key: m.target.classes for key, m in sets.items()}
+        held = {key: m.labels.classes for key, m in sets.items()}
         raise ValueError(f"the sets have fewer than two classes in common: {held}")
     return common
 
 
-def _restrict(material: Material, common: tuple[str, ...]) -> Material:
-    target = material.target
+def _restrict(data: PreparedData, common: tuple[str, ...]) -> PreparedData:
+    target = data.labels
     if target.task.is_number:
-        return material
+        return data
     place = np.array([common.index(c) if c in common else tasks.MISSING for c in (*target.classes, None)])
     same = tasks.Labels(target.task.keep(common), place[target.codes].astype(np.int64), target.values)
-    rows = {part: getattr(material.split, part) for part in ("train", "validation", "test")}
+    rows = {part: getattr(data.split, part) for part in ("train", "validation", "test")}
     split = SimpleNamespace(**{part: r[same.known[r]] for part, r in rows.items()})
-    return replace(material, target=same, split=split)
+    return replace(data, labels=same, split=split)
 
 
-def _test(fitted, aim: Material, name: str, n_boot: int, seed: int) -> dict:
+def _test(fitted, aim: PreparedData, name: str, n_boot: int, seed: int) -> dict:
     rows = aim.split.test
     output = fitted.predict(aim.matrix[rows])
-    table, _ = score(output, aim.target.take(rows), aim.faces.iloc[rows], name=name)
+    table, _ = score(output, aim.labels.take(rows), aim.faces.iloc[rows], name=name)
     found = metrics.summary(table, names=[name], n_boot=n_boot, seed=seed).iloc[0]
     return {
         "metric": name,

@@ -72,7 +72,7 @@ def measure(
     by: str = FACES,
     metric: str | None = None,
     seed: int = 0,
-    classifier="dense",
+    classifier="mlp",
     progress: bool = False,
     n_boot: int = intervals.N_BOOT,
     **settings,

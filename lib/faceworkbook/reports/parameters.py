@@ -19,6 +19,7 @@ import yaml
 from faceworkbook import project
 
 TYPES = (str, int, float, bool, list)
+INJECTED = "# Parameters"  # how papermill begins the cell with the values that it was given
 
 
 class ParameterError(ValueError):
@@ -66,7 +67,7 @@ def read(notebook: str | Path) -> dict[str, Parameter]:
 
 
 def _parse(source: str, path: Path) -> dict[str, Parameter]:
-    found, lines = {}, source.splitlines()
+    parameters, lines = {}, source.splitlines()
     for node in ast.parse(source).body:
         target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
         if not isinstance(target, ast.Name):
@@ -82,33 +83,56 @@ def _parse(source: str, path: Path) -> dict[str, Parameter]:
                 f"{path}: '{target.id}' is {type(default).__name__}; allowed are str, int, float, bool, list"
             )
         comment = _comment(lines[node.lineno - 1 : node.end_lineno])
-        found[target.id] = Parameter(target.id, default, comment)
-    return found
+        parameters[target.id] = Parameter(target.id, default, comment)
+    return parameters
 
 
 def _comment(lines: list[str]) -> str:
     # A formatter may have put a long value and its comment into parentheses of several lines.
-    found = [
+    comments = [
         t.string
         for t in tokenize.generate_tokens(io.StringIO("\n".join(lines)).readline)
         if t.type == tokenize.COMMENT
     ]
-    return " ".join(text.lstrip("# ").strip() for text in found)
+    return " ".join(text.lstrip("# ").strip() for text in comments)
 
 
-def current(step: str, namespace: dict) -> dict:
-    """The parameters of the running notebook `step`, as it has them now.
+def current(step: str, namespace: dict, sources: list[str]) -> dict:
+    """Return the parameters of the running notebook `step`, as it has them now.
 
     Parameters
     ----------
     step : str
-        Name of a notebook in notebooks/; its cell tagged ``parameters`` says which names count.
+        Name of a notebook in notebooks/; its cell tagged ``parameters`` says which names and types count.
     namespace : dict
-        The notebook's ``globals()``.
+        The notebook's variables.
+    sources : list of str
+        The cells that have run: papermill's own, with the values that it was given, is among them.
+
+    Raises
+    ------
+    ParameterError
+        A name that the notebook does not have was given, or a value of another type.
     """
     path = project.root() / "notebooks" / f"{step}.ipynb"
-    names = read(path) if path.exists() else [n for n in namespace if not n.startswith("_")]
-    return {n: namespace[n] for n in names if isinstance(namespace.get(n), TYPES)}
+    if not path.exists():
+        names = [name for name in namespace if not name.startswith("_")]
+        return {name: namespace[name] for name in names if isinstance(namespace[name], TYPES)}
+    allowed = read(path)
+    for source in sources:
+        if source.startswith(INJECTED):
+            refuse_unknown(_assigned_names(source), set(allowed), step)
+    missing = [name for name in allowed if name not in namespace]
+    if missing:
+        raise ParameterError(
+            f"{step}: the parameters {missing} are not set; run the cell tagged 'parameters'"
+        )
+    return {name: parameter.check(namespace[name]) for name, parameter in allowed.items()}
+
+
+def _assigned_names(source: str) -> dict:
+    nodes = (node for node in ast.parse(source).body if isinstance(node, ast.Assign))
+    return {target.id: None for node in nodes for target in node.targets if isinstance(target, ast.Name)}
 
 
 def parse_options(texts: list[str]) -> dict:

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import os
-import shutil
 import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import xxhash
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from faceworkbook import project
+from faceworkbook import files, project
+from faceworkbook.reports import finished
 from faceworkbook.reports.experiments import Experiment, Step
 
-DONE = "done.json"
 FINISHED, FAILED, RUNNING = "notebook.ipynb", "failed.ipynb", "running.ipynb"
-INPUTS = ("root", "weights", "corrections", "faces")
 
 
 class RunFailed(RuntimeError):
@@ -88,15 +83,15 @@ def _make(folder: Path) -> None:
 
 
 def _run_steps(experiment: Experiment, folder: Path, force: bool) -> tuple[list[Result], Path]:
-    code, before, done = code_fingerprint(), "", []
+    code, before, done = finished.hash_code(), "", []
     record = asdict(experiment)
     record.pop("steps")
-    (folder / "experiment.json").write_text(json.dumps(record, indent=1))
+    files.write_json(folder / "experiment.json", record)
     for number, step in enumerate(experiment.steps, 1):
-        before = _fingerprint(step, code, before)
+        before = finished.fingerprint(step, code, before)
         place = folder / step.name
         label = f"[{number}/{len(experiment.steps)}] {step.name}"
-        if not force and _finished(place, before):
+        if not force and finished.is_finished(place, before):
             tqdm.write(f"{label}: finished before, nothing changed")
             done.append(Result(step, place, True, 0.0))
             continue
@@ -109,9 +104,7 @@ def _run_steps(experiment: Experiment, folder: Path, force: bool) -> tuple[list[
 def _link_report(source: Path, target: Path) -> None:
     if target.exists() and target.read_bytes() == source.read_bytes():
         return
-    beside = target.with_name(target.name + ".part")
-    shutil.copyfile(source, beside)
-    beside.replace(target)
+    files.write_beside(target, source.read_bytes())
 
 
 def run_step(step: Step, place: Path, fingerprint: str, label: str) -> Result:
@@ -125,7 +118,7 @@ def run_step(step: Step, place: Path, fingerprint: str, label: str) -> Result:
     from faceworkbook.reports import html
 
     place.mkdir(parents=True, exist_ok=True)
-    (place / DONE).unlink(missing_ok=True)
+    (place / finished.DONE).unlink(missing_ok=True)
     begun, output = time.monotonic(), place / RUNNING
     tqdm.write(label)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -152,7 +145,7 @@ def run_step(step: Step, place: Path, fingerprint: str, label: str) -> Result:
     for name in (FAILED, "failed.html"):
         (place / name).unlink(missing_ok=True)
     seconds = time.monotonic() - begun
-    (place / DONE).write_text(json.dumps({"fingerprint": fingerprint, "seconds": round(seconds, 1)}))
+    finished.mark(place, fingerprint, seconds)
     return Result(step, place, False, seconds)
 
 
@@ -166,43 +159,3 @@ def _private_kernel():
         return
     with tempfile.TemporaryDirectory(prefix="workbook-") as folder:
         yield Config({"KernelManager": {"transport": "ipc", "ip": f"{folder}/kernel"}})
-
-
-def _finished(place: Path, fingerprint: str) -> bool:
-    try:
-        marker = json.loads((place / DONE).read_text())
-    except (OSError, json.JSONDecodeError):
-        return False
-    return marker.get("fingerprint") == fingerprint and (place / "report.html").exists()
-
-
-def _fingerprint(step: Step, code: str, before: str) -> str:
-    inputs = {name: input_fingerprint(step.parameters[name]) for name in INPUTS if step.parameters.get(name)}
-    text = json.dumps([step.name, step.parameters, inputs, code, before], sort_keys=True)
-    return hashlib.sha256(text.encode() + step.notebook.read_bytes()).hexdigest()
-
-
-def code_fingerprint() -> str:
-    """Hash of the library's own source files."""
-    digest = hashlib.sha256()
-    package = Path(__file__).resolve().parents[1]
-    for path in sorted(package.rglob("*.py")):
-        digest.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
-    return digest.hexdigest()
-
-
-def input_fingerprint(path: str) -> str:
-    """Hash of the names, sizes and times of a file or of all files in a folder; '' where nothing is."""
-    place, digest = project.resolve(path), xxhash.xxh3_128()
-    stack = [place]
-    while stack:
-        here = stack.pop()
-        if here.is_dir():
-            with os.scandir(here) as entries:
-                stack.extend(
-                    Path(e.path) for e in sorted(entries, key=lambda e: e.name) if not e.name.startswith(".")
-                )
-        elif here.exists():
-            stat = here.stat()
-            digest.update(f"{here.relative_to(place.parent)}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
-    return digest.hexdigest()

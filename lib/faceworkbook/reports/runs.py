@@ -1,25 +1,27 @@
-"""The run folder ``results/EXPERIMENT/STEP/``: what a notebook writes and the next one reads."""
+"""The run folder ``results/EXPERIMENT/STEP/``: what a notebook writes and the next one reads.
+
+A step knows what it reads by content: faces, pictures, labels and split by ``data.json``, descriptors by
+their fingerprint, predictions by what they were made from. What does not fit is refused in one sentence.
+"""
 
 from __future__ import annotations
 
-import base64
 import importlib.metadata
-import json
 import platform
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from io import BytesIO
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
-from faceworkbook import project
+from faceworkbook import data_record, descriptors, files, project, splits, tasks
+from faceworkbook.data_record import DataError, DataRecord
+from faceworkbook.evaluation import predictions as prediction_tables
+from faceworkbook.experiments.prepared import PreparedData
+from faceworkbook.reports import figures
+from faceworkbook.reports import parameters as params
 
-SAVED_DPI, CSS_DPI = 150, 96
 PACKAGES = (
     "faceworkbook",
     "tensorflow",
@@ -30,25 +32,39 @@ PACKAGES = (
     "pandas",
     "opencv-python-headless",
 )
+FACES, DESCRIPTORS, CLASSIFIER = "01_faces", "02_descriptors", "03_classifier"
+BLANK = ("", -1, [])  # a parameter that is left to what an earlier step settled
+_PATHS = ("root", "corrections", "weights")
 
 
 class RunError(ValueError):
-    """A step that lacks what an earlier one should have written; the text says which to run first."""
+    """A step that lacks or contradicts what an earlier one wrote; the text says what to run or change."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One step of an experiment and its folder."""
+    """One step of an experiment and its folder.
+
+    Attributes
+    ----------
+    folder : Path
+    step : str
+    parameters : dict
+        Of the notebook, as they were given; `settled` fills in what an earlier step settled.
+    """
 
     folder: Path
     step: str
+    parameters: dict = field(default_factory=dict)
+
+    # ----------------------------------------------------------------- files
 
     def path(self, name: str) -> Path:
-        """Path of the file `name` in this run's folder."""
+        """Return the path of the file `name` in this run's folder."""
         return self.folder / name
 
     def other(self, step: str, name: str) -> Path:
-        """Path of the file `name` of another step of the same experiment.
+        """Return the path of the file `name` of another step of the same experiment.
 
         Raises
         ------
@@ -62,27 +78,33 @@ class Run:
             )
         return path
 
+    def has(self, step: str, name: str) -> bool:
+        """Whether `step` has written the file `name`."""
+        return (self.folder.parent / step / name).exists()
+
     def table(self, step: str, name: str) -> pd.DataFrame:
-        """A parquet table that another step wrote."""
-        return pd.read_parquet(self.other(step, f"{name}.parquet"))
+        """Read a parquet table that another step wrote."""
+        path = self.other(step, f"{name}.parquet")
+        try:
+            return pd.read_parquet(path)
+        except (OSError, ValueError) as error:
+            raise RunError(f"{project.shorten(path)} is damaged ({error}); run {step} again") from error
 
     def values(self, step: str, name: str = "metrics") -> dict:
-        """A JSON record that another step wrote."""
-        return json.loads(self.other(step, f"{name}.json").read_text())
+        """Read a JSON record that another step wrote."""
+        return files.read_json(self.other(step, f"{name}.json"), RunError, remedy=f"run {step} again")
 
     def save_table(self, table: pd.DataFrame, name: str) -> Path:
         """Write `table` as parquet, beside and renamed."""
-        path = self.path(f"{name}.parquet")
-        beside = path.with_name(path.name + ".part")
-        table.to_parquet(beside, index=False)
-        return beside.replace(path)
+        with files.open_beside(self.path(f"{name}.parquet")) as beside:
+            table.to_parquet(beside, index=False)
+        return self.path(f"{name}.parquet")
 
     def save_values(self, values: dict, name: str = "metrics") -> Path:
         """Write a JSON record, beside and renamed."""
-        path = self.path(f"{name}.json")
-        beside = path.with_name(path.name + ".part")
-        beside.write_text(json.dumps(values, indent=1, default=_plain, allow_nan=True) + "\n")
-        return beside.replace(path)
+        return files.write_json(self.path(f"{name}.json"), values, default=_plain)
+
+    # ----------------------------------------------------------------- figures
 
     def show(self, figure, name: str, alt: str) -> None:
         """Save a figure to ``figures/NAME.png`` and show it with its alt text.
@@ -94,30 +116,146 @@ class Run:
         alt : str
             What the picture shows, and what to see in it, for somebody who cannot see it.
         """
-        data = png_bytes(figure, alt)
-        folder = self.path("figures")
-        folder.mkdir(exist_ok=True)
-        (folder / f"{name}.png").write_bytes(data)
-        show_png(data, alt)
+        data = figures.png_bytes(figure, alt)
+        files.write_beside(self.path("figures") / f"{name}.png", data)
+        figures.show_png(data, alt)
 
     def show_saved(self, step: str, name: str) -> None:
         """Show ``figures/NAME.png`` of another step, with the alt text that it carries."""
         data = self.other(step, f"figures/{name}.png").read_bytes()
-        show_png(data, alt_text(data))
+        figures.show_png(data, figures.alt_text(data))
 
-    def figures(self, step: str) -> list[str]:
-        """Names of the figures that `step` has saved, sorted."""
-        return sorted(path.stem for path in (self.folder.parent / step / "figures").glob("*.png"))
+    # ----------------------------------------------------------------- what passes from step to step
 
-    def has(self, step: str, name: str) -> bool:
-        """Whether `step` has written the file `name`."""
-        return (self.folder.parent / step / name).exists()
+    def settled(self, *names: str):
+        """Return parameters that an earlier step settled: those of 01_faces, and of 02_descriptors where it ran.
+
+        A parameter left blank ('', -1 for a seed) is read from there and noted in ``params.json``.
+
+        Raises
+        ------
+        RunError
+            A value was given that contradicts the earlier step's.
+        """
+        earlier = self._settled_before()
+        values = {name: _settle(self.step, name, self.parameters.get(name, ""), earlier) for name in names}
+        self.parameters.update(values)
+        self.save_values(self.parameters, "params")
+        self.save_values(environment(self.parameters), "environment")
+        return tuple(values[name] for name in names) if len(names) > 1 else values[names[0]]
+
+    def _settled_before(self) -> dict:
+        later = {}
+        if self.step != DESCRIPTORS and self.has(DESCRIPTORS, "params.json"):
+            later = self.values(DESCRIPTORS, "params")
+        return {**later, **self.values(FACES, "params")}
+
+    def data(self) -> DataRecord:
+        """Return what the faces of this experiment are known by (``data.json`` of 01_faces)."""
+        return data_record.read(self.other(FACES, data_record.NAME))
+
+    def faces(self) -> pd.DataFrame:
+        """Return the face table of 01_faces, which must be the one that ``data.json`` was made of."""
+        table = self.table(FACES, "faces")
+        data_record.check_faces(self.data(), table, f"{FACES}/faces.parquet")
+        return table
+
+    def split(self, faces: pd.DataFrame) -> splits.Split:
+        """Return the split of 01_faces, which must be the one that ``data.json`` was made of."""
+        split = splits.load(self.other(FACES, "split.json"), faces)
+        if splits.hash_subsets(split, faces) != self.data().split:
+            raise DataError(
+                f"{FACES}/split.json is not the split that {data_record.NAME} names; run {FACES} again"
+            )
+        return split
+
+    def described_faces(self) -> tuple[pd.DataFrame, descriptors.Descriptors]:
+        """Return the face table of 01_faces and the descriptors that 02_descriptors computed of it.
+
+        Raises
+        ------
+        DataError
+            02_descriptors saw other faces or pictures, or the store holds other descriptors by now.
+        """
+        faces, record = self.faces(), self.values(DESCRIPTORS)
+        self._check_data(record.get("made_from", {}), DESCRIPTORS)
+        store = project.resolve(record["store"])
+        described = descriptors.select(store, faces["face_id"])
+        data_record.check_contents(faces, described.face_id, described.content_hash, project.shorten(store))
+        if described.fingerprint != record["descriptors"]:
+            raise DataError(
+                f"{project.shorten(store)} holds other descriptors of these faces than {DESCRIPTORS} wrote; run "
+                f"{DESCRIPTORS} again"
+            )
+        return faces, described
+
+    def prepared_data(self, label: str) -> PreparedData:
+        """Return faces that have a descriptor, their labels, split, descriptors and copies.
+
+        The one passage from the first two notebooks to all that learn from descriptors.
+
+        Parameters
+        ----------
+        label : str
+            See `faceworkbook.tasks.read_labels`.
+        """
+        everyone, described = self.described_faces()
+        keep = everyone["face_id"].isin(described.face_id).to_numpy()
+        faces = everyone[keep].reset_index(drop=True)
+        split = splits.restrict(self.split(everyone), keep)
+        made_from = {**self.made_from(), "label": label, "descriptors": described.fingerprint}
+        return PreparedData(
+            faces, tasks.read_labels(faces, label), split, described.matrix, split.copies, made_from
+        )
+
+    def network(self):
+        """Return the network that 02_descriptors used, at the same tap and with the same weights."""
+        from faceworkbook import backbones
+
+        was = self.values(DESCRIPTORS)
+        weights = project.resolve(was["weights"]) if was["weights"] else None
+        backbone = backbones.load(was["network"], weights=weights, tap=was["tap"])
+        if backbone.fingerprint != was["weights_sha256"]:
+            raise DataError(
+                f"{was['weights']} holds other weights than {DESCRIPTORS} used; run {DESCRIPTORS} again"
+            )
+        return backbone
+
+    def made_from(self) -> dict:
+        """Return the fingerprints of faces, pictures, labels and split, for what is made from them."""
+        record = self.data()
+        return {"data": record.fingerprint, "n": record.n}
+
+    def save_predictions(self, table: pd.DataFrame, made_from: dict, name: str = "predictions") -> Path:
+        """Write a table of predictions that says what it was made from."""
+        return prediction_tables.write(table, self.path(f"{name}.parquet"), made_from=made_from)
+
+    def predictions(self, step: str = CLASSIFIER, name: str = "predictions") -> pd.DataFrame:
+        """Read the predictions of another step of this experiment.
+
+        Raises
+        ------
+        DataError
+            They were made from other faces, pictures, labels or another split than 01_faces has now.
+        """
+        table = prediction_tables.read(self.other(step, f"{name}.parquet"))
+        self._check_data(table.attrs.get(prediction_tables.MADE_FROM, {}), step)
+        return table
+
+    def _check_data(self, made_from: dict, step: str) -> None:
+        record = self.data()
+        if made_from.get("data") != record.fingerprint:
+            raise DataError(
+                f"{step} was run on other faces, pictures, labels or another split than {FACES} has now "
+                f"({made_from.get('n', 'unknown')} faces then, {record.n} now); run {step} again"
+            )
 
 
-def start(out: str | Path, step: str, namespace: dict) -> Run:
+def start(out: str | Path, step: str, namespace: dict | None = None) -> Run:
     """Make the folder of `step` under the experiment's folder `out` and note what runs there.
 
-    Figures that an earlier run left go: they belong to its parameters. Its page stays.
+    Names and types of the parameters are checked against the notebook's own cell. Figures that an earlier
+    run left go: they belong to its parameters. Its page stays.
 
     Parameters
     ----------
@@ -125,22 +263,38 @@ def start(out: str | Path, step: str, namespace: dict) -> Run:
         results/EXPERIMENT, relative to the project's root.
     step : str
         Name of the notebook.
-    namespace : dict
-        The notebook's ``globals()``; its parameters are written to ``params.json``.
+    namespace : dict, optional
+        The notebook's variables; those of the running notebook by default.
+
+    Raises
+    ------
+    ParameterError
+        A parameter that the notebook does not have, or a value of another type.
     """
     from faceworkbook.plots import style
-    from faceworkbook.reports import parameters as params
 
-    parameters = params.current(step, namespace)
-
+    own, sources = _notebook()
+    parameters = params.current(step, own if namespace is None else namespace, sources)
     style.use()
-    folder = project.resolve(out) / step
-    folder.mkdir(parents=True, exist_ok=True)
-    run = Run(folder, step)
+    run = Run(project.resolve(out) / step, step, parameters)
+    run.folder.mkdir(parents=True, exist_ok=True)
     _forget_figures(run)
     run.save_values(parameters, "params")
     run.save_values(environment(parameters), "environment")
     return run
+
+
+def of(out: str | Path) -> Run:
+    """Return a run that reads what the steps of the experiment in the folder `out` have written."""
+    return Run(project.resolve(out) / "reader", "reader")
+
+
+def _notebook() -> tuple[dict, list[str]]:
+    """Variables of the running notebook, and the sources of its cells so far."""
+    from IPython import get_ipython
+
+    shell = get_ipython()
+    return (shell.user_ns, list(shell.user_ns.get("In", []))) if shell else ({}, [])
 
 
 def _forget_figures(run: Run) -> None:
@@ -148,8 +302,28 @@ def _forget_figures(run: Run) -> None:
         path.unlink(missing_ok=True)
 
 
+def _settle(step: str, name: str, given, earlier: dict):
+    if name not in earlier:
+        raise RunError(
+            f"{step}: '{name}' is settled by {FACES} or {DESCRIPTORS}, which have not said it; run them"
+        )
+    settled = earlier[name]
+    if given in BLANK or _same(name, given, settled):
+        return settled
+    raise RunError(
+        f"{step}: {name}={given!r} contradicts an earlier step of this experiment, which settled {settled!r}; "
+        f"leave '{name}' out, run the earlier steps again with it, or give another `out`"
+    )
+
+
+def _same(name: str, given, settled) -> bool:
+    if name in _PATHS and settled:
+        return project.resolve(given) == project.resolve(settled)
+    return given == settled
+
+
 def environment(parameters: dict) -> dict:
-    """Versions, commit, machine and seed, as a record."""
+    """Return versions, commit, machine and seed, as a record."""
     versions = {}
     for name in PACKAGES:
         try:
@@ -166,48 +340,5 @@ def environment(parameters: dict) -> dict:
     }
 
 
-def png_bytes(figure, alt: str = "") -> bytes:
-    """A matplotlib figure, a Display or an RGB array as PNG that carries its alt text."""
-    figure = getattr(figure, "figure_", figure)
-    drawn = not isinstance(figure, np.ndarray)
-    picture = _drawn(figure) if drawn else figure
-    note, buffer = PngInfo(), BytesIO()
-    note.add_itxt("Description", alt)
-    dpi = {"dpi": (SAVED_DPI, SAVED_DPI)} if drawn else {}
-    Image.fromarray(picture).save(buffer, format="png", pnginfo=note, **dpi)
-    return buffer.getvalue()
-
-
-def _drawn(figure) -> np.ndarray:
-    from matplotlib import pyplot as plt
-
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", bbox_inches="tight", dpi=SAVED_DPI)
-    plt.close(figure)
-    return np.asarray(Image.open(buffer).convert("RGB"))
-
-
-def alt_text(data: bytes) -> str:
-    """The alt text that a PNG of `png_bytes` carries."""
-    return Image.open(BytesIO(data)).info.get("Description", "figure")
-
-
-def show_png(data: bytes, alt: str) -> None:
-    """Show PNG bytes in a notebook, with alt text that reaches the HTML report."""
-    from IPython.display import publish_display_data
-
-    with Image.open(BytesIO(data)) as picture:
-        scale = CSS_DPI / picture.info["dpi"][0] if "dpi" in picture.info else 1.0
-        size = {"width": round(picture.width * scale), "height": round(picture.height * scale)}
-    content = {"image/png": base64.b64encode(data).decode(), "text/plain": alt}
-    publish_display_data(content, metadata={"image/png": {"alt": alt, **size}})
-
-
 def _plain(value):
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    if isinstance(value, Path):
-        return project.shorten(value)
-    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+    return project.shorten(value) if isinstance(value, Path) else files.plain(value)

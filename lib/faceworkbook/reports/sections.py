@@ -18,7 +18,7 @@ from faceworkbook.reports import tables
 from faceworkbook.reports.runs import Run
 from faceworkbook.tasks import Task
 
-MODEL, REFERENCE = "dense", "logistic"
+MODEL, REFERENCE = "mlp", "linear"
 TITLES = {
     "errors": "Errors, the most confident first: true &gt; predicted, probability (for numbers: error), file",
     "error_matrix": "Which class is taken for which",

@@ -21,7 +21,7 @@ from faceworkbook import tasks
 from faceworkbook.training import batched
 from faceworkbook.training.single import fit_linear
 
-CLASSIFIERS = ("dense", "logistic")
+CLASSIFIERS = ("mlp", "linear")
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +99,7 @@ def fit_folds(
     target: tasks.Labels,
     splits: Sequence,
     *,
-    classifier: str | Callable = "dense",
+    classifier: str | Callable = "mlp",
     seed: int = 0,
     folder: str | Path | None = None,
     progress: bool = False,
@@ -113,7 +113,7 @@ def fit_folds(
     target : Labels of n faces
     splits : sequence of Split
         Such as ``splits.folds(...)`` gives: five repeats of five folds, or official folds.
-    classifier : 'dense', 'logistic' or callable
+    classifier : 'mlp', 'linear' or callable
         A callable takes ``(matrix, target, split, seed=..., **settings)`` and returns an object with
         ``predict(matrix)`` and, if it likes, ``history``.
     seed : int
@@ -122,7 +122,7 @@ def fit_folds(
         Checkpoints are kept there: a run that was stopped goes on and ends with the same result.
     progress : bool
     **settings
-        Of the classifier: fields of `batched.Settings` for 'dense', options of `fit_linear` or of
+        Of the classifier: fields of `batched.Settings` for 'mlp', options of `fit_linear` or of
         the callable.
 
     Raises
@@ -132,9 +132,9 @@ def fit_folds(
     """
     splits = tuple(splits)
     seeds = [seed + getattr(split, "repeat", 0) for split in splits]
-    if classifier == "dense":
+    if classifier == "mlp":
         return _dense(matrix, target, splits, seeds, folder, progress, settings)
-    fit = fit_linear if classifier == "logistic" else classifier
+    fit = fit_linear if classifier == "linear" else classifier
     if not callable(fit):
         raise ValueError(
             f"classifier={classifier!r}; allowed are {list(CLASSIFIERS)} or a function that fits"
@@ -157,7 +157,7 @@ def _dense(matrix, target, splits, seeds, folder, progress: bool, settings: dict
     stack = batched.fit(matrix, target, splits, chosen, seeds=seeds, folder=folder, progress=progress)
     by_model = [table.drop(columns="model") for _, table in stack.history.groupby("model", sort=True)]
     history = _concat([_with_keys(table, split) for table, split in zip(by_model, splits, strict=True)])
-    return FoldFits(target, splits, stack.predict(matrix), history, "dense", asdict(chosen), stack)
+    return FoldFits(target, splits, stack.predict(matrix), history, "mlp", asdict(chosen), stack)
 
 
 def _one(fit, matrix, target, split, seed: int, settings: dict) -> tuple[np.ndarray, pd.DataFrame]:

@@ -49,7 +49,7 @@ def fit_mlp(
     stack = batched.fit(matrix, target, [split], chosen, seeds=[seed], progress=progress)
     history = stack.history.drop(columns="model")
     notes = {
-        "classifier": "dense",
+        "classifier": "mlp",
         "seed": int(seed),
         "best_epoch": int(stack.best_epoch[0]),
         "n_train": len(split.train),

@@ -1,0 +1,19 @@
+"""Where descriptors lie by default: one folder for each data set folder, network, tap and precision."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from faceworkbook import files, project
+
+FOLDER = "results/descriptors"
+
+
+def default_store(dataset: str, root: str | Path, backbone, *, precision: str = "float32") -> Path:
+    """Return the folder of the descriptors of a data set, relative to the project's root.
+
+    Two folders of pictures never share a store, whatever their files are called.
+    """
+    place = files.hash_values(project.shorten(root))[:8]
+    suffix = "" if precision == "float32" else f"-{precision}"
+    return Path(FOLDER) / f"{dataset}-{place}-{backbone.name}-{backbone.tap}{suffix}"

@@ -1,0 +1,125 @@
+"""Whether a finished step may be skipped: same parameters, code, notebook and inputs, and whole outputs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import nbformat
+import xxhash
+
+from faceworkbook import descriptors, files, project
+from faceworkbook.reports.experiments import Step
+
+DONE = "done.json"
+# What a later step may write anew, and what holds times of its own.
+_NOT_OUTPUTS = (DONE, "running.ipynb", "failed.ipynb", "failed.html", "model_card.md", "model_card.html")
+_NOT_INPUTS = ("out", "experiment")
+
+
+def fingerprint(step: Step, code: str, before: str) -> str:
+    """Return a hash of all that a step's outcome follows from.
+
+    Parameters
+    ----------
+    step : Step
+    code : str
+        Hash of the library.
+    before : str
+        Fingerprint of the step before.
+    """
+    inputs = {
+        name: [hash_input(path) for path in _paths(value)]
+        for name, value in step.parameters.items()
+        if name not in _NOT_INPUTS
+    }
+    text = json.dumps([step.name, step.parameters, inputs, code, before, hash_notebook(step.notebook)])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def hash_code() -> str:
+    """Return a hash of the library's own source files."""
+    package = Path(__file__).resolve().parents[1]
+    sources = sorted(package.rglob("*.py"))
+    return files.hash_values(
+        *(part for p in sources for part in (p.relative_to(package).as_posix(), p.read_bytes()))
+    )
+
+
+def hash_notebook(path: Path) -> str:
+    """Return a hash of a notebook's cells; outputs and execution counts do not count."""
+    cells = nbformat.read(path, as_version=4).cells
+    return files.hash_values([[cell.cell_type, cell.source] for cell in cells])
+
+
+def _paths(value) -> list[Path]:
+    """Existing files and folders that a parameter names, also as 'NAME: FOLDER' in a list."""
+    texts = [
+        text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str) and text
+    ]
+    named = [text.replace("=", ":", 1).partition(":")[2].strip() for text in texts]
+    paths = (project.resolve(text) for text in [*texts, *filter(None, named)])
+    return [path for path in paths if path.exists()]
+
+
+def hash_input(path: str | Path) -> str:
+    """Return a hash of names, sizes and times of a file, or of all files in a folder; '' where nothing is.
+
+    The time at which a file's content or name was last changed cannot be set back, so that a picture that was
+    exchanged for another of the same size and date is noticed without being read.
+    """
+    place, digest = project.resolve(path), xxhash.xxh3_128()
+    stack = [place]
+    while stack:
+        here = stack.pop()
+        if here.is_dir():
+            with os.scandir(here) as entries:
+                names = sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: e.name)
+            stack.extend(Path(entry.path) for entry in names)
+        elif here.exists():
+            stat = here.stat()
+            name = os.fsencode(here.relative_to(place.parent))
+            digest.update(name + f"\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def mark(place: Path, step_fingerprint: str, seconds: float) -> None:
+    """Note that the step in the folder `place` is finished, and what it has made."""
+    record = {
+        "fingerprint": step_fingerprint,
+        "seconds": round(seconds, 1),
+        "outputs": {name: files.hash_file(place / name) for name in _outputs(place)},
+        "store": _store(place),
+    }
+    files.write_json(place / DONE, record)
+
+
+def _outputs(place: Path) -> list[str]:
+    paths = (path for path in sorted(place.rglob("*")) if path.is_file() and not path.name.startswith("."))
+    return [p.relative_to(place).as_posix() for p in paths if p.name not in _NOT_OUTPUTS]
+
+
+def _store(place: Path) -> dict:
+    """The descriptor store that the step filled, and its state; empty where it filled none."""
+    try:
+        named = json.loads((place / "metrics.json").read_bytes()).get("store", "")
+        path = project.resolve(named) if named else None
+        return {"path": named, "generation": descriptors.open_store(path).generation} if path else {}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
+
+
+def is_finished(place: Path, step_fingerprint: str) -> bool:
+    """Whether the step in `place` was finished with this fingerprint and all that it made is still there."""
+    try:
+        record = files.read_json(place / DONE, ValueError, remedy="")
+        same = record["fingerprint"] == step_fingerprint and (place / "report.html").exists()
+        whole = same and all(
+            (place / name).is_file() and files.hash_file(place / name) == known
+            for name, known in record["outputs"].items()
+        )
+        return whole and record["store"] == _store(place)
+    except (ValueError, KeyError, TypeError, AttributeError, OSError):
+        return False
