@@ -104,3 +104,27 @@ class TestShippedNotebooks:
 def test_a_list_that_is_not_closed_is_refused():
     with pytest.raises(ParameterError, match=r"'\[a' is no list"):
         parameters.parse_assignment("widths=[a")
+
+
+class TestRunningNotebook:
+    """What a notebook itself refuses when papermill passes whatever it is given."""
+
+    @pytest.fixture
+    def values(self):
+        defaults = parameters.read(REPO / "notebooks" / "01_faces.ipynb")
+        return {name: parameter.default for name, parameter in defaults.items()}
+
+    def test_a_misspelt_name_is_refused(self, values):
+        injected = '# Parameters\nlable = "race"\nseed = 1\n'
+        with pytest.raises(ParameterError, match="01_faces: no parameter 'lable'; did you mean 'label'"):
+            parameters.current("01_faces", values | {"lable": "race"}, ["x = 1", injected])
+
+    @pytest.mark.parametrize(
+        ("name", "value"), [("smoke", "false"), ("seed", 1.0), ("limit", "many"), ("options", "margin: 0.3")]
+    )
+    def test_a_value_of_another_type_is_refused(self, values, name, value):
+        with pytest.raises(ParameterError, match=f"parameter '{name}' got"):
+            parameters.current("01_faces", values | {name: value}, [])
+
+    def test_a_cell_of_ones_own_that_sets_other_variables_is_none_of_papermill_s(self, values):
+        assert parameters.current("01_faces", values | {"lable": 1}, ["lable = 1"]) == values
