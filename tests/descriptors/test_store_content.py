@@ -263,3 +263,16 @@ def test_an_interrupted_run_leaves_no_file_open(pictures, tmp_path):
             run(pictures, tmp_path, MeanColour(fail_after=0))
     gc.collect()
     assert len(os.listdir("/proc/self/fd")) <= before  # noqa: PTH208
+
+
+def test_a_store_that_two_folders_shared_asks_whose_faces_are_meant(twins, tmp_path):
+    first, second = twins
+    ids = run(first, tmp_path).face_id
+    run(second, tmp_path)
+    with pytest.raises(StoreError, match=r"different pictures with the same names came from .*Say root="):
+        descriptors.select(tmp_path / "store", ids)
+    with pytest.raises(StoreError, match="it holds those of"):
+        descriptors.select(tmp_path / "store", ids, root=first)
+    np.testing.assert_array_equal(
+        descriptors.select(tmp_path / "store", ids, root=second).matrix, blue_of_twin(12)
+    )

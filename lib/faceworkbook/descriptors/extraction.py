@@ -18,7 +18,7 @@ import pandas as pd
 from filelock import FileLock
 from tqdm.auto import tqdm
 
-from faceworkbook import images, project
+from faceworkbook import images
 from faceworkbook.descriptors import handover, manifest
 from faceworkbook.descriptors import store as stores
 from faceworkbook.descriptors.batches import draw_pixels, read_batches, write_batch
@@ -88,10 +88,7 @@ class Job:
     @cached_property
     def root_name(self) -> str:
         """The root as the manifest names it."""
-        try:
-            return project.shorten(self.root)
-        except FileNotFoundError:  # used as a library, outside of the project
-            return self.root.resolve().as_posix()
+        return stores.shorten_root(self.root)
 
 
 def extract(faces: pd.DataFrame, backbone, *, root: str | Path, store: str | Path, **options) -> Descriptors:
@@ -185,10 +182,20 @@ def _bring_up_to_date(job: Job) -> tuple[Store, np.ndarray]:
     journal, todo = _prepare(job, store, rows, others)
     try:
         settings = _compute(job, journal, todo)
-        rows = handover.finish(journal, _record(job, before, settings))
+        rows = handover.finish(journal, _record(job, before, settings) | _contest(job, before, store, rows))
     finally:
         journal.close()
     return stores.open_files(job.folder), rows[: len(job.asked)]
+
+
+def _contest(job: Job, before: dict, store: Store | None, rows: np.ndarray) -> dict:
+    """Return the folders whose different pictures bear the same names, for the manifest; `store.select` asks which."""
+    folders = before.get("contested", []) if store is not None else []
+    if store is not None and before["root"] != job.root_name:
+        stale = job.asked["face_id"].array[rows == STALE]
+        if (stores.find(stale, among=store.texts(INDEX)) >= 0).any():
+            folders = sorted({*folders, before["root"], job.root_name})
+    return {"contested": folders}
 
 
 def _record(job: Job, before: dict, settings: dict | None) -> dict:

@@ -30,6 +30,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
+from faceworkbook import project
 from faceworkbook.descriptors import layout, manifest
 from faceworkbook.descriptors.layout import INDEX, MATRIX, UNREADABLE, StoreError
 
@@ -216,10 +217,38 @@ def open_store(folder: str | Path) -> Descriptors:
     return Descriptors(store, np.arange(len(ids)), ids, store.left_out())
 
 
-def select(folder: str | Path, face_ids: Sequence[str]) -> Descriptors:
-    """Open a finished store at the rows of `face_ids` (those that could be read, in that order)."""
+def select(folder: str | Path, face_ids: Sequence[str], *, root: str | Path | None = None) -> Descriptors:
+    """Open a finished store at the rows of `face_ids` (those that could be read, in that order).
+
+    Parameters
+    ----------
+    folder : str or Path
+    face_ids : sequence of str
+    root : str or Path, optional
+        Folder of the pictures; needed where two folders whose pictures bear the same names shared the store.
+
+    Raises
+    ------
+    StoreError
+        See `open_store`; or the faces may be those of another folder.
+    """
     store, ids = open_files(folder), pd.array(face_ids, dtype=TEXT)
+    contested = store.manifest.get("contested", [])
+    if contested and (root is None or shorten_root(root) != store.manifest["root"]):
+        raise StoreError(
+            f"{folder}: different pictures with the same names came from {' and '.join(contested)}; it holds those of "
+            f"{store.manifest['root']} now. Say root= if you mean these, else extract again, each folder into a "
+            "store of its own"
+        )
     return store.take(find(ids, among=store.texts(INDEX)), ids)
+
+
+def shorten_root(root: str | Path) -> str:
+    """Return the folder of the pictures as a manifest names it."""
+    try:
+        return project.shorten(root)
+    except FileNotFoundError:  # used as a library, outside of the project
+        return Path(root).resolve().as_posix()
 
 
 def open_rows(folder: str | Path, rows: np.ndarray, ids) -> Descriptors:

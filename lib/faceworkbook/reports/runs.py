@@ -180,7 +180,7 @@ class Run:
         faces, record = self.faces(), self.values(DESCRIPTORS)
         self._check_data(record.get("made_from", {}), DESCRIPTORS)
         store = project.resolve(record["store"])
-        described = descriptors.select(store, faces["face_id"])
+        described = descriptors.select(store, faces["face_id"], root=project.resolve(self.data().root))
         data_record.check_contents(faces, described.face_id, described.content_hash, project.shorten(store))
         if described.fingerprint != record["descriptors"]:
             raise DataError(
