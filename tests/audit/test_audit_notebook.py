@@ -47,8 +47,8 @@ def test_what_is_written_fits_together(audited):
     folder, _ = audited
     measures, copies = (pd.read_parquet(folder / f"{name}.parquet") for name in ("measures", "copies"))
     assert len(measures) == 60 == len(copies)
-    found = datasets.load("synthetic", FACES, corrections=folder / "corrections.csv")
-    assert len(found.faces) >= 60
+    dataset = datasets.load("synthetic", FACES, corrections=folder / "corrections.csv")
+    assert len(dataset.faces) >= 60
     assert {path.stem for path in (folder / "figures").glob("*.png")} >= {
         "balance",
         "contact_sheet",

@@ -59,8 +59,8 @@ def table(n, **columns):
 
 
 def test_counts_add_up_and_the_first_reason_is_counted_once():
-    found = measures(score=[0.9, 0.1, 0.1, 0.9], n_faces=[1, 3, 1, 2], brightness=[120, 120, 2, 120])
-    cleaned = cleaning.clean(table(4, gender=["male", "male", None, None]), found, label="gender")
+    measured = measures(score=[0.9, 0.1, 0.1, 0.9], n_faces=[1, 3, 1, 2], brightness=[120, 120, 2, 120])
+    cleaned = cleaning.clean(table(4, gender=["male", "male", None, None]), measured, label="gender")
     counts = cleaned.counts.set_index("reason")
     assert counts["removed"].sum() == 3 == len(cleaned.removed) and len(cleaned.faces) == 1
     assert counts.loc["no label", ["removed", "concerned"]].tolist() == [2, 2]
@@ -83,8 +83,8 @@ def test_counts_add_up_and_the_first_reason_is_counted_once():
     ],
 )
 def test_thresholds_are_parameters(limits, kept):
-    found = measures(score=[0.2, 0.9, 0.9], n_faces=[1, 1, 4])
-    assert np.flatnonzero(cleaning.clean(table(3), found, thresholds=limits).keep).tolist() == kept
+    measured = measures(score=[0.2, 0.9, 0.9], n_faces=[1, 1, 4])
+    assert np.flatnonzero(cleaning.clean(table(3), measured, thresholds=limits).keep).tolist() == kept
 
 
 def test_measures_of_other_faces_are_refused():
@@ -96,6 +96,6 @@ def test_measures_of_other_faces_are_refused():
 def test_a_boxed_face_is_measured_within_its_box(shared_data, detector):
     root = shared_data("expw")
     faces = datasets.load("expw", root).faces.iloc[:12]
-    found = cleaning.measure(faces, root, detector)
-    assert found["face_id"].tolist() == faces["face_id"].tolist()
-    assert (found["score"] > 0.5).mean() > 0.8
+    measured = cleaning.measure(faces, root, detector)
+    assert measured["face_id"].tolist() == faces["face_id"].tolist()
+    assert (measured["score"] > 0.5).mean() > 0.8

@@ -1,4 +1,4 @@
-"""Planted copies are found, and different faces are not called copies."""
+"""Planted copies are detected, and different faces are not called copies."""
 
 import shutil
 
@@ -34,12 +34,12 @@ def table(names, **columns):
 
 def test_every_exact_copy_is_found_and_nothing_else(folder):
     names = [f"{i}.png" for i in range(12)]
-    found = audit.exact_duplicates(table(names), folder)
-    assert found.n_groups == 2 and found.n_copies == 3
-    groups = found.members.groupby("group")["image"].agg(set).tolist()
+    result = audit.exact_duplicates(table(names), folder)
+    assert result.n_groups == 2 and result.n_copies == 3
+    groups = result.members.groupby("group")["image"].agg(set).tolist()
     assert sorted(map(sorted, groups)) == [["0.png", "10.png", "11.png"], ["3.png", "4.png"]]
-    assert (found.groups[[1, 2, 5, 6, 7, 8, 9]] == -1).all()
-    assert len({*found.groups[[0, 10, 11]]}) == 1 == len({*found.groups[[3, 4]]})
+    assert (result.groups[[1, 2, 5, 6, 7, 8, 9]] == -1).all()
+    assert len({*result.groups[[0, 10, 11]]}) == 1 == len({*result.groups[[3, 4]]})
 
 
 def test_two_boxes_in_one_photo_are_two_faces(folder):
@@ -51,22 +51,22 @@ def test_two_boxes_in_one_photo_are_two_faces(folder):
 def test_contradicting_labels_are_counted(folder):
     names = ["0.png", "10.png", "11.png", "3.png", "4.png", "5.png"]
     gender = ["male", "female", None, "male", None, "female"]
-    found = audit.exact_duplicates(table(names, gender=gender, age=[3, 3, 3, 7, 8, 9]), folder)
-    assert set(found.conflicts("gender")["image"]) == {"0.png", "10.png", "11.png"}
-    summary = found.summary().set_index("label")
+    result = audit.exact_duplicates(table(names, gender=gender, age=[3, 3, 3, 7, 8, 9]), folder)
+    assert set(result.conflicts("gender")["image"]) == {"0.png", "10.png", "11.png"}
+    summary = result.summary().set_index("label")
     assert summary.loc["gender", "contradicting groups"] == 1
     assert summary.loc["age", "contradicting faces"] == 2
 
 
 def test_a_missing_file_is_listed_and_stands_alone(folder):
-    found = audit.exact_duplicates(table(["gone.png", "0.png", "10.png", "gone2.png"]), folder)
-    assert found.unreadable["image"].tolist() == ["gone.png", "gone2.png"]
-    assert found.groups.tolist() == [-1, 0, 0, -1]
+    result = audit.exact_duplicates(table(["gone.png", "0.png", "10.png", "gone2.png"]), folder)
+    assert result.unreadable["image"].tolist() == ["gone.png", "gone2.png"]
+    assert result.groups.tolist() == [-1, 0, 0, -1]
 
 
 def test_no_copies_give_an_empty_table(folder):
-    found = audit.exact_duplicates(table(["1.png", "2.png"]), folder)
-    assert found.n_groups == 0 and len(found.members) == 0 and len(found.summary()) >= 1
+    result = audit.exact_duplicates(table(["1.png", "2.png"]), folder)
+    assert result.n_groups == 0 and len(result.members) == 0 and len(result.summary()) >= 1
 
 
 def test_joined_groups_are_connected_through_either_way():
@@ -80,13 +80,13 @@ def test_joined_groups_are_connected_through_either_way():
 def test_utkface_copies_agree_with_a_plain_comparison_of_bytes(shared_data):
     root = shared_data("utkface/UTKFace")
     faces = datasets.load("utkface", root).faces
-    found = audit.exact_duplicates(faces, root)
+    result = audit.exact_duplicates(faces, root)
     by_bytes = {}
     for row, image in enumerate(faces["image"]):
         by_bytes.setdefault((root / image).read_bytes(), []).append(row)
     expected = {tuple(rows) for rows in by_bytes.values() if len(rows) > 1}
-    assert {tuple(np.flatnonzero(found.groups == g)) for g in range(found.n_groups)} == expected
-    assert len(found.conflicts("gender")) > 0
+    assert {tuple(np.flatnonzero(result.groups == g)) for g in range(result.n_groups)} == expected
+    assert len(result.conflicts("gender")) > 0
 
 
 # ----------------------------------------------------------------- near copies
@@ -109,9 +109,9 @@ def scenes(tmp_path):
     return root
 
 
-def pairs_of(found, faces):
+def pairs_of(result, faces):
     ids = faces["face_id"].to_numpy()
-    pairs = zip(ids[found.pairs["first"]], ids[found.pairs["second"]], strict=True)
+    pairs = zip(ids[result.pairs["first"]], ids[result.pairs["second"]], strict=True)
     return {frozenset(pair) for pair in pairs}
 
 
@@ -122,9 +122,9 @@ def test_resized_and_encoded_copies_are_found_and_no_other_pair(scenes, tmp_path
     planted = planting.plant_near_duplicates(
         faces, root=scenes, out=out, rate=0.5, seed=0, scale=scale, quality=quality
     )
-    found = audit.near_duplicates(planted.faces, out)
+    result = audit.near_duplicates(planted.faces, out)
     truth = {frozenset(pair) for pair in planted.planted[["face_id", "copy_of"]].to_numpy().tolist()}
-    assert len(truth) == 30 and pairs_of(found, planted.faces) == truth
+    assert len(truth) == 30 and pairs_of(result, planted.faces) == truth
     assert audit.exact_duplicates(planted.faces, out).n_groups == 0
 
 
@@ -135,15 +135,15 @@ def test_no_copy_of_any_kind_crosses_a_split(scenes, tmp_path):
     shutil.copy(tmp_path / "p" / "2.png", tmp_path / "p" / "same.png")
     exact = table(["same.png"], gender=[planted.faces.set_index("image").loc["2.png", "gender"]])
     everyone = pd.concat([planted.faces, exact], ignore_index=True)
-    found = audit.copies(everyone, tmp_path / "p")
+    result = audit.copies(everyone, tmp_path / "p")
     ties = [*planted.planted[["face_id", "copy_of"]].to_numpy().tolist(), ["made:same.png", "made:2.png"]]
     for seed in range(5):
-        split = splits.make(everyone, label="gender", seed=seed, keep_together=found.groups)
-        part = pd.Series(split.subset_of(len(everyone)), index=everyone["face_id"])
-        assert all(part[one] == part[other] for one, other in ties)
+        split = splits.make(everyone, label="gender", seed=seed, keep_together=result.groups)
+        subset = pd.Series(split.subset_of(len(everyone)), index=everyone["face_id"])
+        assert all(subset[one] == subset[other] for one, other in ties)
     loose = splits.make(everyone, label="gender", seed=0)
-    part = pd.Series(loose.subset_of(len(everyone)), index=everyone["face_id"])
-    assert any(part[one] != part[other] for one, other in ties)
+    subset = pd.Series(loose.subset_of(len(everyone)), index=everyone["face_id"])
+    assert any(subset[one] != subset[other] for one, other in ties)
 
 
 def test_faces_in_one_photo_are_compared_within_their_boxes(scenes):
@@ -165,10 +165,10 @@ def test_copies_of_boxed_faces_are_found_though_their_boxes_are_rounded(scenes, 
     planted = planting.plant_near_duplicates(
         faces, root=scenes, out=tmp_path / "p", rate=0.5, seed=0, scale=scale
     )
-    found = audit.near_duplicates(planted.faces, tmp_path / "p")
+    result = audit.near_duplicates(planted.faces, tmp_path / "p")
     truth = {frozenset(pair) for pair in planted.planted[["face_id", "copy_of"]].to_numpy().tolist()}
-    assert len(pairs_of(found, planted.faces) & truth) >= 0.95 * len(truth)
-    assert pairs_of(found, planted.faces) <= truth
+    assert len(pairs_of(result, planted.faces) & truth) >= 0.95 * len(truth)
+    assert pairs_of(result, planted.faces) <= truth
 
 
 def test_flat_and_broken_pictures_are_listed_not_paired(scenes):
@@ -176,14 +176,14 @@ def test_flat_and_broken_pictures_are_listed_not_paired(scenes):
         cv2.imwrite(str(scenes / name), np.zeros((40, 40, 3), np.uint8))
     (scenes / "text.jpg").write_text("not a picture")
     faces = table(["black1.png", "text.jpg", "black2.png", "3.png"])
-    found = audit.near_duplicates(faces, scenes)
-    assert found.unreadable["image"].tolist() == ["black1.png", "text.jpg", "black2.png"]
-    assert found.n_groups == 0
+    result = audit.near_duplicates(faces, scenes)
+    assert result.unreadable["image"].tolist() == ["black1.png", "text.jpg", "black2.png"]
+    assert result.n_groups == 0
 
 
 def test_many_copies_of_one_picture_make_one_group_and_few_pairs(scenes):
-    found = audit.near_duplicates(table(["7.png"] * 300, face_id=[f"f{i}" for i in range(300)]), scenes)
-    assert found.n_groups == 1 and len(found.members) == 300 and len(found.pairs) == 299
+    result = audit.near_duplicates(table(["7.png"] * 300, face_id=[f"f{i}" for i in range(300)]), scenes)
+    assert result.n_groups == 1 and len(result.members) == 300 and len(result.pairs) == 299
 
 
 def test_one_face_or_none_is_no_error(scenes):
@@ -197,12 +197,12 @@ def test_descriptor_pairs_are_those_of_a_plain_comparison():
     matrix[40:50] = matrix[:10] + 0.05 * rng.normal(size=(10, 16))
     matrix[200] = np.nan
     faces = table([f"{i}.png" for i in range(300)])
-    found = audit.similar_descriptors(faces, matrix, min_cosine=0.9)
+    result = audit.similar_descriptors(faces, matrix, min_cosine=0.9)
     units = matrix / np.linalg.norm(matrix, axis=1, keepdims=True)
     expected = {(i, j) for i in range(300) for j in range(i + 1, 300) if units[i] @ units[j] >= 0.9}
-    assert set(map(tuple, found.pairs[["first", "second"]].to_numpy().tolist())) == expected
+    assert set(map(tuple, result.pairs[["first", "second"]].to_numpy().tolist())) == expected
     assert len(expected) >= 10
-    assert found.unreadable["detail"].tolist() == ["no descriptor"]
+    assert result.unreadable["detail"].tolist() == ["no descriptor"]
 
 
 def test_descriptors_of_another_table_are_refused():
@@ -216,10 +216,10 @@ def test_planted_copies_of_real_faces_are_found_and_strangers_are_not(shared_dat
     faces = datasets.load("utkface", root).faces.iloc[::20].reset_index(drop=True)
     planted = planting.plant_near_duplicates(faces, root=root, out=tmp_path, rate=0.5, seed=1)
     before = pairs_of(audit.near_duplicates(faces, root), faces)
-    found = pairs_of(audit.near_duplicates(planted.faces, tmp_path), planted.faces)
+    result = pairs_of(audit.near_duplicates(planted.faces, tmp_path), planted.faces)
     truth = {frozenset(pair) for pair in planted.planted[["face_id", "copy_of"]].to_numpy().tolist()}
     copy_of = planted.planted.set_index("face_id")["copy_of"].to_dict()
-    folded = {frozenset(copy_of.get(face, face) for face in pair) for pair in found - truth}
+    folded = {frozenset(copy_of.get(face, face) for face in pair) for pair in result - truth}
     strangers = {pair for pair in folded if len(pair) == 2} - before
-    assert len(truth & found) >= 0.95 * len(truth)
-    assert len(strangers) <= 0.01 * len(found)
+    assert len(truth & result) >= 0.95 * len(truth)
+    assert len(strangers) <= 0.01 * len(result)

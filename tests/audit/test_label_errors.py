@@ -10,7 +10,7 @@ from faceworkbook.synthetic import planting
 
 
 def separable(n=800, seed=0, gap=3.0, **columns):
-    """A table and descriptors from which gender can be told almost always."""
+    """A table and descriptors from which gender follows almost always."""
     rng = np.random.default_rng(seed)
     male = rng.random(n) < 0.5
     matrix = rng.normal(size=(n, 12)).astype(np.float32)
@@ -23,11 +23,11 @@ def separable(n=800, seed=0, gap=3.0, **columns):
 def test_planted_noise_is_on_top():
     faces, matrix = separable()
     planted = planting.plant_label_noise(faces, column="gender", rate=0.1, seed=3)
-    found = audit.find_label_errors(planted.faces, matrix, label="gender")
-    wrong = found.table["face_id"].isin(planted.planted["face_id"])
+    result = audit.find_label_errors(planted.faces, matrix, label="gender")
+    wrong = result.table["face_id"].isin(planted.planted["face_id"])
     assert wrong.mean() >= 0.95 and wrong.sum() >= 0.9 * len(planted.planted)
     truth = planted.planted.set_index("face_id")["truth"]
-    hits = found.table[wrong]
+    hits = result.table[wrong]
     assert (hits["suggested"].to_numpy() == truth[hits["face_id"]].to_numpy()).all()
     assert (hits["given"] != hits["suggested"]).all()
 
@@ -76,22 +76,22 @@ def test_rare_classes_and_faces_without_descriptor_are_passed_over():
     race[:4] = "Indian"
     faces, matrix = separable(n=200, race=race)
     matrix[10] = np.nan
-    found = audit.find_label_errors(faces, matrix, label="race")
-    assert found.passed_over == {"Indian": 4} and found.n == 195
+    result = audit.find_label_errors(faces, matrix, label="race")
+    assert result.passed_over == {"Indian": 4} and result.n == 195
 
 
 def test_corrections_are_read_back(tmp_path):
     faces, matrix = separable()
     planted = planting.plant_label_noise(faces, column="gender", rate=0.1, seed=3)
-    found = audit.find_label_errors(planted.faces, matrix, label="gender")
-    path = audit.write_corrections([found], tmp_path / "deep" / "corrections.csv", accept=True)
-    data = datasets.Found(planted.faces, *[datasets.base.Aside().table()] * 2, tmp_path, None)
+    result = audit.find_label_errors(planted.faces, matrix, label="gender")
+    path = audit.write_corrections([result], tmp_path / "deep" / "corrections.csv", accept=True)
+    data = datasets.Dataset(planted.faces, *[datasets.base.Reasons().table()] * 2, tmp_path, None)
     corrected = datasets.corrections.apply(data, path)
     before = (planted.faces["gender"].astype(str) != faces["gender"].astype(str)).sum()
     after = (corrected.faces["gender"].astype(str) != faces["gender"].astype(str)).sum()
     assert after < 0.15 * before
-    assert len(corrected.notices) == len(found.table)
-    undecided = datasets.corrections.apply(data, audit.write_corrections([found], tmp_path / "open.csv"))
+    assert len(corrected.notices) == len(result.table)
+    undecided = datasets.corrections.apply(data, audit.write_corrections([result], tmp_path / "open.csv"))
     assert len(undecided.notices) == 0
 
 

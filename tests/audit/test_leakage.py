@@ -9,18 +9,18 @@ from faceworkbook.synthetic import planting
 
 
 def people_table(n_people=200, each=5, seed=0):
-    """Gender is a coin toss: only who a person is can tell it."""
+    """Gender is a coin toss: only who a person is gives it away."""
     rng = np.random.default_rng(seed)
     person = np.repeat(np.arange(n_people), each)
     gender = np.array(["male", "female"])[rng.integers(0, 2, n_people)]
-    part = np.where(np.arange(n_people) < 150, "train", "test")
+    subset = np.where(np.arange(n_people) < 150, "train", "test")
     faces = face_table.build(
         {
             "image": [f"{i}.jpg" for i in range(len(person))],
             "identity": [f"p{p}" for p in person],
             "gender": gender[person],
             "age": rng.integers(10, 80, n_people)[person],
-            "split": part[person],
+            "split": subset[person],
         },
         dataset="made",
     )

@@ -32,16 +32,16 @@ def lay(tmp_path):
 def see_pose():
     """``see_pose(root, faces)``: (nose's offset along the eye axis, tilt of the eye line) a face, as a detector sees it.
 
-    Positive are a nose right of the eyes' middle and a lower eye at the image's right; NaN where no face is found.
+    Positive are a nose right of the eyes' middle and a lower eye at the image's right; NaN where no face is detected.
     """
     weights = Path(__file__).parents[2] / "weights/yunet/face_detection_yunet_2023mar_int8bq.onnx"
     detector = cv2.FaceDetectorYN.create(str(weights), "", (192, 192), 0.6)
 
     def see_one(path: Path) -> tuple[float, float]:
-        _, found = detector.detect(cv2.resize(cv2.imread(str(path)), (192, 192)))
-        if found is None:
+        _, detections = detector.detect(cv2.resize(cv2.imread(str(path)), (192, 192)))
+        if detections is None:
             return np.nan, np.nan
-        points = found[0][4:10].reshape(3, 2)
+        points = detections[0][4:10].reshape(3, 2)
         left, right = sorted(points[:2], key=lambda point: point[0])
         axis = right - left
         return (points[2] - (left + right) / 2) @ axis / (axis @ axis), np.arctan2(axis[1], axis[0])

@@ -26,8 +26,8 @@ def adience_set(rows, pictures):
 
 
 def test_a_row_becomes_a_face(lay):
-    found = datasets.load("adience", lay(adience_set([row()], [picture()])))
-    face = found.faces.iloc[0]
+    dataset = datasets.load("adience", lay(adience_set([row()], [picture()])))
+    face = dataset.faces.iloc[0]
     assert (face["identity"], face["age_group"], face["gender"], face["fold"]) == (
         "adience:u@N0",
         "25-32",
@@ -36,30 +36,30 @@ def test_a_row_becomes_a_face(lay):
     )
     # The file's positive yaw looks to the image's left; the tilt was removed from the picture.
     assert face["yaw"] == -30 and face["extra_tilt"] == -85 and face["roll"] is not None
-    assert found.faces["roll"].isna().all()
+    assert dataset.faces["roll"].isna().all()
 
 
 def test_frontal_folds_and_pictures_turned_upright(lay):
     files = {f"fold_frontal_{fold}_data.txt": HEADER for fold in range(5)}
     files["fold_frontal_4_data.txt"] += row()
     files["faces/u@N0/coarse_tilt_aligned_face.1.1_o.jpg"] = b""
-    found = datasets.load("adience", lay(files), folds="frontal", images="faces")
-    assert found.faces["fold"].tolist() == [4]
+    dataset = datasets.load("adience", lay(files), folds="frontal", images="faces")
+    assert dataset.faces["fold"].tolist() == [4]
 
 
 def test_several_faces_of_one_photo_stay_apart(lay):
     rows = [row(face=1, gender="m"), row(face=2, gender="f")]
-    found = datasets.load("adience", lay(adience_set(rows, [picture(face=1), picture(face=2)])))
-    assert found.faces["gender"].tolist() == ["male", "female"]
-    assert found.faces["extra_photo"].nunique() == 1
+    dataset = datasets.load("adience", lay(adience_set(rows, [picture(face=1), picture(face=2)])))
+    assert dataset.faces["gender"].tolist() == ["male", "female"]
+    assert dataset.faces["extra_photo"].nunique() == 1
 
 
 def test_rows_that_repeat_contradict_or_lack_a_picture_are_listed(lay):
     rows = [row(), row(), row(face=2), row(face=2, gender="m"), row(face=3), row(face=4, age="(25, 3")]
     root = lay(adience_set(rows, [picture(face=n) for n in (1, 2, 4, 5)]))
-    found = datasets.load("adience", root)
-    assert found.faces["extra_person"].tolist() == ["1"]
-    assert Counter(found.left_out["reason"]) == {
+    dataset = datasets.load("adience", root)
+    assert dataset.faces["extra_person"].tolist() == ["1"]
+    assert Counter(dataset.left_out["reason"]) == {
         "row repeated": 1,
         "rows contradict": 2,
         "no picture": 1,
@@ -94,9 +94,7 @@ def test_an_age_text_is_a_class_or_nothing(text, name):
 
 
 def test_missing_files_and_folders_show_the_layout(lay):
-    with pytest.raises(
-        datasets.DatasetError, match=r"(?s)missing: fold_0_data.*Expected.*Found there: a\.txt"
-    ):
+    with pytest.raises(datasets.DatasetError, match=r"(?s)missing: fold_0_data.*Expected.*There is: a\.txt"):
         datasets.load("adience", lay(["a.txt"]))
     with pytest.raises(datasets.DatasetError, match=r"no folder faces/"):
         datasets.load("adience", lay(adience_set([row()], [picture()])), images="faces")
@@ -115,10 +113,10 @@ def test_the_real_files_add_up(shared_data):
     root = shared_data("adience")
     lines = [(root / f"fold_{fold}_data.txt").read_text().splitlines()[1:] for fold in range(5)]
     assert [len(fold) for fold in lines] == [4496, 3745, 3953, 3459, 3834]
-    found = datasets.load("adience", root)
-    assert len(found.faces) == len(list(root.glob("aligned/*/*.jpg"))) == 2220
-    reasons = Counter(found.left_out["reason"])
-    assert len(found.faces) + sum(reasons.values()) == sum(map(len, lines)) == 19487
+    dataset = datasets.load("adience", root)
+    assert len(dataset.faces) == len(list(root.glob("aligned/*/*.jpg"))) == 2220
+    reasons = Counter(dataset.left_out["reason"])
+    assert len(dataset.faces) + sum(reasons.values()) == sum(map(len, lines)) == 19487
     # The literature's 19,370 faces are the files' rows less those that stand twice.
     assert [len(set(fold)) for fold in lines] == [4484, 3730, 3894, 3446, 3816]
     assert reasons == {"row repeated": 117, "no picture": 19370 - 2220}
@@ -129,7 +127,7 @@ def test_the_real_files_add_up(shared_data):
             user, photo, face, age, gender, *_ = line.split("\t")
             table[picture(user, photo, face)] = (fold, user, age, gender)
     names = {"m": "male", "f": "female"}
-    for face in found.faces.itertuples():
+    for face in dataset.faces.itertuples():
         fold, user, age, gender = table[face.image]
         assert (face.fold, face.identity, face.extra_age_text) == (fold, f"adience:{user}", age)
         assert (face.gender if isinstance(face.gender, str) else None) == names.get(gender)
@@ -139,9 +137,9 @@ def test_the_real_files_add_up(shared_data):
 
 @pytest.mark.realdata
 def test_yaw_has_the_sign_of_the_convention_and_tilt_was_removed(shared_data, see_pose):
-    found = datasets.load("adience", shared_data("adience"))
-    turned = found.faces[found.faces["yaw"].abs() >= 30].iloc[::5]
-    offset, tilt = see_pose(found.root, turned)
+    dataset = datasets.load("adience", shared_data("adience"))
+    turned = dataset.faces[dataset.faces["yaw"].abs() >= 30].iloc[::5]
+    offset, tilt = see_pose(dataset.root, turned)
     seen = np.isfinite(offset)
     assert np.corrcoef(turned["yaw"].to_numpy(float)[seen], offset[seen])[0, 1] > 0.6
     tilted = turned["extra_tilt"].abs().to_numpy() > 60

@@ -59,8 +59,8 @@ def test_marked_points_tell_a_wrong_sign(lay, sign):
             for feature, (x, y) in points.items():
                 db.execute("INSERT INTO FeatureCoords VALUES (?, ?, ?, ?)", (face, feature, x, y))
     db.close()
-    told = datasets.load("aflw", root).notices["reason"].tolist()
-    assert told == ([] if sign == 1 else ["sign of yaw doubtful", "sign of roll doubtful"])
+    expected = datasets.load("aflw", root).notices["reason"].tolist()
+    assert expected == ([] if sign == 1 else ["sign of yaw doubtful", "sign of roll doubtful"])
 
 
 @given(st.floats(-180, 180))
@@ -92,11 +92,11 @@ def test_odd_rows_are_listed(lay):
         db.execute("UPDATE FaceImages SET filepath = '../../x.jpg' WHERE image_id = 4")
         db.execute("INSERT INTO FaceRect VALUES (5, 0, 0, 5, 5, 2)")
     db.close()
-    found = datasets.load("aflw", root)
-    assert found.faces["face_id"].tolist() == ["aflw:2", "aflw:5"]
-    assert found.faces["right"].tolist() == [40, 40]
-    assert {"bad pose", "no box", "path malformed"} <= set(found.left_out["reason"])
-    assert found.notices["reason"].tolist() == ["second box or pose", "no pose"]
+    dataset = datasets.load("aflw", root)
+    assert dataset.faces["face_id"].tolist() == ["aflw:2", "aflw:5"]
+    assert dataset.faces["right"].tolist() == [40, 40]
+    assert {"bad pose", "no box", "path malformed"} <= set(dataset.left_out["reason"])
+    assert dataset.notices["reason"].tolist() == ["second box or pose", "no pose"]
 
 
 @pytest.mark.parametrize("size", [0, 10, 100, 3000, 8192])
@@ -124,6 +124,6 @@ def test_the_real_distribution_of_yaws_survives_a_database(lay, shared_data):
         "face_id", key=lambda s: s.str[5:].astype(int)
     )
     assert np.allclose(table["yaw"].to_numpy(float), -yaws, atol=1e-4)
-    told = [(-yaws <= -60).sum(), (np.abs(yaws) < 10).sum(), (-yaws >= 60).sum()]
+    expected = [(-yaws <= -60).sum(), (np.abs(yaws) < 10).sum(), (-yaws >= 60).sum()]
     counts = table["extra_yaw_bin"].value_counts()
-    assert [counts["far left"], counts["frontal"], counts["far right"]] == told
+    assert [counts["far left"], counts["frontal"], counts["far right"]] == expected

@@ -50,33 +50,33 @@ def test_split_age_gender_and_what_is_left_out(lay):
             "combined/readme.txt",
         ]
     )
-    found = datasets.load("agegender_cleaned", root)
-    rows = found.faces[["split", "age", "gender", "identity"]].astype(object).to_numpy().tolist()
+    dataset = datasets.load("agegender_cleaned", root)
+    rows = dataset.faces[["split", "age", "gender", "identity"]].astype(object).to_numpy().tolist()
     assert rows[0] == ["train", 25.0, "female", "imdb:nm0000545"]
     assert rows[1][:3] == ["test", 30.0, "male"]
     assert rows[2] == ["test", 65.0, "male", "wiki:1799024"]
-    assert Counter(found.left_out["reason"]) == {"not a picture": 1, "folder malformed": 1}
-    assert Counter(found.notices["reason"]) == {"person unknown": 1, "age disagrees with name": 1}
+    assert Counter(dataset.left_out["reason"]) == {"not a picture": 1, "folder malformed": 1}
+    assert Counter(dataset.notices["reason"]) == {"person unknown": 1, "age disagrees with name": 1}
 
 
 def test_an_empty_folder_shows_the_layout_beside_what_is_there(lay):
-    with pytest.raises(datasets.DatasetError, match=r"(?s)aligned/25_F.*Found there: notes\.txt"):
+    with pytest.raises(datasets.DatasetError, match=r"(?s)aligned/25_F.*There is: notes\.txt"):
         datasets.load("agegender_cleaned", lay(["notes.txt"]))
 
 
 @pytest.mark.realdata
 def test_people_of_valid_who_also_stand_in_aligned(shared_data):
     root = shared_data("agegender_cleaned")
-    found = datasets.load("agegender_cleaned", root)
+    dataset = datasets.load("agegender_cleaned", root)
     files = [path.relative_to(root) for path in root.rglob("*.jpg")]
-    assert len(found.faces) == len(files) == 7424
-    assert found.faces["identity"].notna().all()
+    assert len(dataset.faces) == len(files) == 7424
+    assert dataset.faces["identity"].notna().all()
 
     def key(name):
         return ("a", name.split(".")[1]) if name.startswith("landmark") else ("p", name.split("_")[0])
 
     training = {key(path.name) for path in files if path.parts[1] == "aligned"}
     leaked = sum(key(path.name) in training for path in files if path.parts[1] == "valid")
-    train = set(found.faces.loc[found.faces["split"] == "train", "identity"])
-    test = found.faces[found.faces["split"] == "test"]
+    train = set(dataset.faces.loc[dataset.faces["split"] == "train", "identity"])
+    test = dataset.faces[dataset.faces["split"] == "test"]
     assert int(test["identity"].isin(train).sum()) == leaked == 596

@@ -17,7 +17,7 @@ def corrected(root, text):
 
 
 def test_corrections_are_applied_and_listed(root):
-    found = corrected(
+    dataset = corrected(
         root,
         "face_id,column,value,was,suggested\n"
         "csv:a.jpg,gender,female,male,female\n"
@@ -26,11 +26,11 @@ def test_corrections_are_applied_and_listed(root):
         "csv:c.jpg,gender,male,NA,\n"
         "csv:c.jpg,race,,Asian,White\n",
     )
-    assert found.faces["gender"].tolist() == ["female", "female", "male"]
-    assert found.faces["age"].tolist() == [30, 41.5, 50]
-    assert found.faces["race"].isna().tolist() == [False, True, False]
-    assert found.faces["race"].tolist()[2] == "Asian"
-    listed = found.notices[found.notices["reason"] == "label corrected"]
+    assert dataset.faces["gender"].tolist() == ["female", "female", "male"]
+    assert dataset.faces["age"].tolist() == [30, 41.5, 50]
+    assert dataset.faces["race"].isna().tolist() == [False, True, False]
+    assert dataset.faces["race"].tolist()[2] == "Asian"
+    listed = dataset.notices[dataset.notices["reason"] == "label corrected"]
     assert listed["detail"].tolist() == [
         "csv:a.jpg: gender male -> female",
         "csv:c.jpg: gender NA -> male",
@@ -40,10 +40,10 @@ def test_corrections_are_applied_and_listed(root):
 
 
 def test_a_face_can_be_left_out(root):
-    found = corrected(root, "face_id,column,value\ncsv:b.jpg,leave_out,no face\ncsv:c.jpg,gender,male\n")
-    assert found.faces["image"].tolist() == ["a.jpg", "c.jpg"]
-    assert found.faces["gender"].tolist() == ["male", "male"]
-    assert found.left_out[["image", "reason", "detail"]].to_numpy().tolist() == [
+    dataset = corrected(root, "face_id,column,value\ncsv:b.jpg,leave_out,no face\ncsv:c.jpg,gender,male\n")
+    assert dataset.faces["image"].tolist() == ["a.jpg", "c.jpg"]
+    assert dataset.faces["gender"].tolist() == ["male", "male"]
+    assert dataset.left_out[["image", "reason", "detail"]].to_numpy().tolist() == [
         ["b.jpg", "left out by correction", "no face"]
     ]
 
@@ -77,5 +77,5 @@ def test_the_labels_of_a_set_are_corrected_whatever_its_reader(lay):
     (root.parent / "c.csv").write_text(
         "face_id,column,value\nutkface:20_0_0_20170116174525999.jpg,race,Indian\n"
     )
-    found = datasets.load("utkface", root, corrections=str(root.parent / "c.csv"))
-    assert found.faces["race"].tolist() == ["Indian", "Asian"]
+    dataset = datasets.load("utkface", root, corrections=str(root.parent / "c.csv"))
+    assert dataset.faces["race"].tolist() == ["Indian", "Asian"]

@@ -14,8 +14,8 @@ def table_set(text, pictures=PICTURES, name="faces.csv"):
     return {name: text} | dict.fromkeys(pictures, b"")
 
 
-def reasons(found):
-    return dict(Counter(reason for reason in found.left_out["reason"] if reason != "no row"))
+def reasons(dataset):
+    return dict(Counter(reason for reason in dataset.left_out["reason"] if reason != "no row"))
 
 
 def test_columns_of_the_face_tables_names_need_no_option(lay):
@@ -35,7 +35,7 @@ def test_columns_of_the_face_tables_names_need_no_option(lay):
 
 def test_other_headers_and_codes_are_options(lay):
     root = lay(table_set("file;Sex\na/1.jpg;0\n.\\a\\2.jpg;1\n", name="x.csv"))
-    found = datasets.load(
+    dataset = datasets.load(
         "csv",
         root,
         table="x.csv",
@@ -43,7 +43,7 @@ def test_other_headers_and_codes_are_options(lay):
         columns=["image=file", "gender=Sex"],
         values=["gender:0=male", "gender:1=female"],
     )
-    assert found.faces[["image", "gender"]].to_numpy().tolist() == [
+    assert dataset.faces[["image", "gender"]].to_numpy().tolist() == [
         ["a/1.jpg", "male"],
         ["a/2.jpg", "female"],
     ]
@@ -51,17 +51,21 @@ def test_other_headers_and_codes_are_options(lay):
 
 def test_boxes_make_several_faces_of_a_picture(lay):
     text = "image,top,left,bottom,right\na/1.jpg,1,2,3,4\na/1.jpg,1,2.5,3,4\na/2.jpg,,,,\n"
-    found = datasets.load("csv", lay(table_set(text)))
-    assert found.faces["face_id"].tolist() == ["csv:a/1.jpg#1_2_3_4", "csv:a/1.jpg#1_2.5_3_4", "csv:a/2.jpg"]
+    dataset = datasets.load("csv", lay(table_set(text)))
+    assert dataset.faces["face_id"].tolist() == [
+        "csv:a/1.jpg#1_2_3_4",
+        "csv:a/1.jpg#1_2.5_3_4",
+        "csv:a/2.jpg",
+    ]
 
 
 def test_the_vocabulary_that_fits_best_is_taken(lay):
-    found = datasets.load(
+    dataset = datasets.load(
         "csv", lay(table_set("image,race\na/1.jpg,East Asian\na/2.jpg,Middle Eastern\na/3.png,Asian\n"))
     )
-    assert tuple(found.faces["race"].cat.categories) == faces.RACES_FAIRFACE
-    assert reasons(found) == {"bad value in race": 1}
-    free = datasets.load("csv", found.root, free=["race"])
+    assert tuple(dataset.faces["race"].cat.categories) == faces.RACES_FAIRFACE
+    assert reasons(dataset) == {"bad value in race": 1}
+    free = datasets.load("csv", dataset.root, free=["race"])
     assert tuple(free.faces["race"].cat.categories) == ("Asian", "East Asian", "Middle Eastern")
 
 
@@ -86,28 +90,30 @@ def test_the_vocabulary_that_fits_best_is_taken(lay):
 )
 def test_a_bad_row_is_listed_and_the_others_stay(lay, header, row, reason):
     good = "a/2.jpg" + "," * header.count(",")
-    found = datasets.load("csv", lay(table_set(f"{header}\n{row}\n{good}\n")))
-    assert found.faces["image"].tolist() == ["a/2.jpg"]
-    assert reasons(found) == {reason: 1}
+    dataset = datasets.load("csv", lay(table_set(f"{header}\n{row}\n{good}\n")))
+    assert dataset.faces["image"].tolist() == ["a/2.jpg"]
+    assert reasons(dataset) == {reason: 1}
 
 
 def test_unknown_stays_unknown(lay):
     text = "image,gender,age\na/1.jpg,,\na/2.jpg,NA,nan\na/3.png,None,NaN\n"
-    found = datasets.load("csv", lay(table_set(text)))
-    assert found.faces["gender"].isna().all() and found.faces["age"].isna().all() and len(found.faces) == 3
+    dataset = datasets.load("csv", lay(table_set(text)))
+    assert (
+        dataset.faces["gender"].isna().all() and dataset.faces["age"].isna().all() and len(dataset.faces) == 3
+    )
 
 
 def test_pictures_that_no_row_names_are_listed(lay):
-    found = datasets.load("csv", lay(table_set("image\na/2.jpg\n")))
-    assert found.left_out[["image", "reason"]].to_numpy().tolist() == [
+    dataset = datasets.load("csv", lay(table_set("image\na/2.jpg\n")))
+    assert dataset.left_out[["image", "reason"]].to_numpy().tolist() == [
         ["a/1.jpg", "no row"],
         ["a/3.png", "no row"],
     ]
 
 
 def test_columns_not_read_are_noticed(lay):
-    found = datasets.load("csv", lay(table_set("image,smile\na/1.jpg,1\n")))
-    assert found.notices["reason"].tolist() == ["column not read"]
+    dataset = datasets.load("csv", lay(table_set("image,smile\na/1.jpg,1\n")))
+    assert dataset.notices["reason"].tolist() == ["column not read"]
 
 
 @pytest.mark.parametrize(
@@ -136,7 +142,7 @@ def test_a_wrong_file_or_option_is_one_clear_error(lay, text, options, message):
 
 def test_a_missing_table_shows_the_layout(lay):
     with pytest.raises(
-        datasets.DatasetError, match=r"(?s)missing: faces\.csv.*Expected layout.*Found there: a/"
+        datasets.DatasetError, match=r"(?s)missing: faces\.csv.*Expected layout.*There is: a/"
     ):
         datasets.load("csv", lay(PICTURES))
 

@@ -48,7 +48,7 @@ def test_the_readme_has_the_table():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_empty_folder_shows_what_is_expected(name, tmp_path):
-    with pytest.raises(datasets.DatasetError, match=r"(?s)Expected.*Found"):
+    with pytest.raises(datasets.DatasetError, match=r"(?s)Expected.*There is: "):
         datasets.load(name, tmp_path)
 
 
@@ -106,8 +106,8 @@ def test_an_option_of_the_wrong_kind_is_one_clear_error(name, option, value, mes
 
 
 def test_counts_add_up_by_reason(lay):
-    found = datasets.load("utkface", lay(["20_0_0_20170116174525999.jpg", "x.jpg", "a.txt"]))
-    assert dict(found.counts().to_numpy().tolist()) == {
+    dataset = datasets.load("utkface", lay(["20_0_0_20170116174525999.jpg", "x.jpg", "a.txt"]))
+    assert dict(dataset.counts().to_numpy().tolist()) == {
         "faces read": 1,
         "left out: not a picture": 1,
         "left out: name malformed": 1,

@@ -11,8 +11,8 @@ def expw_set(lines, pictures=("a.jpg",)):
 
 
 def test_box_order_is_top_left_right_bottom(lay):
-    found = datasets.load("expw", lay(expw_set("a.jpg 0 10 20 70 90 55.5 3\na.jpg 1 10 80 99 90 7 6\n")))
-    rows = found.faces[["face_id", "top", "left", "bottom", "right", "emotion"]].astype(object)
+    dataset = datasets.load("expw", lay(expw_set("a.jpg 0 10 20 70 90 55.5 3\na.jpg 1 10 80 99 90 7 6\n")))
+    rows = dataset.faces[["face_id", "top", "left", "bottom", "right", "emotion"]].astype(object)
     assert rows.to_numpy().tolist() == [
         ["expw:a.jpg#0", 10, 20, 90, 70, "happiness"],
         ["expw:a.jpg#1", 10, 80, 90, 99, "neutral"],
@@ -21,9 +21,9 @@ def test_box_order_is_top_left_right_bottom(lay):
 
 def test_confidence_is_kept_and_filters(lay):
     root = lay(expw_set("a.jpg 0 10 20 70 90 55.5 3\na.jpg 1 10 80 99 90 7 6\n"))
-    found = datasets.load("expw", root, min_confidence=20)
-    assert found.faces["extra_confidence"].tolist() == [55.5]
-    assert found.left_out["reason"].tolist() == ["below confidence"]
+    dataset = datasets.load("expw", root, min_confidence=20)
+    assert dataset.faces["extra_confidence"].tolist() == [55.5]
+    assert dataset.left_out["reason"].tolist() == ["below confidence"]
 
 
 @pytest.mark.parametrize(
@@ -38,14 +38,14 @@ def test_confidence_is_kept_and_filters(lay):
     ],
 )
 def test_a_bad_row_is_listed(lay, line, reason):
-    found = datasets.load("expw", lay(expw_set(line)))
-    assert found.faces.empty and reason in set(found.left_out["reason"])
+    dataset = datasets.load("expw", lay(expw_set(line)))
+    assert dataset.faces.empty and reason in set(dataset.left_out["reason"])
 
 
 @pytest.mark.realdata
 def test_real_counts_equal_the_file(shared_data):
     root = shared_data("expw")
-    found = datasets.load("expw", root)
+    dataset = datasets.load("expw", root)
     counted = subprocess.run(
         ["awk", "{n[$8]++} END {for (k in n) print k, n[k]}", root / "label.lst"],
         capture_output=True,
@@ -59,6 +59,6 @@ def test_real_counts_equal_the_file(shared_data):
             strict=True,
         )
     )
-    told = {names[code]: int(n) for code, n in (line.split() for line in counted.stdout.splitlines())}
-    assert Counter(found.faces["emotion"]) == told and sum(told.values()) == 295
-    assert found.faces["image"].nunique() == 280 and found.left_out.empty
+    expected = {names[code]: int(n) for code, n in (line.split() for line in counted.stdout.splitlines())}
+    assert Counter(dataset.faces["emotion"]) == expected and sum(expected.values()) == 295
+    assert dataset.faces["image"].nunique() == 280 and dataset.left_out.empty

@@ -35,22 +35,22 @@ def test_a_row_becomes_a_face(lay):
     ],
 )
 def test_a_bad_row_is_listed(lay, line, reason):
-    found = datasets.load("fairface", lay(fairface_set(train=line)))
-    assert found.faces["image"].tolist() == ["val/1.jpg"]
-    assert reason in set(found.left_out["reason"])
+    dataset = datasets.load("fairface", lay(fairface_set(train=line)))
+    assert dataset.faces["image"].tolist() == ["val/1.jpg"]
+    assert reason in set(dataset.left_out["reason"])
 
 
 @pytest.mark.realdata
 def test_real_counts_equal_the_files(shared_data):
     root = shared_data("fairface")
-    found = datasets.load("fairface", root)
-    for part, split, rows in (("train", "train", 4480), ("val", "validation", 1050)):
-        with (root / f"fairface_label_{part}.csv").open(newline="") as file:
-            told = list(csv.DictReader(file))
-        mine = found.faces[found.faces["split"] == split]
-        assert len(mine) == len(told) == rows
+    dataset = datasets.load("fairface", root)
+    for folder, split, rows in (("train", "train", 4480), ("val", "validation", 1050)):
+        with (root / f"fairface_label_{folder}.csv").open(newline="") as file:
+            expected = list(csv.DictReader(file))
+        mine = dataset.faces[dataset.faces["split"] == split]
+        assert len(mine) == len(expected) == rows
         for column, field in (("race", "race"), ("age_group", "age")):
-            assert Counter(mine[column]) == Counter(row[field] for row in told)
-        assert Counter(mine["gender"].str.title()) == Counter(row["gender"] for row in told)
-        assert int(mine["extra_service_test"].sum()) == sum(row["service_test"] == "True" for row in told)
-    assert found.left_out.empty
+            assert Counter(mine[column]) == Counter(row[field] for row in expected)
+        assert Counter(mine["gender"].str.title()) == Counter(row["gender"] for row in expected)
+        assert int(mine["extra_service_test"].sum()) == sum(row["service_test"] == "True" for row in expected)
+    assert dataset.left_out.empty

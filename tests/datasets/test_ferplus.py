@@ -81,24 +81,24 @@ def test_targets_follow_the_rules_for_any_ten_votes(votes, mode):
     ],
 )
 def test_majority(lay, votes, emotion):
-    found = datasets.load("ferplus", lay(ferplus_set([line(1, *votes)], [1])))
-    assert found.faces["emotion"].tolist() == ([emotion] if emotion else [])
-    assert found.left_out["reason"].tolist() == ([] if emotion else ["undecided"])
+    dataset = datasets.load("ferplus", lay(ferplus_set([line(1, *votes)], [1])))
+    assert dataset.faces["emotion"].tolist() == ([emotion] if emotion else [])
+    assert dataset.left_out["reason"].tolist() == ([] if emotion else ["undecided"])
 
 
 def test_undecided_faces_can_be_kept(lay):
     root = lay(ferplus_set([line(1, 5, 5), line(2, 10)], [1, 2]))
-    found = datasets.load("ferplus", root, undecided="keep")
-    assert found.faces["emotion"].isna().tolist() == [True, False]
-    assert found.faces["target_neutral"].isna().tolist() == [True, False]
-    assert found.faces["votes_neutral"].tolist() == [5, 10]
+    dataset = datasets.load("ferplus", root, undecided="keep")
+    assert dataset.faces["emotion"].isna().tolist() == [True, False]
+    assert dataset.faces["target_neutral"].isna().tolist() == [True, False]
+    assert dataset.faces["votes_neutral"].tolist() == [5, 10]
 
 
 def test_a_name_that_stands_twice(lay):
     rows = [line(1, 10), line(1, 10), line(2, 10), line(2, 0, 10), line(3, 10)]
-    found = datasets.load("ferplus", lay(ferplus_set(rows, [1, 2, 3])))
-    assert found.faces["image"].str[-5].tolist() == ["1", "3"]
-    assert Counter(found.left_out["reason"]) == {"row repeated": 1, "rows contradict": 2}
+    dataset = datasets.load("ferplus", lay(ferplus_set(rows, [1, 2, 3])))
+    assert dataset.faces["image"].str[-5].tolist() == ["1", "3"]
+    assert Counter(dataset.left_out["reason"]) == {"row repeated": 1, "rows contradict": 2}
 
 
 @pytest.mark.parametrize(
@@ -115,9 +115,9 @@ def test_a_name_that_stands_twice(lay):
     ],
 )
 def test_a_bad_row_is_listed(lay, text, reason):
-    found = datasets.load("ferplus", lay(ferplus_set([line(7, 10), text], [1, 7])))
-    assert found.faces["image"].str[-5].tolist() == ["7"]
-    assert reason in set(found.left_out["reason"])
+    dataset = datasets.load("ferplus", lay(ferplus_set([line(7, 10), text], [1, 7])))
+    assert dataset.faces["image"].str[-5].tolist() == ["7"]
+    assert reason in set(dataset.left_out["reason"])
 
 
 def pixel_set(lay, emotions="0123456", swap=False):
@@ -140,9 +140,9 @@ def test_pictures_are_written_out_of_pixels(lay):
         datasets.load("ferplus", root)
     assert ferplus.write_pictures(root) == 7
     assert ferplus.write_pictures(root) == 0
-    found = datasets.load("ferplus", root)
-    assert len(found.faces) == 7
-    for n, image in enumerate(found.faces["image"]):
+    dataset = datasets.load("ferplus", root)
+    assert len(dataset.faces) == 7
+    for n, image in enumerate(dataset.faces["image"]):
         assert (cv2.imread(str(root / image), cv2.IMREAD_GRAYSCALE) == pictures[n]).all()
 
 
@@ -177,17 +177,17 @@ def test_every_real_row_follows_the_rules(shared_data, mode):
 @pytest.mark.realdata
 def test_real_rows_add_up(shared_data):
     root = shared_data("ferplus")
-    found = datasets.load("ferplus", root)
+    dataset = datasets.load("ferplus", root)
     with (root / "fer2013new.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    reasons = Counter(found.left_out["reason"])
-    assert len(found.faces) + sum(reasons.values()) == len(rows) == 35887
+    reasons = Counter(dataset.left_out["reason"])
+    assert len(dataset.faces) + sum(reasons.values()) == len(rows) == 35887
     assert reasons["no picture named"] == sum(not row["Image name"] for row in rows) == 173
     assert reasons["rows contradict"] == 2 and reasons["row repeated"] == 3
     folders = {"Training": "Train", "PublicTest": "Valid", "PrivateTest": "Test"}
-    told = {f"data/FER2013{folders[row['Usage']]}/{row['Image name']}": row for row in rows}
-    for face in found.faces.itertuples():
-        row = told[face.image]
+    expected = {f"data/FER2013{folders[row['Usage']]}/{row['Image name']}": row for row in rows}
+    for face in dataset.faces.itertuples():
+        row = expected[face.image]
         assert {"Training": "train", "PublicTest": "validation", "PrivateTest": "test"}[
             row["Usage"]
         ] == face.split

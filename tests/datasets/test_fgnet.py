@@ -41,12 +41,14 @@ def test_identity_age_and_points(lay):
             "points/001a43b.pts": POINTS,
         }
     )
-    found = datasets.load("fgnet", root)
-    rows = found.faces[["identity", "age", "extra_points"]].astype(object).where(found.faces.notna(), None)
+    dataset = datasets.load("fgnet", root)
+    rows = (
+        dataset.faces[["identity", "age", "extra_points"]].astype(object).where(dataset.faces.notna(), None)
+    )
     assert rows.to_numpy().tolist() == [["fgnet:001", 43, "points/001a43b.pts"], ["fgnet:002", 1, None]]
-    assert found.left_out["reason"].tolist() == ["name malformed"]
-    assert found.notices["reason"].tolist() == ["no points file"]
-    points = fgnet.read_points(root / found.faces["extra_points"][0])
+    assert dataset.left_out["reason"].tolist() == ["name malformed"]
+    assert dataset.notices["reason"].tolist() == ["no points file"]
+    points = fgnet.read_points(root / dataset.faces["extra_points"][0])
     assert points.shape == (68, 2) and points[3].tolist() == [3, 3.5]
 
 
@@ -62,10 +64,10 @@ def test_a_cut_points_file_is_an_error(tmp_path_factory, length):
 def test_real_names_and_points(shared_data):
     root = shared_data("fgnet")
     names = [path.name for path in (root / "images").iterdir()]
-    found = datasets.load("fgnet", root)
-    assert len(found.faces) == len(names) and found.left_out.empty
-    assert Counter(found.faces["identity"]) == Counter(f"fgnet:{name[:3]}" for name in names)
-    assert Counter(found.faces["age"]) == Counter(float(name[4:6]) for name in names)
-    assert found.faces["extra_points"].notna().all()
-    sample = found.faces.iloc[::50]
+    dataset = datasets.load("fgnet", root)
+    assert len(dataset.faces) == len(names) and dataset.left_out.empty
+    assert Counter(dataset.faces["identity"]) == Counter(f"fgnet:{name[:3]}" for name in names)
+    assert Counter(dataset.faces["age"]) == Counter(float(name[4:6]) for name in names)
+    assert dataset.faces["extra_points"].notna().all()
+    sample = dataset.faces.iloc[::50]
     assert all(np.isfinite(fgnet.read_points(root / path)).all() for path in sample["extra_points"])

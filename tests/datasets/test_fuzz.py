@@ -94,20 +94,20 @@ TEXTS = {
 BINARIES = {"imdb_wiki": lay_wiki, "aflw": lay_aflw}
 
 
-def labels(found):
-    table = found.faces.set_index("face_id")[LABELS].astype(object)
+def labels(dataset):
+    table = dataset.faces.set_index("face_id")[LABELS].astype(object)
     return table.where(table.notna(), None).to_dict("index")
 
 
 def check(name, root, true):
     """Load the damaged set; every face that is still read has the labels it had."""
     try:
-        found = datasets.load(name, root)
+        dataset = datasets.load(name, root)
     except datasets.DatasetError:
         return
-    read = labels(found)
+    read = labels(dataset)
     assert {face: true.get(face) for face in read} == read
-    assert len(read) == len(true) or len(found.left_out)
+    assert len(read) == len(true) or len(dataset.left_out)
 
 
 @pytest.fixture
@@ -192,10 +192,10 @@ def test_rows_of_a_mat_file_in_another_order(lay):
     root, file = lay_wiki(lay)
     true = labels(datasets.load("imdb_wiki", root))
     paths = [face.split("wiki_crop/")[1] for face in true]
-    told = {f"imdb_wiki:wiki_crop/{path}": wiki_row(path) for path in paths}
+    expected = {f"imdb_wiki:wiki_crop/{path}": wiki_row(path) for path in paths}
     genders = {face: 1.0 if values["gender"] == "male" else 0.0 for face, values in true.items()}
-    order = np.random.default_rng(0).permutation(list(told))
-    write_mat(root / file, [told[face] | {"gender": genders[face]} for face in order])
+    order = np.random.default_rng(0).permutation(list(expected))
+    write_mat(root / file, [expected[face] | {"gender": genders[face]} for face in order])
     assert labels(datasets.load("imdb_wiki", root)) == true
 
 
@@ -204,8 +204,8 @@ def test_birth_dates_of_a_mat_file_out_of_step(lay):
     rows = [wiki_row(path) for path in (root / "wiki_crop").rglob("*.jpg") for path in [f"00/{path.name}"]]
     moved = [r | {"dob": other["dob"]} for r, other in zip(rows, rows[1:] + rows[:1], strict=True)]
     write_mat(root / file, moved)
-    found = datasets.load("imdb_wiki", root)
-    assert found.faces.empty and set(found.left_out["reason"]) == {"dates contradict the name"}
+    dataset = datasets.load("imdb_wiki", root)
+    assert dataset.faces.empty and set(dataset.left_out["reason"]) == {"dates contradict the name"}
 
 
 NAMED = {
@@ -230,11 +230,11 @@ def test_cut_names(name, tmp_path):
         (root / folder).mkdir(parents=True)
         (root / folder / stem[:length]).write_bytes(b"")
         try:
-            found = datasets.load(name, root)
+            dataset = datasets.load(name, root)
         except datasets.DatasetError:
             continue
-        assert found.faces.empty or found.faces[columns.split()].iloc[0].to_list() == true
-        assert len(found.faces) + len(found.left_out) == (0 if re.match(r"\.", stem[:length]) else 1)
+        assert dataset.faces.empty or dataset.faces[columns.split()].iloc[0].to_list() == true
+        assert len(dataset.faces) + len(dataset.left_out) == (0 if re.match(r"\.", stem[:length]) else 1)
 
 
 @pytest.mark.realdata

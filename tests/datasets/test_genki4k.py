@@ -21,9 +21,9 @@ def test_line_n_is_file_n_in_degrees(lay):
 
 
 def test_a_blank_or_broken_line_does_not_shift_the_others(lay):
-    found = datasets.load("genki4k", lay(genki_set("1 0.5\n0 -0.5 0.25 -0.1\n")), order="unchecked")
-    assert found.faces["image"].tolist() == ["files/file0002.jpg"]
-    assert "row malformed" in set(found.left_out["reason"])
+    dataset = datasets.load("genki4k", lay(genki_set("1 0.5\n0 -0.5 0.25 -0.1\n")), order="unchecked")
+    assert dataset.faces["image"].tolist() == ["files/file0002.jpg"]
+    assert "row malformed" in set(dataset.left_out["reason"])
 
 
 def test_another_order_is_refused(lay):
@@ -39,12 +39,12 @@ def test_spaces_and_line_ends_do_not_matter(lay):
 @pytest.mark.realdata
 def test_real_rows_equal_the_file(shared_data):
     root = shared_data("genki4k")
-    found = datasets.load("genki4k", root)
-    told = [line.split() for line in (root / "labels.txt").read_text().splitlines()]
-    assert len(found.faces) == len(list((root / "files").iterdir())) == 2000
-    assert len(found.faces) + len(found.left_out) == len(told) == 4000
-    for face in found.faces.itertuples():
-        smile, yaw, pitch, roll = told[int(face.image[10:14]) - 1]
+    dataset = datasets.load("genki4k", root)
+    expected = [line.split() for line in (root / "labels.txt").read_text().splitlines()]
+    assert len(dataset.faces) == len(list((root / "files").iterdir())) == 2000
+    assert len(dataset.faces) + len(dataset.left_out) == len(expected) == 4000
+    for face in dataset.faces.itertuples():
+        smile, yaw, pitch, roll = expected[int(face.image[10:14]) - 1]
         assert face.extra_smile == (smile == "1")
         angles = [math.degrees(float(angle)) for angle in (yaw, pitch, roll)]
         assert [face.yaw, face.pitch, face.roll] == pytest.approx(angles)
@@ -52,9 +52,9 @@ def test_real_rows_equal_the_file(shared_data):
 
 @pytest.mark.realdata
 def test_yaw_and_roll_have_the_sign_of_the_convention(shared_data, see_pose):
-    found = datasets.load("genki4k", shared_data("genki4k"))
-    extreme = found.faces[(found.faces["yaw"].abs() > 15) | (found.faces["roll"].abs() > 12)].iloc[:80]
-    offset, tilt = see_pose(found.root, extreme)
+    dataset = datasets.load("genki4k", shared_data("genki4k"))
+    extreme = dataset.faces[(dataset.faces["yaw"].abs() > 15) | (dataset.faces["roll"].abs() > 12)].iloc[:80]
+    offset, tilt = see_pose(dataset.root, extreme)
     seen = np.isfinite(offset)
     angles = extreme[["yaw", "roll"]].to_numpy(float)[seen]
     assert np.corrcoef(angles[:, 0], offset[seen])[0, 1] > 0.7

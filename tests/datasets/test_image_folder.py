@@ -7,19 +7,21 @@ from faceworkbook.datasets import image_folder
 
 
 def test_known_names_get_the_projects_spelling_and_order(lay):
-    found = datasets.load("image_folder", lay(["Female/a.jpg", "MALE/b.jpg", "MALE/deep/c.png"]))
-    assert found.faces["gender"].tolist() == ["female", "male", "male"]
-    assert tuple(found.faces["gender"].cat.categories) == faces.GENDERS
+    dataset = datasets.load("image_folder", lay(["Female/a.jpg", "MALE/b.jpg", "MALE/deep/c.png"]))
+    assert dataset.faces["gender"].tolist() == ["female", "male", "male"]
+    assert tuple(dataset.faces["gender"].cat.categories) == faces.GENDERS
 
 
 def test_free_names_become_the_vocabulary(lay):
-    found = datasets.load("image_folder", lay(["glad/a.jpg", "cross/b.jpg"]), label="emotion")
-    assert tuple(found.faces["emotion"].cat.categories) == ("cross", "glad")
+    dataset = datasets.load("image_folder", lay(["glad/a.jpg", "cross/b.jpg"]), label="emotion")
+    assert tuple(dataset.faces["emotion"].cat.categories) == ("cross", "glad")
 
 
 def test_split_folders(lay):
-    found = datasets.load("image_folder", lay(["train/male/a.jpg", "valid/male/b.jpg", "test/female/c.jpg"]))
-    assert dict(zip(found.faces["image"].str[-5], found.faces["split"], strict=True)) == {
+    dataset = datasets.load(
+        "image_folder", lay(["train/male/a.jpg", "valid/male/b.jpg", "test/female/c.jpg"])
+    )
+    assert dict(zip(dataset.faces["image"].str[-5], dataset.faces["split"], strict=True)) == {
         "a": "train",
         "b": "validation",
         "c": "test",
@@ -27,8 +29,8 @@ def test_split_folders(lay):
 
 
 def test_stray_files_are_listed(lay):
-    found = datasets.load("image_folder", lay(["male/a.jpg", "female/b.jpg", "c.jpg", "male/notes.txt"]))
-    listed = dict(zip(found.left_out["image"], found.left_out["reason"], strict=True))
+    dataset = datasets.load("image_folder", lay(["male/a.jpg", "female/b.jpg", "c.jpg", "male/notes.txt"]))
+    listed = dict(zip(dataset.left_out["image"], dataset.left_out["reason"], strict=True))
     assert listed == {"c.jpg": "not in a class folder", "male/notes.txt": "not a picture"}
 
 
@@ -38,9 +40,9 @@ def test_a_link_out_of_the_root_is_not_followed(lay, tmp_path):
     outside.write_bytes(b"")
     (root / "male" / "link.jpg").symlink_to(outside)
     (root / "male" / "folder").symlink_to(tmp_path)
-    found = datasets.load("image_folder", root)
-    assert found.faces["image"].tolist() == ["male/a.jpg"]
-    assert set(found.left_out["image"]) == {"male/link.jpg", "male/folder"}
+    dataset = datasets.load("image_folder", root)
+    assert dataset.faces["image"].tolist() == ["male/a.jpg"]
+    assert set(dataset.left_out["image"]) == {"male/link.jpg", "male/folder"}
 
 
 def test_no_class_folder_and_a_wrong_label_are_errors(lay):

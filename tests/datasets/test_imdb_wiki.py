@@ -33,8 +33,8 @@ def write_mat(path, rows, name=None):
 
 
 def row(path="17/10000217_1981-05-05_2009.jpg", **changes):
-    told = re.search(r"_(\d+)-(\d+)-(\d+)_(\d+)", path)
-    year, month, day, taken = map(int, told.groups())
+    expected = re.search(r"_(\d+)-(\d+)-(\d+)_(\d+)", path)
+    year, month, day, taken = map(int, expected.groups())
     values = {
         "dob": datenum(year, month, day),
         "photo_taken": taken,
@@ -63,14 +63,14 @@ def test_age_gender_and_person(lay):
         row("00/1_1981-07-01_2009.jpg", gender=0.0),
         row("00/2_1981-06-30_2009.jpg", gender=np.nan),
     ]
-    found = datasets.load("imdb_wiki", wiki_set(lay, rows))
-    table = found.faces[["age", "gender", "identity"]].astype(object)
+    dataset = datasets.load("imdb_wiki", wiki_set(lay, rows))
+    table = dataset.faces[["age", "gender", "identity"]].astype(object)
     assert table.where(table.notna(), None).to_numpy().tolist() == [
         [28, "male", "wiki:10000217"],
         [27, "female", "wiki:1"],
         [28, None, "wiki:2"],
     ]
-    assert found.faces["top"].isna().all()
+    assert dataset.faces["top"].isna().all()
 
 
 def test_the_filters_count_by_reason(lay):
@@ -86,10 +86,10 @@ def test_the_filters_count_by_reason(lay):
         row("00/8_1981-05-05_2009.jpg", dob=datenum(1971, 5, 5)),
     ]
     root = wiki_set(lay, rows)
-    found = datasets.load("imdb_wiki", root, min_face_score=1.0, unknown_gender="leave_out")
-    assert len(found.faces) == 1
-    assert Counter(found.left_out["reason"]) == {
-        "no face found": 1,
+    dataset = datasets.load("imdb_wiki", root, min_face_score=1.0, unknown_gender="leave_out")
+    assert len(dataset.faces) == 1
+    assert Counter(dataset.left_out["reason"]) == {
+        "no face detected": 1,
         "several faces": 1,
         "age out of range": 2,
         "below score": 1,
@@ -110,9 +110,9 @@ def test_whole_photos_have_boxes(lay):
 
 def test_a_picture_that_is_not_there_or_outside_is_listed(lay):
     rows = [row(), row("../9_1981-05-05_2009.jpg")]
-    found = datasets.load("imdb_wiki", wiki_set(lay, rows, pictures=False))
-    assert found.faces.empty
-    assert Counter(found.left_out["reason"]) == {"no picture": 1, "path malformed": 1}
+    dataset = datasets.load("imdb_wiki", wiki_set(lay, rows, pictures=False))
+    assert dataset.faces.empty
+    assert Counter(dataset.left_out["reason"]) == {"no picture": 1, "path malformed": 1}
 
 
 @given(st.dates(datetime.date(1850, 1, 1), datetime.date(1999, 12, 31)), st.integers(0, 99))
@@ -128,11 +128,11 @@ def test_any_date_gives_an_age_or_nan(dob, taken):
     assert np.isnan(age) or abs(age) < 2200
 
 
-@pytest.mark.parametrize("part", [0.0, 0.1, 0.5, 0.9, 0.999])
-def test_a_cut_file_is_an_error(lay, part):
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])
+def test_a_cut_file_is_an_error(lay, share):
     root = wiki_set(lay, [row(), row("00/1_1981-07-01_2009.jpg")])
     path = root / "wiki_crop/wiki.mat"
-    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * part)])
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
     with pytest.raises(datasets.DatasetError, match=r"wiki\.mat"):
         datasets.load("imdb_wiki", root)
 
@@ -166,9 +166,9 @@ def test_real_rows_give_the_ages_that_others_read(lay, shared_data):
     for path in table["img_paths"]:
         (root / "wiki_crop" / path).parent.mkdir(exist_ok=True)
         (root / "wiki_crop" / path).write_bytes(b"")
-    found = datasets.load("imdb_wiki", root)
-    assert len(found.faces) == len(table) > 2000
-    told = table.set_index("wiki_crop/" + table["img_paths"])
-    assert (found.faces["age"].to_numpy() == told.loc[found.faces["image"], "ages"].to_numpy()).all()
-    women = told.loc[found.faces["image"], "genders"].to_numpy() == 0
-    assert ((found.faces["gender"] == "female").to_numpy() == women).all()
+    dataset = datasets.load("imdb_wiki", root)
+    assert len(dataset.faces) == len(table) > 2000
+    expected = table.set_index("wiki_crop/" + table["img_paths"])
+    assert (dataset.faces["age"].to_numpy() == expected.loc[dataset.faces["image"], "ages"].to_numpy()).all()
+    women = expected.loc[dataset.faces["image"], "genders"].to_numpy() == 0
+    assert ((dataset.faces["gender"] == "female").to_numpy() == women).all()

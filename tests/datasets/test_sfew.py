@@ -14,21 +14,21 @@ FILES = [
 
 
 def test_emotion_split_and_film(lay):
-    found = datasets.load("sfew", lay([*FILES, "Train/Bored/x_000519240_00000005.png", "readme.txt"]))
-    rows = found.faces[["split", "emotion", "identity"]].astype(object)
+    dataset = datasets.load("sfew", lay([*FILES, "Train/Bored/x_000519240_00000005.png", "readme.txt"]))
+    rows = dataset.faces[["split", "emotion", "identity"]].astype(object)
     assert rows.where(rows.notna(), None).to_numpy().tolist() == [
         ["test", None, None],
         ["train", "anger", "sfew:Airheads"],
         ["train", "happiness", "sfew:21"],
         ["validation", "sadness", "sfew:Harry_Potter_2"],
     ]
-    assert set(found.left_out["reason"]) == {"not a picture", "folder malformed"}
-    assert found.notices["reason"].tolist() == ["film unknown"]
+    assert set(dataset.left_out["reason"]) == {"not a picture", "folder malformed"}
+    assert dataset.notices["reason"].tolist() == ["film unknown"]
 
 
 @given(st.lists(st.sampled_from(["Train", "Val", "Test", "Angry", "Sad", "x", ""]), min_size=1, max_size=4))
-def test_any_path_is_read_or_refused(parts):
-    parsed = sfew.parse_path("/".join(parts))
+def test_any_path_is_read_or_refused(folders):
+    parsed = sfew.parse_path("/".join(folders))
     if parsed is not None:
         split, emotion, _ = parsed
         assert split in ("train", "validation", "test")
@@ -37,5 +37,5 @@ def test_any_path_is_read_or_refused(parts):
 
 
 def test_no_labelled_picture_shows_the_layout(lay):
-    with pytest.raises(datasets.DatasetError, match=r"(?s)Train/Angry.*Found there: Test/"):
+    with pytest.raises(datasets.DatasetError, match=r"(?s)Train/Angry.*There is: Test/"):
         datasets.load("sfew", lay(["Test/still.png"]))

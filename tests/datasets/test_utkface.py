@@ -52,10 +52,10 @@ def test_an_age_beyond_the_set_is_left_out(age):
 
 
 def test_all_five_malformed_names_are_listed(lay):
-    found = datasets.load("utkface", lay([*MALFORMED, "20_0_0_20170116174525999.jpg.chip.jpg"]))
-    read = {row.image: (row.age, row.gender, row.race) for row in found.faces.itertuples()}
+    dataset = datasets.load("utkface", lay([*MALFORMED, "20_0_0_20170116174525999.jpg.chip.jpg"]))
+    read = {row.image: (row.age, row.gender, row.race) for row in dataset.faces.itertuples()}
     assert {name: read[name] for name in MALFORMED} == MALFORMED
-    assert set(found.notices["image"]) == set(MALFORMED)
+    assert set(dataset.notices["image"]) == set(MALFORMED)
 
 
 @pytest.mark.parametrize(
@@ -63,21 +63,21 @@ def test_all_five_malformed_names_are_listed(lay):
 )
 def test_the_disputed_face_is_a_choice(lay, disputed, gender):
     root = lay(["39_1_20170116174525125.jpg.chip.jpg", "20_0_0_20170116174525999.jpg.chip.jpg"])
-    found = datasets.load("utkface", root, disputed=disputed)
-    mine = found.faces[found.faces["age"] == 39]
+    dataset = datasets.load("utkface", root, disputed=disputed)
+    mine = dataset.faces[dataset.faces["age"] == 39]
     assert list(mine["gender"]) == ([gender] if gender else [])
-    assert "name disputed" in set(found.notices["reason"]) | set(found.left_out["reason"])
+    assert "name disputed" in set(dataset.notices["reason"]) | set(dataset.left_out["reason"])
 
 
 @pytest.mark.realdata
 def test_real_chips_are_all_read_and_counted(shared_data):
     root = shared_data("utkface/UTKFace")
     names = [path.name for path in root.iterdir()]
-    found = datasets.load("utkface", root)
-    assert len(found.faces) + len(found.left_out) == len(names) == 7881
-    assert set(found.notices["image"]) == set(MALFORMED)
+    dataset = datasets.load("utkface", root)
+    assert len(dataset.faces) + len(dataset.left_out) == len(names) == 7881
+    assert set(dataset.notices["image"]) == set(MALFORMED)
     plain = [row for row in csv.reader(names, delimiter="_") if len(row) == 4]
     women = sum(row[1] == "1" for row in plain) + 2
-    assert int((found.faces["gender"] == "female").sum()) == women
+    assert int((dataset.faces["gender"] == "female").sum()) == women
     others = sum(row[2] == "4" for row in plain)
-    assert int((found.faces["race"] == "Others").sum()) == others
+    assert int((dataset.faces["race"] == "Others").sum()) == others

@@ -8,10 +8,10 @@ from faceworkbook.audit.duplicates import (
     near_duplicates,
     similar_descriptors,
 )
-from faceworkbook.audit.groups import align_rows, join
 from faceworkbook.audit.label_errors import LabelErrors, find_label_errors, judgeable, write_corrections
 from faceworkbook.audit.leakage import leakage, leakage_worth
 from faceworkbook.audit.verdict import Findings, verdict
+from faceworkbook.row_groups import align_rows, join
 
 __all__ = [
     "Cleaned",

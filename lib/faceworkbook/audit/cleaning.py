@@ -108,8 +108,8 @@ def measure(faces: pd.DataFrame, root: str | Path, detector, *, threads: int = T
     """
     boxes = faces[list(face_table.BOX)].to_numpy(dtype=float, na_value=np.nan)
     work = list(zip([Path(root) / image for image in faces["image"]], boxes, strict=True))
-    with ThreadPoolExecutor(threads) as pool:
-        looks = pool.map(lambda item: _look(*item, detector), work)
+    with ThreadPoolExecutor(threads) as executor:
+        looks = executor.map(lambda item: _look(*item, detector), work)
         rows = list(tqdm(looks, total=len(work), desc="face detector", unit="face", leave=False))
     table = pd.DataFrame(rows, columns=[*MEASURES, "problem"], index=faces.index)
     return pd.concat([faces[["face_id", "image"]], table], axis=1)
@@ -122,7 +122,7 @@ def clean(
     label: str | None = None,
     thresholds: Thresholds | None = None,
 ) -> Cleaned:
-    """Apply thresholds to what `measure` found.
+    """Apply thresholds to the measures of `measure`.
 
     Parameters
     ----------
@@ -184,11 +184,11 @@ def _look(path: Path, box: np.ndarray, detector) -> tuple:
         image = image if np.isnan(box).any() else images.crop(image, tuple(box), margin=BOX_MARGIN)
     except images.UnreadableImage as error:
         return (*[np.nan] * len(MEASURES), str(error))
-    found = detector.detect(image)
-    if not found:
+    detections = detector.detect(image)
+    if not detections:
         return (0, *[np.nan] * (len(MEASURES) - 1), "")
-    main = max(found, key=lambda face: face.score * face.height)
-    near = [f for f in found if f.height >= SECOND_FACE * main.height and f.score >= SECOND_SCORE]
+    main = max(detections, key=lambda face: face.score * face.height)
+    near = [f for f in detections if f.height >= SECOND_FACE * main.height and f.score >= SECOND_SCORE]
     blur, brightness = _quality(image, main.box)
     return (max(len(near), 1), main.score, main.height, main.height / image.shape[0], blur, brightness, "")
 

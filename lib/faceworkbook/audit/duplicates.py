@@ -15,9 +15,8 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from faceworkbook import faces as face_table
-from faceworkbook import images
-from faceworkbook.audit import groups as grouping
-from faceworkbook.audit.groups import ALONE
+from faceworkbook import images, row_groups
+from faceworkbook.row_groups import ALONE
 
 THREADS = max(2, os.cpu_count() or 2)
 
@@ -42,7 +41,7 @@ class Duplicates:
     Attributes
     ----------
     how : str
-        The way they were found, with its threshold.
+        How they were searched for, with the threshold.
     groups : ndarray of shape (n,), int64
         Group of each row of the face table; -1 where a face is alone. Goes into
         ``splits.make(..., keep_together=...)``.
@@ -112,7 +111,7 @@ def exact_duplicates(faces: pd.DataFrame, root: str | Path, *, threads: int = TH
     hashes = pd.Series([value for value, _ in results], dtype=object, index=faces.index)
     boxes = [faces[side].astype("string").fillna("") for side in face_table.BOX]
     codes = pd.factorize(hashes.fillna("").str.cat(boxes, sep=" "))[0]
-    groups = grouping.renumber(np.where(hashes.isna(), ALONE, codes))
+    groups = row_groups.renumber(np.where(hashes.isna(), ALONE, codes))
     return _collect("same bytes and box", faces, groups, _no_pairs(), _unreadable(faces, results))
 
 
@@ -155,7 +154,7 @@ def near_duplicates(
     Returns
     -------
     Duplicates
-        ``likeness`` of a pair is the correlation. Exact copies are found as well. Pictures that cannot
+        ``likeness`` of a pair is the correlation. Exact copies are among them. Pictures that cannot
         be read, or are of one flat colour, are listed in ``unreadable``.
     """
     boxes = faces[list(face_table.BOX)].to_numpy(dtype=float, na_value=np.nan)
@@ -254,7 +253,7 @@ def copies(faces: pd.DataFrame, root: str | Path, *, threads: int = THREADS) -> 
     exact = exact_duplicates(faces, root, threads=threads)
     near = near_duplicates(faces, root, threads=threads)
     how = f"{exact.how}, or {near.how}"
-    return _collect(how, faces, grouping.join(exact, near), near.pairs, near.unreadable)
+    return _collect(how, faces, row_groups.join(exact, near), near.pairs, near.unreadable)
 
 
 def similar_descriptors(
@@ -288,7 +287,7 @@ def similar_descriptors(
     norm = np.linalg.norm(np.asarray(descriptors, np.float32), axis=1, keepdims=True)
     known = np.flatnonzero(np.isfinite(norm[:, 0]) & (norm[:, 0] > 0))
     units = np.asarray(descriptors, np.float32)[known] / norm[known]
-    found = [(np.empty(0, int), np.empty(0, int), np.empty(0))]
+    blocks = [(np.empty(0, int), np.empty(0, int), np.empty(0))]
     step = max(1, min(2048, BLOCK_PAIRS // max(len(units), 1)))
     starts = range(0, len(units), step)
     for start in tqdm(starts, desc="cosines", unit="block", leave=False, disable=not progress):
@@ -296,8 +295,8 @@ def similar_descriptors(
         rows, columns = np.nonzero(cosines >= min_cosine)
         later = columns > rows
         rows, columns = rows[later], columns[later]
-        found.append((known[rows + start], known[columns + start], cosines[rows, columns]))
-    pairs = _pairs(*(np.concatenate(column) for column in zip(*found, strict=True)))
+        blocks.append((known[rows + start], known[columns + start], cosines[rows, columns]))
+    pairs = _pairs(*(np.concatenate(column) for column in zip(*blocks, strict=True)))
     lacking = np.setdiff1d(np.arange(len(faces)), known)
     unreadable = faces[["face_id", "image"]].iloc[lacking].assign(detail="no descriptor")
     how = f"cosine of descriptors at least {min_cosine:g}"
@@ -308,8 +307,8 @@ def similar_descriptors(
 
 
 def _each(function, items: list, *, threads: int, text: str, unit: str) -> list:
-    with ThreadPoolExecutor(threads) as pool:
-        return list(tqdm(pool.map(function, items), total=len(items), desc=text, unit=unit, leave=False))
+    with ThreadPoolExecutor(threads) as executor:
+        return list(tqdm(executor.map(function, items), total=len(items), desc=text, unit=unit, leave=False))
 
 
 def _unreadable(faces: pd.DataFrame, results: Iterable[tuple[object, str]]) -> pd.DataFrame:
@@ -332,7 +331,7 @@ def _no_pairs() -> pd.DataFrame:
 
 def _tied(pairs: pd.DataFrame, n: int) -> np.ndarray:
     ends = pairs["first"].to_numpy(int), pairs["second"].to_numpy(int)
-    return grouping.renumber(grouping.components(*ends, n))
+    return row_groups.renumber(row_groups.components(*ends, n))
 
 
 def _collect(how: str, faces: pd.DataFrame, groups: np.ndarray, pairs, unreadable) -> Duplicates:

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from faceworkbook import faces as face_table
-from faceworkbook.audit import groups as grouping
+from faceworkbook import row_groups
 from faceworkbook.audit import linear
-from faceworkbook.audit.groups import ALONE
+from faceworkbook.row_groups import ALONE
 
 COLUMNS = ("face_id", "image", "column", "given", "suggested", "p_given", "p_suggested")
 MIN_CLASS = 10
@@ -27,7 +27,7 @@ class LabelErrors:
     column : str
     table : pandas.DataFrame
         Most doubtful first: face_id, image, column, given, suggested, p_given, p_suggested (0..1).
-        `given` is what an annotator saw, `suggested` what the classifier says; neither is the person's word.
+        `given` is what an annotator saw, `suggested` what the classifier says; neither is who the person is.
     n : int
         Labelled rows that were looked at.
     accuracy : float
@@ -89,7 +89,7 @@ def find_label_errors(
     names = np.array(face_table.known_classes(faces.iloc[rows], label))
     codes = pd.Index(names).get_indexer(faces[label].iloc[rows].astype(object))
     tied = np.full(len(faces), ALONE) if copies is None else copies
-    groups = grouping.whole(grouping.join(grouping.people(faces["identity"]), tied))[rows]
+    groups = row_groups.whole(row_groups.join(row_groups.people(faces["identity"]), tied))[rows]
     probabilities = linear.out_of_fold(descriptors[rows], codes, groups, n_folds=n_folds, seed=seed)
     ranked = find_label_issues(
         codes, probabilities, return_indices_ranked_by="self_confidence", filter_by="both", n_jobs=1
@@ -141,7 +141,7 @@ def write_corrections(errors: Iterable[LabelErrors], path: str | Path, *, accept
         Read back by ``datasets.load(..., corrections=path)``; rows with an empty `value` are undecided.
     """
     empty = pd.DataFrame(columns=list(COLUMNS))
-    table = pd.concat([empty, *(found.table for found in errors)], ignore_index=True)
+    table = pd.concat([empty, *(each.table for each in errors)], ignore_index=True)
     table = table.rename(columns={"given": "was"}).assign(value=table["suggested"] if accept else "")
     order = ["face_id", "column", "value", "was", "suggested", "p_given", "p_suggested", "image"]
     path = Path(path)

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from faceworkbook import faces as face_table
-from faceworkbook.audit import groups as grouping
+from faceworkbook import row_groups
 from faceworkbook.audit import linear
-from faceworkbook.audit.groups import ALONE
+from faceworkbook.row_groups import ALONE
 
 N_BOOT = 2000
 N_DRAWS = 5
@@ -31,14 +31,14 @@ def leakage(faces: pd.DataFrame, split, *, copies: np.ndarray | None = None) -> 
     Returns
     -------
     pandas.DataFrame
-        One row a way to leak (same person, same picture, either): ``split, leak, leaked, test_rows,
+        One row a kind of leak (same person, same picture, either): ``split, leak, leaked, test_rows,
         share, low, high`` (95 % Wilson interval, ranges 0..1).
     """
     from statsmodels.stats.proportion import proportion_confint
 
     fitted, test = _masks(split, len(faces))
     copies = _or_alone(copies, len(faces))
-    counts = grouping.measure_leakage(faces["identity"], copies, fitted=fitted, test=test)
+    counts = row_groups.measure_leakage(faces["identity"], copies, fitted=fitted, test=test)
     texts = {"same_person": "same person", "same_picture": "copy of a picture", "leaked": "either"}
     table = pd.DataFrame(
         [(split.name, text, counts[key], counts["test_rows"]) for key, text in texts.items()],
@@ -93,10 +93,10 @@ def leakage_worth(
     fitted, test = _masks(split, len(faces))
     known = faces[label].notna().to_numpy() & np.isfinite(descriptors).all(axis=1)
     fitted, test = fitted & known, test & known
-    people, copies = grouping.people(faces["identity"]), _or_alone(copies, len(faces))
-    groups = grouping.join(people, copies)
-    leaked = grouping.leaked_rows(people, fitted=fitted, test=test)
-    leaked |= grouping.leaked_rows(copies, fitted=fitted, test=test)
+    people, copies = row_groups.people(faces["identity"]), _or_alone(copies, len(faces))
+    groups = row_groups.join(people, copies)
+    leaked = row_groups.leaked_rows(people, fitted=fitted, test=test)
+    leaked |= row_groups.leaked_rows(copies, fitted=fitted, test=test)
     free = fitted & ~np.isin(groups, groups[test & (groups != ALONE)])
     _check_counts(leaked.sum(), (test & ~leaked).sum(), free.sum())
     rng = np.random.default_rng(seed)
@@ -105,7 +105,7 @@ def leakage_worth(
     without = _scores(descriptors, labels, np.flatnonzero(free), rows, numbers)
     draws = [rng.choice(np.flatnonzero(fitted), free.sum(), replace=False) for _ in range(N_DRAWS)]
     with_people = np.mean([_scores(descriptors, labels, d, rows, numbers) for d in draws], axis=0)
-    return _table(with_people, without, leaked[rows], grouping.whole(groups)[rows], MEASURES[numbers], rng)
+    return _table(with_people, without, leaked[rows], row_groups.whole(groups)[rows], MEASURES[numbers], rng)
 
 
 def _table(with_people, without, leaked, people, measure: str, rng) -> pd.DataFrame:
@@ -155,5 +155,5 @@ def _check_counts(leaked: int, clean: int, free: int) -> None:
     if min(leaked, clean, free) < MIN_ROWS:
         raise ValueError(
             f"{leaked} leaked and {clean} clean test rows, {free} training rows without people of the test "
-            f"rows: at least {MIN_ROWS} of each are needed to say what the leak is worth"
+            f"rows: at least {MIN_ROWS} of each are needed to measure what the leak is worth"
         )

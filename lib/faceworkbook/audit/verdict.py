@@ -18,7 +18,7 @@ COLUMNS = ("finding", "count", "of", "share", "severity", "detail", "what the wo
 
 @dataclass
 class Findings:
-    """What an audit found; parts that were not run stay None and are said to be so.
+    """The findings of an audit; what was not run stays None.
 
     Attributes
     ----------
@@ -72,8 +72,8 @@ def verdict(findings: Findings) -> pd.DataFrame:
     return table.iloc[worst.sort_values(ascending=False, kind="stable").index].reset_index(drop=True)
 
 
-def _row(finding: str, count: int, of: int, severity: str, detail: str, remedy: str) -> tuple:
-    return finding, int(count), int(of), count / of if of else float("nan"), severity, detail, remedy
+def _row(finding: str, count: int, of: int, severity: str, detail: str, action: str) -> tuple:
+    return finding, int(count), int(of), count / of if of else float("nan"), severity, detail, action
 
 
 def grade(share: float, *, minor: float, serious: float, critical: float = 2.0) -> str:
@@ -102,7 +102,7 @@ def _reading(f: Findings):
         missing,
         len(f.faces),
         grade(missing / max(len(f.faces), 1), minor=0, serious=0.2),
-        "the set does not say",
+        "the set has no value",
         "kept as unknown, never made a class",
     )
 
@@ -121,21 +121,21 @@ def _people(f: Findings):
 
 
 def _copies(f: Findings):
-    remedy = "all copies on one side of the split; contradicting ones never test"
+    action = "all copies on one side of the split; contradicting ones never test"
     texts = {
         "exact": ("faces with an identical copy", "identical copies"),
         "near": ("faces with a copy that looks alike", "copies that look alike"),
         "alike": ("faces with a near twin by descriptor (same photo or burst)", "near twins by descriptor"),
     }
     for name, (text, copies) in texts.items():
-        found = getattr(f, name)
-        if found is None:
+        duplicates = getattr(f, name)
+        if duplicates is None:
             continue
-        n = len(found.members)
+        n = len(duplicates.members)
         share = n / max(len(f.faces), 1)
-        detail = f"{found.n_groups:,} groups ({_contradictions(found)}); {found.how}"
-        yield _row(text, n, len(f.faces), grade(share, minor=0, serious=0.05), detail, remedy)
-        wrong = found.conflicts(f.label)
+        detail = f"{duplicates.n_groups:,} groups ({_contradictions(duplicates)}); {duplicates.how}"
+        yield _row(text, n, len(f.faces), grade(share, minor=0, serious=0.05), detail, action)
+        wrong = duplicates.conflicts(f.label)
         yield _row(
             f"{copies} that contradict in {f.label}",
             len(wrong),
@@ -146,15 +146,15 @@ def _copies(f: Findings):
         )
 
 
-def _contradictions(found: Duplicates) -> str:
-    table = found.summary()
+def _contradictions(duplicates: Duplicates) -> str:
+    table = duplicates.summary()
     table = table[table["contradicting groups"] > 0]
-    parts = [f"{label} {n:,}" for label, n in zip(table["label"], table["contradicting groups"], strict=True)]
-    return "contradicting in " + ", ".join(parts) if parts else "none contradicts itself"
+    texts = [f"{label} {n:,}" for label, n in zip(table["label"], table["contradicting groups"], strict=True)]
+    return "contradicting in " + ", ".join(texts) if texts else "none contradicts itself"
 
 
 def _leaks(f: Findings):
-    remedy = "splits by person and copy are the default; an official split is scored with its leak beside it"
+    action = "splits by person and copy are the default; an official split is scored with its leak beside it"
     for name, text in (("official", "official"), ("careless", "row-by-row random")):
         leak = getattr(f, name)
         if leak is None:
@@ -164,12 +164,12 @@ def _leaks(f: Findings):
         severity = grade(share, minor=0, serious=0.01, critical=0.1) if name == "official" else "minor"
         severity = "fine" if not leak["leaked"] else severity
         finding = f"test rows of the {text} split that leak"
-        yield _row(finding, leak["leaked"], leak["test_rows"], severity, detail, remedy)
+        yield _row(finding, leak["leaked"], leak["test_rows"], severity, detail, action)
     if f.worth is not None:
-        yield _worth(f, remedy)
+        yield _worth(f, action)
 
 
-def _worth(f: Findings, remedy: str) -> tuple:
+def _worth(f: Findings, action: str) -> tuple:
     row = f.worth.set_index(["rows", "trained"]).loc[("leaked", "with less without")]
     points = row["value"] * (100 if row["measure"] == "accuracy" else 1)
     better = row["low"] > 0 if row["measure"] == "accuracy" else row["high"] < 0
@@ -177,7 +177,7 @@ def _worth(f: Findings, remedy: str) -> tuple:
     scale = 100 if row["measure"] == "accuracy" else 1
     detail = f"{points:+.1f} {unit} on leaked rows ({scale * row['low']:+.1f} to {scale * row['high']:+.1f})"
     finding = f"what the leak is worth for {f.label}"
-    return _row(finding, row["n"], row["n"], "serious" if better else "fine", detail, remedy)
+    return _row(finding, row["n"], row["n"], "serious" if better else "fine", detail, action)
 
 
 def _labels(f: Findings):

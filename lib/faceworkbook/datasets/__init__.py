@@ -1,7 +1,7 @@
 """Data sets as they are distributed, each read into the face table.
 
 One file a data set; each has an ``INFO`` (`DatasetInfo`) and a ``read(root, *, ...)`` that
-returns `Found`. ``load(name, root, **options)`` is the door.
+returns `Dataset`. ``load(name, root, **options)`` is the door.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import pandas as pd
 
 from faceworkbook import files
 from faceworkbook.datasets import corrections as _corrections
-from faceworkbook.datasets.base import DatasetError, DatasetInfo, Found
+from faceworkbook.datasets.base import Dataset, DatasetError, DatasetInfo
 
-__all__ = ["DatasetError", "DatasetInfo", "Found", "describe", "list", "load", "markdown", "options"]
+__all__ = ["Dataset", "DatasetError", "DatasetInfo", "describe", "list", "load", "markdown", "options"]
 
 _MODULES = {
     "adience": "adience",
@@ -39,7 +39,7 @@ _MODULES = {
 }
 
 
-def load(name: str, root: str | Path, *, corrections: str | Path = "", **settings) -> Found:
+def load(name: str, root: str | Path, *, corrections: str | Path = "", **settings) -> Dataset:
     """Read the data set `name` that lies under `root`.
 
     Parameters
@@ -55,7 +55,7 @@ def load(name: str, root: str | Path, *, corrections: str | Path = "", **setting
 
     Returns
     -------
-    Found
+    Dataset
         ``faces`` (the face table), ``left_out`` (columns image, reason, detail) and ``notices``.
 
     Raises
@@ -73,10 +73,10 @@ def load(name: str, root: str | Path, *, corrections: str | Path = "", **setting
     root = Path(root)
     if not root.is_dir():
         raise DatasetError(f"data set '{name}': no folder at {root}.\nExpected layout:\n{module.INFO.layout}")
-    made = module.read(root, **settings)
+    dataset = module.read(root, **settings)
     code = files.hash_values(inspect.getsource(inspect.getmodule(module.read)))
-    made = replace(made, reader={"name": name, "options": settings, "code": code})
-    return _corrections.apply(made, corrections) if str(corrections) else made
+    dataset = replace(dataset, reader={"name": name, "options": settings, "code": code})
+    return _corrections.apply(dataset, corrections) if str(corrections) else dataset
 
 
 def _check_settings(read, settings: dict) -> None:

@@ -10,17 +10,17 @@ import pandas as pd
 
 from faceworkbook import faces
 from faceworkbook.datasets.base import (
-    Aside,
+    Dataset,
     DatasetError,
     DatasetInfo,
-    Found,
+    Reasons,
+    exclude,
     keep_first,
     keep_numbers,
     keep_pictured,
     layout_error,
     need_files,
     read_rows,
-    set_aside,
     translate,
     where,
 )
@@ -109,7 +109,7 @@ def read(
     images: Literal["aligned", "faces"] = "aligned",
     folds: Literal["all", "frontal"] = "all",
     age_map: Literal["levi_hassner", "mivolo", "nearest", "strict"] = "levi_hassner",
-) -> Found:
+) -> Dataset:
     """Read the fold files and the pictures that they name.
 
     Parameters
@@ -128,7 +128,7 @@ def read(
 
     Returns
     -------
-    Found
+    Dataset
         ``identity`` is the user, ``fold`` the official fold. ``yaw`` is the file's angle with its
         sign turned to this project's convention; the tilt, which both kinds of picture have had
         removed, is kept as ``extra_tilt`` (degrees) and is no ``roll`` of the picture. Every row of
@@ -143,16 +143,16 @@ def read(
     need_files(root, tuple(_FILES[folds].format(fold) for fold in _FOLDS), INFO)
     if not (root / images).is_dir():
         raise DatasetError(layout_error(root, INFO, f"no folder {images}/"))
-    left_out, notices = Aside(), Aside()
+    left_out, notices = Reasons(), Reasons()
     rows = pd.concat([_read_fold(root, fold, folds, images, left_out) for fold in _FOLDS], ignore_index=True)
     rows = keep_first(rows, ["user_id", "face_id", "original_image"], left_out)
     rows = _check_values(rows, left_out)
-    _say_users_in_two_folds(rows, notices)
+    _notice_users_in_two_folds(rows, notices)
     rows = keep_pictured(rows, root, left_out, folders=(images,))
     group = rows["age"].map(AGE_MAPS[age_map])
-    _say_ages(rows, group, notices)
+    _notice_ages(rows, group, notices)
     table = faces.build(_columns(rows, group), dataset="adience")
-    return Found(table, left_out.table(), notices.table(), root, INFO)
+    return Dataset(table, left_out.table(), notices.table(), root, INFO)
 
 
 def _columns(rows: pd.DataFrame, group: pd.Series) -> dict:
@@ -170,7 +170,7 @@ def _columns(rows: pd.DataFrame, group: pd.Series) -> dict:
     }
 
 
-def _read_fold(root: Path, fold: int, folds: str, images: str, left_out: Aside) -> pd.DataFrame:
+def _read_fold(root: Path, fold: int, folds: str, images: str, left_out: Reasons) -> pd.DataFrame:
     name = _FILES[folds].format(fold)
     rows = read_rows(root / name, left_out, header=_HEADER, delimiter="\t")
     picture = f"{_PREFIX[images]}." + rows["face_id"] + "." + rows["original_image"]
@@ -183,9 +183,9 @@ def _lines(name: str, rows: pd.DataFrame) -> list[str]:
     return [f"{name} line {line}" for line in rows.index]
 
 
-def _check_values(rows: pd.DataFrame, left_out: Aside) -> pd.DataFrame:
+def _check_values(rows: pd.DataFrame, left_out: Reasons) -> pd.DataFrame:
     known = [*_CLASSES, *_ODD, *_NO_AGE]
-    rows = set_aside(
+    rows = exclude(
         rows,
         ~rows["age"].isin(known),
         left_out,
@@ -196,13 +196,13 @@ def _check_values(rows: pd.DataFrame, left_out: Aside) -> pd.DataFrame:
     return keep_numbers(rows, ("tilt_ang", "fiducial_yaw_angle"), left_out)
 
 
-def _say_users_in_two_folds(rows: pd.DataFrame, notices: Aside) -> None:
+def _notice_users_in_two_folds(rows: pd.DataFrame, notices: Reasons) -> None:
     several = rows.groupby("user_id")["fold"].nunique().loc[lambda count: count > 1]
     notices.add_all(several.index, "user in several folds", "the folds should be by user")
 
 
-def _say_ages(rows: pd.DataFrame, group: pd.Series, notices: Aside) -> None:
+def _notice_ages(rows: pd.DataFrame, group: pd.Series, notices: Reasons) -> None:
     odd = rows["age"].isin(list(_ODD))
-    for name, told in (("age mapped", odd & group.notna()), ("age is no class", odd & group.isna())):
-        details = rows.loc[told, "age"] + " -> " + group[told].astype(object).fillna("NA")
-        notices.add_all(rows.loc[told, "image"], name, details)
+    for name, chosen in (("age mapped", odd & group.notna()), ("age is no class", odd & group.isna())):
+        details = rows.loc[chosen, "age"] + " -> " + group[chosen].astype(object).fillna("NA")
+        notices.add_all(rows.loc[chosen, "image"], name, details)

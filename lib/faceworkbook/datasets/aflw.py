@@ -12,13 +12,13 @@ import pandas as pd
 
 from faceworkbook import faces
 from faceworkbook.datasets.base import (
-    Aside,
+    Dataset,
     DatasetError,
     DatasetInfo,
-    Found,
+    Reasons,
+    exclude,
     keep_pictured,
     need_files,
-    set_aside,
 )
 
 INFO = DatasetInfo(
@@ -61,7 +61,7 @@ _SEX = ", FaceMetadata.sex AS sex"
 _JOIN_SEX = "\nLEFT JOIN FaceMetadata ON FaceMetadata.face_id = Faces.face_id"
 
 
-def read(root: Path, *, bins: Literal["none", "five"] = "none") -> Found:
+def read(root: Path, *, bins: Literal["none", "five"] = "none") -> Dataset:
     """Read ``aflw.sqlite``.
 
     Parameters
@@ -72,10 +72,10 @@ def read(root: Path, *, bins: Literal["none", "five"] = "none") -> Found:
 
     Returns
     -------
-    Found
+    Dataset
         Angles in degrees, -180..180, in this project's convention: the file's frame looks out of
         the face with the subject's right as second axis, so its yaw and roll change sign, its pitch
-        does not. Where the file has marked points, ``notices`` says if they disagree with the signs.
+        does not. Where the file has marked points, ``notices`` has a line if they disagree with the signs.
         Faces without pose stay with NA and are in ``notices``.
 
     Raises
@@ -84,24 +84,24 @@ def read(root: Path, *, bins: Literal["none", "five"] = "none") -> Found:
         No ``aflw.sqlite``, a damaged one, or one without its tables.
     """
     need_files(root, ("aflw.sqlite", FOLDER), INFO)
-    left_out, notices = Aside(), Aside()
+    left_out, notices = Reasons(), Reasons()
     rows, points = _query(root / "aflw.sqlite")
     rows["image"] = f"{FOLDER}/" + rows["path"].fillna("").astype(str).str.replace("\\", "/")
-    rows = set_aside(rows, rows["face"].isna(), left_out, "face without a number", "")
+    rows = exclude(rows, rows["face"].isna(), left_out, "face without a number", "")
     again = rows["face"].duplicated()
-    rows = set_aside(rows, again, notices, "second box or pose", "face " + rows["face"].astype(str))
+    rows = exclude(rows, again, notices, "second box or pose", "face " + rows["face"].astype(str))
     rows = _check_boxes(rows, left_out)
     rows = _with_degrees(rows, left_out)
     _check_signs(rows, points, notices)
     away = rows["image"].str.contains(r"(?:^|/)\.\.(?:/|$)|//")
-    rows = set_aside(rows, away, left_out, "path malformed", "the path leaves the folder of the photos")
+    rows = exclude(rows, away, left_out, "path malformed", "the path leaves the folder of the photos")
     rows = keep_pictured(rows, root, left_out, folders=(FOLDER,))
     poseless = rows["yaw"].isna()
     notices.add_all(
         rows.loc[poseless, "image"], "no pose", [f"face {face}" for face in rows["face"][poseless]]
     )
     table = faces.build(_columns(rows, bins), dataset="aflw")
-    return Found(table, left_out.table(), notices.table(), root, INFO)
+    return Dataset(table, left_out.table(), notices.table(), root, INFO)
 
 
 def _check_whole(path: Path) -> None:
@@ -136,7 +136,7 @@ def _query(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     return rows, points
 
 
-def _check_signs(rows: pd.DataFrame, points: pd.DataFrame, notices: Aside) -> None:
+def _check_signs(rows: pd.DataFrame, points: pd.DataFrame, notices: Reasons) -> None:
     """Hold the angles against the marked points: nose beside the eyes' middle, tilt of the eye line."""
     if points.empty:
         return
@@ -161,14 +161,14 @@ def _check_signs(rows: pd.DataFrame, points: pd.DataFrame, notices: Aside) -> No
             notices.add("aflw.sqlite", f"sign of {name} doubtful", detail)
 
 
-def _check_boxes(rows: pd.DataFrame, left_out: Aside) -> pd.DataFrame:
+def _check_boxes(rows: pd.DataFrame, left_out: Reasons) -> pd.DataFrame:
     box = rows[["x", "y", "w", "h"]].apply(pd.to_numeric, errors="coerce").astype(float)
     rows = rows.assign(**box)
     good = np.isfinite(box).all(axis=1) & (box["w"] > 0) & (box["h"] > 0)
-    return set_aside(rows, ~good, left_out, "no box", lambda row: f"face {row['face']} has no usable box")
+    return exclude(rows, ~good, left_out, "no box", lambda row: f"face {row['face']} has no usable box")
 
 
-def _with_degrees(rows: pd.DataFrame, left_out: Aside) -> pd.DataFrame:
+def _with_degrees(rows: pd.DataFrame, left_out: Reasons) -> pd.DataFrame:
     angles = rows[[*faces.POSE]]
     parsed = angles.apply(pd.to_numeric, errors="coerce").astype(float)
     wrong = (parsed.isna() & angles.notna()).any(axis=1) | (parsed.abs() > 4 * np.pi).any(axis=1)
@@ -176,7 +176,7 @@ def _with_degrees(rows: pd.DataFrame, left_out: Aside) -> pd.DataFrame:
     signs = {"yaw": -1, "pitch": 1, "roll": -1}
     turned = {name: signs[name] * np.degrees(parsed[name]) for name in faces.POSE}
     rows = rows.assign(**{name: (values + 180) % 360 - 180 for name, values in turned.items()})
-    return set_aside(
+    return exclude(
         rows, wrong, left_out, "bad pose", lambda row: f"face {row['face']}: not three angles in radians"
     )
 

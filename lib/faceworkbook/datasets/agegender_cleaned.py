@@ -8,7 +8,14 @@ from pathlib import Path
 import pandas as pd
 
 from faceworkbook import faces
-from faceworkbook.datasets.base import Aside, DatasetError, DatasetInfo, Found, layout_error, list_pictures
+from faceworkbook.datasets.base import (
+    Dataset,
+    DatasetError,
+    DatasetInfo,
+    Reasons,
+    layout_error,
+    list_pictures,
+)
 
 INFO = DatasetInfo(
     name="agegender_cleaned",
@@ -36,7 +43,7 @@ _ADIENCE = re.compile(r"landmark_aligned_face\.(\d+)\.\d+_[0-9a-f]+_o(?:-\d+)?",
 _AGE_TOLERANCE = 1  # years; the photo's date is known by its year alone
 
 
-def read(root: Path) -> Found:
+def read(root: Path) -> Dataset:
     """Read agegender_cleaned under `root` (the folder that holds ``combined``, or ``combined`` itself).
 
     Parameters
@@ -45,9 +52,9 @@ def read(root: Path) -> Found:
 
     Returns
     -------
-    Found
+    Dataset
         ``identity`` is the person in the file name (``imdb:nm0000545``, ``wiki:1799024``,
-        ``adience:610``), NA where the name does not tell; such rows, and rows whose folder's age is
+        ``adience:610``), NA where the name has none; such rows, and rows whose folder's age is
         more than a year off the name's dates, are in ``notices``. ``split`` is 'train' for
         ``aligned`` and 'test' for ``valid``.
 
@@ -57,7 +64,7 @@ def read(root: Path) -> Found:
         No folder ``aligned`` or ``valid`` with pictures under `root`.
     """
     pictures, others = list_pictures(root)
-    left_out, notices = Aside(), Aside()
+    left_out, notices = Reasons(), Reasons()
     left_out.add_all(others, "not a picture")
     rows = []
     for image in pictures:
@@ -73,35 +80,35 @@ def read(root: Path) -> Found:
     table["identity"] = [person for person, _ in people]
     _notice(table, [age for _, age in people], notices)
     built = faces.build(dict(table), dataset="agegender_cleaned")
-    return Found(built, left_out.table(), notices.table(), root, INFO)
+    return Dataset(built, left_out.table(), notices.table(), root, INFO)
 
 
-def _notice(table: pd.DataFrame, by_dates: list[int | None], notices: Aside) -> None:
+def _notice(table: pd.DataFrame, by_dates: list[int | None], notices: Reasons) -> None:
     nobody = table["identity"].isna()
     notices.add_all(table.loc[nobody, "image"], "person unknown", "the file name names no person")
     gap = (pd.Series(by_dates, dtype=float) - table["age"]).abs()
     for row in table[gap > _AGE_TOLERANCE].itertuples():
-        detail = f"folder says {row.age} years, the dates in the name {by_dates[row.Index]}"
+        detail = f"the folder has {row.age} years, the dates in the name {by_dates[row.Index]}"
         notices.add(row.image, "age disagrees with name", detail)
 
 
 def parse_path(image: str) -> tuple[str, int, str] | None:
     """Split, age in years and gender of a path ``.../aligned/25_F/name.jpg``; None if it is another."""
-    parts = image.split("/")
-    if len(parts) < 3 or parts[-3] not in _SPLITS:
+    folders = image.split("/")
+    if len(folders) < 3 or folders[-3] not in _SPLITS:
         return None
-    folder = _FOLDER.fullmatch(parts[-2])
+    folder = _FOLDER.fullmatch(folders[-2])
     if folder is None or int(folder[1]) > 120:
         return None
-    return _SPLITS[parts[-3]], int(folder[1]), _GENDERS[folder[2]]
+    return _SPLITS[folders[-3]], int(folder[1]), _GENDERS[folder[2]]
 
 
 def parse_person(name: str) -> tuple[str | None, int | None]:
-    """Person and age in years (photo's year less birth year) that a file name tells, None where unknown."""
+    """Person and age in years (photo's year less birth year) in a file name, None where unknown."""
     stem = name.rsplit(".", 1)[0]
     for source, pattern in (("imdb", _IMDB), ("wiki", _WIKI)):
-        found = pattern.fullmatch(stem)
-        if found:
-            return f"{source}:{found[1]}", int(found[3]) - int(found[2])
-    found = _ADIENCE.fullmatch(stem)
-    return (f"adience:{found[1]}", None) if found else (None, None)
+        match = pattern.fullmatch(stem)
+        if match:
+            return f"{source}:{match[1]}", int(match[3]) - int(match[2])
+    match = _ADIENCE.fullmatch(stem)
+    return (f"adience:{match[1]}", None) if match else (None, None)

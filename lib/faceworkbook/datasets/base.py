@@ -22,7 +22,7 @@ _NO_ROW = "no row of the table names the picture"
 
 
 class DatasetError(ValueError):
-    """A data set that cannot be read; the text says what was found, what is expected, what to do."""
+    """A data set that cannot be read; the text says what was received, what is expected, what to do."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ class DatasetInfo:
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a reader found.
+class Dataset:
+    """What a reader of a data set returns.
 
     Attributes
     ----------
@@ -93,7 +93,7 @@ class Found:
 
 
 @dataclass
-class Aside:
+class Reasons:
     """Collects what is left out or repaired while a reader runs."""
 
     rows: list[tuple[str, str, str]] = field(default_factory=list)
@@ -141,18 +141,18 @@ def _walk(folder: Path | str, prefix: str) -> Iterator[tuple[str, os.DirEntry]]:
 
 def read_rows(
     path: Path,
-    aside: Aside,
+    left_out: Reasons,
     *,
     header: tuple[str, ...],
     delimiter: str | None = ",",
     named: bool = True,
 ) -> pd.DataFrame:
-    """Read a text table as strings; rows that are not whole go `aside`.
+    """Read a text table as strings; list those that are not whole in `left_out`.
 
     Parameters
     ----------
     path : Path
-    aside : Aside
+    left_out : Reasons
         Takes rows with too few or too many fields, and a last line that lacks its line end: it may
         have been cut in the middle of a number, which would still look like a number.
     header : tuple of str
@@ -171,7 +171,7 @@ def read_rows(
     DatasetError
         Unreadable, not text, or a header without the columns needed.
     """
-    lines = _read_lines(path, aside)
+    lines = _read_lines(path, left_out)
     try:
         parsed = list(_parse(lines, delimiter))
     except csv.Error as error:
@@ -184,13 +184,13 @@ def read_rows(
     for number, row in parsed:
         if len(row) != len(names):
             detail = f"line {number} has {len(row)} fields, expected {len(names)}"
-            aside.add(path.name, "row malformed", detail)
+            left_out.add(path.name, "row malformed", detail)
     table = pd.DataFrame([row for _, row in whole], columns=names, dtype=object)
     table.index = pd.Index([number for number, _ in whole], dtype="int64", name="line")
     return table.apply(lambda column: column.str.strip()) if len(table) else table
 
 
-def _read_lines(path: Path, aside: Aside) -> list[str]:
+def _read_lines(path: Path, left_out: Reasons) -> list[str]:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
@@ -200,7 +200,7 @@ def _read_lines(path: Path, aside: Aside) -> list[str]:
     lines = text.splitlines(keepends=True)
     if lines and not lines[-1].endswith(("\n", "\r")):
         detail = f"line {len(lines)} has no line end and may be cut short; end the file with a line break"
-        aside.add(path.name, "last line cut short", detail)
+        left_out.add(path.name, "last line cut short", detail)
         lines.pop()
     return lines
 
@@ -223,8 +223,8 @@ def _check_header(path: Path, names: list[str], needed: tuple[str, ...]) -> None
         raise DatasetError(f"{path}: the header {problem}; it reads {names[:20]}")
 
 
-def set_aside(rows: pd.DataFrame, bad: pd.Series, aside: Aside, reason: str, detail) -> pd.DataFrame:
-    """Move the `bad` rows to `aside` and return the others.
+def exclude(rows: pd.DataFrame, bad: pd.Series, left_out: Reasons, reason: str, detail) -> pd.DataFrame:
+    """Move the `bad` rows to `left_out` and return the others.
 
     `rows` has a column ``image``; `detail` is a text, a series of texts, or makes a text of a row.
     """
@@ -235,7 +235,7 @@ def set_aside(rows: pd.DataFrame, bad: pd.Series, aside: Aside, reason: str, det
             detail = detail[bad]
         elif callable(detail):
             detail = [detail(row) for _, row in gone.iterrows()]
-        aside.add_all(gone["image"], reason, detail)
+        left_out.add_all(gone["image"], reason, detail)
     return rows[~bad]
 
 
@@ -244,60 +244,62 @@ def where(row: pd.Series) -> str:
     return row.get("where", f"line {row.name}")
 
 
-def keep_first(rows: pd.DataFrame, key: list[str], aside: Aside) -> pd.DataFrame:
-    """One row for each `key`: rows that say the same again, and all rows that contradict, go `aside`."""
+def keep_first(rows: pd.DataFrame, key: list[str], left_out: Reasons) -> pd.DataFrame:
+    """One row for each `key`: repeated rows, and all rows that contradict, go to `left_out`."""
     again = rows.duplicated(subset=[name for name in rows if name != "where"])
-    rows = set_aside(rows, again, aside, "row repeated", lambda row: f"{where(row)} says the same again")
+    rows = exclude(rows, again, left_out, "row repeated", lambda row: f"{where(row)} repeats another row")
     clash = rows.duplicated(subset=key, keep=False)
-    return set_aside(
-        rows, clash, aside, "rows contradict", lambda row: f"{where(row)}: same face, other values"
+    return exclude(
+        rows, clash, left_out, "rows contradict", lambda row: f"{where(row)}: same face, other values"
     )
 
 
 def keep_pictured(
-    rows: pd.DataFrame, root: Path, aside: Aside, *, folders: Iterable[str] | None = None
+    rows: pd.DataFrame, root: Path, left_out: Reasons, *, folders: Iterable[str] | None = None
 ) -> pd.DataFrame:
-    """The rows whose ``image`` is a picture; rows and pictures without a partner go `aside`.
+    """The rows whose ``image`` is a picture; rows and pictures without a partner go to `left_out`.
 
     Looks into `folders` of `root` if given, else everywhere under `root`.
     """
-    there = _pictures_in(root, folders, aside) if folders is not None else set(list_pictures(root)[0])
-    rows = set_aside(rows, ~rows["image"].isin(there), aside, "no picture", _NO_PICTURE)
-    told = {image for image, _, _ in aside.rows}
-    aside.add_all(sorted(there - set(rows["image"]) - told), "no row", _NO_ROW)
+    there = _pictures_in(root, folders, left_out) if folders is not None else set(list_pictures(root)[0])
+    rows = exclude(rows, ~rows["image"].isin(there), left_out, "no picture", _NO_PICTURE)
+    listed = {image for image, _, _ in left_out.rows}
+    left_out.add_all(sorted(there - set(rows["image"]) - listed), "no row", _NO_ROW)
     return rows
 
 
-def _pictures_in(root: Path, folders: Iterable[str], aside: Aside) -> set[str]:
+def _pictures_in(root: Path, folders: Iterable[str], left_out: Reasons) -> set[str]:
     there: set[str] = set()
     for folder in folders:
         pictures, others = list_pictures(root / folder) if (root / folder).is_dir() else ([], [])
         there.update(f"{folder}/{picture}" for picture in pictures)
-        aside.add_all([f"{folder}/{other}" for other in others], "not a picture")
+        left_out.add_all([f"{folder}/{other}" for other in others], "not a picture")
     return there
 
 
-def translate(rows: pd.DataFrame, column: str, names: dict[str, str | None], aside: Aside) -> pd.DataFrame:
-    """`column` with the file's codes turned into `names`; rows with any other code go `aside`."""
+def translate(
+    rows: pd.DataFrame, column: str, names: dict[str, str | None], left_out: Reasons
+) -> pd.DataFrame:
+    """`column` with the file's codes turned into `names`; rows with any other code go to `left_out`."""
     detail = f"allowed are {sorted(names)}"
-    rows = set_aside(
+    rows = exclude(
         rows,
         ~rows[column].isin(list(names)),
-        aside,
+        left_out,
         f"bad value in {column}",
         lambda row: f"{where(row)}: {row[column]!r}; {detail}",
     )
     return rows.assign(**{column: rows[column].map(names).astype(object)})
 
 
-def keep_numbers(rows: pd.DataFrame, columns: Iterable[str], aside: Aside) -> pd.DataFrame:
-    """`columns` as floats; rows where one is no number go `aside`."""
+def keep_numbers(rows: pd.DataFrame, columns: Iterable[str], left_out: Reasons) -> pd.DataFrame:
+    """`columns` as floats; rows where one is no number go to `left_out`."""
     for column in columns:
         parsed = numbers(rows[column])
-        rows = set_aside(
+        rows = exclude(
             rows,
             parsed.isna(),
-            aside,
+            left_out,
             f"bad value in {column}",
             lambda row, column=column: f"{where(row)}: {row[column]!r}; allowed is a number",
         )
@@ -314,7 +316,7 @@ def numbers(values: pd.Series) -> pd.Series:
 
 
 def need_files(root: Path, names: tuple[str, ...], info: DatasetInfo) -> None:
-    """Raise `DatasetError` with the expected layout beside what was found if a file is missing."""
+    """Raise `DatasetError` with the expected layout beside what is there if a file is missing."""
     missing = [name for name in names if not (root / name).exists()]
     if missing:
         raise DatasetError(layout_error(root, info, f"missing: {', '.join(missing)}"))
@@ -325,5 +327,5 @@ def layout_error(root: Path, info: DatasetInfo, problem: str) -> str:
     there = sorted(p.name + ("/" if p.is_dir() else "") for p in root.iterdir())[:12] or ["(nothing)"]
     return (
         f"data set '{info.name}' under {root}: {problem}.\nExpected layout:\n{info.layout}\n"
-        f"Found there: {', '.join(there)}"
+        f"There is: {', '.join(there)}"
     )

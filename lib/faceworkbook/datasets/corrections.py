@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from faceworkbook import faces
-from faceworkbook.datasets.base import Aside, DatasetError, Found, numbers, read_rows
+from faceworkbook.datasets.base import Dataset, DatasetError, Reasons, numbers, read_rows
 
 COLUMNS = ("face_id", "column", "value")
 LEAVE_OUT = "leave_out"
@@ -22,17 +22,17 @@ _CORRECTABLE = (*faces.CLASS_LABELS, *faces.NUMBER_LABELS, "identity", LEAVE_OUT
 _TEXT_LIMIT = 5
 
 
-def apply(found: Found, path: str | Path) -> Found:
-    """`found` with the corrections of the file at `path`.
+def apply(dataset: Dataset, path: str | Path) -> Dataset:
+    """`dataset` with the corrections of the file at `path`.
 
     Parameters
     ----------
-    found : Found
+    dataset : Dataset
     path : str or Path
 
     Returns
     -------
-    Found
+    Dataset
         Every corrected label is in ``notices`` (reason "label corrected", with what it was), every
         face left out in ``left_out`` (reason "left out by correction").
 
@@ -40,17 +40,17 @@ def apply(found: Found, path: str | Path) -> Found:
     ------
     DatasetError
         A face, column or class that the data set does not have, two different values for one label,
-        or a ``was`` that is not what the data set says. The text names line and value; nothing is applied.
+        or a ``was`` that is not what the data set holds. The text names line and value; nothing is applied.
     """
     path = Path(path)
-    aside = Aside()
-    rows = read_rows(path, aside, header=COLUMNS)
-    if aside.rows:
-        raise DatasetError(f"corrections {path}: {'; '.join(detail for _, _, detail in aside.rows)}")
+    malformed = Reasons()
+    rows = read_rows(path, malformed, header=COLUMNS)
+    if malformed.rows:
+        raise DatasetError(f"corrections {path}: {'; '.join(detail for _, _, detail in malformed.rows)}")
     rows = rows[rows["value"] != ""].drop_duplicates()
-    _refuse(path, [*_problems(rows, found.faces)])
-    notices, left_out = Aside(), Aside()
-    table = found.faces.copy()
+    _refuse(path, [*_problems(rows, dataset.faces)])
+    notices, left_out = Reasons(), Reasons()
+    table = dataset.faces.copy()
     position = pd.Series(table.index, index=table["face_id"])
     for column, group in rows[rows["column"] != LEAVE_OUT].groupby("column", sort=False):
         _write(table, column, group, position[group["face_id"]].to_numpy(), notices)
@@ -58,18 +58,18 @@ def apply(found: Found, path: str | Path) -> Found:
     at = position[gone["face_id"]].to_numpy()
     left_out.add_all(table.loc[at, "image"], "left out by correction", gone["value"])
     return replace(
-        found,
+        dataset,
         faces=faces.validate(table.drop(index=at).reset_index(drop=True)),
-        notices=pd.concat([found.notices, notices.table()], ignore_index=True),
-        left_out=pd.concat([found.left_out, left_out.table()], ignore_index=True),
+        notices=pd.concat([dataset.notices, notices.table()], ignore_index=True),
+        left_out=pd.concat([dataset.left_out, left_out.table()], ignore_index=True),
     )
 
 
-def _write(table: pd.DataFrame, column: str, group: pd.DataFrame, at: np.ndarray, notices: Aside) -> None:
+def _write(table: pd.DataFrame, column: str, group: pd.DataFrame, at: np.ndarray, notices: Reasons) -> None:
     was = ["NA" if pd.isna(old) else old for old in table.loc[at, column]]
     table.loc[at, column] = _values(group["value"], column).to_numpy()
-    told = zip(group["face_id"], was, group["value"], strict=True)
-    details = [f"{face}: {column} {old} -> {new}" for face, old, new in told]
+    changes = zip(group["face_id"], was, group["value"], strict=True)
+    details = [f"{face}: {column} {old} -> {new}" for face, old, new in changes]
     notices.add_all(table.loc[at, "image"], "label corrected", details)
 
 

@@ -8,15 +8,15 @@ import pandas as pd
 
 from faceworkbook import faces
 from faceworkbook.datasets.base import (
-    Aside,
+    Dataset,
     DatasetError,
     DatasetInfo,
-    Found,
+    Reasons,
+    exclude,
     keep_pictured,
     need_files,
     numbers,
     read_rows,
-    set_aside,
 )
 
 INFO = DatasetInfo(
@@ -48,7 +48,7 @@ def read(
     values: list[str] | tuple[str, ...] = (),
     free: list[str] | tuple[str, ...] = (),
     dataset: str = "csv",
-) -> Found:
+) -> Dataset:
     """Read ``ROOT/table``.
 
     Parameters
@@ -71,7 +71,7 @@ def read(
 
     Returns
     -------
-    Found
+    Dataset
         A row with a value that is not allowed, or without its picture, is in ``left_out`` with the
         line and the value; so is a picture under `root` that no row names. Empty, NA, NaN and None mean unknown.
 
@@ -83,7 +83,7 @@ def read(
     need_files(root, (table,), INFO)
     if len(delimiter) != 1:
         raise DatasetError(f"delimiter={delimiter!r}; it must be one character, such as ',' or ';'")
-    left_out, notices = Aside(), Aside()
+    left_out, notices = Reasons(), Reasons()
     header = {"image": "image", **_pairs(columns, "columns", faces.COLUMNS)}
     rows = read_rows(root / table, left_out, header=(*header.values(),), delimiter=delimiter)
     rows = _take_columns(rows, header, table, notices)
@@ -95,7 +95,7 @@ def read(
     built = faces.build(
         dict(rows.drop(columns="dataset", errors="ignore")), dataset=dataset, vocabularies=vocabularies
     )
-    return Found(built, left_out.table(), notices.table(), root, INFO)
+    return Dataset(built, left_out.table(), notices.table(), root, INFO)
 
 
 def _pairs(entries, option: str, allowed) -> dict[str, str]:
@@ -112,7 +112,7 @@ def _is_read(name: str) -> bool:
     return name in faces.COLUMNS or name.startswith((*_FLOATS, faces.EXTRA_PREFIX))
 
 
-def _take_columns(rows: pd.DataFrame, header: dict[str, str], table: str, notices: Aside) -> pd.DataFrame:
+def _take_columns(rows: pd.DataFrame, header: dict[str, str], table: str, notices: Reasons) -> pd.DataFrame:
     shadowed = [name for name in header if name in rows and name not in header.values()]
     rows = rows.drop(columns=shadowed).rename(columns={written: name for name, written in header.items()})
     wanted = [name for name in rows if _is_read(name)]
@@ -136,13 +136,13 @@ def _translate(rows: pd.DataFrame, values) -> pd.DataFrame:
     return rows.assign(**{name: rows[name].replace(pairs) for name, pairs in meant.items()})
 
 
-def _check_images(rows: pd.DataFrame, root: Path, left_out: Aside) -> pd.DataFrame:
+def _check_images(rows: pd.DataFrame, root: Path, left_out: Reasons) -> pd.DataFrame:
     rows = rows.assign(image=rows["image"].str.replace("\\", "/").str.removeprefix("./"))
-    rows = set_aside(
+    rows = exclude(
         rows, rows["image"].isna(), left_out, "no picture named", lambda row: f"line {row.name} has no image"
     )
     away = rows["image"].map(lambda path: path.startswith("/") or ".." in PurePosixPath(path).parts)
-    rows = set_aside(rows, away, left_out, "path leaves the root", "paths are relative to the root")
+    rows = exclude(rows, away, left_out, "path leaves the root", "paths are relative to the root")
     return keep_pictured(rows, root, left_out)
 
 
@@ -150,13 +150,13 @@ def _vocabulary(column: pd.Series, name: str, free) -> tuple[str, ...]:
     unknown = sorted(set(free) - set(faces.CLASS_LABELS))
     if unknown:
         raise DatasetError(f"free={[*free]}: {unknown} are no label columns; {list(faces.CLASS_LABELS)} are")
-    found = column.dropna()
+    known = column.dropna()
     if name in free:
-        return tuple(sorted(set(found)))
-    return max(faces.KNOWN_VOCABULARIES[name], key=lambda names: int(found.isin(names).sum()))
+        return tuple(sorted(set(known)))
+    return max(faces.KNOWN_VOCABULARIES[name], key=lambda names: int(known.isin(names).sum()))
 
 
-def _check_values(rows: pd.DataFrame, vocabularies: dict, left_out: Aside) -> pd.DataFrame:
+def _check_values(rows: pd.DataFrame, vocabularies: dict, left_out: Reasons) -> pd.DataFrame:
     for name, allowed in {**vocabularies, "split": faces.SPLITS}.items():
         if name in rows:
             rows = _keep(rows, name, rows[name].isna() | rows[name].isin(allowed), left_out, list(allowed))
@@ -171,8 +171,8 @@ def _check_values(rows: pd.DataFrame, vocabularies: dict, left_out: Aside) -> pd
     return _check_boxes(rows, left_out)
 
 
-def _keep(rows: pd.DataFrame, name: str, good: pd.Series, left_out: Aside, allowed) -> pd.DataFrame:
-    return set_aside(
+def _keep(rows: pd.DataFrame, name: str, good: pd.Series, left_out: Reasons, allowed) -> pd.DataFrame:
+    return exclude(
         rows,
         ~good,
         left_out,
@@ -181,7 +181,7 @@ def _keep(rows: pd.DataFrame, name: str, good: pd.Series, left_out: Aside, allow
     )
 
 
-def _check_boxes(rows: pd.DataFrame, left_out: Aside) -> pd.DataFrame:
+def _check_boxes(rows: pd.DataFrame, left_out: Reasons) -> pd.DataFrame:
     sides = [name for name in faces.BOX if name in rows]
     if not sides:
         return rows
@@ -189,13 +189,13 @@ def _check_boxes(rows: pd.DataFrame, left_out: Aside) -> pd.DataFrame:
         raise DatasetError(f"the table has the box columns {sides} only; a box needs {list(faces.BOX)}")
     known = rows[sides].notna().sum(axis=1)
     good = (known == 0) | ((known == 4) & (rows["bottom"] > rows["top"]) & (rows["right"] > rows["left"]))
-    return set_aside(rows, ~good, left_out, "bad box", lambda row: f"line {row.name}: {row[sides].to_dict()}")
+    return exclude(rows, ~good, left_out, "bad box", lambda row: f"line {row.name}: {row[sides].to_dict()}")
 
 
-def _name_faces(rows: pd.DataFrame, dataset: str, left_out: Aside) -> pd.DataFrame:
+def _name_faces(rows: pd.DataFrame, dataset: str, left_out: Reasons) -> pd.DataFrame:
     if "face_id" not in rows:
         rows = rows.assign(face_id=dataset + ":" + rows["image"] + _box_text(rows))
-    return set_aside(
+    return exclude(
         rows,
         rows["face_id"].isna() | rows["face_id"].duplicated(),
         left_out,

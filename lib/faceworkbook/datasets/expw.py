@@ -6,16 +6,16 @@ from pathlib import Path
 
 from faceworkbook import faces
 from faceworkbook.datasets.base import (
-    Aside,
+    Dataset,
     DatasetError,
     DatasetInfo,
-    Found,
+    Reasons,
+    exclude,
     keep_first,
     keep_numbers,
     keep_pictured,
     need_files,
     read_rows,
-    set_aside,
     translate,
 )
 
@@ -42,7 +42,7 @@ _EMOTIONS = dict(
 _FOLDER = "image/origin"
 
 
-def read(root: Path, *, min_confidence: float = 0.0) -> Found:
+def read(root: Path, *, min_confidence: float = 0.0) -> Dataset:
     """Read ``label.lst``: one row a face, with its box in the photo.
 
     Parameters
@@ -53,7 +53,7 @@ def read(root: Path, *, min_confidence: float = 0.0) -> Found:
 
     Returns
     -------
-    Found
+    Dataset
         ``face_id`` is ``expw:PHOTO#FACE``; the confidence is kept as ``extra_confidence``.
 
     Raises
@@ -64,16 +64,16 @@ def read(root: Path, *, min_confidence: float = 0.0) -> Found:
     if not min_confidence >= 0:
         raise DatasetError(f"min_confidence={min_confidence}; allowed is 0 or more")
     need_files(root, ("label.lst", _FOLDER), INFO)
-    left_out = Aside()
+    left_out = Reasons()
     rows = read_rows(root / "label.lst", left_out, header=_HEADER, delimiter=None, named=False)
     rows = rows.assign(image=f"{_FOLDER}/" + rows["name"])
     rows = keep_first(rows, ["image", "face"], left_out)
     rows = translate(rows, "emotion", _EMOTIONS, left_out)
     rows = keep_numbers(rows, (*faces.BOX, "confidence", "face"), left_out)
     flat = (rows["bottom"] <= rows["top"]) | (rows["right"] <= rows["left"])
-    rows = set_aside(rows, flat, left_out, "bad box", lambda row: f"line {row.name}: the box has no area")
+    rows = exclude(rows, flat, left_out, "bad box", lambda row: f"line {row.name}: the box has no area")
     low = rows["confidence"] < min_confidence
-    rows = set_aside(rows, low, left_out, "below confidence", lambda row: f"{row['confidence']:g}")
+    rows = exclude(rows, low, left_out, "below confidence", lambda row: f"{row['confidence']:g}")
     rows = keep_pictured(rows, root, left_out, folders=(_FOLDER,))
     table = faces.build(
         {
@@ -85,4 +85,4 @@ def read(root: Path, *, min_confidence: float = 0.0) -> Found:
         },
         dataset="expw",
     )
-    return Found(table, left_out.table(), Aside().table(), root, INFO)
+    return Dataset(table, left_out.table(), Reasons().table(), root, INFO)

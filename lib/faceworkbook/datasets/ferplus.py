@@ -14,16 +14,16 @@ from tqdm.auto import tqdm
 
 from faceworkbook import faces
 from faceworkbook.datasets.base import (
-    Aside,
+    Dataset,
     DatasetError,
     DatasetInfo,
-    Found,
+    Reasons,
+    exclude,
     keep_first,
     keep_numbers,
     keep_pictured,
     need_files,
     read_rows,
-    set_aside,
     translate,
 )
 
@@ -58,7 +58,7 @@ _FOLDERS = {
 }
 _NAME = re.compile(r"fer\d{7}\.png", re.ASCII)
 _SIDE = 48
-# A row-by-row join of shuffled files agrees by chance only; the true one on most rows.
+# A row-by-row join of shuffled files agrees on one row in six; the true one on most rows.
 _LEAST_AGREEMENT = 0.5
 _FER_EMOTIONS = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
 
@@ -68,7 +68,7 @@ def read(
     *,
     mode: Literal["majority", "probability", "crossentropy", "multi_target"] = "majority",
     undecided: Literal["leave_out", "keep"] = "leave_out",
-) -> Found:
+) -> Dataset:
     """Read the votes of ``fer2013new.csv`` and make labels of them by the official rules.
 
     Parameters
@@ -81,7 +81,7 @@ def read(
 
     Returns
     -------
-    Found
+    Dataset
         ``emotion`` is the class with the largest target, ``votes_*`` are the ten counts as they stand,
         ``target_*`` the eight probabilities to train on.
 
@@ -91,7 +91,7 @@ def read(
         Missing files.
     """
     need_files(root, ("fer2013new.csv",), INFO)
-    left_out = Aside()
+    left_out = Reasons()
     rows = _read_votes(root, left_out)
     _need_pictures(root)
     rows = keep_first(rows, ["image"], left_out)
@@ -99,7 +99,7 @@ def read(
     made = targets(rows[[*VOTES]].to_numpy(), mode=mode)
     decided = made.any(axis=1)
     if undecided == "leave_out":
-        rows = set_aside(rows, pd.Series(~decided, index=rows.index), left_out, "undecided", _say_votes)
+        rows = exclude(rows, pd.Series(~decided, index=rows.index), left_out, "undecided", _describe_votes)
         made, decided = made[decided], decided[decided]
     emotion = np.array(faces.EMOTIONS, dtype=object)[made.argmax(axis=1)]
     table = faces.build(
@@ -112,13 +112,13 @@ def read(
         },
         dataset="ferplus",
     )
-    return Found(table, left_out.table(), Aside().table(), root, INFO)
+    return Dataset(table, left_out.table(), Reasons().table(), root, INFO)
 
 
-def _read_votes(root: Path, left_out: Aside) -> pd.DataFrame:
+def _read_votes(root: Path, left_out: Reasons) -> pd.DataFrame:
     rows = read_rows(root / "fer2013new.csv", left_out, header=_HEADER)
     rows = rows.assign(image=rows["Usage"].map(_FOLDERS).fillna("?") + "/" + rows["Image name"])
-    rows = set_aside(
+    rows = exclude(
         rows,
         ~rows["Usage"].isin(list(_FOLDERS)),
         left_out,
@@ -126,18 +126,18 @@ def _read_votes(root: Path, left_out: Aside) -> pd.DataFrame:
         lambda row: repr(row["Usage"]),
     )
     nameless = rows["Image name"] == ""
-    rows = set_aside(rows, nameless, left_out, "no picture named", lambda row: f"line {row.name}")
+    rows = exclude(rows, nameless, left_out, "no picture named", lambda row: f"line {row.name}")
     odd = ~rows["Image name"].str.fullmatch(_NAME)
-    rows = set_aside(
+    rows = exclude(
         rows, odd, left_out, "name malformed", lambda row: f"line {row.name}: expected fer0000000.png"
     )
     rows = keep_numbers(rows, VOTES, left_out)
     votes = rows[[*VOTES]]
     wrong = (votes < 0).any(axis=1) | (votes % 1 != 0).any(axis=1) | ~votes.sum(axis=1).isin((9, 10))
-    return set_aside(rows, wrong, left_out, "bad votes", lambda row: f"line {row.name}: not ten votes")
+    return exclude(rows, wrong, left_out, "bad votes", lambda row: f"line {row.name}: not ten votes")
 
 
-def _say_votes(row: pd.Series) -> str:
+def _describe_votes(row: pd.Series) -> str:
     return ", ".join(f"{name} {row[name]:g}" for name in VOTES if row[name])
 
 
@@ -250,11 +250,13 @@ def write_pictures(root: Path) -> int:
 
 
 def _joined(root: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    aside = Aside()
-    votes = read_rows(root / "fer2013new.csv", aside, header=_HEADER)
-    pixels = read_rows(root / "fer2013.csv", aside, header=("emotion", "pixels", "Usage"))
-    if aside.rows:
-        raise DatasetError(f"{root}: {aside.rows[0][0]}: {aside.rows[0][2]}; the files are joined row by row")
+    malformed = Reasons()
+    votes = read_rows(root / "fer2013new.csv", malformed, header=_HEADER)
+    pixels = read_rows(root / "fer2013.csv", malformed, header=("emotion", "pixels", "Usage"))
+    if malformed.rows:
+        raise DatasetError(
+            f"{root}: {malformed.rows[0][0]}: {malformed.rows[0][2]}; the files are joined row by row"
+        )
     if len(votes) != len(pixels) or (votes["Usage"].to_numpy() != pixels["Usage"].to_numpy()).any():
         raise DatasetError(
             f"{root}: fer2013.csv ({len(pixels)} rows) and fer2013new.csv ({len(votes)} rows) differ in rows or "
@@ -265,10 +267,10 @@ def _joined(root: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def _check_agreement(root: Path, pixels: pd.DataFrame, votes: pd.DataFrame) -> None:
-    counts = keep_numbers(votes.assign(image=votes["Image name"]), VOTES, Aside())
+    counts = keep_numbers(votes.assign(image=votes["Image name"]), VOTES, Reasons())
     made = targets(counts[[*VOTES]].to_numpy(), mode="majority")
     codes = {str(i): name for i, name in enumerate(_FER_EMOTIONS)}
-    old = translate(pixels.assign(image=pixels.index), "emotion", codes, Aside())["emotion"]
+    old = translate(pixels.assign(image=pixels.index), "emotion", codes, Reasons())["emotion"]
     new = pd.Series(np.array(faces.EMOTIONS, dtype=object)[made.argmax(axis=1)], index=counts.index)
     both = new[made.any(axis=1)].index.intersection(old.index)
     agreement = (new[both] == old[both]).mean() if len(both) else 1.0
@@ -283,7 +285,7 @@ def _picture(text: str, path: Path, line: int) -> np.ndarray:
     words = text.split()
     if len(words) != _SIDE * _SIDE or not all(w.isascii() and w.isdigit() and int(w) < 256 for w in words):
         raise DatasetError(
-            f"{path} line {line}: expected {_SIDE * _SIDE} pixels in 0..255, found {len(words)}"
+            f"{path} line {line}: expected {_SIDE * _SIDE} pixels in 0..255, received {len(words)}"
         )
     return np.array(words, dtype=int).astype(np.uint8).reshape(_SIDE, _SIDE)
 

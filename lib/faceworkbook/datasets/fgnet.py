@@ -10,10 +10,10 @@ import pandas as pd
 
 from faceworkbook import faces
 from faceworkbook.datasets.base import (
-    Aside,
+    Dataset,
     DatasetError,
     DatasetInfo,
-    Found,
+    Reasons,
     list_pictures,
     need_files,
     numbers,
@@ -39,7 +39,7 @@ POINTS = 68
 _NAME = re.compile(r"(\d{3})A(\d{2})([a-z]?)\.(?:jpe?g|png|bmp)", re.ASCII | re.IGNORECASE)
 
 
-def read(root: Path) -> Found:
+def read(root: Path) -> Dataset:
     """Read identity and age out of the names of ``images/``.
 
     Parameters
@@ -48,7 +48,7 @@ def read(root: Path) -> Found:
 
     Returns
     -------
-    Found
+    Dataset
         ``extra_points`` is the path of the face's points file (`read_points` reads it) or NA.
 
     Raises
@@ -57,7 +57,7 @@ def read(root: Path) -> Found:
         No folder ``images``.
     """
     need_files(root, ("images",), INFO)
-    left_out, notices = Aside(), Aside()
+    left_out, notices = Reasons(), Reasons()
     pictures, others = list_pictures(root / "images")
     left_out.add_all([f"images/{name}" for name in others], "not a picture")
     rows = []
@@ -80,15 +80,15 @@ def read(root: Path) -> Found:
         },
         dataset="fgnet",
     )
-    return Found(table, left_out.table(), notices.table(), root, INFO)
+    return Dataset(table, left_out.table(), notices.table(), root, INFO)
 
 
 def parse_name(name: str) -> tuple[str, int, str] | None:
     """Person, age in years and stem (lower case) of a file name such as 001A43b.JPG; None if it is another."""
-    found = _NAME.fullmatch(name)
-    if found is None or int(found[2]) > 69:
+    match = _NAME.fullmatch(name)
+    if match is None or int(match[2]) > 69:
         return None
-    return found[1], int(found[2]), f"{found[1]}a{found[2]}{found[3]}".lower()
+    return match[1], int(match[2]), f"{match[1]}a{match[2]}{match[3]}".lower()
 
 
 def _points_files(root: Path) -> dict[str, str]:

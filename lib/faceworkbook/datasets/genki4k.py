@@ -10,10 +10,10 @@ import numpy as np
 
 from faceworkbook import faces
 from faceworkbook.datasets.base import (
-    Aside,
+    Dataset,
     DatasetError,
     DatasetInfo,
-    Found,
+    Reasons,
     keep_numbers,
     keep_pictured,
     need_files,
@@ -42,7 +42,7 @@ _HEADER = ("smile", "yaw", "pitch", "roll")
 DISTRIBUTED = "c139c9fcef6e90d9a48581f05c69b94ca2d053cbc24623d0048b168399fb03c5"
 
 
-def read(root: Path, *, order: Literal["distributed", "unchecked"] = "distributed") -> Found:
+def read(root: Path, *, order: Literal["distributed", "unchecked"] = "distributed") -> Dataset:
     """Read ``labels.txt``; radians become degrees, the signs are this project's convention already.
 
     Parameters
@@ -54,7 +54,7 @@ def read(root: Path, *, order: Literal["distributed", "unchecked"] = "distribute
 
     Returns
     -------
-    Found
+    Dataset
         ``extra_smile`` is True or False.
 
     Raises
@@ -63,12 +63,12 @@ def read(root: Path, *, order: Literal["distributed", "unchecked"] = "distribute
         No ``labels.txt``, or another one than the distributed.
     """
     need_files(root, ("labels.txt", "files"), INFO)
-    left_out = Aside()
+    left_out = Reasons()
     rows = read_rows(root / "labels.txt", left_out, header=_HEADER, delimiter=None, named=False)
     if order == "distributed" and fingerprint(root / "labels.txt") != DISTRIBUTED:
         raise DatasetError(
             f"{root / 'labels.txt'}: not the file as distributed, so its lines may not be in the pictures' "
-            f"order ({len(rows)} whole lines of 4,000). Fetch it anew, or say order='unchecked'"
+            f"order ({len(rows)} whole lines of 4,000). Fetch it anew, or set order='unchecked'"
         )
     rows = rows.assign(image=[f"files/file{line:04}.jpg" for line in rows.index])
     rows = translate(rows, "smile", {"0": False, "1": True}, left_out)
@@ -82,7 +82,7 @@ def read(root: Path, *, order: Literal["distributed", "unchecked"] = "distribute
         },
         dataset="genki4k",
     )
-    return Found(table, left_out.table(), Aside().table(), root, INFO)
+    return Dataset(table, left_out.table(), Reasons().table(), root, INFO)
 
 
 def fingerprint(path: Path) -> str:

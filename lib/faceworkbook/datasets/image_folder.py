@@ -6,7 +6,14 @@ from pathlib import Path
 from typing import Literal
 
 from faceworkbook import faces
-from faceworkbook.datasets.base import Aside, DatasetError, DatasetInfo, Found, layout_error, list_pictures
+from faceworkbook.datasets.base import (
+    Dataset,
+    DatasetError,
+    DatasetInfo,
+    Reasons,
+    layout_error,
+    list_pictures,
+)
 
 INFO = DatasetInfo(
     name="image_folder",
@@ -40,7 +47,7 @@ _SPLIT_FOLDERS = {
 }
 
 
-def read(root: Path, *, label: Literal["gender", "race", "emotion", "age_group"] = "gender") -> Found:
+def read(root: Path, *, label: Literal["gender", "race", "emotion", "age_group"] = "gender") -> Dataset:
     """Read a folder of class folders.
 
     Parameters
@@ -53,7 +60,7 @@ def read(root: Path, *, label: Literal["gender", "race", "emotion", "age_group"]
 
     Returns
     -------
-    Found
+    Dataset
         Pictures outside any class folder, and files that are no pictures, are in ``left_out``.
 
     Raises
@@ -62,7 +69,7 @@ def read(root: Path, *, label: Literal["gender", "race", "emotion", "age_group"]
         No class folder with a picture under `root`.
     """
     pictures, others = list_pictures(root)
-    left_out = Aside()
+    left_out = Reasons()
     left_out.add_all(others, "not a picture")
     by_split = _has_split_folders(pictures)
     rows = []
@@ -74,7 +81,7 @@ def read(root: Path, *, label: Literal["gender", "race", "emotion", "age_group"]
         split = _SPLIT_FOLDERS[folders[0].lower()] if by_split else None
         rows.append((image, folders[by_split], split))
     if not rows:
-        raise DatasetError(layout_error(root, INFO, "no picture found in a class folder"))
+        raise DatasetError(layout_error(root, INFO, "no picture in a class folder"))
     image, folder, split = zip(*rows, strict=True)
     names = class_names(sorted(set(folder)), label)
     table = faces.build(
@@ -82,7 +89,7 @@ def read(root: Path, *, label: Literal["gender", "race", "emotion", "age_group"]
         dataset="image_folder",
         vocabularies={label: _vocabulary(names, label)},
     )
-    return Found(table, left_out.table(), Aside().table(), root, INFO)
+    return Dataset(table, left_out.table(), Reasons().table(), root, INFO)
 
 
 def _has_split_folders(pictures: list[str]) -> bool:
@@ -100,8 +107,8 @@ def class_names(folders: list[str], label: str) -> dict[str, str]:
 
 
 def _vocabulary(names: dict[str, str], label: str) -> tuple[str, ...]:
-    found = set(names.values())
+    present = set(names.values())
     for vocabulary in faces.KNOWN_VOCABULARIES[label]:
-        if found <= set(vocabulary):
+        if present <= set(vocabulary):
             return vocabulary
-    return tuple(sorted(found))
+    return tuple(sorted(present))

@@ -12,14 +12,14 @@ import scipy.io
 from faceworkbook import faces
 from faceworkbook.datasets.agegender_cleaned import parse_person
 from faceworkbook.datasets.base import (
-    Aside,
+    Dataset,
     DatasetError,
     DatasetInfo,
-    Found,
+    Reasons,
+    exclude,
     keep_first,
     keep_pictured,
     layout_error,
-    set_aside,
 )
 
 INFO = DatasetInfo(
@@ -59,7 +59,7 @@ def read(
     min_face_score: float = 0.0,
     several_faces: Literal["leave_out", "keep"] = "leave_out",
     unknown_gender: Literal["keep", "leave_out"] = "keep",
-) -> Found:
+) -> Dataset:
     """Read ``imdb.mat`` and ``wiki.mat`` and filter their rows.
 
     Parameters
@@ -79,27 +79,27 @@ def read(
 
     Returns
     -------
-    Found
+    Dataset
         ``age`` is in years at the middle of the year in which the photo was taken (see `ages`).
         ``left_out`` counts by the first reason of: birth date unreadable, dates contradict the
-        name, age out of range, no face found, below score, several faces, gender unknown, no picture.
+        name, age out of range, no face detected, below score, several faces, gender unknown, no picture.
 
     Raises
     ------
     DatasetError
         No .mat file, one that cannot be read, or one without its fields.
     """
-    left_out = Aside()
+    left_out = Reasons()
     rows = _read_sources(root, source, images)
     away = rows["full_path"].str.contains(r"(?:^|/)\.\.(?:/|$)|^/|\\") | (rows["full_path"] == "")
-    rows = set_aside(rows, away, left_out, "path malformed", "expected FOLDER/NAME.jpg")
+    rows = exclude(rows, away, left_out, "path malformed", "expected FOLDER/NAME.jpg")
     folders = sorted(set(rows["image"].str.rpartition("/")[0]) - {""})
     rows = keep_first(rows, ["image"], left_out)
     rows = _with_age(rows, left_out)
     rows = _filter(rows, left_out, min_age, max_age, min_face_score, several_faces, unknown_gender)
     rows = keep_pictured(rows, root, left_out, folders=folders)
     table = faces.build(_columns(rows, images), dataset="imdb_wiki")
-    return Found(table, left_out.table(), Aside().table(), root, INFO)
+    return Dataset(table, left_out.table(), Reasons().table(), root, INFO)
 
 
 def _read_sources(root: Path, source: str, images: str) -> pd.DataFrame:
@@ -184,12 +184,12 @@ def ages(dob: np.ndarray, photo_taken: np.ndarray) -> np.ndarray:
     return np.where(good, years, np.nan)
 
 
-def _with_age(rows: pd.DataFrame, left_out: Aside) -> pd.DataFrame:
+def _with_age(rows: pd.DataFrame, left_out: Reasons) -> pd.DataFrame:
     rows = rows.assign(age=ages(rows["dob"].to_numpy(), rows["photo_taken"].to_numpy()))
-    rows = set_aside(rows, rows["age"].isna(), left_out, "birth date unreadable", "")
+    rows = exclude(rows, rows["age"].isna(), left_out, "birth date unreadable", "")
     names = rows["full_path"].str.rpartition("/")[2]
     rows = rows.assign(identity=[parse_person(name)[0] for name in names])
-    return set_aside(
+    return exclude(
         rows,
         _contradicts(names, rows),
         left_out,
@@ -199,29 +199,29 @@ def _with_age(rows: pd.DataFrame, left_out: Aside) -> pd.DataFrame:
 
 
 def _contradicts(names: pd.Series, rows: pd.DataFrame) -> pd.Series:
-    told = names.str.extract(_DATES).apply(pd.to_numeric)
-    told = told[(told > 0).all(axis=1)]
-    days = (np.floor(rows.loc[told.index, "dob"]) - _DATENUM_OF_1970).astype("int64")
+    named = names.str.extract(_DATES).apply(pd.to_numeric)
+    named = named[(named > 0).all(axis=1)]
+    days = (np.floor(rows.loc[named.index, "dob"]) - _DATENUM_OF_1970).astype("int64")
     born = pd.to_datetime(days.to_numpy().astype("datetime64[D]").astype("datetime64[s]"))
-    differs = (born.year != told[0]) | (born.month != told[1]) | (born.day != told[2])
-    differs |= rows.loc[told.index, "photo_taken"] != told[3]
+    differs = (born.year != named[0]) | (born.month != named[1]) | (born.day != named[2])
+    differs |= rows.loc[named.index, "photo_taken"] != named[3]
     return differs.reindex(rows.index, fill_value=False)
 
 
 def _filter(rows, left_out, min_age, max_age, min_face_score, several_faces, unknown_gender) -> pd.DataFrame:
     beyond = ~rows["age"].between(min_age, max_age)
-    rows = set_aside(rows, beyond, left_out, "age out of range", rows["age"].map("{:.0f} years".format))
+    rows = exclude(rows, beyond, left_out, "age out of range", rows["age"].map("{:.0f} years".format))
     faceless = ~np.isfinite(rows["face_score"])
-    rows = set_aside(rows, faceless, left_out, "no face found", "face_score is not finite")
+    rows = exclude(rows, faceless, left_out, "no face detected", "face_score is not finite")
     low = rows["face_score"] < min_face_score
-    rows = set_aside(rows, low, left_out, "below score", rows["face_score"].map("{:.3g}".format))
+    rows = exclude(rows, low, left_out, "below score", rows["face_score"].map("{:.3g}".format))
     if several_faces == "leave_out":
         second = rows[_SECOND].notna()
-        rows = set_aside(rows, second, left_out, "several faces", rows[_SECOND].map("second {:.3g}".format))
+        rows = exclude(rows, second, left_out, "several faces", rows[_SECOND].map("second {:.3g}".format))
     wrong = rows["gender"].notna() & ~rows["gender"].isin(list(_GENDERS))
-    rows = set_aside(rows, wrong, left_out, "bad value in gender", rows["gender"].map("{!r}".format))
+    rows = exclude(rows, wrong, left_out, "bad value in gender", rows["gender"].map("{!r}".format))
     if unknown_gender == "leave_out":
-        rows = set_aside(rows, rows["gender"].isna(), left_out, "gender unknown", "")
+        rows = exclude(rows, rows["gender"].isna(), left_out, "gender unknown", "")
     return rows
 
 

@@ -6,7 +6,14 @@ import re
 from pathlib import Path
 
 from faceworkbook import faces
-from faceworkbook.datasets.base import Aside, DatasetError, DatasetInfo, Found, layout_error, list_pictures
+from faceworkbook.datasets.base import (
+    Dataset,
+    DatasetError,
+    DatasetInfo,
+    Reasons,
+    layout_error,
+    list_pictures,
+)
 
 INFO = DatasetInfo(
     name="sfew",
@@ -34,12 +41,12 @@ _EMOTIONS = {
     "surprise": "surprise",
     "neutral": "neutral",
 }
-_PARTS = {"train": "train", "val": "validation", "test": "test"}
-_PART = re.compile(r"(train|val|test)(?:_?aligned_?faces(?:_new)?)?", re.ASCII | re.IGNORECASE)
+_SPLITS = {"train": "train", "val": "validation", "test": "test"}
+_FOLDER = re.compile(r"(train|val|test)(?:_?aligned_?faces(?:_new)?)?", re.ASCII | re.IGNORECASE)
 _FILM = re.compile(r"(.+?)_\d{6,}_\d+\.\w+", re.ASCII)
 
 
-def read(root: Path) -> Found:
+def read(root: Path) -> Dataset:
     """Read the folders ``Train``, ``Val`` and ``Test``.
 
     Parameters
@@ -48,7 +55,7 @@ def read(root: Path) -> Found:
 
     Returns
     -------
-    Found
+    Dataset
         ``identity`` is the film (``sfew:Airheads``): nobody is named, but a person stays in a film.
         Faces of ``Test`` have no emotion.
 
@@ -58,7 +65,7 @@ def read(root: Path) -> Found:
         No picture in ``Train/EMOTION`` or ``Val/EMOTION``.
     """
     pictures, others = list_pictures(root)
-    left_out, notices = Aside(), Aside()
+    left_out, notices = Reasons(), Reasons()
     left_out.add_all(others, "not a picture")
     rows = []
     for image in pictures:
@@ -81,17 +88,17 @@ def read(root: Path) -> Found:
         },
         dataset="sfew",
     )
-    return Found(table, left_out.table(), notices.table(), root, INFO)
+    return Dataset(table, left_out.table(), notices.table(), root, INFO)
 
 
 def parse_path(image: str) -> tuple[str, str | None, str | None] | None:
     """Split, emotion (None in Test) and film of a path ``Train/Angry/FILM_TIME_FRAME.png``."""
     *folders, name = image.split("/")
-    parts = [_PART.fullmatch(folder) for folder in folders]
-    at = next((i for i, part in enumerate(parts) if part), None)
+    matches = [_FOLDER.fullmatch(folder) for folder in folders]
+    at = next((i for i, match in enumerate(matches) if match), None)
     if at is None:
         return None
-    split = _PARTS[parts[at][1].lower()]
+    split = _SPLITS[matches[at][1].lower()]
     emotion = _EMOTIONS.get(folders[-1].lower()) if at < len(folders) - 1 else None
     if emotion is None and split != "test":
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from faceworkbook import faces
-from faceworkbook.datasets.base import Aside, DatasetInfo, Found, need_files, numbers, read_rows, set_aside
+from faceworkbook.datasets.base import Dataset, DatasetInfo, Reasons, exclude, need_files, numbers, read_rows
 
 INFO = DatasetInfo(
     name="synthetic",
@@ -31,7 +31,7 @@ _NUMBERS = ("age", *faces.POSE, *faces.BOX)
 _HEADER = ("face_id", "image", "identity", *_CLASSES, *_NUMBERS)
 
 
-def read(root: Path) -> Found:
+def read(root: Path) -> Dataset:
     """Read the embedded set, or one that ``faceworkbook.synthetic.generate`` wrote.
 
     Parameters
@@ -41,7 +41,7 @@ def read(root: Path) -> Found:
 
     Returns
     -------
-    Found
+    Dataset
         Rows without their picture, with an unknown label or with a number that is none are in
         ``left_out``.
 
@@ -51,18 +51,18 @@ def read(root: Path) -> Found:
         ``labels.csv`` is missing, is not a table of text, or lacks a column.
     """
     need_files(root, (LABELS_FILE,), INFO)
-    left_out = Aside()
+    left_out = Reasons()
     rows = read_rows(root / LABELS_FILE, left_out, header=_HEADER)
     for column, allowed in _CLASSES.items():
         wrong = ~rows[column].isin(allowed)
-        rows = set_aside(rows, wrong, left_out, f"{column} unknown", _unknown(column, allowed))
+        rows = exclude(rows, wrong, left_out, f"{column} unknown", _unknown(column, allowed))
     for column in _NUMBERS:
         rows[column] = numbers(rows[column])
-        rows = set_aside(rows, rows[column].isna(), left_out, f"{column} is not a number", "see labels.csv")
+        rows = exclude(rows, rows[column].isna(), left_out, f"{column} is not a number", "see labels.csv")
     there = rows["image"].map(lambda image: (root / image).is_file()).astype(bool)
-    rows = set_aside(rows, ~there, left_out, "picture missing", "named in labels.csv, not in the folder")
+    rows = exclude(rows, ~there, left_out, "picture missing", "named in labels.csv, not in the folder")
     table = faces.build({column: rows[column] for column in _HEADER}, dataset="synthetic")
-    return Found(table, left_out.table(), Aside().table(), root, INFO)
+    return Dataset(table, left_out.table(), Reasons().table(), root, INFO)
 
 
 def _unknown(column: str, allowed: tuple[str, ...]):

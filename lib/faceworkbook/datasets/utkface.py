@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Literal
 
 from faceworkbook import faces
-from faceworkbook.datasets.base import Aside, DatasetError, DatasetInfo, Found, layout_error, list_pictures
+from faceworkbook.datasets.base import (
+    Dataset,
+    DatasetError,
+    DatasetInfo,
+    Reasons,
+    layout_error,
+    list_pictures,
+)
 
 INFO = DatasetInfo(
     name="utkface",
@@ -41,7 +48,7 @@ _DISPUTED = "39_1_20170116174525125"
 _DISPUTED_READINGS = {"39_0_1": ("39", "0", "1"), "39_1_1": ("39", "1", "1")}
 
 
-def read(root: Path, *, disputed: Literal["39_0_1", "39_1_1", "leave_out"] = "39_0_1") -> Found:
+def read(root: Path, *, disputed: Literal["39_0_1", "39_1_1", "leave_out"] = "39_0_1") -> Dataset:
     """Read UTKFace chips (or whole photos) under `root`.
 
     Parameters
@@ -54,8 +61,8 @@ def read(root: Path, *, disputed: Literal["39_0_1", "39_1_1", "leave_out"] = "39
 
     Returns
     -------
-    Found
-        Repaired names are listed in ``notices``, names that do not say what they should in ``left_out``.
+    Dataset
+        Repaired names are listed in ``notices``, malformed names in ``left_out``.
 
     Raises
     ------
@@ -64,8 +71,8 @@ def read(root: Path, *, disputed: Literal["39_0_1", "39_1_1", "leave_out"] = "39
     """
     pictures, others = list_pictures(root)
     if not pictures:
-        raise DatasetError(layout_error(root, INFO, "no picture found"))
-    left_out, notices = Aside(), Aside()
+        raise DatasetError(layout_error(root, INFO, "no picture there"))
+    left_out, notices = Reasons(), Reasons()
     left_out.add_all(others, "not a picture")
     rows = []
     for image in pictures:
@@ -78,7 +85,7 @@ def read(root: Path, *, disputed: Literal["39_0_1", "39_1_1", "leave_out"] = "39
         rows.append((image, *labels))
     image, age, gender, race = zip(*rows, strict=True) if rows else ((),) * 4
     table = faces.build({"image": image, "age": age, "gender": gender, "race": race}, dataset="utkface")
-    return Found(table, left_out.table(), notices.table(), root, INFO)
+    return Dataset(table, left_out.table(), notices.table(), root, INFO)
 
 
 def parse_name(name: str, *, disputed: str = "39_0_1") -> tuple[tuple[int, str, str] | None, str, str]:

@@ -151,17 +151,17 @@ def gather(
     """
     parts, matrices, copies, left_out = [], [], [], []
     for name, root in roots.items():
-        found = datasets.load(name, root)
-        labelled = _with_label(found.faces, tasks)
+        source = datasets.load(name, root)
+        labelled = _with_label(source.faces, tasks)
         drawn = facetable.draw(labelled, limit=limit, seed=seed)
-        described = describe(drawn, name, found.root)
+        described = describe(drawn, name, source.root)
         used = drawn.set_index("face_id", drop=False).loc[described.face_id].reset_index(drop=True)
         parts.append(used)
         matrices.append(np.asarray(described.matrix))
-        copies.append(audit.copies(used, found.root).groups)
+        copies.append(audit.copies(used, source.root).groups)
         left_out += [
-            (name, "left out by the reader", len(found.left_out)),
-            (name, "no label of any task", len(found.faces) - len(labelled)),
+            (name, "left out by the reader", len(source.left_out)),
+            (name, "no label of any task", len(source.faces) - len(labelled)),
             (name, "not drawn", len(labelled) - len(drawn)),
             (name, "unreadable, or no face found", len(described.left_out)),
         ]

@@ -5,7 +5,7 @@ test rows show a person (or a copy of a picture) that the model was fitted or ch
 never cross a split: rows of one identity, and rows that `keep_together` ties (copies of a picture).
 """
 
-from faceworkbook.audit.groups import ALONE
+from faceworkbook.row_groups import ALONE
 from faceworkbook.splits.balancing import BALANCINGS, Balance, balance
 from faceworkbook.splits.making import (
     ALSO_IN_TEST,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from faceworkbook.audit import groups as grouping
+from faceworkbook import row_groups
 from faceworkbook.splits import allocation
 from faceworkbook.splits.saving import fingerprint
 from faceworkbook.splits.split import SUBSETS, Split, SplitError
@@ -228,7 +228,7 @@ def _finish(
         fingerprint=fingerprint(plan.faces, plan.label),
         report=report,
         left_out=pd.concat(left_out, ignore_index=True),
-        leakage=grouping.measure_leakage(
+        leakage=row_groups.measure_leakage(
             plan.faces["identity"], plan.copies, fitted=fitted, test=subset == "test"
         ),
         copies=plan.copies,

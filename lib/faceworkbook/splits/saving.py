@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from faceworkbook import files
-from faceworkbook.audit import groups as grouping
-from faceworkbook.audit.groups import ALONE
+from faceworkbook import files, row_groups
+from faceworkbook.row_groups import ALONE
 from faceworkbook.splits.split import SUBSETS, Split, SplitError
 
 _SAVED = ("name", "seed", "repeat", "fold", "fingerprint", "leakage")
@@ -107,7 +106,7 @@ def _count_leakage(faces: pd.DataFrame, copies: np.ndarray, rows: dict[str, np.n
     fitted, test = np.zeros(len(faces), bool), np.zeros(len(faces), bool)
     fitted[rows["train"]] = fitted[rows["validation"]] = True
     test[rows["test"]] = True
-    return grouping.measure_leakage(faces["identity"], copies, fitted=fitted, test=test)
+    return row_groups.measure_leakage(faces["identity"], copies, fitted=fitted, test=test)
 
 
 def _check_fingerprint(expected: str, faces: pd.DataFrame, label: tuple[str, ...], what: str) -> None:

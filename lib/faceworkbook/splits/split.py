@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from faceworkbook.audit import groups as grouping
+from faceworkbook import row_groups
 
 SUBSETS = ("train", "validation", "test")
 
@@ -108,4 +108,4 @@ def restrict(split: Split, keep: np.ndarray) -> Split:
     empty = [subset for subset in SUBSETS if len(getattr(split, subset)) and not len(subsets[subset])]
     if empty:
         raise SplitError(f"no row of {empty} could be read; look at the list of unreadable pictures")
-    return replace(split, **subsets, copies=grouping.renumber(split.copies[keep]))
+    return replace(split, **subsets, copies=row_groups.renumber(split.copies[keep]))

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from faceworkbook import faces as face_table
-from faceworkbook.audit import groups as grouping
-from faceworkbook.audit.groups import ALONE
+from faceworkbook import row_groups
+from faceworkbook.row_groups import ALONE
 from faceworkbook.splits.split import SUBSETS, SplitError
 
 NUMBER_BINS = 10
@@ -38,8 +38,8 @@ def make_plan(faces: pd.DataFrame, label, keep_together) -> Plan:
     copies = _copies(keep_together, len(faces))
     contradicting = np.zeros(len(faces), bool)
     for column in label:
-        contradicting |= grouping.contradictions(faces[column], copies)
-    groups = grouping.whole(grouping.join(grouping.people(faces["identity"]), copies))
+        contradicting |= row_groups.contradictions(faces[column], copies)
+    groups = row_groups.whole(row_groups.join(row_groups.people(faces["identity"]), copies))
     return Plan(faces, label, _strata(faces, label), groups, copies, contradicting)
 
 
@@ -63,7 +63,7 @@ def _copies(keep_together, n: int) -> np.ndarray:
     ids = pd.Series(keep_together).to_numpy()
     if len(ids) != n:
         raise SplitError(f"keep_together has {len(ids)} entries, the face table {n} rows; give one a row")
-    return grouping.renumber(np.where(pd.isna(ids) | (ids == ALONE), ALONE, pd.factorize(ids)[0]))
+    return row_groups.renumber(np.where(pd.isna(ids) | (ids == ALONE), ALONE, pd.factorize(ids)[0]))
 
 
 def _strata(faces: pd.DataFrame, label: tuple[str, ...]) -> np.ndarray:

@@ -5,7 +5,7 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faceworkbook.audit import groups as grouping
+from faceworkbook import row_groups
 
 numbers = st.lists(st.integers(-1, 6), min_size=12, max_size=12).map(np.array)
 
@@ -28,15 +28,15 @@ def by_hand(one, two):
 
 @given(numbers, numbers)
 def test_joined_groups_are_those_of_a_walk(one, two):
-    joined = grouping.join(one, two)
-    found = {frozenset(np.flatnonzero(joined == g)) for g in set(joined) - {grouping.ALONE}}
-    assert found == by_hand(one, two)
-    assert sorted(set(joined) - {-1}) == list(range(len(found)))
+    joined = row_groups.join(one, two)
+    rows = {frozenset(np.flatnonzero(joined == g)) for g in set(joined) - {row_groups.ALONE}}
+    assert rows == by_hand(one, two)
+    assert sorted(set(joined) - {-1}) == list(range(len(rows)))
 
 
 @given(numbers)
 def test_whole_groups_number_every_row(groups):
-    whole = grouping.whole(groups)
+    whole = row_groups.whole(groups)
     assert (whole >= 0).all()
     for a in range(len(groups)):
         for b in range(len(groups)):
@@ -45,15 +45,15 @@ def test_whole_groups_number_every_row(groups):
 
 def test_rows_that_are_alone_contradict_nobody():
     values = pd.Series(["m", "f", "m", "f", None, "f"])
-    found = grouping.contradictions(values, np.array([0, 0, -1, -1, 1, 1]))
-    assert found.tolist() == [True, True, False, False, False, False]
+    rows = row_groups.contradictions(values, np.array([0, 0, -1, -1, 1, 1]))
+    assert rows.tolist() == [True, True, False, False, False, False]
 
 
 def test_leakage_counts_persons_and_pictures_apart():
     identity = pd.Series(["a", "a", "b", None, None, "c"], dtype="string")
     copies = np.array([-1, -1, -1, 0, 0, -1])
     fitted = np.array([True, False, False, True, False, False])
-    counts = grouping.measure_leakage(identity, copies, fitted=fitted, test=~fitted)
+    counts = row_groups.measure_leakage(identity, copies, fitted=fitted, test=~fitted)
     assert counts == {
         "test_rows": 4,
         "same_person": 1,
