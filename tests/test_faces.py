@@ -55,7 +55,7 @@ def test_votes_targets_and_extras_are_kept_in_their_order():
         ({"split": ["train", "valid"]}, "column 'split' holds 'valid'"),
         ({"top": [1, 1], "left": [1, 1], "bottom": [2, 1], "right": [2, 2]}, "box without area"),
         ({"top": [1, None], "left": [1, 1], "bottom": [2, 2], "right": [2, 2]}, "missing sides"),
-        ({"smile": [1, 0]}, "unknown column 'smile'"),
+        ({"big smile": [1, 0]}, "column name 'big smile'; a label of one's own has letters"),
         ({"gender": ["male"]}, "has 1 values for 2 pictures"),
     ],
 )
@@ -124,3 +124,21 @@ def test_labels_come_back_as_they_went_in(labels):
     )
     back = built[["gender", "emotion"]].astype(object)
     assert back.where(back.notna(), None).to_numpy().tolist() == [list(pair) for pair in labels]
+
+
+def test_any_further_column_is_a_label_of_ones_own():
+    built = faces.build(
+        {
+            "image": ["1.jpg", "2.jpg", "3.jpg", "4.jpg"],
+            "smile": [True, False, None, True],
+            "mood": ["calm", "calm", "tense", "tense"],
+            "score": [1, 2.5, None, 4],
+            "note": ["a", "b", "c", "d"],
+        },
+        dataset="t",
+    )
+    assert built["smile"].astype(object).tolist()[:2] == ["yes", "no"] and built["smile"].isna().sum() == 1
+    assert list(built["smile"].cat.categories) == ["no", "yes"]
+    assert faces.is_class_label(built["mood"]) and not faces.is_class_label(built["score"])
+    assert faces.label_columns(built) == ["smile", "mood", "score"]
+    assert faces.count_labels(built)["label"].tolist() == ["smile", "mood", "score"]

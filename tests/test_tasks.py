@@ -72,3 +72,81 @@ def test_what_cannot_be_learned_is_said(name, says):
 def test_labels_outside_the_classes_are_refused():
     with pytest.raises(tasks.TaskError, match="'c'"):
         tasks.labels_of_classes(["a", "b", "c"], name="x", classes=("a", "b"))
+
+
+def own_table():
+    return faces.build(
+        {
+            "image": [f"{i}.jpg" for i in range(6)],
+            "smile": [True, False, True, None, False, True],
+            "glasses": [False, False, True, True, False, None],
+            "score": [1, 2, 3, 4, 5, 6],
+        },
+        dataset="t",
+    )
+
+
+def test_a_yes_no_column_of_ones_own_is_a_task():
+    labels = tasks.read_labels(own_table(), "smile")
+    assert labels.task == tasks.Task("smile", classes=("no", "yes"))
+    assert labels.truth.tolist() == ["yes", "no", "yes", None, "no", "yes"]
+    assert (labels.task.loss, labels.task.activation, labels.task.headline) == (
+        "binary_crossentropy",
+        "sigmoid",
+        "accuracy",
+    )
+
+
+def test_a_number_of_ones_own_is_a_task_without_a_unit():
+    labels = tasks.read_labels(own_table(), "score")
+    assert labels.task.is_number and labels.task.unit == "" and labels.task.headline == "mae"
+
+
+def test_several_yes_no_columns_are_one_task():
+    labels = tasks.read_labels(own_table(), "glasses+smile")
+    assert labels.task.kind == "multilabel" and labels.classes == ("glasses", "smile")
+    assert labels.known.tolist() == [True, True, True, False, True, False]
+    assert labels.truth[:3].tolist() == ["smile", "none", "glasses+smile"]
+    assert labels.counts().to_dict() == {"glasses": 1, "smile": 2}
+    assert tasks.source_columns(own_table(), "glasses+smile") == ["glasses", "smile"]
+
+
+def test_columns_that_are_not_yes_no_are_not_joined():
+    with pytest.raises(tasks.TaskError, match="these are none"):
+        tasks.read_labels(own_table(), "smile+score")
+
+
+def test_folders_called_1_2_3_are_classes_and_no_ages():
+    labels = tasks.labels_of_classes(["1", "2", "3", "1"], name="emotion")
+    assert labels.task.headline == "accuracy" and labels.task.class_values == ()
+
+
+@pytest.mark.parametrize(
+    ("output", "says"),
+    [
+        ([[0.2, np.nan]], "1 of 1 outputs for 'smile' are NaN"),
+        ([[7.0, -6.0]], "probabilities lie in 0..1"),
+        ([[0.1, 0.2, 0.7]], "for each of 2 classes"),
+    ],
+)
+def test_outputs_that_are_no_probabilities_are_refused(output, says):
+    with pytest.raises(tasks.TaskError, match=says):
+        tasks.Task("smile", classes=("no", "yes")).decode(np.array(output))
+
+
+def test_a_task_of_ones_own_is_registered():
+    tasks.register(
+        "is_old",
+        lambda t: tasks.labels_of_classes(np.where(t["age"] > 50, "yes", "no"), name="is_old"),
+        column="age",
+    )
+    table = faces.build({"image": ["a", "b"], "age": [20, 70]}, dataset="t")
+    assert tasks.read_labels(table, "is_old").truth.tolist() == ["no", "yes"]
+    assert tasks.source_columns(table, "is_old") == ["age"]
+
+
+def test_a_task_comes_back_from_its_record():
+    task = tasks.read_labels(own_table(), "glasses+smile").task
+    assert tasks.Task.from_record(task.to_record()) == task
+    with pytest.raises(tasks.TaskError, match="describes no task"):
+        tasks.Task.from_record({"kind": 3})

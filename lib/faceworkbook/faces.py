@@ -67,6 +67,9 @@ CLASS_LABELS = ("gender", "race", "emotion", "age_group")
 NUMBER_LABELS = ("age", *POSE)
 VOTES_PREFIX = "votes_"  # counts of annotators' votes
 TARGET_PREFIX = "target_"  # probabilities to train on, made of votes; they sum to 1
+NOT_LABELS = ("content_hash",)  # further columns that the workbook itself adds
+NO, YES = "no", "yes"
+MAX_CLASSES = 100  # texts with more different values are no classes
 EXTRA_PREFIX = "extra_"  # what a data set says beside the labels; kept as it is
 
 # Vocabularies under which a file of names may be read, the project's own first.
@@ -95,7 +98,8 @@ def build(
     columns : dict of str to array-like
         At least ``image``. ``face_id`` defaults to ``dataset:image``. Labels are names; None,
         NaN and NA mean unknown. Columns ``votes_*`` and ``target_*`` (floats) and ``extra_*``
-        (anything) are kept as they are.
+        (anything) are kept as they are. Any further column is a label of one's own: yes/no values
+        become the classes 'no' and 'yes', texts with few values classes, numbers numbers.
     dataset : str
         Name of the data set.
     vocabularies : dict, optional
@@ -104,8 +108,7 @@ def build(
     Returns
     -------
     pandas.DataFrame
-        Columns in the order of `COLUMNS`, then any ``votes_*``, ``target_*`` and ``extra_*``; a
-        fresh RangeIndex.
+        Columns in the order of `COLUMNS`, then all further ones; a fresh RangeIndex.
 
     Raises
     ------
@@ -131,9 +134,28 @@ def _more(name: str, values) -> np.ndarray | pd.api.extensions.ExtensionArray:
         return np.asarray(values, dtype=float)
     if name.startswith(EXTRA_PREFIX):
         return pd.Series(values).array
-    raise FaceTableError(
-        f"unknown column {name!r}; allowed are {list(COLUMNS)}, votes_*, target_* and extra_*"
-    )
+    if not str(name).isidentifier():
+        raise FaceTableError(
+            f"column name {name!r}; a label of one's own has letters, digits and underscores only"
+        )
+    return own_label(pd.Series(values).reset_index(drop=True)).array
+
+
+def own_label(values: pd.Series) -> pd.Series:
+    """Turn a column of one's own into what a label is: named classes, or numbers; other texts stay texts."""
+    known = values.dropna()
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        return values.cat.rename_categories([str(name) for name in values.cat.categories])
+    if len(known) and known.map(lambda value: isinstance(value, bool | np.bool_)).all():
+        words = values.astype(object).where(values.notna(), None).map({True: YES, False: NO})
+        return pd.Series(pd.Categorical(words, categories=[NO, YES]))
+    if pd.api.types.is_numeric_dtype(values.dtype):
+        return values.astype("Float64")
+    texts = values.astype("string")
+    distinct = texts.nunique()
+    if 0 < distinct <= MAX_CLASSES and distinct <= max(2, len(known) // 2):
+        return pd.Series(pd.Categorical(texts.astype(object), categories=sorted(texts.dropna().unique())))
+    return texts
 
 
 def _column(values, column: str, kind: str, n: int, names: dict) -> pd.Series:
@@ -224,15 +246,21 @@ def _check_paths(images: pd.Series) -> None:
 
 
 def label_columns(faces: pd.DataFrame) -> list[str]:
-    """Names of the label columns that hold at least one known value, classes first."""
-    return [c for c in (*CLASS_LABELS, *NUMBER_LABELS) if faces[c].notna().any()]
+    """Return the label columns that hold at least one known value, classes first, then those of one's own."""
+    own = [column for column in faces.columns if column not in COLUMNS and _is_own_label(faces[column])]
+    return [c for c in (*CLASS_LABELS, *NUMBER_LABELS, *own) if faces[c].notna().any()]
 
 
-def source_column(faces: pd.DataFrame, label: str) -> str:
-    """The column that the label `label` is read from: ``age`` for single years, and for age groups where
-    the set gives only years."""
-    from_age = label == "age_years" or (label == "age_group" and faces["age_group"].isna().all())
-    return "age" if from_age else label
+def _is_own_label(values: pd.Series) -> bool:
+    name = str(values.name)
+    if name.startswith((VOTES_PREFIX, TARGET_PREFIX, EXTRA_PREFIX)) or name in NOT_LABELS:
+        return False
+    return is_class_label(values) or pd.api.types.is_numeric_dtype(values.dtype)
+
+
+def is_class_label(values: pd.Series) -> bool:
+    """Whether a label column holds named classes (a categorical), not numbers."""
+    return isinstance(values.dtype, pd.CategoricalDtype)
 
 
 def known_classes(faces: pd.DataFrame, column: str) -> list[str]:
@@ -270,7 +298,7 @@ def count_labels(faces: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for column in label_columns(faces):
         values = faces[column]
-        if column in CLASS_LABELS:
+        if is_class_label(values):
             counts = values.value_counts(sort=False)
             held = ", ".join(f"{name} {n:,}" for name, n in counts[counts > 0].items())
         else:

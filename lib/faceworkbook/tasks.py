@@ -21,8 +21,18 @@ CLASSES, ORDERED, NUMBER, MULTILABEL = "classes", "ordered", "number", "multilab
 KINDS = (CLASSES, ORDERED, NUMBER, MULTILABEL)
 MISSING = -1
 PLUS = "+"  # joins the names of the yes/no columns of a multi-label task
-NO, YES = "no", "yes"
-MAX_CLASSES = 200  # texts with more different values are no classes
+NO, YES = face_table.NO, face_table.YES
+MAX_CLASSES = face_table.MAX_CLASSES
+_RESERVED = {
+    "face_id",
+    "dataset",
+    "image",
+    "identity",
+    "split",
+    "fold",
+    *face_table.BOX,
+    *face_table.NOT_LABELS,
+}
 
 _UNITS = {"age": "years", "age_years": "years", **dict.fromkeys(face_table.POSE, "degrees")}
 _TITLES = {"age_years": "age", "age_group": "age group"}
@@ -315,7 +325,7 @@ def read_labels(faces: pd.DataFrame, name: str) -> Labels:
     known = face_table.label_columns(faces)
     if name == "age_group":
         return _of_column(_age_groups(faces), name, faces)
-    if name not in known:
+    if name not in faces or name in _RESERVED:
         raise TaskError(_unknown(faces, name, known))
     return _of_column(faces[name], name, faces)
 

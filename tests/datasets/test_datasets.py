@@ -97,7 +97,7 @@ def test_a_misspelt_choice_is_told_the_allowed_ones(name, option, tmp_path):
         ("csv", "table", 3, "must be a text"),
         ("csv", "columns", "gender=Sex", "must be a list of texts"),
         ("csv", "free", [1], "must be a list of texts"),
-        ("image_folder", "label", ["gender"], "allowed are"),
+        ("image_folder", "label", ["gender"], "must be a text"),
     ],
 )
 def test_an_option_of_the_wrong_kind_is_one_clear_error(name, option, value, message, tmp_path):

@@ -17,7 +17,7 @@ def test_line_n_is_file_n_in_degrees(lay):
     table = datasets.load("genki4k", lay(genki_set()), order="unchecked").faces
     assert table["image"].tolist() == ["files/file0001.jpg", "files/file0002.jpg"]
     assert table["yaw"].tolist() == pytest.approx([math.degrees(0.5), -math.degrees(0.5)])
-    assert table["extra_smile"].tolist() == [True, False]
+    assert table["smile"].tolist() == ["yes", "no"]
 
 
 def test_a_blank_or_broken_line_does_not_shift_the_others(lay):
@@ -45,7 +45,7 @@ def test_real_rows_equal_the_file(shared_data):
     assert len(dataset.faces) + len(dataset.left_out) == len(expected) == 4000
     for face in dataset.faces.itertuples():
         smile, yaw, pitch, roll = expected[int(face.image[10:14]) - 1]
-        assert face.extra_smile == (smile == "1")
+        assert (face.smile == "yes") == (smile == "1")
         angles = [math.degrees(float(angle)) for angle in (yaw, pitch, roll)]
         assert [face.yaw, face.pitch, face.roll] == pytest.approx(angles)
 

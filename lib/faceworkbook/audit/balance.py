@@ -87,6 +87,10 @@ def as_groups(values: pd.Series) -> pd.Series:
     if values.name == "age":
         return face_table.age_to_group(values).cat.remove_unused_categories()
     numbers = values.to_numpy(dtype=float, na_value=np.nan)
+    if values.name not in face_table.POSE:
+        return pd.Series(pd.qcut(numbers, 5, duplicates="drop"), index=values.index).cat.rename_categories(
+            str
+        )
     edges = np.arange(-195, 196, 30)
     names = [f"{low} to {low + 30}" for low in edges[:-1]]
     binned = pd.Series(pd.cut(numbers, edges, right=False, labels=names), index=values.index)

@@ -45,7 +45,11 @@ class LabelErrors:
 
 def judgeable(faces: pd.DataFrame) -> list[str]:
     """Columns of classes with two classes or more of enough rows to look for errors."""
-    counts = {c: faces[c].value_counts() for c in face_table.CLASS_LABELS if faces[c].notna().any()}
+    counts = {
+        c: faces[c].value_counts()
+        for c in face_table.label_columns(faces)
+        if face_table.is_class_label(faces[c])
+    }
     return [c for c, n in counts.items() if (n >= MIN_CLASS).sum() >= 2]
 
 
@@ -107,10 +111,9 @@ def find_label_errors(
 
 
 def _usable_rows(faces, descriptors, label: str, least: int) -> tuple[np.ndarray, dict[str, int]]:
-    if label not in face_table.CLASS_LABELS:
-        raise ValueError(
-            f"label={label!r}; allowed are the columns of classes {list(face_table.CLASS_LABELS)}"
-        )
+    classes = [c for c in face_table.label_columns(faces) if face_table.is_class_label(faces[c])]
+    if label not in classes:
+        raise ValueError(f"label={label!r}; allowed are the columns of classes {classes}")
     if len(descriptors) != len(faces):
         raise ValueError(f"{len(descriptors)} descriptors for {len(faces)} faces; give one a row, in order")
     counts = faces[label].value_counts()

@@ -132,7 +132,7 @@ def _or_alone(copies: np.ndarray | None, n: int) -> np.ndarray:
 
 
 def _labels(values: pd.Series) -> tuple[np.ndarray, bool]:
-    if values.name in face_table.NUMBER_LABELS:
+    if not face_table.is_class_label(values):
         return values.to_numpy(dtype=float, na_value=np.nan), True
     return values.astype(object).to_numpy(), False
 

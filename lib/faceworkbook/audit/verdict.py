@@ -191,7 +191,7 @@ def _labels(f: Findings):
             f"out-of-fold accuracy {f.errors.accuracy:.3f}; a list to look at, not a fact",
             "written as a corrections file that a person edits and the reader applies",
         )
-    if f.label in face_table.CLASS_LABELS:
+    if face_table.is_class_label(f.faces[f.label]):
         counts = f.faces[f.label].value_counts()
         counts = counts[counts > 0]
         few = int((counts < balance.FEW).sum())

@@ -18,7 +18,6 @@ from faceworkbook.datasets.base import Dataset, DatasetError, Reasons, numbers, 
 
 COLUMNS = ("face_id", "column", "value")
 LEAVE_OUT = "leave_out"
-_CORRECTABLE = (*faces.CLASS_LABELS, *faces.NUMBER_LABELS, "identity", LEAVE_OUT)
 _TEXT_LIMIT = 5
 
 
@@ -67,26 +66,27 @@ def apply(dataset: Dataset, path: str | Path) -> Dataset:
 
 def _write(table: pd.DataFrame, column: str, group: pd.DataFrame, at: np.ndarray, notices: Reasons) -> None:
     was = ["NA" if pd.isna(old) else old for old in table.loc[at, column]]
-    table.loc[at, column] = _values(group["value"], column).to_numpy()
+    table.loc[at, column] = _values(group["value"], table[column]).to_numpy()
     changes = zip(group["face_id"], was, group["value"], strict=True)
     details = [f"{face}: {column} {old} -> {new}" for face, old, new in changes]
     notices.add_all(table.loc[at, "image"], "label corrected", details)
 
 
-def _values(values: pd.Series, column: str) -> pd.Series:
-    if column in faces.NUMBER_LABELS:
+def _values(values: pd.Series, old: pd.Series) -> pd.Series:
+    if pd.api.types.is_numeric_dtype(old.dtype):
         return numbers(values).astype("Float64")
     return values.astype(object).where(values != "NA", None)
 
 
 def _problems(rows: pd.DataFrame, table: pd.DataFrame):
     known = table.set_index("face_id")
+    correctable = [*faces.label_columns(table), "identity", LEAVE_OUT]
     twice = rows.duplicated(["face_id", "column"], keep=False)
     for row, again in zip(rows.itertuples(), twice, strict=True):
         if row.face_id not in known.index:
             yield f"line {row.Index}: no face {row.face_id!r}"
-        elif row.column not in _CORRECTABLE:
-            yield f"line {row.Index}: column {row.column!r}; allowed are {list(_CORRECTABLE)}"
+        elif row.column not in correctable:
+            yield f"line {row.Index}: column {row.column!r}; allowed are {correctable}"
         elif again:
             yield f"line {row.Index}: {row.face_id!r} has two values for {row.column!r}"
         else:
@@ -94,12 +94,13 @@ def _problems(rows: pd.DataFrame, table: pd.DataFrame):
 
 
 def _value_problems(row, known: pd.DataFrame):
-    if row.column in faces.CLASS_LABELS:
+    is_label = row.column not in ("identity", LEAVE_OUT)
+    if is_label and faces.is_class_label(known[row.column]):
         allowed = list(known[row.column].cat.categories)
         if row.value not in (*allowed, "NA"):
             yield f"line {row.Index}: {row.column} {row.value!r}; allowed are {allowed} or NA"
-    elif row.column in faces.NUMBER_LABELS and row.value != "NA":
-        low, high = faces.RANGES[row.column]
+    elif is_label and row.value != "NA":
+        low, high = faces.RANGES.get(row.column, (-float("inf"), float("inf")))
         if not low <= numbers(pd.Series([row.value]))[0] <= high:
             yield f"line {row.Index}: {row.column} {row.value!r}; allowed is a number in {low}..{high} or NA"
     was = getattr(row, "was", "")

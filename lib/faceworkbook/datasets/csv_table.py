@@ -22,7 +22,7 @@ from faceworkbook.datasets.base import (
 INFO = DatasetInfo(
     name="csv",
     title="A CSV file and pictures",
-    labels=("any: age, age_group, gender, race, emotion, yaw, pitch, roll",),
+    labels=("any: age, age_group, gender, race, emotion, yaw, pitch, roll, and further columns of your own",),
     identities="column identity, where there is one",
     official_split="columns split and fold, where there are any",
     size="yours",
@@ -36,6 +36,7 @@ INFO = DatasetInfo(
 
 UNKNOWN = ("", "NA", "NaN", "nan", "None", "<NA>")
 _NUMBERS = (*faces.BOX, "age", *faces.POSE, "fold")
+_YES_NO = {"yes": True, "no": False, "true": True, "false": False}
 _FLOATS = (faces.VOTES_PREFIX, faces.TARGET_PREFIX)
 
 
@@ -92,24 +93,41 @@ def read(
     vocabularies = {name: _vocabulary(rows[name], name, free) for name in faces.CLASS_LABELS if name in rows}
     rows = _check_values(rows, vocabularies, left_out)
     rows = _name_faces(rows, dataset, left_out)
+    own = [
+        name
+        for name in rows
+        if name not in faces.COLUMNS and not name.startswith((*_FLOATS, faces.EXTRA_PREFIX))
+    ]
+    rows = rows.assign(**{name: read_own_label(rows[name]) for name in own})
     built = faces.build(
         dict(rows.drop(columns="dataset", errors="ignore")), dataset=dataset, vocabularies=vocabularies
     )
     return Dataset(built, left_out.table(), notices.table(), root, INFO)
 
 
+def read_own_label(values: pd.Series) -> pd.Series:
+    """Read a column of one's own: yes/no words as booleans, numbers as numbers, else texts; None where unknown."""
+    known = values.dropna().str.strip().str.lower()
+    if len(known) and known.isin(_YES_NO).all():
+        return values.str.strip().str.lower().map(_YES_NO).astype(object)
+    parsed = numbers(values.fillna(""))
+    return parsed if len(known) and parsed[values.notna()].notna().all() else values
+
+
 def _pairs(entries, option: str, allowed) -> dict[str, str]:
     pairs = {}
     for entry in entries:
         name, sign, written = str(entry).partition("=")
-        if not sign or name not in allowed or not written:
-            raise DatasetError(f"{option}: {entry!r} is not NAME=TEXT with a NAME of {sorted(allowed)}")
+        if not sign or not (name in allowed or name.isidentifier()) or not written:
+            raise DatasetError(
+                f"{option}: {entry!r} is not NAME=TEXT with a NAME of {sorted(allowed)} or your own"
+            )
         pairs[name] = written
     return pairs
 
 
 def _is_read(name: str) -> bool:
-    return name in faces.COLUMNS or name.startswith((*_FLOATS, faces.EXTRA_PREFIX))
+    return str(name).isidentifier()
 
 
 def _take_columns(rows: pd.DataFrame, header: dict[str, str], table: str, notices: Reasons) -> pd.DataFrame:
@@ -120,7 +138,11 @@ def _take_columns(rows: pd.DataFrame, header: dict[str, str], table: str, notice
     if twice:
         raise DatasetError(f"{table}: the columns {twice} stand twice in the header")
     for name in rows.columns.difference(wanted, sort=False):
-        notices.add(table, "column not read", f"column {name!r} is none of the face table's")
+        notices.add(
+            table,
+            "column not read",
+            f"column {name!r}: a label's name has letters, digits and underscores; rename it with columns=",
+        )
     return rows[wanted]
 
 

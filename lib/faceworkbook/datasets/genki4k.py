@@ -24,7 +24,7 @@ from faceworkbook.datasets.base import (
 INFO = DatasetInfo(
     name="genki4k",
     title="GENKI-4K",
-    labels=("yaw, pitch, roll", "smile (extra_smile)"),
+    labels=("yaw, pitch, roll", "smile"),
     identities="none",
     official_split="none",
     size="4,000 photos of about 180 x 192",
@@ -55,7 +55,7 @@ def read(root: Path, *, order: Literal["distributed", "unchecked"] = "distribute
     Returns
     -------
     Dataset
-        ``extra_smile`` is True or False.
+        ``smile`` is 'yes' or 'no'.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def read(root: Path, *, order: Literal["distributed", "unchecked"] = "distribute
         {
             "image": rows["image"],
             **{angle: np.degrees(rows[angle]) for angle in faces.POSE},
-            "extra_smile": rows["smile"].astype(bool),
+            "smile": rows["smile"].astype(bool),
         },
         dataset="genki4k",
     )

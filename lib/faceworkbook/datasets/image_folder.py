@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+
+import pandas as pd
 
 from faceworkbook import faces
 from faceworkbook.datasets.base import (
@@ -18,7 +19,7 @@ from faceworkbook.datasets.base import (
 INFO = DatasetInfo(
     name="image_folder",
     title="One folder a class",
-    labels=("gender, race, emotion or age_group: the folder's name",),
+    labels=("any: the folder's name (gender, race, emotion, age_group, or one of your own)",),
     identities="none",
     official_split="train/validation/test folders, where there are any",
     size="yours",
@@ -47,14 +48,15 @@ _SPLIT_FOLDERS = {
 }
 
 
-def read(root: Path, *, label: Literal["gender", "race", "emotion", "age_group"] = "gender") -> Dataset:
+def read(root: Path, *, label: str = "gender") -> Dataset:
     """Read a folder of class folders.
 
     Parameters
     ----------
     root : Path
-    label : {'gender', 'race', 'emotion', 'age_group'}
-        The column that the folders' names are written to. Names that all stand in one of the
+    label : str
+        The column that the folders' names are written to: gender, race, emotion, age_group, or one of your own,
+        such as smile. Names that all stand in one of the
         project's vocabularies (in any case) become that vocabulary; other names are taken as they
         are, in alphabetical order.
 
@@ -68,6 +70,11 @@ def read(root: Path, *, label: Literal["gender", "race", "emotion", "age_group"]
     DatasetError
         No class folder with a picture under `root`.
     """
+    reserved = set(faces.COLUMNS) - set(faces.CLASS_LABELS)
+    if label in reserved or not label.isidentifier():
+        raise DatasetError(
+            f"label={label!r}; allowed are {list(faces.CLASS_LABELS)} or a name of your own (letters, digits, _)"
+        )
     pictures, others = list_pictures(root)
     left_out = Reasons()
     left_out.add_all(others, "not a picture")
@@ -85,11 +92,17 @@ def read(root: Path, *, label: Literal["gender", "race", "emotion", "age_group"]
     image, folder, split = zip(*rows, strict=True)
     names = class_names(sorted(set(folder)), label)
     table = faces.build(
-        {"image": image, label: [names[name] for name in folder], "split": split},
+        {"image": image, label: _labels([names[name] for name in folder], names, label), "split": split},
         dataset="image_folder",
         vocabularies={label: _vocabulary(names, label)},
     )
     return Dataset(table, left_out.table(), Reasons().table(), root, INFO)
+
+
+def _labels(values: list[str], names: dict[str, str], label: str):
+    # A label of one's own bears its classes itself; those of the face table are checked against a vocabulary.
+    own = label not in faces.COLUMNS
+    return pd.Categorical(values, categories=_vocabulary(names, label)) if own else values
 
 
 def _has_split_folders(pictures: list[str]) -> bool:
@@ -99,7 +112,7 @@ def _has_split_folders(pictures: list[str]) -> bool:
 
 def class_names(folders: list[str], label: str) -> dict[str, str]:
     """Class name by folder name: the project's spelling where every folder has one, else the folder's."""
-    for vocabulary in faces.KNOWN_VOCABULARIES[label]:
+    for vocabulary in faces.KNOWN_VOCABULARIES.get(label, ()):
         spelling = {name.lower(): name for name in vocabulary}
         if all(folder.lower() in spelling for folder in folders):
             return {folder: spelling[folder.lower()] for folder in folders}
@@ -108,7 +121,7 @@ def class_names(folders: list[str], label: str) -> dict[str, str]:
 
 def _vocabulary(names: dict[str, str], label: str) -> tuple[str, ...]:
     present = set(names.values())
-    for vocabulary in faces.KNOWN_VOCABULARIES[label]:
+    for vocabulary in faces.KNOWN_VOCABULARIES.get(label, ()):
         if present <= set(vocabulary):
             return vocabulary
     return tuple(sorted(present))

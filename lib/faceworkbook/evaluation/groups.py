@@ -14,10 +14,12 @@ import numpy as np
 import pandas as pd
 from fairlearn.metrics import MetricFrame
 
+from faceworkbook import faces as face_table
 from faceworkbook.evaluation import intervals, metrics, significance
 from faceworkbook.evaluation.metrics import Metric, Rows
 
 SMALL = 30
+EVERYONE = "everyone"  # the attribute of a set without any: one group
 AGE_EDGES = (0, 10, 20, 30, 40, 50, 60, 70)
 Attribute = str | tuple[str, str]
 _MEASURES = ("equalised odds", "equal opportunity", "demographic parity")
@@ -54,6 +56,18 @@ class Cut:
         return np.bincount(self.codes, minlength=len(self.names))
 
 
+def choose_attributes(faces: pd.DataFrame, wanted: Sequence[str]) -> list[str]:
+    """Return those of `wanted` whose values differ in the face table.
+
+    Where there are none: the other columns of classes that the set has, or else the one group `EVERYONE`.
+    """
+    known = [name for name in wanted if name in faces and faces[name].nunique() > 1]
+    if known:
+        return known
+    others = [name for name in face_table.label_columns(faces) if face_table.is_class_label(faces[name])]
+    return [name for name in others if faces[name].nunique() > 1] or [EVERYONE]
+
+
 def attach(
     predictions: pd.DataFrame,
     faces: pd.DataFrame,
@@ -75,6 +89,8 @@ def attach(
     GroupsError
         An attribute that the face table lacks, or faces that it does not know.
     """
+    if EVERYONE in attributes and EVERYONE not in faces:
+        faces = faces.assign(**{EVERYONE: "all faces"})
     usable = [c for c in faces.columns if faces[c].notna().any()]
     missing = [name for name in attributes if name not in usable]
     if missing:
@@ -90,7 +106,8 @@ def attach(
     found.index = predictions.index
     for name in attributes:
         if pd.api.types.is_numeric_dtype(found[name]):
-            found[name] = age_bands(found[name], edges=age_edges)
+            is_age = name == "age"
+            found[name] = age_bands(found[name], edges=age_edges) if is_age else _fifths(found[name])
     return predictions.drop(columns=list(attributes), errors="ignore").join(found)
 
 
@@ -101,6 +118,11 @@ def age_bands(ages: pd.Series, *, edges: Sequence[float] = AGE_EDGES) -> pd.Seri
     values = pd.to_numeric(ages).astype("Float64").to_numpy(dtype=float, na_value=np.nan)
     bands = pd.cut(values, [*edges, np.inf], right=False, labels=[*names, f"{edges[-1]:g}+"], ordered=True)
     return pd.Series(bands, index=ages.index)
+
+
+def _fifths(numbers: pd.Series) -> pd.Series:
+    values = numbers.astype("Float64").to_numpy(dtype=float, na_value=np.nan)
+    return pd.Series(pd.qcut(values, 5, duplicates="drop"), index=numbers.index).cat.rename_categories(str)
 
 
 def pairs_of(attributes: Sequence[str]) -> list[Attribute]:

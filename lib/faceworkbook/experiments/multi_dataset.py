@@ -205,10 +205,13 @@ def _with_label(faces: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFrame:
 
 
 def _below(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    faces = pd.concat([part.astype(dict.fromkeys(facetable.CLASS_LABELS, object)) for part in parts])
-    for column in facetable.CLASS_LABELS:
-        names = dict.fromkeys(name for part in parts for name in part[column].cat.categories)
-        ordered = all(part[column].cat.ordered for part in parts)
+    classes = {column: None for part in parts for column in part if facetable.is_class_label(part[column])}
+    plain = [part.astype({column: object for column in classes if column in part}) for part in parts]
+    faces = pd.concat(plain)
+    for column in classes:
+        having = [part[column] for part in parts if column in part]
+        names = dict.fromkeys(name for values in having for name in values.cat.categories)
+        ordered = all(values.cat.ordered for values in having)
         faces[column] = pd.Categorical(faces[column], categories=list(names), ordered=ordered)
     return faces.reset_index(drop=True)
 

@@ -21,25 +21,27 @@ class BalanceDisplay:
     Attributes
     ----------
     panels : dict of str to pandas.Series
-        Counts by class name, or the known numbers themselves.
+        Counts by class name, or the known numbers themselves (of the labels in `numbers`).
     n : int
         Faces in the table.
     """
 
     panels: dict[str, pd.Series]
     n: int
+    numbers: frozenset[str] = frozenset()
 
     @classmethod
     def from_faces(cls, faces: pd.DataFrame) -> BalanceDisplay:
         """Count every label of a face table that has at least one known value."""
         panels = {}
         for column in face_table.label_columns(faces):
-            if column in face_table.CLASS_LABELS:
+            if face_table.is_class_label(faces[column]):
                 counts = faces[column].value_counts(sort=False)
                 panels[column] = counts[counts > 0]
             else:
                 panels[column] = faces[column].dropna().astype(float)
-        return cls(panels, len(faces))
+        numbers = [name for name in panels if not face_table.is_class_label(faces[name])]
+        return cls(panels, len(faces), frozenset(numbers))
 
     def plot(self) -> BalanceDisplay:
         """Draw into a new figure (``figure_``, ``axes_``) and return self."""
@@ -47,7 +49,7 @@ class BalanceDisplay:
         self.figure_, grid = plt.subplots(rows, COLUMNS, figsize=(9.6, 2.7 * rows), squeeze=False)
         self.axes_ = grid.ravel()
         for ax, (name, values) in zip(self.axes_, self.panels.items(), strict=False):
-            (self._bars if name in face_table.CLASS_LABELS else self._histogram)(ax, name, values)
+            (self._histogram if name in self.numbers else self._bars)(ax, name, values)
         for ax in self.axes_[len(self.panels) :]:
             ax.set_visible(False)
         return self
@@ -63,7 +65,7 @@ class BalanceDisplay:
         ax.set(title=f"{name.replace('_', ' ')} (n = {int(counts.sum()):,})", xlabel="faces")
 
     def _histogram(self, ax, name: str, values: pd.Series) -> None:
-        unit = "years" if name == "age" else "degrees"
+        unit = {"age": "years", **dict.fromkeys(face_table.POSE, "degrees")}.get(name, "")
         ax.hist(values, bins=np.histogram_bin_edges(values, bins=24), color=style.COLORS[0])
         ax.set(title=f"{name} (n = {len(values):,})", xlabel=unit, ylabel="faces")
 
@@ -71,7 +73,7 @@ class BalanceDisplay:
         """Alt text."""
         parts = []
         for name, values in self.panels.items():
-            if name in face_table.CLASS_LABELS:
+            if name not in self.numbers:
                 parts.append(f"{name}: " + ", ".join(f"{c} {int(v):,}" for c, v in values.items()))
             else:
                 parts.append(
