@@ -107,3 +107,32 @@ def test_a_command_lines_path_is_found_from_any_depth(tmp_path, monkeypatch, pla
     monkeypatch.chdir(typed)
     given = experiments.localize({"root": "faces"})
     assert (home / given["root"]).resolve() == typed / "faces"
+
+
+def refused(tmp_path, text, says):
+    path = tmp_path / "hostile.yaml"
+    path.write_text(text)
+    with pytest.raises(ExperimentError, match=says):
+        experiments.read(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("steps: [../../../tmp/evil]", "notebook '../../../tmp/evil'; allowed are letters"),
+        ("steps: [/tmp/evil]", "notebook '/tmp/evil'; allowed are letters"),
+        ("steps: [{notebook: 01_faces, name: ../../outside}]", "name '../../outside'; allowed are letters"),
+        ("name: ../outside\nsteps: [01_faces]", "name '../outside'; allowed are letters"),
+        ("steps: [01_faces, 01_faces]", r"several steps are called \['01_faces'\]"),
+        ("a: &a [x, x]\nb: [*a, *a]\nsteps: [01_faces]", r"alias \*'a' is not allowed"),
+        ("steps: " + "[" * 500 + "]" * 500, "nested more than 8 deep"),
+        ("question: " + "x" * 200_000 + "\nsteps: [01_faces]", "at most 100,000"),
+        (
+            "steps: [01_faces]\nparameters: [" + "1," * 5000 + "1]",
+            r"'parameters' got .{80,90} \.\.\.; it takes",
+        ),
+        ("1: 2\nsteps: [01_faces]", r"unknown keys \['1'\]"),
+    ],
+)
+def test_hostile_files_are_refused_in_a_short_sentence(tmp_path, text, says):
+    refused(tmp_path, text, says)

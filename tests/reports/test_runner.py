@@ -151,3 +151,31 @@ def test_index_lists_repeated_folds_and_survives_a_broken_record(tmp_path):
     page = index.write(tmp_path).read_text()
     assert "folds (25 fits)" in page and "0.800 to 1.000" in page and "set of toys" in page
     assert "2026-01-02 03:04" in page
+
+
+def test_braces_in_a_folder_s_name_are_no_fields(home):
+    assert cli.main(["run", "small", "--results", "results {seed} {x}"]) == 0
+    assert (home / "results {seed} {x}" / "small" / "first" / "report.html").exists()
+
+
+def test_a_misspelt_parameter_through_plain_papermill_is_refused_by_the_notebook(home):
+    import papermill
+
+    notebook = str(home / "notebooks" / "first.ipynb")
+    with pytest.raises(
+        papermill.exceptions.PapermillExecutionError, match="no parameter 'sead'; did you mean 'seed'"
+    ):
+        papermill.execute_notebook(
+            notebook,
+            str(home / "o.ipynb"),
+            parameters={"sead": 1, "out": str(home / "out")},
+            progress_bar=False,
+        )
+    with pytest.raises(papermill.exceptions.PapermillExecutionError, match="parameter 'fail' got 'false'"):
+        papermill.execute_notebook(
+            notebook,
+            str(home / "o.ipynb"),
+            parameters={"fail": "false", "out": str(home / "out")},
+            progress_bar=False,
+        )
+    assert not (home / "out").exists()

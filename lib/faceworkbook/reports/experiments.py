@@ -16,6 +16,7 @@ from faceworkbook.reports.parameters import ParameterError
 KEYS = {"name", "title", "question", "expected", "parameters", "steps"}
 STEP_KEYS = {"notebook", "name", "parameters"}
 PATHS = ("root", "weights", "store", "corrections", "faces")
+MAX_BYTES, MAX_DEPTH = 100_000, 8
 
 
 class ExperimentError(ValueError):
@@ -67,17 +68,26 @@ def read(path: str | Path, *, given: dict | None = None, results: str | Path = "
     path = find(path)
     content = _load(path)
     name = str(content.get("name", path.stem))
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
-        raise ExperimentError(f"{path}: name {name!r}; allowed are letters, digits, dot, dash and underscore")
+    _check_name(name, f"{path}: name")
     shared = {**(content.get("parameters") or {}), **(given or {})}
     folder = project.shorten(project.resolve(results) / name)
     steps = tuple(_step(step, shared, folder, name, path) for step in content["steps"])
     taken = set().union(*(set(params.read(step.notebook)) for step in steps))
     params.refuse_unknown(shared, taken - {"out", "experiment"}, str(path))
-    return Experiment(name, *_told(content, name, given or {}), steps, dict(given or {}))
+    twice = sorted({step.name for step in steps if sum(other.name == step.name for other in steps) > 1})
+    if twice:
+        raise ExperimentError(f"{path}: several steps are called {twice}; give each a 'name' of its own")
+    return Experiment(name, *_describe(content, name, given or {}), steps, dict(given or {}))
 
 
-def _told(content: dict, name: str, given: dict) -> tuple[str, str, dict]:
+def _check_name(name: str, where: str) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", name, re.ASCII):
+        raise ExperimentError(
+            f"{where} {shorten_value(name)}; allowed are letters, digits, dot, dash and underscore, at most 100 of them"
+        )
+
+
+def _describe(content: dict, name: str, given: dict) -> tuple[str, str, dict]:
     """Title, question and expected range; of other faces or labels than its own the file says nothing."""
     own = content.get("parameters") or {}
     others = [
@@ -104,9 +114,15 @@ def find(path: str | Path) -> Path:
 def _load(path: Path) -> dict:
     """The file's content, with keys and kinds of values that are allowed."""
     try:
-        content = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ExperimentError(f"{path} is no YAML file that can be read: {error}") from error
+        text = path.read_text()
+        _check_size(path, text)
+        content = yaml.safe_load(text)
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        if isinstance(error, ExperimentError):
+            raise
+        raise ExperimentError(
+            f"{path} is no YAML file that can be read: {shorten_value(error, 300)}"
+        ) from error
     if not isinstance(content, dict) or not content.get("steps"):
         raise ExperimentError(f"{path}: expected keys {sorted(KEYS)} with at least one step")
     _refuse(content, KEYS, str(path))
@@ -116,29 +132,58 @@ def _load(path: Path) -> dict:
         ("expected", dict, "NAME: VALUE pairs: metric, low, high, note"),
     ):
         if content.get(key) is not None and not isinstance(content[key], kind):
-            raise ExperimentError(f"{path}: '{key}' got {content[key]!r}; it takes {shape}")
+            raise ExperimentError(f"{path}: '{key}' got {shorten_value(content[key])}; it takes {shape}")
     return content
 
 
+def _check_size(path: Path, text: str) -> None:
+    """Refuse what would take memory or time out of proportion: long files, aliases of aliases, deep nesting."""
+    if len(text) > MAX_BYTES:
+        raise ExperimentError(
+            f"{path} has {len(text):,} characters; an experiment file has at most {MAX_BYTES:,}"
+        )
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise ExperimentError(
+                f"{path}: the alias *{shorten_value(event.anchor)} is not allowed; write the value out"
+            )
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise ExperimentError(f"{path}: values are nested more than {MAX_DEPTH} deep")
+
+
+def shorten_value(value, length: int = 80) -> str:
+    """Return a value as a message shows it, cut where it is long."""
+    text = value if isinstance(value, Exception) else repr(value)
+    text = str(text)
+    return text if len(text) <= length else f"{text[:length]} ..."
+
+
 def _refuse(mapping: dict, allowed: set[str], where: str) -> None:
-    unknown = sorted(set(mapping) - allowed)
+    unknown = sorted(set(map(str, mapping)) - allowed)
     if unknown:
-        raise ExperimentError(f"{where}: unknown keys {unknown}; allowed are {sorted(allowed)}")
+        raise ExperimentError(
+            f"{where}: unknown keys {shorten_value(unknown)}; allowed are {sorted(allowed)}"
+        )
 
 
 def _step(raw: dict | str, shared: dict, folder: str, experiment: str, path: Path) -> Step:
     raw = {"notebook": raw} if isinstance(raw, str) else raw
     if not isinstance(raw, dict) or "notebook" not in raw:
         raise ExperimentError(
-            f"{path}, a step: got {raw!r}; it takes a notebook's name, or keys {sorted(STEP_KEYS)} with notebook"
+            f"{path}, a step: got {shorten_value(raw)}; it takes a notebook's name, or keys {sorted(STEP_KEYS)} with notebook"
         )
     _refuse(raw, STEP_KEYS, f"{path}, a step")
-    notebook = project.root() / "notebooks" / (str(raw["notebook"]).removesuffix(".ipynb") + ".ipynb")
+    called = str(raw["notebook"]).removesuffix(".ipynb")
+    _check_name(called, f"{path}, a step: notebook")
+    notebook = project.root() / "notebooks" / f"{called}.ipynb"
+    _check_name(str(raw.get("name", called)), f"{path}, step {called}: name")
     allowed = params.read(notebook)
     own = raw.get("parameters") or {}
     if not isinstance(own, dict):
         raise ExperimentError(
-            f"{path}, step {notebook.stem}: 'parameters' got {own!r}; it takes NAME: VALUE pairs"
+            f"{path}, step {notebook.stem}: 'parameters' got {shorten_value(own)}; it takes NAME: VALUE pairs"
         )
     params.refuse_unknown(own, set(allowed), f"{path}, step {notebook.stem}")
     wanted = {
@@ -149,7 +194,7 @@ def _step(raw: dict | str, shared: dict, folder: str, experiment: str, path: Pat
     }
     checked = {k: allowed[k].check(v) for k, v in wanted.items() if k in allowed}
     settled = {k: checked.get(k, parameter.default) for k, parameter in allowed.items()}
-    return Step(raw.get("name", notebook.stem), notebook, settled)
+    return Step(str(raw.get("name", notebook.stem)), notebook, settled)
 
 
 def localize(given: dict) -> dict:

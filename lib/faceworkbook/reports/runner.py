@@ -127,8 +127,8 @@ def run_step(step: Step, place: Path, fingerprint: str, label: str) -> Result:
     try:
         with _private_kernel() as config:
             papermill.execute_notebook(
-                str(step.notebook),
-                str(output),
+                _literal(step.notebook),
+                _literal(output),
                 parameters=step.parameters,
                 cwd=str(step.notebook.parent),
                 kernel_name="python3",
@@ -147,6 +147,11 @@ def run_step(step: Step, place: Path, fingerprint: str, label: str) -> Result:
     seconds = time.monotonic() - begun
     finished.mark(place, fingerprint, seconds)
     return Result(step, place, False, seconds)
+
+
+def _literal(path: Path) -> str:
+    # papermill formats its paths with the parameters: braces in a folder's name are no fields.
+    return str(path).replace("{", "{{").replace("}", "}}")
 
 
 @contextlib.contextmanager
