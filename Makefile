@@ -15,9 +15,12 @@ report: .venv/ready  ## run the main job on the embedded faces and print where t
 test: .venv/ready-dev  ## run the tests (those on real faces skip when ../shared/data is missing)
 	$(BIN)/python -m pytest -n 2 $(ARGS)
 
-lint: .venv/ready-dev  ## check style and format of code and notebooks
+lint: .venv/ready-dev  ## check style, format, spelling, types, and which room imports which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+	$(BIN)/lint-imports --no-cache --no-logo
+	$(BIN)/mypy
 
 lab: .venv/ready  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks/index.ipynb

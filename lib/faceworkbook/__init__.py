@@ -1,3 +1,3 @@
 """Experiments on face attributes whose numbers can be defended."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -95,7 +95,7 @@ def draw_pixels(plan: pd.DataFrame, root: Path, preprocessing, *, n: int, seed: 
 
 
 def _ahead(executor, function, items: Iterable, *, depth: int) -> Iterator:
-    waiting = deque()
+    waiting: deque = deque()
     for item in items:
         waiting.append(executor.submit(function, item))
         if len(waiting) > depth:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -28,6 +29,10 @@ from faceworkbook.descriptors.layout import INDEX, StoreError, disk_errors
 from faceworkbook.descriptors.store import BOX, PLAN_COLUMNS, TEXT, Descriptors, Store
 from faceworkbook.descriptors.unchanged import STALE, match, still_true
 from faceworkbook.files import write_beside
+
+if TYPE_CHECKING:
+    from faceworkbook.backbones import Backbone
+    from faceworkbook.descriptors.engines.base import Engine
 
 CHECKED, CALIBRATION = 32, 64  # faces, drawn at random
 CLUSTERS = (None, "ray")
@@ -52,7 +57,7 @@ class ExtractionOptions:
         Show a bar with rate and remaining time.
     """
 
-    engine: object = "auto"
+    engine: str | Engine = "auto"
     precision: str = "float32"
     batch_size: int | None = None
     cluster: str | None = None
@@ -65,9 +70,9 @@ class ExtractionOptions:
             raise StoreError(f"batch_size={self.batch_size!r}; allowed are None and 1 or more faces")
 
     @property
-    def ready_engine(self):
+    def ready_engine(self) -> Engine | None:
         """The engine, where one was given and not a name."""
-        return self.engine if hasattr(self.engine, "run") else None
+        return None if isinstance(self.engine, str) else self.engine
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,7 @@ class Job:
     """One extraction: which faces, by which network, from where to where."""
 
     asked: pd.DataFrame
-    backbone: object
+    backbone: Backbone
     root: Path
     folder: Path
     options: ExtractionOptions
@@ -177,7 +182,7 @@ def _bring_up_to_date(job: Job) -> tuple[Store, np.ndarray]:
     if before.get("recipe") == job.recipe:
         store = stores.open_files(job.folder)
         rows, others = match(store, job.asked, job.root, trust_times=before["root"] == job.root_name)
-    if (rows != STALE).all():
+    if store is not None and (rows != STALE).all():
         return store, rows
     journal, todo = _prepare(job, store, rows, others)
     try:
@@ -225,7 +230,7 @@ def _prepare(
     source = np.concatenate([known[fresh], others])
     rows = np.concatenate([fresh, np.arange(len(job.asked), len(plan))])
     wanted = ~done[rows]
-    if wanted.any():
+    if store is not None and wanted.any():
         places = np.full(source.max() + 1, -1)
         places[source[wanted]] = rows[wanted]
         journal.copy_rows(store, places, times=store.manifest["root"] == job.root_name)
@@ -279,7 +284,7 @@ def _choose(job: Job, journal: Journal):
 
     check = _check_faces(job, journal)
     return engines.choose(
-        job.backbone, engine=job.options.engine, precision=job.options.precision, check_pixels=check
+        job.backbone, engine=str(job.options.engine), precision=job.options.precision, check_pixels=check
     )
 
 

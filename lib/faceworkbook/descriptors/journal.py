@@ -239,8 +239,8 @@ def read_journal(path: Path, matrix: Path, shape: tuple[int, int]) -> Iterator[t
                 continue
             vector = os.pread(vectors.fileno(), width, offset + int(row) * width)
             if checksum == _checksum(line, vector) + b"\n":
-                content_hash, *numbers, detail = (text.decode() for text in stamp)
-                yield int(row), Stamp(content_hash, *map(int, numbers), detail)
+                content_hash, size, mtime_ns, ctime_ns, detail = (text.decode() for text in stamp)
+                yield int(row), Stamp(content_hash, int(size), int(mtime_ns), int(ctime_ns), detail)
 
 
 def read_begun(path: Path, *, since: int = 0) -> np.ndarray:
