@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
+import struct
 
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from faceworkbook import images
 from faceworkbook.images import Preprocessing, UnreadableImage
@@ -165,3 +167,136 @@ def test_real_faces_decode_as_pillow_does(shared_data):
     for path in files:
         want = np.asarray(Image.open(path).convert("RGB")).astype(int)
         assert np.abs(images.read(path) - want).max() <= 3
+
+
+# ---- the one gate for pictures
+
+
+def jpeg_of(size=512, **options):
+    rng = np.random.default_rng(0)
+    smooth = cv2.resize(rng.integers(0, 255, (16, 16, 3), dtype=np.uint8), (size, size))
+    buffer = io.BytesIO()
+    Image.fromarray(smooth).save(buffer, "JPEG", **options)
+    return buffer.getvalue(), smooth
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_torn_jpegs_that_end_with_a_marker_are_refused(progressive):
+    data, _ = jpeg_of(quality=95, progressive=progressive)
+    half = len(data) // 2
+    for torn in (data[:half] + b"\xff\xd9", data[: half // 2] + data[-half // 2 :], data[:-1], data[:half]):
+        with pytest.raises(images.UnreadableImage, match=r"cannot be decoded \(.*(P|p)remature end"):
+            images.decode(torn, name="torn.jpg")
+
+
+def test_bytes_behind_a_whole_jpeg_do_no_harm():
+    data, _ = jpeg_of()
+    np.testing.assert_array_equal(images.decode(data + b"appended" * 9), images.decode(data))
+
+
+@pytest.mark.parametrize("reduce", [1, 2, 4, 8])
+def test_jpegs_are_decoded_as_opencv_does(reduce):
+    data, _ = jpeg_of(523, quality=90)
+    flags = {
+        1: cv2.IMREAD_COLOR_RGB,
+        2: cv2.IMREAD_REDUCED_GRAYSCALE_2 | cv2.IMREAD_COLOR_RGB,
+        4: cv2.IMREAD_REDUCED_GRAYSCALE_4 | cv2.IMREAD_COLOR_RGB,
+        8: cv2.IMREAD_REDUCED_GRAYSCALE_8 | cv2.IMREAD_COLOR_RGB,
+    }
+    expected = cv2.imdecode(np.frombuffer(data, np.uint8), flags[reduce])
+    np.testing.assert_array_equal(images.decode(data, reduce=reduce), expected)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_exif_orientation_is_applied_as_pillow_does(orientation):
+    picture = Image.fromarray(np.arange(24 * 16 * 3, dtype=np.uint8).reshape(24, 16, 3))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=100, subsampling=0, exif=exif)
+    with Image.open(buffer) as reread:
+        expected = np.asarray(ImageOps.exif_transpose(reread).convert("RGB"), int)
+    got = images.decode(buffer.getvalue()).astype(int)
+    assert got.shape == expected.shape and np.abs(got - expected).max() <= 3
+
+
+@pytest.mark.parametrize("extension", [".tiff", ".png"])
+def test_sixteen_bit_grey_is_the_same_grey_picture(extension):
+    grey = np.arange(256, dtype=np.uint16).reshape(16, 16)
+    data = cv2.imencode(extension, grey * 257)[1].tobytes()
+    assert np.abs(images.decode(data)[..., 0].astype(int) - grey).max() <= 1
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_values_of_32_bits_are_refused(mode):
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((8, 8), 70_000, np.int32 if mode == "I" else np.float32)).save(buffer, "TIFF")
+    with pytest.raises(images.UnreadableImage, match="32 bits a pixel"):
+        images.decode(buffer.getvalue())
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparent_pixels_have_one_colour(mode):
+    rng = np.random.default_rng(1)
+    picture = Image.fromarray(rng.integers(0, 255, (16, 16, 3), dtype=np.uint8)).convert("RGBA")
+    alpha = np.full((16, 16), 255, np.uint8)
+    alpha[:, :8] = 0
+    picture.putalpha(Image.fromarray(alpha))
+    buffer = io.BytesIO()
+    if mode == "P":
+        flat = picture.convert("RGB").quantize(16)
+        flat.save(buffer, "PNG", transparency=3)
+        index = np.asarray(flat)
+        assert (images.decode(buffer.getvalue())[index == 3] == images.BACKGROUND).all()
+        return
+    picture.convert(mode).save(buffer, "PNG")
+    pixels = images.decode(buffer.getvalue())
+    assert (pixels[:, :8] == images.BACKGROUND).all() and pixels[:, 8:].std() > 20
+
+
+def test_a_header_that_asks_for_too_much_is_refused_before_anything_is_decoded():
+    png = bytearray(cv2.imencode(".png", np.zeros((4, 4, 3), np.uint8))[1].tobytes())
+    png[16:24] = struct.pack(">II", 40_000, 40_000)
+    with pytest.raises(images.UnreadableImage, match=r"40000 x 40000 pixels; at most"):
+        images.decode(bytes(png))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")
+def test_a_pipe_a_folder_and_a_sparse_giant_are_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "folder.jpg").mkdir()
+    with (tmp_path / "giant.jpg").open("wb") as file:
+        file.truncate(images.MAX_BYTES + 1)
+    (tmp_path / "dangling.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    for name, says in {
+        "pipe.jpg": "not a plain file",
+        "folder.jpg": "not a plain file",
+        "giant.jpg": "at most",
+        "dangling.jpg": "No such file",
+    }.items():
+        with pytest.raises(images.UnreadableImage, match=rf"{name}: cannot be opened \(.*{says}"):
+            images.read(tmp_path / name)
+
+
+def test_no_garbled_picture_leaves_the_gate_as_anything_but_an_unreadable_image():
+    rng = np.random.default_rng(2)
+    jpeg, _ = jpeg_of(64)
+    seeds = [
+        jpeg,
+        *(
+            cv2.imencode(e, np.full((9, 9, 3), 90, np.uint8))[1].tobytes()
+            for e in (".png", ".bmp", ".webp", ".tiff")
+        ),
+    ]
+    for _ in range(400):
+        data = bytearray(seeds[rng.integers(len(seeds))])
+        at = int(rng.integers(len(data)))
+        if rng.random() < 0.3:
+            data = data[:at]
+        else:
+            data[at : at + int(rng.integers(1, 9))] = rng.bytes(int(rng.integers(1, 9)))
+        try:
+            pixels = images.decode(bytes(data))
+        except images.UnreadableImage:
+            continue
+        assert pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[2] == 3

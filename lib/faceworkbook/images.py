@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import importlib.metadata
 import io
+import os
+import stat
+import struct
+import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
+import PIL
+import simplejpeg
 import xxhash
 from PIL import Image, ImageOps
 
@@ -19,16 +27,26 @@ INTERPOLATIONS = {
 }
 
 
-# OpenCV has no names for reduced pictures in RGB; the flag for RGB overrules that for grey.
-_REDUCED = {
-    1: cv2.IMREAD_COLOR_RGB,
-    2: cv2.IMREAD_REDUCED_GRAYSCALE_2 | cv2.IMREAD_COLOR_RGB,
-    4: cv2.IMREAD_REDUCED_GRAYSCALE_4 | cv2.IMREAD_COLOR_RGB,
-    8: cv2.IMREAD_REDUCED_GRAYSCALE_8 | cv2.IMREAD_COLOR_RGB,
+MAX_BYTES = 2**28  # of a picture's file
+MAX_PIXELS = 2**27  # of a decoded picture: 0.4 GB as RGB
+BACKGROUND = (255, 255, 255)  # what transparent pixels become
+ORIENTATION = 0x0112  # the EXIF tag
+_JPEG, _PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
+_TURNS = {
+    2: np.fliplr,
+    3: lambda p: np.rot90(p, 2),
+    4: np.flipud,
+    5: lambda p: p.swapaxes(0, 1),
+    6: lambda p: np.rot90(p, -1),
+    7: lambda p: np.rot90(p, 2).swapaxes(0, 1),
+    8: lambda p: np.rot90(p, 1),
 }
 
 # What turns a file into pixels; recorded with every descriptor.
-DECODER = f"opencv {cv2.__version__}, JPEG decoded at 1/2, 1/4 or 1/8 where that leaves twice the input size"
+DECODER = (
+    f"simplejpeg {importlib.metadata.version('simplejpeg')} (JPEG, decoded at 1/2, 1/4 or 1/8 where that leaves twice "
+    f"the input size), opencv {cv2.__version__}, pillow {PIL.__version__}; transparent pixels become {BACKGROUND}"
+)
 
 
 class UnreadableImage(ValueError):
@@ -87,12 +105,13 @@ def content_hash(data: bytes) -> str:
 
 
 def decode(data: bytes, *, name: str = "picture", reduce: int = 1) -> np.ndarray:
-    """Decode a picture.
+    """Decode a picture: the one gate through which every byte of a picture goes.
 
     Parameters
     ----------
     data : bytes
-        The file's content (JPEG, PNG, BMP, WebP, TIFF, GIF). EXIF orientation is applied.
+        The file's content (JPEG, PNG, BMP, WebP, TIFF, GIF, AVIF, JPEG 2000). EXIF orientation is applied, 16-bit
+        grey is scaled, transparent pixels become `BACKGROUND`.
     name : str
         Named in errors.
     reduce : {1, 2, 4, 8}
@@ -105,31 +124,87 @@ def decode(data: bytes, *, name: str = "picture", reduce: int = 1) -> np.ndarray
     Raises
     ------
     UnreadableImage
-        Empty, not a picture, or cut short: a half-decoded picture is never returned.
+        Empty, not a picture, too large, cut short or torn: a half-decoded picture is never returned.
     """
     if not data:
         raise UnreadableImage(f"{name}: the file is empty")
-    if not _ends_whole(data):
-        return _decode_strictly(data, name)
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), _REDUCED[reduce])
-    return _decode_strictly(data, name) if pixels is None else pixels
-
-
-def _ends_whole(data: bytes) -> bool:
-    # OpenCV pads a truncated JPEG with grey and says nothing; an end marker shows a whole file.
-    if data[:2] == b"\xff\xd8":
-        return data[-2:] == b"\xff\xd9"
-    return data[:8] == b"\x89PNG\r\n\x1a\n" and data[-8:-4] == b"IEND"
-
-
-def _decode_strictly(data: bytes, name: str) -> np.ndarray:
     try:
+        if data[:2] == _JPEG:
+            return _decode_jpeg(data, reduce)
+        if _is_plain_png(data):
+            return _need_pixels(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB))
+        return _decode_with_pillow(data)
+    except Exception as error:  # decoders raise a dozen types on damaged files
+        reason = "not a picture" if "cannot identify" in str(error) else str(error).strip().rstrip(".")
+        raise UnreadableImage(f"{name}: cannot be decoded ({reason or type(error).__name__})") from error
+
+
+def _decode_jpeg(data: bytes, reduce: int) -> np.ndarray:
+    # libjpeg-turbo as OpenCV's, but it says where data are missing instead of filling in grey.
+    height, width, space, _ = simplejpeg.decode_jpeg_header(data)
+    _check_size(-(-height // reduce), -(-width // reduce))
+    if space not in ("YCbCr", "RGB", "Gray"):
+        return _decode_with_pillow(data)
+    smallest = {"min_height": -(-height // reduce), "min_width": -(-width // reduce)}
+    pixels = simplejpeg.decode_jpeg(data, colorspace="RGB", min_factor=1, **smallest)
+    return _turn_upright(pixels, data)
+
+
+def _turn_upright(pixels: np.ndarray, data: bytes) -> np.ndarray:
+    """Apply the EXIF orientation, where there is one."""
+    if data.find(b"Exif\0\0", 0, 2**16) < 0:
+        return pixels
+    with Image.open(io.BytesIO(data)) as header:
+        orientation = header.getexif().get(ORIENTATION, 1)
+    if orientation in (2, 3, 4, 5, 6, 7, 8):
+        pixels = _TURNS[orientation](pixels)
+    return np.ascontiguousarray(pixels)
+
+
+def _is_plain_png(data: bytes) -> bool:
+    """Whether it is a PNG without transparency that ends whole; its size is checked."""
+    if data[:8] != _PNG or data[-8:-4] != b"IEND" or len(data) < 33:
+        return False
+    width, height = struct.unpack(">II", data[16:24])
+    _check_size(height, width)
+    has_alpha = data[25] in (4, 6) or 0 <= data.find(b"tRNS") < max(data.find(b"IDAT"), 0)
+    is_deep_grey = data[24] == 16 and data[25] == 0
+    return not has_alpha and not is_deep_grey
+
+
+def _decode_with_pillow(data: bytes) -> np.ndarray:
+    with warnings.catch_warnings():
+        # The limit is `MAX_PIXELS`; what a decoder only doubts ends in pixels or in an error all the same.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        warnings.simplefilter("ignore", UserWarning)
         with Image.open(io.BytesIO(data)) as picture:
+            _check_size(picture.height, picture.width)
             picture.load()
-            return np.array(ImageOps.exif_transpose(picture).convert("RGB"))
-    except Exception as error:  # Pillow raises a dozen types on damaged files
-        reason = "not a picture" if "cannot identify" in str(error) else str(error).rstrip(".")
-        raise UnreadableImage(f"{name}: cannot be decoded ({reason})") from error
+            upright = ImageOps.exif_transpose(picture)
+            return np.array(_to_eight_bits(upright, has_alpha=picture.has_transparency_data))
+
+
+def _to_eight_bits(picture: Image.Image, *, has_alpha: bool) -> Image.Image:
+    if picture.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(picture, np.uint16) >> 8).astype(np.uint8)).convert("RGB")
+    if picture.mode in ("I", "F"):
+        raise ValueError(f"{picture.mode} values of 32 bits a pixel have no known range; save 8 or 16 bits")
+    if not has_alpha:
+        return picture.convert("RGB")
+    cut_out = picture.convert("RGBA")
+    ground = Image.new("RGBA", cut_out.size, (*BACKGROUND, 255))
+    return Image.alpha_composite(ground, cut_out).convert("RGB")
+
+
+def _check_size(height: int, width: int) -> None:
+    if height * width > MAX_PIXELS:
+        raise ValueError(f"{height} x {width} pixels; at most {MAX_PIXELS:,} are read, make it smaller")
+
+
+def _need_pixels(pixels: np.ndarray | None) -> np.ndarray:
+    if pixels is None:
+        raise ValueError("damaged")
+    return pixels
 
 
 def read(path: str | Path) -> np.ndarray:
@@ -138,11 +213,33 @@ def read(path: str | Path) -> np.ndarray:
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """The bytes of the file at `path`; `UnreadableImage` where it cannot be opened."""
+    """Return the bytes of the file at `path`; `UnreadableImage` where it cannot be opened, or is no plain file."""
     try:
-        return Path(path).read_bytes()
+        return read_file(str(path))[0]
     except OSError as error:
-        raise UnreadableImage(f"{path}: cannot be opened ({error.strerror})") from error
+        raise UnreadableImage(f"{path}: cannot be opened ({error.strerror or error})") from error
+
+
+def read_file(path: str) -> tuple[bytes, os.stat_result]:
+    """Return the bytes and the state of a plain file of at most `MAX_BYTES`; OSError for anything else.
+
+    Each call to the system lets another thread in, so there are no more than are needed.
+    """
+    file = os.open(
+        path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)
+    )  # a pipe without a writer would wait forever
+    try:
+        state = os.fstat(file)
+        if not stat.S_ISREG(state.st_mode):
+            raise OSError(errno.EINVAL, "not a plain file")
+        if state.st_size > MAX_BYTES:
+            raise OSError(errno.EFBIG, f"{state.st_size:,} bytes; at most {MAX_BYTES:,} are read")
+        data = os.read(file, state.st_size)
+        while len(data) < state.st_size and (more := os.read(file, state.st_size - len(data))):
+            data += more
+        return data, state
+    finally:
+        os.close(file)
 
 
 def widen(box: tuple[float, float, float, float], *, margin: float) -> tuple[int, int, int, int]:
@@ -213,12 +310,11 @@ def face_pixels(data: bytes, preprocessing: Preprocessing, *, box=None, name: st
 
 def _reduction(data: bytes, preprocessing: Preprocessing, box) -> int:
     """How much smaller a JPEG may be decoded so that twice the network's input is left to average."""
-    if len(data) < 40_000 or data[:2] != b"\xff\xd8" or not _ends_whole(data):
+    if len(data) < 40_000 or data[:2] != _JPEG:
         return 1
     try:
-        with Image.open(io.BytesIO(data)) as header:
-            width, height = header.size
-    except OSError:
+        height, width = simplejpeg.decode_jpeg_header(data)[:2]
+    except ValueError:
         return 1
     if box is not None:
         height, width = box[2] - box[0], box[3] - box[1]

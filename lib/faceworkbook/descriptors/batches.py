@@ -120,7 +120,7 @@ def read_batch(chunk: Chunk, root: Path, preprocessing) -> Batch:
 def _read_face(root: Path, image: str, box, preprocessing) -> tuple[Stamp, np.ndarray | None]:
     try:
         # Paths are text here: for a small picture a Path takes longer than the file.
-        data, stat = _read_file(os.path.join(root, image))  # noqa: PTH118
+        data, stat = images.read_file(os.path.join(root, image))  # noqa: PTH118
     except OSError:
         return Stamp("", 0, 0, 0, f"{image}: the file is missing or cannot be opened"), None
     stamp = Stamp(images.content_hash(data), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
@@ -128,16 +128,3 @@ def _read_face(root: Path, image: str, box, preprocessing) -> tuple[Stamp, np.nd
         return stamp, images.face_pixels(data, preprocessing, box=box, name=image)
     except images.UnreadableImage as error:
         return stamp._replace(detail=str(error)), None
-
-
-def _read_file(path: str) -> tuple[bytes, os.stat_result]:
-    # Each call to the system lets another thread in, so there are no more than are needed.
-    file = os.open(path, os.O_RDONLY)
-    try:
-        stat = os.fstat(file)
-        data = os.read(file, stat.st_size)
-        while len(data) < stat.st_size and (more := os.read(file, stat.st_size - len(data))):
-            data += more
-        return data, stat
-    finally:
-        os.close(file)

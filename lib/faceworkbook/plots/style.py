@@ -9,6 +9,8 @@ COLORS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0
 SEQUENTIAL = "cividis"
 DIVERGING = "RdBu_r"
 GREY = "#6b6b6b"
+# Texts are names of classes and files, never formulas: a dollar sign is a dollar sign.
+mpl.rcParams["text.parse_math"] = False
 
 SETTINGS = {
     "figure.figsize": (6.4, 4.0),
