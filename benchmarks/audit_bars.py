@@ -20,7 +20,7 @@ import pandas as pd
 from faceworkbook import audit, backbones, datasets, descriptors, project, splits
 from faceworkbook import faces as face_table
 from faceworkbook.audit import duplicates
-from faceworkbook.synthetic import planting
+from tests.support import planting
 
 COPIES = ((0.8, 70), (0.5, 70), (0.5, 30), (0.3, 50), (1.5, 60))
 NOISE = 0.10

@@ -44,7 +44,7 @@ def main(quick: bool = False) -> dict[str, pd.DataFrame]:
 
 def vgg_face_file(name: str = "vgg_face.mat") -> Path:
     """A full-size VGG-Face file with random He weights, written at its first use."""
-    from faceworkbook.backbones import vgg_files
+    from tests.support import vgg_files
 
     path = FILES / name
     if not path.is_file():

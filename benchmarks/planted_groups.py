@@ -16,8 +16,8 @@ from sklearn.preprocessing import StandardScaler
 
 from faceworkbook import backbones, datasets, descriptors, project, splits
 from faceworkbook.evaluation import groups, intervals, predictions
-from faceworkbook.synthetic import planting
 from faceworkbook.tasks import Task
+from tests.support import planting
 
 NOISE, KEPT, DRAWS = 0.15, 0.3, 60
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from faceworkbook import faces as face_table
 from faceworkbook import splits
 from faceworkbook.splits import allocation
+from tests.support import planting
 
 
 def table(n=600, n_people=120, seed=0, **columns):
@@ -209,7 +210,6 @@ def test_official_rows_without_a_part_are_listed():
 
 
 def test_planted_leakage_is_measured_exactly():
-    planting = pytest.importorskip("faceworkbook.synthetic.planting")
     clean = table(n=600, n_people=100)
     subset = np.where(clean["identity"].str[1:].astype(int) < 70, "train", "test")
     clean = table(n=600, n_people=100, split=subset)

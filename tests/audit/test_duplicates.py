@@ -9,7 +9,7 @@ import pytest
 
 from faceworkbook import audit, datasets, splits
 from faceworkbook import faces as face_table
-from faceworkbook.synthetic import planting
+from tests.support import planting
 
 
 def write_noise(path, seed):

@@ -6,7 +6,7 @@ import pytest
 from faceworkbook import audit, datasets
 from faceworkbook import faces as face_table
 from faceworkbook.audit import linear
-from faceworkbook.synthetic import planting
+from tests.support import planting
 
 
 def separable(n=800, seed=0, gap=3.0, **columns):

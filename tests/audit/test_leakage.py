@@ -5,7 +5,7 @@ import pytest
 
 from faceworkbook import audit, splits
 from faceworkbook import faces as face_table
-from faceworkbook.synthetic import planting
+from tests.support import planting
 
 
 def people_table(n_people=200, each=5, seed=0):

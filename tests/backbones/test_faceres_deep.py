@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from faceworkbook import backbones, images
-from faceworkbook.backbones import convert_faceres, faceres_deep
+from faceworkbook.backbones import faceres_deep
+from tools import convert_faceres
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.xdist_group("tensorflow")]
 
@@ -164,7 +165,7 @@ def test_a_damaged_file_is_refused(tmp_path, net):
 
 
 def test_the_default_is_vgg_face_where_its_file_is_there(tmp_path):
-    from faceworkbook.backbones import vgg_files
+    from tests.support import vgg_files
 
     assert backbones.default(tmp_path).name == "faceres_deep"
     small = {"widths": (2,) * 5, "depths": (1,) * 5, "side": 1, "hidden": 3, "classes": 4}

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from faceworkbook.backbones import WeightsError, torch7, vgg_files
+from faceworkbook.backbones import WeightsError, torch7
+from tests.support import vgg_files
 
 
 def written(value) -> bytes:

@@ -12,7 +12,7 @@ import scipy.io
 from numpy.lib.stride_tricks import sliding_window_view
 
 from faceworkbook import backbones, images
-from faceworkbook.backbones import vgg_files
+from tests.support import vgg_files
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.xdist_group("tensorflow")]
 

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from faceworkbook import backbones, images
-from faceworkbook.backbones import vgg_files
 from faceworkbook.descriptors import engines
-from faceworkbook.descriptors.engines import leading, onnx_engine, onnx_graph, prepare
+from faceworkbook.descriptors.engines import onnx_engine, onnx_graph, prepare, winograd
+from faceworkbook.descriptors.engines.winograd import leading
+from tests.support import vgg_files
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.xdist_group("tensorflow")]
 
@@ -48,17 +49,17 @@ def converted(backbone, folder, engine):
 def test_each_engine_gives_the_descriptors_of_keras(toy, tmp_path, engine, tap):
     net, pixels = toy.at(tap), noise(toy)
     runner = engines.choose(net, engine="keras") if engine == "keras" else converted(net, tmp_path, engine)
-    found = runner.run(pixels)
-    assert found.shape == (3, net.dim) and found.dtype == np.float32
-    assert engines.agrees(engines.compare(found, reference(net, pixels)))
+    result = runner.run(pixels)
+    assert result.shape == (3, net.dim) and result.dtype == np.float32
+    assert engines.agrees(engines.compare(result, reference(net, pixels)))
 
 
 @pytest.mark.parametrize("engine", ["winograd", "onnx"])
 def test_a_batch_of_another_size_gives_the_same_rows(toy, tmp_path, engine):
     pixels, runner = noise(toy, 9), converted(toy, tmp_path, engine)
     whole = runner.run(pixels)
-    parts = np.concatenate([runner.run(pixels[:1]), runner.run(pixels[1:4]), runner.run(pixels[4:])])
-    np.testing.assert_allclose(parts, whole, rtol=1e-4, atol=1e-4 * np.abs(whole).max())
+    pieces = np.concatenate([runner.run(pixels[:1]), runner.run(pixels[1:4]), runner.run(pixels[4:])])
+    np.testing.assert_allclose(pieces, whole, rtol=1e-4, atol=1e-4 * np.abs(whole).max())
 
 
 @pytest.mark.parametrize("tap", ["conv_pw_5_relu", "global_pooling", "gender_pred", "age_pred"])
@@ -67,8 +68,8 @@ def test_the_embedded_default_in_every_engine_on_real_faces(tmp_path, shared_dat
     files = sorted(shared_data("utkface/UTKFace").glob("*.jpg"))[::1500][:5]
     pixels = np.stack([images.face_pixels(file.read_bytes(), net.preprocessing) for file in files])
     expected = reference(net, pixels)
-    found = converted(net, tmp_path, "onnx").run(pixels)
-    assert engines.agrees(engines.compare(found, expected))
+    result = converted(net, tmp_path, "onnx").run(pixels)
+    assert engines.agrees(engines.compare(result, expected))
 
 
 def every_layer():
@@ -102,9 +103,9 @@ def test_every_translated_layer(tmp_path):
     onnx_graph.write(model, tmp_path)
     record = images.Preprocessing((31, 29), "RGB", (120.0, 110.0, 100.0), 1 / 128)
     pixels = rng.integers(0, 256, (2, 31, 29, 3), np.uint8)
-    found = prepare.make("onnx", tmp_path, record, threads=1).run(pixels)
+    result = prepare.make("onnx", tmp_path, record, threads=1).run(pixels)
     expected = model.predict(images.network_input(pixels, record), verbose=0)
-    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(result, expected, rtol=1e-3, atol=1e-5)
 
 
 def convolutions(height, width, *, pools):
@@ -129,15 +130,15 @@ def test_winograd_at_every_edge(tmp_path, height, width, pools):
     onnx_graph.write(model, tmp_path)
     record = images.Preprocessing((height, width), "BGR", (120.0, 110.0, 100.0), 1 / 128)
     pixels = rng.integers(0, 256, (11, height, width, 3), np.uint8)
-    found = prepare.make("winograd", tmp_path, record, threads=1).run(pixels)
+    result = prepare.make("winograd", tmp_path, record, threads=1).run(pixels)
     expected = model.predict(images.network_input(pixels, record), verbose=0)
-    assert engines.compare(found, expected)["relative_error"] < 1e-5
+    assert engines.compare(result, expected)["relative_error"] < 1e-5
 
 
-def test_winograd_says_which_networks_it_is_not_for(tmp_path):
+def test_winograd_refuses_networks_that_it_is_not_made_for(tmp_path):
     onnx_graph.write(every_layer(), tmp_path)
-    with pytest.raises(leading.UnsuitedGraph, match="begins with 0 3 x 3 convolutions"):
-        leading.split(tmp_path / "model.onnx")
+    with pytest.raises(winograd.UnsuitedGraph, match="begins with 0 3 x 3 convolutions"):
+        winograd.check_graph(tmp_path / "model.onnx")
 
 
 def test_a_branch_ends_what_winograd_takes(tmp_path):
@@ -149,13 +150,13 @@ def test_a_branch_ends_what_winograd_takes(tmp_path):
     second = conv(first)
     model = keras.Model(inputs, keras.layers.Flatten()(keras.layers.Add()([conv(second), second])))
     onnx_graph.write(model, tmp_path)
-    layers, _ = leading.split(tmp_path / "model.onnx")
+    layers, _ = leading.split_graph(tmp_path / "model.onnx")
     assert len(layers) == 2
     pixels = np.random.default_rng(0).integers(0, 256, (3, 12, 12, 3), np.uint8)
     record = images.Preprocessing((12, 12), "RGB", (0.0, 0.0, 0.0), 1 / 255)
-    found = prepare.make("winograd", tmp_path, record, threads=2).run(pixels)
+    result = prepare.make("winograd", tmp_path, record, threads=2).run(pixels)
     expected = model.predict(images.network_input(pixels, record), verbose=0)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(result, expected, atol=1e-5)
 
 
 def test_a_layer_without_translation_is_named(tmp_path):
@@ -190,10 +191,10 @@ def test_gray_pixels_in_the_keras_engine(toy):
     np.testing.assert_allclose(_compiled(Gray, xla=False)(pixels).numpy(), expected, atol=1e-5)
 
 
-def test_comparison_finds_the_worst_face():
+def test_comparison_reports_the_worst_face():
     expected = np.array([[3.0, 4.0], [1.0, 0.0]])
-    found = np.array([[3.0, 4.0], [1.0, 0.1]])
-    difference = engines.compare(found, expected)
+    descriptors = np.array([[3.0, 4.0], [1.0, 0.1]])
+    difference = engines.compare(descriptors, expected)
     assert difference["relative_error"] == pytest.approx(0.1)
     assert difference["cosine"] == pytest.approx(1 / np.hypot(1, 0.1))
     assert not engines.agrees(difference)
@@ -204,11 +205,11 @@ def test_comparison_finds_the_worst_face():
 def verdict(monkeypatch):
     """``verdict(winograd=..., onnx=...)`` makes a trial end like that; models are not converted."""
 
-    def plant(**found):
-        monkeypatch.setattr(prepare, "prepared", lambda *args, **options: found)
+    def plant(**verdicts):
+        monkeypatch.setattr(prepare, "prepared", lambda *args, **options: verdicts)
         monkeypatch.setattr(prepare, "make", lambda name, *args, **options: name)
         monkeypatch.setattr(engines, "_keras", lambda *args: "keras")
-        monkeypatch.setattr(engines, "SMALL", 0)
+        monkeypatch.setattr(engines, "MIN_BYTES", 0)
 
     return plant
 
@@ -248,7 +249,7 @@ def test_a_network_that_cannot_be_converted_runs_in_keras(toy, monkeypatch):
         raise prepare.PreparationError("layer larger is an UpSampling2D")
 
     monkeypatch.setattr(prepare, "prepared", fail)
-    monkeypatch.setattr(engines, "SMALL", 0)
+    monkeypatch.setattr(engines, "MIN_BYTES", 0)
     with pytest.warns(engines.EngineWarning, match="UpSampling2D"):
         assert engines.choose(toy).name == "keras"
 
@@ -258,7 +259,7 @@ def test_a_toy_is_not_worth_converting(toy, monkeypatch):
     assert engines.choose(toy).name == "keras"
 
 
-def test_unknown_options_are_answered_with_what_there_is(toy):
+def test_unknown_options_are_answered_with_what_is_allowed(toy):
     with pytest.raises(ValueError, match="auto, keras, onnx, winograd"):
         engines.choose(toy, engine="tensorrt")
     with pytest.raises(ValueError, match="float32, int8"):
@@ -292,7 +293,7 @@ def test_the_first_run_converts_and_checks_and_the_next_one_does_not_even_import
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
-def test_int8_says_what_it_costs(tmp_path, shared_data):
+def test_int8_records_what_it_costs(tmp_path, shared_data):
     net = backbones.load("faceres_deep")
     files = sorted(shared_data("utkface/UTKFace").glob("*.jpg"))[::500][:16]
     pixels = np.stack([images.face_pixels(file.read_bytes(), net.preprocessing) for file in files])

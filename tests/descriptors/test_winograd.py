@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("numba", reason="the extra [fast] is not installed")
 
-from faceworkbook.descriptors.engines import vectors, winograd
+from faceworkbook.descriptors.engines.winograd import kernels, vectors
 
 SIZES = [(1, 1), (4, 4), (5, 9), (8, 17), (13, 6), (31, 22)]
 
@@ -38,9 +38,9 @@ def drawn(rng, *shape):
 
 
 def biases(values):
-    found = winograd.zeros(winograd.padded(len(values)))
-    found[: len(values)] = values
-    return found
+    padded = kernels.zeros(kernels.padded(len(values)))
+    padded[: len(values)] = values
+    return padded
 
 
 def inner(y, height, width, channels):
@@ -58,15 +58,15 @@ def test_equals_the_formula(height, width, pools, channels):
         drawn(rng, 3, 3, *channels),
         drawn(rng, outputs),
     )
-    x = winograd.activations(3, height, width, inputs)
+    x = kernels.activations(3, height, width, inputs)
     inner(x, height, width, inputs)[...] = pictures
     size = (height // 2, width // 2) if pools else (height, width)
-    y = winograd.activations(3, *size, outputs)
+    y = kernels.activations(3, *size, outputs)
     y[:, 1:, 1:] = np.nan  # of an earlier picture
-    tiles = 2 * winograd.ROWS
-    scratch = [winograd.zeros(winograd.PATCH, tiles, winograd.padded(c)) for c in channels]
-    weights = winograd.transformed_kernel(kernel)
-    winograd.convolve(x, height, width, weights, biases(bias), pools, y, *scratch)
+    tiles = 2 * kernels.ROWS
+    scratch = [kernels.zeros(kernels.PATCH, tiles, kernels.padded(c)) for c in channels]
+    weights = kernels.transformed_kernel(kernel)
+    kernels.convolve(x, (height, width), weights, biases(bias), pools, y, tuple(scratch))
     expected = convolved(pictures, kernel, bias, pools=pools)
     np.testing.assert_allclose(
         inner(y, *size, outputs), expected, atol=2e-5 * np.abs(expected).max(initial=1)
@@ -79,12 +79,12 @@ def test_equals_the_formula(height, width, pools, channels):
 def test_the_first_layer_equals_the_formula(height, width):
     rng = np.random.default_rng(1)
     picture, kernel, bias = drawn(rng, 1, height, width, 3), drawn(rng, 3, 3, 3, 40), drawn(rng, 40)
-    x = winograd.zeros(height + 2, width + winograd.ROWS + 1, 3)
+    x = kernels.zeros(height + 2, width + kernels.ROWS + 1, 3)
     x[1 : height + 1, 1 : width + 1] = picture[0]
-    y = winograd.activations(1, height, width, 40)
-    rows = winograd.zeros(width + winograd.ROWS, winograd.padded(40))
-    winograd.convolve_first(
-        x, height, width, winograd.panels(kernel.reshape(27, 40)), biases(bias), y[0], rows
+    y = kernels.activations(1, height, width, 40)
+    rows = kernels.zeros(width + kernels.ROWS, kernels.padded(40))
+    kernels.convolve_first(
+        x, (height, width), kernels.panels(kernel.reshape(27, 40)), biases(bias), y[0], rows
     )
     expected = convolved(picture, kernel, bias)
     np.testing.assert_allclose(inner(y, height, width, 40), expected, rtol=1e-5, atol=1e-5)
@@ -94,15 +94,15 @@ def test_the_combinations_filter_four_places_by_six_products():
     """The identity that the method rests on, in one dimension."""
     rng = np.random.default_rng(2)
     d, g = rng.standard_normal(6), rng.standard_normal(3)
-    products = (winograd.KERNEL @ g) * winograd.input_combinations(list(d))
-    found = winograd.output_combinations(list(products))
-    np.testing.assert_allclose(found, np.correlate(d, g), atol=1e-12)
+    products = (kernels.G @ g) * kernels.input_combinations(list(d))
+    filtered = kernels.output_combinations(list(products))
+    np.testing.assert_allclose(filtered, np.correlate(d, g), atol=1e-12)
 
 
 def test_memory_begins_with_a_cache_line():
     """Registers are as wide as a line: what begins elsewhere costs two lines a register."""
-    made = [winograd.zeros(n, 5) for n in range(1, 40)]  # so many that none lies there by chance
-    made += [winograd.panels(np.ones((3, n, 40), np.float32)) for n in range(1, 20)]
+    made = [kernels.zeros(n, 5) for n in range(1, 40)]  # so many that not all are aligned without care
+    made += [kernels.panels(np.ones((3, n, 40), np.float32)) for n in range(1, 20)]
     assert {array.ctypes.data % 64 for array in made} == {0}
     assert not made[6].any() and made[6].shape == (7, 5)
 
@@ -113,11 +113,14 @@ def test_processors_with_narrower_registers(tmp_path, features, lanes, registers
     if lanes > vectors.LANES:
         pytest.skip(f"this processor's registers hold {vectors.LANES} floats")
     environment = os.environ | {"NUMBA_CPU_FEATURES": features, "NUMBA_CACHE_DIR": str(tmp_path)}
-    said = [
+    command = [
         sys.executable,
         "-c",
-        "from faceworkbook.descriptors.engines import vectors as v; print(v.LANES, v.REGISTERS)",
+        "from faceworkbook.descriptors.engines.winograd import vectors as v; print(v.LANES, v.REGISTERS)",
     ]
-    assert subprocess.check_output(said, env=environment, text=True).split() == [str(lanes), str(registers)]
+    assert subprocess.check_output(command, env=environment, text=True).split() == [
+        str(lanes),
+        str(registers),
+    ]
     tests = [sys.executable, "-m", "pytest", "-q", "-n0", "-k", "formula", __file__]
     subprocess.run(tests, env=environment, check=True)

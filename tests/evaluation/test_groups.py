@@ -9,8 +9,8 @@ from statsmodels.stats.proportion import confint_proportions_2indep
 
 from faceworkbook.evaluation import groups, predictions
 from faceworkbook.experiments import mitigation
-from faceworkbook.synthetic import planting
 from faceworkbook.tasks import Task
+from tests.support import planting
 
 GENDER = Task("gender", classes=("male", "female"))
 

@@ -17,13 +17,13 @@ from faceworkbook import (  # noqa: E402
     images,
     tasks,
 )
-from faceworkbook.backbones import vgg_files  # noqa: E402
 from faceworkbook.models.multitask import Head, make_head  # noqa: E402
 from faceworkbook.training import cutting, fine_tune, logs  # noqa: E402
 from faceworkbook.training.augment import Augmentation  # noqa: E402
 from faceworkbook.training.checkpoint import CheckpointError  # noqa: E402
 from faceworkbook.training.fine_tune import Cosine, Settings, fit, predict  # noqa: E402
 from faceworkbook.training.pictures import PixelArray  # noqa: E402
+from tests.support import vgg_files  # noqa: E402
 from tests.training import toy_network as toy  # noqa: E402
 
 N = 60

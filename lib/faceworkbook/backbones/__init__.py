@@ -1,6 +1,15 @@
-"""Face networks with named taps: VGG-Face from the user's file, the embedded default, and trainable ones.
+"""Face networks with named taps: VGG-Face from the user's file, the embedded default, trainable ones, your own.
 
-Nothing here imports TensorFlow until a `Backbone`'s `model` or `full` is asked for.
+TensorFlow is imported when a `Backbone`'s `model` or `full` is first used, not before.
+
+A network of your own needs no file in this package::
+
+    def open_mine(weights, tap):
+        model = keras.saving.load_model("weights/mine.keras")
+        preprocessing = images.Preprocessing((96, 96), "RGB", (127.5,) * 3, 1 / 127.5)
+        return backbones.from_keras(model, name="mine", preprocessing=preprocessing, tap=tap)
+
+    backbones.register("mine", open_mine)
 """
 
 from __future__ import annotations
@@ -10,13 +19,24 @@ from collections.abc import Callable
 from pathlib import Path
 
 from faceworkbook.backbones import faceres_deep, trainable, vgg_face
-from faceworkbook.backbones.base import Backbone, Tap, WeightsError, import_keras, mirrored
+from faceworkbook.backbones.base import (
+    UNTRAINED,
+    WEIGHTS,
+    Backbone,
+    Tap,
+    WeightsError,
+    import_keras,
+    mirrored,
+)
+from faceworkbook.backbones.own import from_keras
 
 __all__ = [
+    "UNTRAINED",
     "Backbone",
     "Tap",
     "WeightsError",
     "default",
+    "from_keras",
     "import_keras",
     "list",
     "load",
@@ -24,24 +44,23 @@ __all__ = [
     "register",
 ]
 
-WEIGHTS = Path(__file__).resolve().parents[3] / "weights"
-
-_openers: dict[str, tuple[Callable[..., Backbone], tuple[str, ...]]] = {}
+_registry: dict[str, tuple[Callable[..., Backbone], tuple[str, ...]]] = {}
 
 
-def register(name: str, describe: Callable[..., Backbone], *, files: tuple[str, ...] = ()) -> None:
-    """Add a backbone to the registry.
+def register(name: str, open_backbone: Callable[..., Backbone], *, files: tuple[str, ...] = ()) -> None:
+    """Add a backbone to the registry, or replace one.
 
     Parameters
     ----------
     name : str
-        What `load` will know it by.
-    describe : callable
-        ``describe(weights, tap) -> Backbone``, without importing TensorFlow.
+        The name that `load` and the notebooks' parameter ``backbone`` take.
+    open_backbone : callable
+        ``open_backbone(weights, tap) -> Backbone``; `weights` is a path or None, `tap` a name or None for the
+        default. `from_keras` makes a `Backbone` of any Keras model.
     files : tuple of str
-        Where `load` looks in the weights folder when no `weights` are given, in this order.
+        Weights files that `load` looks for in the weights folder, in this order, when it is given none.
     """
-    _openers[name] = (describe, files)
+    _registry[name] = (open_backbone, files)
 
 
 def load(name: str, *, weights: str | Path | None = None, tap: str | None = None) -> Backbone:
@@ -69,28 +88,31 @@ def load(name: str, *, weights: str | Path | None = None, tap: str | None = None
     WeightsError
         The file is missing, damaged or of another network.
     """
-    if name not in _openers:
-        raise ValueError(f"backbone {name!r} is unknown; expected one of {', '.join(list())}")
-    describe, files = _openers[name]
-    return describe(weights if weights is not None else _usual_file(name, files, WEIGHTS), tap)
+    if name not in _registry:
+        raise ValueError(
+            f"backbone {name!r} is unknown; expected one of {', '.join(list())}, or one that you add with "
+            "backbones.register"
+        )
+    open_backbone, files = _registry[name]
+    return open_backbone(weights if weights is not None else _usual_file(name, files, WEIGHTS), tap)
 
 
 def default(weights_dir: str | Path | None = None, *, tap: str | None = None) -> Backbone:
-    """VGG-Face where its file is in `weights_dir` (the project's ``weights`` folder), else `faceres_deep`.
+    """Open VGG-Face where its file is in `weights_dir` (the project's ``weights`` folder), else `faceres_deep`.
 
-    Its `name`, `tap` and `source` say in a report which one it was.
+    Its `name`, `tap` and `source` record in a report which one it was.
     """
     folder = Path(weights_dir) if weights_dir is not None else WEIGHTS
-    found = [folder / file for file in vgg_face.FILES if (folder / file).is_file()]
-    if found:
-        return load("vgg_face", weights=found[0], tap=tap)
+    files = [folder / file for file in vgg_face.FILES if (folder / file).is_file()]
+    if files:
+        return load("vgg_face", weights=files[0], tap=tap)
     embedded = folder / faceres_deep.FILE
     return load("faceres_deep", weights=embedded if embedded.is_file() else None, tap=tap)
 
 
 def list() -> tuple[str, ...]:
-    """Names that `load` knows."""
-    return tuple(_openers)
+    """Return the names that `load` knows."""
+    return tuple(_registry)
 
 
 def _usual_file(name: str, files: tuple[str, ...], folder: Path) -> Path | None:
@@ -104,7 +126,7 @@ def _usual_file(name: str, files: tuple[str, ...], folder: Path) -> Path | None:
     )
 
 
-register("vgg_face", vgg_face.describe, files=vgg_face.FILES)
-register("faceres_deep", faceres_deep.describe, files=(faceres_deep.FILE,))
+register("vgg_face", vgg_face.load, files=vgg_face.FILES)
+register("faceres_deep", faceres_deep.load, files=(faceres_deep.FILE,))
 for _name in trainable.ARCHITECTURES:
-    register(_name, functools.partial(trainable.describe, _name))
+    register(_name, functools.partial(trainable.load, _name))

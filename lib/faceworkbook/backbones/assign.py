@@ -1,4 +1,4 @@
-"""The one way in which arrays of a file become variables of a Keras model."""
+"""Assign the arrays of a weights file to the variables of a Keras model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from faceworkbook.backbones.base import WeightsError, import_keras
 
 
 class Assignment:
-    """Hands arrays to the variables that are being built, and knows which are still waiting.
+    """Initialises variables from arrays, and knows which arrays are not used yet.
 
     A variable is created from its array directly: no random values are drawn and no zeros are written
     first, which halves the time and the memory of loading a large network.
@@ -18,8 +18,8 @@ class Assignment:
     Parameters
     ----------
     arrays : mapping of (layer, variable) to ndarray
-        The name map, such as ``{("conv1_1", "kernel"): ...}``. Entries leave it as they are used, so that
-        their memory can go.
+        The name map, such as ``{("conv1_1", "kernel"): ...}``. An entry is dropped when it is used, so that
+        its memory is released.
     file : str
         Named in errors.
     """
@@ -29,7 +29,7 @@ class Assignment:
         self._file = file
 
     def initializers(self, layer: str, variables: Iterable[str]) -> dict:
-        """Keras arguments ``{variable}_initializer`` that set each of a layer's `variables`."""
+        """Return the Keras arguments ``{variable}_initializer`` that set each of a layer's `variables`."""
         return {f"{v}_initializer": self._initializer(layer, v) for v in variables}
 
     def _initializer(self, layer: str, variable: str):
@@ -53,7 +53,7 @@ class Assignment:
         return _tensor(array, dtype)
 
     def finish(self, model) -> None:
-        """Check that every array was used, and let the layers forget the arrays they were made from."""
+        """Check that every array was used, and release the arrays from the layers' initialisers."""
         if self._waiting:
             names = ", ".join(f"{layer}/{variable}" for layer, variable in self._waiting)
             raise WeightsError(f"{self._file}: no place in the network for {names}")
@@ -65,14 +65,14 @@ class Assignment:
 
 
 def _tensor(array: np.ndarray, dtype: str):
-    """A tensor that owns a C-ordered copy of `array`, made without a second copy on the way."""
+    """Return a tensor that owns a C-ordered copy of `array`; no second copy is made."""
     import tensorflow as tf
 
     return tf.experimental.dlpack.from_dlpack(_in_c_order(array, dtype).__dlpack__())
 
 
 def _in_c_order(array: np.ndarray, dtype: str) -> np.ndarray:
-    # Both file formats hold the output channels first in memory. Copying 64 of them at a time keeps to the
+    # Both file formats hold the output channels first in memory. Copying 64 of them at a time stays in the
     # processor's cache and is six times as fast as one transposed copy of a large kernel.
     copy = _aligned(array.shape, dtype)
     for start in range(0, array.shape[-1], 64):
@@ -81,7 +81,7 @@ def _in_c_order(array: np.ndarray, dtype: str) -> np.ndarray:
 
 
 def _aligned(shape: tuple[int, ...], dtype: str, *, alignment: int = 64) -> np.ndarray:
-    """An empty array whose memory starts where TensorFlow's kernels demand it."""
+    """Return an empty array aligned as TensorFlow's kernels demand."""
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     memory = np.empty(size + alignment, np.uint8)
     start = -memory.ctypes.data % alignment

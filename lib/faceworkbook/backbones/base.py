@@ -1,7 +1,8 @@
-"""What a backbone is: a description that costs nothing, and a Keras model built at first use."""
+"""A backbone: a description that is made at once, and a Keras model that is built at first use."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from faceworkbook.files import FileError, write_json
 from faceworkbook.images import Preprocessing
 
 if TYPE_CHECKING:
@@ -19,10 +21,12 @@ if TYPE_CHECKING:
 
 
 MIRRORED = "mirrored"
+UNTRAINED = "untrained"  # the fingerprint of fresh weights
+WEIGHTS = Path(__file__).resolve().parents[3] / "weights"
 
 
 class WeightsError(ValueError):
-    """A weights file that is missing, damaged, or of another network; the text says which and what to do."""
+    """A weights file is missing, damaged, or of another network; the text says which and what to do."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +63,9 @@ class Backbone:
     preprocessing : faceworkbook.images.Preprocessing
         What the network was trained on; `faceworkbook.images.network_input` applies it.
     fingerprint : str
-        SHA-256 of the weights file, in hexadecimal.
+        SHA-256 of the weights, in hexadecimal; 'untrained' for fresh ones.
     weights : pathlib.Path
-        The weights file.
+        The weights file; an empty path where the model was made in memory.
     builder : callable
         Returns the full Keras model; picklable, so that other processes can build it too.
     classes : tuple of str
@@ -77,10 +81,10 @@ class Backbone:
     tap_table: dict[str, Tap] = field(repr=False)
     preprocessing: Preprocessing
     fingerprint: str
-    weights: Path
     builder: Callable[[], keras.Model] = field(repr=False, compare=False)
+    weights: Path = Path()
     classes: tuple[str, ...] = field(default=(), repr=False)
-    cache: Path = field(default=Path("weights/cache"), repr=False, compare=False)
+    cache: Path = field(default=WEIGHTS / "cache", repr=False, compare=False)
     source: str = ""
 
     def __post_init__(self):
@@ -99,7 +103,7 @@ class Backbone:
 
     @functools.cached_property
     def full(self) -> keras.Model:
-        """Functional model with every layer, named as in the weights file."""
+        """Keras model with every layer, named as in the weights file."""
         return self.builder()
 
     @functools.cached_property
@@ -107,8 +111,15 @@ class Backbone:
         """Functional model: (n, height, width, channels) float32, preprocessed -> (n, dim) float32."""
         return tap_model(self.full, self.tap_table[self.tap], name=f"{self.name}_{self.tap}")
 
+    @functools.cached_property
+    def n_bytes(self) -> int:
+        """Size of the weights: of the file where there is one, else of the model in memory."""
+        if self.weights.is_file():
+            return self.weights.stat().st_size
+        return sum(variable.numpy().nbytes for variable in self.full.weights)
+
     def at(self, tap: str) -> Backbone:
-        """The same network read at another tap; a model that was built is shared."""
+        """Return the same network read at another tap; a model that was built is shared."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
         other = Backbone(**{**values, "tap": tap})
         if "full" in self.__dict__:
@@ -120,10 +131,10 @@ class Backbone:
 
 
 def mirrored(backbone: Backbone) -> Backbone:
-    """The same network, reading every picture mirrored left to right.
+    """Return the same network reading every picture mirrored left to right.
 
-    The mean of both descriptors knows nothing of left and right, half of their difference nothing else: the
-    one tells pitch, the other yaw and roll.
+    The mean of both descriptors is blind to left and right and predicts pitch; half of their difference holds
+    nothing else and predicts yaw and roll.
     """
     return Backbone(
         name=f"{backbone.name}_mirrored",
@@ -131,8 +142,8 @@ def mirrored(backbone: Backbone) -> Backbone:
         tap_table={backbone.tap: Tap(MIRRORED, backbone.dim)},
         preprocessing=backbone.preprocessing,
         fingerprint=f"{backbone.fingerprint}-mirrored",
-        weights=backbone.weights,
         builder=functools.partial(_mirror_first, backbone),
+        weights=backbone.weights,
         cache=backbone.cache,
         source=backbone.source,
     )
@@ -141,12 +152,13 @@ def mirrored(backbone: Backbone) -> Backbone:
 def _mirror_first(backbone: Backbone):
     keras = import_keras()
     picture = keras.Input(backbone.model.input.shape[1:], name="picture")
-    said = backbone.model(keras.ops.flip(picture, axis=2))
-    return keras.Model(picture, keras.layers.Identity(name=MIRRORED)(said), name=f"{backbone.name}_mirrored")
+    descriptor = backbone.model(keras.ops.flip(picture, axis=2))
+    output = keras.layers.Identity(name=MIRRORED)(descriptor)
+    return keras.Model(picture, output, name=f"{backbone.name}_mirrored")
 
 
 def tap_model(full: keras.Model, tap: Tap, *, name: str) -> keras.Model:
-    """The part of `full` from its input to `tap`, ending in a matrix (n, dim)."""
+    """Return the layers of `full` from its input to `tap`, ending in a matrix (n, dim)."""
     keras = import_keras()
     output = full.get_layer(tap.layer).output
     if len(output.shape) == 4:
@@ -156,68 +168,59 @@ def tap_model(full: keras.Model, tap: Tap, *, name: str) -> keras.Model:
 
 
 def import_keras():
-    """Import Keras on TensorFlow with oneDNN kernels on, which are the faster ones on every x86 CPU."""
+    """Import Keras on TensorFlow, with the oneDNN kernels: they are the faster ones on every x86 CPU."""
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import keras
 
-    # A net compiled for each of many fits is meant; TensorFlow warns of it on the page.
+    # TensorFlow warns of many compiled functions, which here are one for each fit, in the notebook's output.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     return keras
 
 
-def existing_file(path: str | Path, *, wanted: str) -> Path:
-    """`path` as an absolute path; a `WeightsError` saying what is wanted where it is no file."""
+def existing_file(path: str | Path, *, expected: str) -> Path:
+    """Return `path` as an absolute path; raise a `WeightsError` that names `expected` where it is no file."""
     path = Path(path)
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
-        raise WeightsError(f"{path} {what}; expected {wanted}")
+        raise WeightsError(f"{path} {what}; expected {expected}")
     return path.resolve()
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
+    """Return the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def remember(path: Path, cache: Path, compute: Callable[[], dict]) -> dict:
-    """What `compute` returns for the file at `path`, kept in `cache` until the file's size or time changes.
+    """Return what `compute` returns for a file, kept in a cache until the file's size or time changes.
 
     Parameters
     ----------
     path : pathlib.Path
         The file that the facts are about.
     cache : pathlib.Path
-        Folder; one JSON file for each `path`. Where it cannot be written nothing is kept.
+        Folder of one JSON file for each `path`. Where it cannot be written, nothing is kept.
     compute : callable
         Returns the facts, in plain types.
     """
     stat = path.stat()
     stamp = [str(path), stat.st_size, stat.st_mtime_ns]
-    note = cache / f"{path.name}.json"
-    known = _read_note(note)
+    record = cache / f"{path.name}.json"
+    known = _read_record(record)
     if known.get("stamp") == stamp:
         return known["facts"]
     facts = compute()
-    _write_note(note, {"stamp": stamp, "facts": facts})
+    with contextlib.suppress(FileError):  # a read-only folder only costs the next run a second
+        write_json(record, {"stamp": stamp, "facts": facts})
     return facts
 
 
-def _read_note(note: Path) -> dict:
+def _read_record(path: Path) -> dict:
     try:
-        known = json.loads(note.read_text())
+        record = json.loads(path.read_text())
     except (OSError, ValueError):
         return {}
-    return known if isinstance(known, dict) and "facts" in known else {}
-
-
-def _write_note(note: Path, content: dict) -> None:
-    beside = note.with_name(f"{note.name}.{os.getpid()}")
-    try:
-        note.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(json.dumps(content))
-        beside.replace(note)
-    except OSError:  # a read-only folder only costs the next run a second
-        beside.unlink(missing_ok=True)
+    return record if isinstance(record, dict) and "facts" in record else {}

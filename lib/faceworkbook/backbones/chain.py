@@ -1,4 +1,4 @@
-"""A plain chain of layers, as the VGG-Face files describe it, and the Keras model made of it."""
+"""A plain chain of layers, as the VGG-Face files describe it, and the Keras model built from it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Chain:
-    """A network as its file tells it.
+    """A network as its file describes it.
 
     Attributes
     ----------
@@ -66,43 +66,43 @@ class Chain:
 
 
 def shapes(chain: Chain, *, file: str) -> dict[str, Shape]:
-    """Output (height, width, channels) of every layer; a `WeightsError` where two layers do not fit."""
+    """Return the output (height, width, channels) of every layer; raise `WeightsError` where two do not fit."""
     current: Shape = (*chain.preprocessing.size, 3)
-    found: dict[str, Shape] = {}
+    result: dict[str, Shape] = {}
     for layer in chain.layers:
-        if layer.name in found or not re.fullmatch(r"[\w.-]{1,64}", layer.name):
+        if layer.name in result or not re.fullmatch(r"[\w.-]{1,64}", layer.name):
             raise WeightsError(f"{file}: layer name {layer.name!r} is used twice or holds odd characters")
-        current = found[layer.name] = _output(layer, current, file)
-    return found
+        current = result[layer.name] = _output(layer, current, file)
+    return result
 
 
-def _output(layer: Layer, given: Shape, file: str) -> Shape:
+def _output(layer: Layer, shape: Shape, file: str) -> Shape:
     if layer.kind not in ("convolution", "pool"):
-        return given
+        return shape
     top, bottom, left, right = layer.pad
-    height = (given[0] + top + bottom - layer.size[0]) // layer.stride[0] + 1
-    width = (given[1] + left + right - layer.size[1]) // layer.stride[1] + 1
+    height = (shape[0] + top + bottom - layer.size[0]) // layer.stride[0] + 1
+    width = (shape[1] + left + right - layer.size[1]) // layer.stride[1] + 1
     if height < 1 or width < 1:
         raise WeightsError(
             f"{file}: layer {layer.name} has a window of {layer.size[0]} x {layer.size[1]}, larger than its "
-            f"input of {given[0]} x {given[1]}"
+            f"input of {shape[0]} x {shape[1]}"
         )
     if layer.kind == "pool":
-        return height, width, given[2]
-    if layer.channels[0] != given[2]:
+        return height, width, shape[2]
+    if layer.channels[0] != shape[2]:
         raise WeightsError(
             f"{file}: the kernel of layer {layer.name} has {layer.channels[0]} input channels; "
-            f"the layer before gives {given[2]}"
+            f"the layer before gives {shape[2]}"
         )
     return height, width, layer.channels[1]
 
 
 def build(read: Callable[[], Chain], *, name: str, file: str):
-    """Keras functional model of the chain that `read` returns, every variable set from its arrays."""
+    """Build the functional Keras model of the chain that `read` returns, every variable set from its arrays."""
     chain = read()
     assignment = Assignment(chain.arrays, file=file)
     layers, size = chain.layers, chain.preprocessing.size
-    del chain  # only `assignment` holds the arrays now, and lets each go when it is used
+    del chain  # only `assignment` holds the arrays now, and drops each when it is used
     keras = import_keras()
     x = inputs = keras.Input((*size, 3), name="input")
     for layer in layers:
@@ -126,9 +126,9 @@ def _apply(keras, layer: Layer, x, assignment: Assignment):
         x = make.ZeroPadding2D(((top, bottom), (left, right)), name=f"{layer.name}_pad")(x)
     if layer.kind == "pool":
         return make.MaxPooling2D(layer.size, layer.stride, name=layer.name)(x)
-    given = assignment.initializers(layer.name, ("kernel", "bias"))
+    weights = assignment.initializers(layer.name, ("kernel", "bias"))
     padding = "same" if same else "valid"
-    return make.Conv2D(layer.channels[1], layer.size, layer.stride, padding, name=layer.name, **given)(x)
+    return make.Conv2D(layer.channels[1], layer.size, layer.stride, padding, name=layer.name, **weights)(x)
 
 
 def _keeps_size(layer: Layer) -> bool:

@@ -34,39 +34,39 @@ TAPS = {
 }
 
 
-def describe(weights: str | Path, tap: str | None = None) -> Backbone:
-    """The embedded default.
+def load(weights: str | Path, tap: str | None = None) -> Backbone:
+    """Open the embedded default.
 
     Parameters
     ----------
     weights : path
-        ``faceres_deep.h5``, written by ``python -m faceworkbook.backbones.convert_faceres``.
+        ``faceres_deep.h5``, written by ``python -m tools.convert_faceres``.
     tap : str, optional
         'conv_pw_5_relu', 'conv_pw_11_relu', 'conv_pw_12_relu' (averaged over the picture),
         'global_pooling' (1024-d, the default), 'feats' (256-d, after ReLU), and the network's own
-        answers: 'gender_pred' (probability of male), 'age_pred' (probabilities of ages 1..100).
+        predictions: 'gender_pred' (probability of male), 'age_pred' (probabilities of ages 1..100).
 
     Raises
     ------
     WeightsError
         The file is missing.
     """
-    weights = existing_file(weights, wanted="the Keras weights file of the embedded default")
+    weights = existing_file(weights, expected="the Keras weights file of the embedded default")
     return Backbone(
         name=NAME,
         tap=tap or DEFAULT_TAP,
         tap_table=TAPS,
         preprocessing=PREPROCESSING,
         fingerprint=sha256(weights),
-        weights=weights,
         builder=functools.partial(build, weights),
+        weights=weights,
         cache=weights.parents[1] / "cache",
         source=SOURCE,
     )
 
 
 def build(weights: Path):
-    """The full network: outputs `global_pooling`, `gender_pred`, `age_pred`."""
+    """Build the full network: outputs `global_pooling`, `gender_pred`, `age_pred`."""
     assignment = Assignment(read_arrays(weights), file=weights.name)
     model = assemble(assignment)
     assignment.finish(model)
@@ -74,7 +74,7 @@ def build(weights: Path):
 
 
 def read_arrays(weights: Path) -> dict[tuple[str, str], np.ndarray]:
-    """Name map of a Keras weights file: (layer, variable) to array, float16 or float32."""
+    """Read the name map of a Keras weights file: (layer, variable) to array, float16 or float32."""
     import h5py
 
     try:
@@ -87,18 +87,18 @@ def read_arrays(weights: Path) -> dict[tuple[str, str], np.ndarray]:
     except (OSError, KeyError) as error:
         raise WeightsError(
             f"{weights}: not the weights of {NAME} ({error}); restore the file or convert it anew with "
-            "python -m faceworkbook.backbones.convert_faceres"
+            "python -m tools.convert_faceres"
         ) from error
 
 
 def layers_with_variables() -> tuple[str, ...]:
-    """Layers that have a kernel and a bias, in the order of the network."""
+    """Return the layers that have a kernel and a bias, in the order of the network."""
     blocks = [f"conv_{kind}_{n}" for n in range(1, len(BLOCKS) + 1) for kind in ("dw", "pw")]
     return ("conv1", *blocks, "feats", *HEADS)
 
 
 def assemble(assignment: Assignment):
-    """Build the Keras model from whatever `assignment` holds."""
+    """Build the Keras model from the arrays of `assignment`."""
     keras = import_keras()
     layers = keras.layers
 
@@ -106,19 +106,19 @@ def assemble(assignment: Assignment):
         return layers.ReLU(max_value=6.0, name=f"{name}_relu")(x)
 
     def convolution(x, name, filters, size, stride):
-        given = assignment.initializers(name, VARIABLES)
-        layer = layers.Conv2D(filters, size, strides=stride, padding="same", name=name, **given)
+        weights = assignment.initializers(name, VARIABLES)
+        layer = layers.Conv2D(filters, size, strides=stride, padding="same", name=name, **weights)
         return activated(layer(x), name)
 
     def depthwise(x, name, stride):
-        given = assignment.initializers(name, VARIABLES)
-        given["depthwise_initializer"] = given.pop("kernel_initializer")
-        layer = layers.DepthwiseConv2D(3, strides=stride, padding="same", name=name, **given)
+        weights = assignment.initializers(name, VARIABLES)
+        weights["depthwise_initializer"] = weights.pop("kernel_initializer")
+        layer = layers.DepthwiseConv2D(3, strides=stride, padding="same", name=name, **weights)
         return activated(layer(x), name)
 
     def dense(x, name, units, activation):
-        given = assignment.initializers(name, VARIABLES)
-        return layers.Dense(units, activation, name=name, **given)(x)
+        weights = assignment.initializers(name, VARIABLES)
+        return layers.Dense(units, activation, name=name, **weights)(x)
 
     inputs = keras.Input((*PREPROCESSING.size, 3), name="input_1")
     x = convolution(inputs, "conv1", 32, 3, 2)

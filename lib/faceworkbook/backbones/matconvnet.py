@@ -16,7 +16,7 @@ KINDS = {"conv": "convolution", "softmaxloss": "softmax"} | {
 
 
 def read(path: Path) -> Chain:
-    """The network in a MATLAB v5 file, in either layout.
+    """Read the network in a MATLAB v5 file, in either layout.
 
     Raises
     ------
@@ -25,13 +25,13 @@ def read(path: Path) -> Chain:
     """
     net = _load(path)
     structs = [_one(cell) for cell in np.ravel(_field(net, "layers"))]
-    parts = [_read_layer(struct, path) for struct in structs]
+    read_layers = [_read_layer(struct, path) for struct in structs]
     arrays = {}
-    for layer, kernel, bias in parts:
+    for layer, kernel, bias in read_layers:
         if kernel is not None:
             arrays[layer.name, "kernel"], arrays[layer.name, "bias"] = kernel, bias
     meta = _one(_field(net, "meta", None)) or net
-    layers = tuple(layer for layer, *_ in parts)
+    layers = tuple(layer for layer, *_ in read_layers)
     return Chain(layers, arrays, _preprocessing(meta, path), _class_names(meta))
 
 
@@ -52,7 +52,7 @@ def _load(path: Path):
 
 
 def _one(value):
-    """The only element of a 1 x 1 array, as MATLAB wraps every struct; None where there is none."""
+    """Return the only element of a 1 x 1 array, as MATLAB wraps every struct; None where it is empty."""
     while isinstance(value, np.ndarray) and value.dtype == object:
         if value.size == 0:
             return None
@@ -75,7 +75,7 @@ def _text(value) -> str:
 
 
 def _numbers(struct, name: str, default: tuple[int, ...], path: Path) -> tuple[int, ...]:
-    """A field of whole numbers, a single one repeated to the length of `default`."""
+    """Return a field of whole numbers; a single one is repeated to the length of `default`."""
     values = np.ravel(_field(struct, name, default))
     if values.dtype.kind not in "iuf" or len(values) not in (1, len(default)):
         raise WeightsError(f"{path}: {name} of a layer is {values!r}; expected 1 or {len(default)} numbers")

@@ -14,7 +14,7 @@ TAPS = ("conv_2_relu", *(f"module_{i}" for i in range(1, 5)))
 
 
 def build(*, l2: float = 0.0, input_size: tuple[int, int] = (64, 64)):
-    """Make the trunk with fresh weights.
+    """Build the trunk with fresh weights.
 
     Parameters
     ----------
@@ -52,8 +52,8 @@ def _module(x, width: int, name: str, regular):
         "depthwise_regularizer": regular,
         "pointwise_regularizer": regular,
     }
-    # Every other pixel, then a 1 x 1 convolution: equal to one with stride 2, whose gradient
-    # overwrites foreign memory in TensorFlow 2.21 on processors (oneDNN).
+    # Every other pixel, then a 1 x 1 convolution. This equals a convolution with stride 2, whose gradient
+    # writes beyond its memory in TensorFlow 2.21 on processors (oneDNN).
     short = layers.AveragePooling2D(1, strides=2, padding="same", name=f"{name}_every_other")(x)
     short = layers.Conv2D(width, 1, use_bias=False, kernel_regularizer=regular, name=f"{name}_short")(short)
     short = layers.BatchNormalization(name=f"{name}_short_bn")(short)

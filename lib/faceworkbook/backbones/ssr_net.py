@@ -17,7 +17,7 @@ YEARS = 101.0
 
 
 def build(*, stages: tuple[int, int, int] = STAGES, years: float = YEARS):
-    """Make the network with fresh weights.
+    """Build the network with fresh weights.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def _stream(x, activation: str, width: int, pooling) -> list:
 
 
 def _stage(relu, tanh, name: str, bins: int, pool: int) -> tuple:
-    """Shares p (n, bins), shifts eta (n, bins) and the change of width delta (n, 1) of one stage."""
+    """Return shares p (n, bins), shifts eta (n, bins) and the change of width delta (n, 1) of one stage."""
     from keras import layers
 
     relu = _squeeze(relu, f"{name}_relu", layers.AveragePooling2D, pool)

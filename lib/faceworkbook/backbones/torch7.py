@@ -1,7 +1,7 @@
 """Read binary Torch7 files (``torch.save``) as data.
 
-Only tables, numbers, strings, tensors and the fields of objects are read. A stored Lua function is stepped
-over: its bytes are never run. The format follows ``File.lua`` and ``DiskFile.c`` of torch7.
+Only tables, numbers, strings, tensors and the fields of objects are read. A stored Lua function is skipped:
+its bytes are never run. The format follows ``File.lua`` and ``DiskFile.c`` of torch7.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ MAX_DIMENSIONS = 16
 
 @dataclass
 class TorchObject:
-    """An object of a Lua class: its name and its fields, nothing that acts."""
+    """An object of a Lua class: the name of its type and its fields, no methods."""
 
     type_name: str
     fields: dict = field(default_factory=dict)
 
     def get(self, name: str, default=None):
-        """The field `name`, or `default` where there is none."""
+        """Return the field `name`, or `default` where it is missing."""
         return self.fields.get(name, default)
 
 
 def read(path: str | Path):
-    """The one object in a file.
+    """Read the one object in a file.
 
     Returns
     -------
@@ -109,7 +109,7 @@ class _Reader:
         if kind == BOOLEAN:
             return bool(self.integer())
         if kind == FUNCTION:
-            return self._step_over_function()
+            return self._skip_function()
         if kind in (TABLE, TORCH, *RECURSIVE_FUNCTIONS):
             return self._read_shared(kind)
         return self.fail(f"unknown type {kind}")
@@ -123,9 +123,9 @@ class _Reader:
         if kind == TORCH:
             return self._read_torch(index)
         self._seen[index] = None
-        return self._step_over_function()
+        return self._skip_function()
 
-    def _step_over_function(self):
+    def _skip_function(self):
         self.take(self.integer())
         self.read_object()
 

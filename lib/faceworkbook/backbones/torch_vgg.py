@@ -1,4 +1,4 @@
-"""Read ``VGG_FACE.t7`` into a `Chain`: the layers have no names there, so VGG's are given by position."""
+"""Read ``VGG_FACE.t7`` into a `Chain`. Its layers have no names; VGG's names are assigned by position."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from faceworkbook.backbones.base import WeightsError
 from faceworkbook.backbones.chain import Chain, Layer
 from faceworkbook.images import Preprocessing
 
-MEAN_BGR = (93.5940, 104.7624, 129.1863)  # the file does not hold it; from the README of its archive
+MEAN_BGR = (93.5940, 104.7624, 129.1863)  # not in the file; from the README of its archive
 IGNORED = ("nn.View", "nn.Reshape", "nn.Identity", "nn.Copy")
 SOFTMAX = ("nn.SoftMax", "cudnn.SoftMax")
 
 
 def read(path: Path) -> Chain:
-    """The network in a binary Torch7 file: nn.Sequential of convolutions, pooling, Linear and SoftMax.
+    """Read the network in a binary Torch7 file: nn.Sequential of convolutions, pooling, Linear and SoftMax.
 
     Raises
     ------
@@ -76,7 +76,7 @@ class _Naming:
         elif module.type_name in SOFTMAX:
             self.layers.append(Layer("prob", "softmax"))
         elif module.type_name not in IGNORED:
-            raise WeightsError(f"{self.path}: module {module.type_name} is not part of VGG-Face")
+            raise WeightsError(f"{self.path}: module {module.type_name} does not occur in VGG-Face")
 
     def _label(self) -> str:
         return str(self.block) if self.linear else f"{self.block}_{self.inside}"
@@ -137,7 +137,7 @@ class _Naming:
         return self.side
 
     def _store(self, layer: Layer, module) -> None:
-        """Torch flattens channels first: (out, in, height, width) becomes (height, width, in, out)."""
+        """Store kernel and bias; Torch's (out, in, height, width) becomes (height, width, in, out)."""
         weight, bias = module.get("weight"), module.get("bias")
         given, out = layer.channels
         if not all(isinstance(a, np.ndarray) and a.dtype.kind == "f" for a in (weight, bias)):

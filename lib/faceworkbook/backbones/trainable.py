@@ -1,10 +1,9 @@
 """Networks to train on pictures: MobileNetV2, InceptionV3, mini-Xception, SSR-Net.
 
-They start from fresh weights, or from a Keras weights file that the user has (ImageNet's for the two
-of ``keras.applications``; it must be the file without top, ``..._no_top.h5``).
+They start from fresh weights, or from the user's Keras weights file (ImageNet's for the two of ``keras.applications``; it must be the file without top, ``..._no_top.h5``).
 
-Inception-ResNet-v1, FaceNet's trunk, is left out: Keras ships no definition of it, and the files that go
-about differ in their layers' names. ``backbones.register`` adds a network of one's own.
+Inception-ResNet-v1, FaceNet's trunk, is not among them: Keras ships no definition of it, and the files in
+circulation differ in their layers' names. ``backbones.register`` adds a network of your own.
 """
 
 from __future__ import annotations
@@ -17,11 +16,18 @@ from pathlib import Path
 import numpy as np
 
 from faceworkbook.backbones import mini_xception, ssr_net
-from faceworkbook.backbones.base import Backbone, Tap, WeightsError, existing_file, import_keras, sha256
+from faceworkbook.backbones.base import (
+    UNTRAINED,
+    Backbone,
+    Tap,
+    WeightsError,
+    existing_file,
+    import_keras,
+    sha256,
+)
 from faceworkbook.images import Preprocessing
 
-UNTRAINED = "untrained"
-_WANTED = "a Keras weights file (.weights.h5, .keras or .h5) of this network, without its classifier"
+_EXPECTED = "a Keras weights file (.weights.h5, .keras or .h5) of this network, without its classifier"
 
 
 @dataclass(frozen=True)
@@ -102,8 +108,8 @@ ARCHITECTURES = {
 }
 
 
-def describe(name: str, weights: str | Path | None = None, tap: str | None = None) -> Backbone:
-    """A trainable network, with fresh weights or those of a file.
+def load(name: str, weights: str | Path | None = None, tap: str | None = None) -> Backbone:
+    """Open a trainable network, with fresh weights or those of a file.
 
     Parameters
     ----------
@@ -119,21 +125,21 @@ def describe(name: str, weights: str | Path | None = None, tap: str | None = Non
         The file is missing. A file of another network is refused when the model is built.
     """
     network = ARCHITECTURES[name]
-    path = None if weights is None else existing_file(weights, wanted=_WANTED)
+    path = None if weights is None else existing_file(weights, expected=_EXPECTED)
     return Backbone(
         name=name,
         tap=tap or network.tap,
         tap_table=network.taps,
         preprocessing=network.preprocessing,
         fingerprint=UNTRAINED if path is None else sha256(path),
-        weights=Path() if path is None else path,
         builder=functools.partial(build, name, path),
+        weights=path or Path(),
         source=network.source + (", fresh weights" if path is None else f", weights of {path.name}"),
     )
 
 
 def build(name: str, weights: Path | None):
-    """The Keras model of `name`, with the weights of a file where one is given.
+    """Build the Keras model of `name`, with the weights of a file where one is given.
 
     Raises
     ------
@@ -149,12 +155,12 @@ def build(name: str, weights: Path | None):
         _read(model, weights)
     except Exception as error:  # Keras raises half a dozen types on a foreign or damaged file
         reason = str(error).splitlines()[0]
-        raise WeightsError(f"{weights}: does not fit {name} ({reason}); expected {_WANTED}") from error
+        raise WeightsError(f"{weights}: does not fit {name} ({reason}); expected {_EXPECTED}") from error
     unset = [v.path for v in model.weights if np.isnan(np.asarray(v)).any()]
     if unset:
         raise WeightsError(
             f"{weights}: sets {len(model.weights) - len(unset)} of {len(model.weights)} variables of {name}; "
-            f"missing are {', '.join(unset[:4])}, ...; expected {_WANTED}"
+            f"missing are {', '.join(unset[:4])}, ...; expected {_EXPECTED}"
         )
     return model
 

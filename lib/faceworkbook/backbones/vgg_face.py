@@ -16,11 +16,11 @@ FILES = ("vgg_face.mat", "vgg-face.mat", "VGG_FACE.t7")
 TAPS = ("pool5", "fc6", "fc7", "fc8", "prob")
 DEFAULT_TAP = "fc8"
 SOURCE = "VGG-Face descriptor network (Parkhi et al. 2015), Visual Geometry Group, Oxford"
-WANTED = "vgg_face.mat (Oxford archive), vgg-face.mat (MatConvNet) or VGG_FACE.t7 (Torch)"
+EXPECTED = "vgg_face.mat (Oxford archive), vgg-face.mat (MatConvNet) or VGG_FACE.t7 (Torch)"
 
 
-def describe(weights: str | Path, tap: str | None = None) -> Backbone:
-    """VGG-Face, or a narrower network in the same format: the architecture is read from the file.
+def load(weights: str | Path, tap: str | None = None) -> Backbone:
+    """Open VGG-Face, or a narrower network in the same format: the architecture is read from the file.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def describe(weights: str | Path, tap: str | None = None) -> Backbone:
     WeightsError
         Missing, damaged, MATLAB v7.3, or another network.
     """
-    weights = existing_file(weights, wanted=WANTED)
+    weights = existing_file(weights, expected=EXPECTED)
     cache = weights.parent / "cache"
     facts = remember(weights, cache, functools.partial(_facts, weights))
     return Backbone(
@@ -44,8 +44,8 @@ def describe(weights: str | Path, tap: str | None = None) -> Backbone:
         tap_table={name: Tap(**values) for name, values in facts["taps"].items()},
         preprocessing=Preprocessing.from_dict(facts["preprocessing"]),
         fingerprint=facts["sha256"],
-        weights=weights,
         builder=functools.partial(build, weights),
+        weights=weights,
         classes=tuple(facts["classes"]),
         cache=cache,
         source=SOURCE,
@@ -53,12 +53,12 @@ def describe(weights: str | Path, tap: str | None = None) -> Backbone:
 
 
 def build(weights: Path):
-    """The full Keras model, its layers named as in the file (VGG's names for Torch's nameless ones)."""
+    """Build the full Keras model, its layers named as in the file (VGG's names for Torch's nameless ones)."""
     return chain.build(functools.partial(read, weights), name=NAME, file=str(weights))
 
 
 def read(weights: Path) -> Chain:
-    """The network that the file describes, checked to fit together and to have all of `TAPS`."""
+    """Read the network that the file describes, and check that its layers fit and that all of `TAPS` are there."""
     network = _reader(weights)(weights)
     _tap_table(network, weights)
     return network
@@ -76,7 +76,7 @@ def _reader(weights: Path):
     # A Torch7 file starts with the type of its root object, 4 bytes: a Torch class or a table.
     if head[:4] in (b"\x04\0\0\0", b"\x03\0\0\0"):
         return torch_vgg.read
-    raise WeightsError(f"{weights} is neither a MATLAB v5 nor a binary Torch7 file; expected {WANTED}")
+    raise WeightsError(f"{weights} is neither a MATLAB v5 nor a binary Torch7 file; expected {EXPECTED}")
 
 
 def _facts(weights: Path) -> dict:
@@ -90,21 +90,21 @@ def _facts(weights: Path) -> dict:
 
 
 def _tap_table(network: Chain, weights: Path) -> dict[str, Tap]:
-    found = chain.shapes(network, file=str(weights))
-    missing = [name for name in TAPS if name not in found]
+    shapes = chain.shapes(network, file=str(weights))
+    missing = [name for name in TAPS if name not in shapes]
     if missing:
         raise WeightsError(
             f"{weights} is another network: it has no layer {' or '.join(missing)}; VGG-Face has {', '.join(TAPS)}"
         )
     outputs = {name: _rectified(network, name) if name in ("fc6", "fc7") else name for name in TAPS}
-    sizes = {name: found[layer] for name, layer in outputs.items()}
+    sizes = {name: shapes[layer] for name, layer in outputs.items()}
     if any(sizes[name][:2] != (1, 1) for name in TAPS[1:]):
         raise WeightsError(f"{weights} is another network: fc6 leaves a map of {sizes['fc6'][:2]}, not 1 x 1")
     return {name: Tap(outputs[name], h * w * c) for name, (h, w, c) in sizes.items()}
 
 
 def _rectified(network: Chain, name: str) -> str:
-    """The ReLU that follows layer `name`, which is where the paper reads a descriptor."""
+    """Return the ReLU that follows layer `name`, where the paper reads the descriptor; `name` where none follows."""
     names = [layer.name for layer in network.layers]
     after = network.layers[names.index(name) + 1 :][:1]
     return after[0].name if after and after[0].kind == "relu" else name

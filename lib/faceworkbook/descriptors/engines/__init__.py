@@ -1,4 +1,4 @@
-"""Engines that compute descriptors: Keras, the reference, and quicker ones that are checked against it."""
+"""Engines that compute descriptors: Keras, the reference, and faster ones that are checked against it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from faceworkbook.backbones import Backbone
+from faceworkbook.backbones import UNTRAINED, Backbone
 from faceworkbook.descriptors.engines.base import (
     MAX_RELATIVE_ERROR,
     MIN_COSINE,
@@ -28,10 +28,10 @@ __all__ = ["Engine", "EngineWarning", "agrees", "choose", "compare"]
 
 ENGINES = ("auto", "keras", "onnx", "winograd")
 PRECISIONS = ("float32", "int8")
-# In the order in which they are tried: where Winograd's products fit a network, they were the quickest.
+# In the order in which they are tried: Winograd's kernels were the fastest wherever a network suits them.
 PACKAGES = {"winograd": ("numba", "onnxruntime", "onnx"), "onnx": ("onnxruntime", "onnx")}
 CHECK_FACES = 16
-SMALL = 1_000_000  # bytes of weights: converting a smaller network takes longer than it saves
+MIN_BYTES = 1_000_000  # of weights: converting a smaller network takes longer than it saves
 
 
 def choose(
@@ -42,7 +42,7 @@ def choose(
     check_pixels: np.ndarray | None = None,
     threads: int | None = None,
 ) -> Engine:
-    """Pick the quickest engine that gives the backbone's descriptors.
+    """Choose the fastest engine that computes the backbone's descriptors.
 
     Parameters
     ----------
@@ -50,44 +50,45 @@ def choose(
         The network and its tap.
     engine : {'auto', 'keras', 'onnx', 'winograd'}
         'auto': Keras on a GPU. On a CPU, 'winograd' for a network that begins with 3 x 3 convolutions such
-        as VGG-Face, else ONNX Runtime; Keras where neither is installed or gives its descriptors.
+        as VGG-Face, else ONNX Runtime; Keras where neither is installed or neither agrees with it.
     precision : {'float32', 'int8'}
-        'int8' changes descriptors: it quantises weights and activations, calibrated on `check_pixels`, and
-        runs in ONNX Runtime. By how much they change stands in the engine's ``settings``.
+        'int8' quantises weights and activations, calibrated on `check_pixels`, and runs in ONNX Runtime. It
+        changes descriptors; the engine's ``settings`` record by how much.
     check_pixels : ndarray of shape (n, height, width, 3), uint8, RGB, optional
-        A few real faces at the backbone's input size. Smooth random pictures stand in where None; int8
-        needs real ones.
+        A few real faces at the backbone's input size; smooth random pictures where None. int8 needs real
+        faces.
     threads : int, optional
         Threads to compute with; all cores where None.
 
     Returns
     -------
     Engine
-        Its ``settings`` belong into the manifest of what it computes.
+        Its ``settings`` belong in the manifest of what it computes.
 
     Raises
     ------
     ValueError
-        An unknown engine or precision, a package that is missing, or int8 without faces.
+        An unknown engine or precision, a package that is missing, int8 without faces, or untrained weights.
 
     Warns
     -----
     EngineWarning
-        An engine disagreed with Keras or could not be prepared, and Keras runs in its place.
+        An engine disagreed with Keras or could not be prepared; the next one, or Keras, runs in its place.
 
     Notes
     -----
     The first call for a backbone and tap converts and checks, which takes a minute for a large network.
-    The converted models and the verdict are kept in ``backbone.cache`` under the weights' fingerprint, and
-    later calls do not import TensorFlow unless Keras is the engine.
+    The converted models and the verdict are kept in ``backbone.cache`` under the weights' fingerprint. Later
+    calls do not import TensorFlow unless Keras is the engine.
     """
     _check_options(engine, precision, check_pixels)
+    _check_weights(backbone)
     if precision == "int8":
         return _int8(backbone, check_pixels, threads)
-    wanted = _wanted(engine, backbone)
-    if not wanted or not re.fullmatch("[0-9a-f]{64}", backbone.fingerprint):
+    candidates = _candidates(engine, backbone)
+    if not candidates or not re.fullmatch("[0-9a-f]{64}", backbone.fingerprint):
         return _keras(backbone, threads)
-    return _quickest(backbone, wanted, check_pixels, threads)
+    return _fastest(backbone, candidates, check_pixels, threads)
 
 
 def _check_options(engine: str, precision: str, check_pixels) -> None:
@@ -108,15 +109,24 @@ def _check_options(engine: str, precision: str, check_pixels) -> None:
         )
 
 
+def _check_weights(backbone: Backbone) -> None:
+    # A store would mix descriptors of one run's random weights with those of the next.
+    if backbone.fingerprint.startswith(UNTRAINED):
+        raise ValueError(
+            f"backbone {backbone.name} has fresh, random weights; expected trained ones: give its weights file as "
+            "weights, or a model in memory to backbones.from_keras"
+        )
+
+
 def _missing(engine: str) -> list[str]:
     return [name for name in PACKAGES.get(engine, ()) if importlib.util.find_spec(name) is None]
 
 
-def _wanted(engine: str, backbone: Backbone) -> tuple[str, ...]:
-    """Engines to try beside Keras."""
+def _candidates(engine: str, backbone: Backbone) -> tuple[str, ...]:
+    """Return the engines to try before Keras."""
     if engine != "auto":
         return (engine,) if engine in PACKAGES else ()
-    if not backbone.weights.is_file() or backbone.weights.stat().st_size < SMALL or _has_gpu():
+    if backbone.n_bytes < MIN_BYTES or _has_gpu():
         return ()
     return tuple(name for name in PACKAGES if not _missing(name))
 
@@ -138,27 +148,27 @@ def _keras(backbone: Backbone, threads: int | None) -> Engine:
     return KerasEngine(backbone, threads=threads)
 
 
-def _quickest(backbone: Backbone, wanted: tuple[str, ...], check_pixels, threads: int | None) -> Engine:
+def _fastest(backbone: Backbone, candidates: tuple[str, ...], check_pixels, threads: int | None) -> Engine:
     from faceworkbook.descriptors.engines import prepare
 
-    folder = _folder(backbone, wanted)
+    folder = _folder(backbone, candidates)
     pixels = _check_faces(backbone, check_pixels)
     try:
-        verdict = prepare.prepared(backbone, pixels, folder, engines=wanted)
+        verdict = prepare.prepared(backbone, pixels, folder, engines=candidates)
     except (prepare.PreparationError, OSError) as error:
         _warn(backbone, f"could not be converted ({error})")
         return _keras(backbone, threads)
-    for name in wanted:
+    for name in candidates:
         fault = _fault(name, verdict[name])
         if not fault:
             return prepare.make(name, folder, backbone.preprocessing, threads=threads)
-        if "unsuited" not in verdict[name] or len(wanted) == 1:
+        if "unsuited" not in verdict[name] or len(candidates) == 1:
             _warn(backbone, fault)
     return _keras(backbone, threads)
 
 
 def _fault(name: str, verdict: dict) -> str:
-    """Why an engine is not to be used; '' where it is."""
+    """Return why an engine is not to be used; '' where it may be."""
     reason = verdict.get("error") or verdict.get("unsuited")
     if reason:
         return f"could not be run by {name} ({reason})"
@@ -170,8 +180,8 @@ def _fault(name: str, verdict: dict) -> str:
     )
 
 
-def _warn(backbone: Backbone, what: str) -> None:
-    message = f"{backbone.name} at {backbone.tap} {what}; a checked engine runs in its place"
+def _warn(backbone: Backbone, fault: str) -> None:
+    message = f"{backbone.name} at {backbone.tap} {fault}; a checked engine runs in its place"
     warnings.warn(message, EngineWarning, stacklevel=4)
 
 
@@ -193,10 +203,10 @@ def _int8(backbone: Backbone, check_pixels: np.ndarray, threads: int | None) -> 
     return engine
 
 
-def _folder(backbone: Backbone, wanted: tuple[str, ...]) -> Path:
-    """Where the converted models of this backbone, tap and these engines' versions are kept."""
-    packages = sorted({package for name in wanted for package in PACKAGES.get(name, PACKAGES["onnx"])})
-    versions = json.dumps([importlib.metadata.version(package) for package in packages] + [*wanted])
+def _folder(backbone: Backbone, candidates: tuple[str, ...]) -> Path:
+    """Return the folder for the converted models of this backbone, tap and these engines' versions."""
+    packages = sorted({package for name in candidates for package in PACKAGES.get(name, PACKAGES["onnx"])})
+    versions = json.dumps([importlib.metadata.version(package) for package in packages] + [*candidates])
     tag = hashlib.sha256(versions.encode()).hexdigest()[:8]
     return _writable(backbone.cache) / f"{backbone.fingerprint[:16]}-{backbone.tap}-{tag}"
 

@@ -1,4 +1,4 @@
-"""What an engine is, and how far its descriptors may lie from the reference's."""
+"""The interface of an engine, and how far its descriptors may lie from those of Keras."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAX_RELATIVE_ERROR = 1e-3
 
 
 class EngineWarning(UserWarning):
-    """A fast engine was not used, and why."""
+    """Warns that a fast engine was not used, and why."""
 
 
 class Engine(Protocol):
@@ -38,7 +38,7 @@ class Engine(Protocol):
         Parameters
         ----------
         pixels : ndarray of shape (n, height, width, 3), uint8, RGB, 0..255
-            Faces at the backbone's input size; channel order, mean and scale are the engine's work.
+            Faces at the backbone's input size; the engine applies channel order, mean and scale.
 
         Returns
         -------
@@ -47,33 +47,33 @@ class Engine(Protocol):
         ...
 
 
-def compare(found: np.ndarray, reference: np.ndarray) -> dict[str, float]:
-    """How far descriptors lie from the reference's, at worst over the faces.
+def compare(descriptors: np.ndarray, reference: np.ndarray) -> dict[str, float]:
+    """Return how far descriptors lie from the reference's, at worst over the faces.
 
     Parameters
     ----------
-    found, reference : ndarray of shape (n, dim)
+    descriptors, reference : ndarray of shape (n, dim)
 
     Returns
     -------
     dict
-        ``cosine``: the smallest; ``relative_error``: the largest ``|found - reference| / |reference|``
-        (Euclidean norms).
+        ``cosine``: the smallest; ``relative_error``: the largest
+        ``|descriptors - reference| / |reference|`` (Euclidean norms).
     """
-    found, reference = found.astype(float), reference.astype(float)
+    descriptors, reference = descriptors.astype(float), reference.astype(float)
     norm = np.maximum(np.linalg.norm(reference, axis=1), np.finfo(float).tiny)
-    own = np.maximum(np.linalg.norm(found, axis=1), np.finfo(float).tiny)
+    own = np.maximum(np.linalg.norm(descriptors, axis=1), np.finfo(float).tiny)
     return {
-        "cosine": float(np.min(np.sum(found * reference, axis=1) / norm / own)),
-        "relative_error": float(np.max(np.linalg.norm(found - reference, axis=1) / norm)),
+        "cosine": float(np.min(np.sum(descriptors * reference, axis=1) / norm / own)),
+        "relative_error": float(np.max(np.linalg.norm(descriptors - reference, axis=1) / norm)),
     }
 
 
 def agrees(difference: dict[str, float]) -> bool:
-    """Whether what `compare` found is within tolerance; NaN is not."""
+    """Return whether a difference, as `compare` returns it, is within tolerance; NaN is not."""
     return difference["cosine"] >= MIN_COSINE and difference["relative_error"] <= MAX_RELATIVE_ERROR
 
 
 def available_cores() -> int:
-    """Cores that this process may run on."""
+    """Return the number of cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -30,7 +30,7 @@ class KerasEngine:
         self._function = _compiled(backbone, xla=on_gpu)
 
     def run(self, pixels: np.ndarray) -> np.ndarray:
-        """(n, height, width, 3) uint8 RGB -> (n, dim) float32."""
+        """Compute descriptors: (n, height, width, 3) uint8 RGB -> (n, dim) float32."""
         return self._function(pixels).numpy()
 
 

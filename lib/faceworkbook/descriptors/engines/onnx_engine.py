@@ -54,7 +54,7 @@ class OnnxEngine:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="onnx")
 
     def run(self, pixels: np.ndarray) -> np.ndarray:
-        """(n, height, width, 3) uint8 RGB -> (n, dim) float32."""
+        """Compute descriptors: (n, height, width, 3) uint8 RGB -> (n, dim) float32."""
         chunks = [pixels[start : start + CHUNK] for start in range(0, len(pixels), CHUNK)]
         return np.concatenate(list(self._threads.map(self._run_chunk, chunks)))
 
@@ -63,22 +63,23 @@ class OnnxEngine:
 
 
 def planes(pixels: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
-    """What `network_input` gives, channels first: (n, channels, height, width) float32."""
+    """Apply a preprocessing and return (n, channels, height, width) float32; see `network_input`."""
     if preprocessing.channels == "GRAY" or preprocessing.scale != 1.0:
         return np.ascontiguousarray(network_input(pixels, preprocessing).transpose(0, 3, 1, 2))
-    # OpenCV does it in one pass. It subtracts the mean in the order of the result.
+    # OpenCV needs one pass. It subtracts the mean in the order of the result.
     swap = preprocessing.channels == "BGR"
     return cv2.dnn.blobFromImages(list(pixels), 1.0, None, preprocessing.mean, swapRB=swap)
 
 
 def quantise(graph: Path, target: Path, pixels: np.ndarray, preprocessing: Preprocessing) -> None:
-    """Write `graph` with int8 weights (a scale for each channel) and uint8 activations.
+    """Quantise a graph to int8 weights (one scale for each channel) and uint8 activations.
 
     Parameters
     ----------
     graph, target : pathlib.Path
+        The float32 graph, and the file to write.
     pixels : ndarray of shape (n, height, width, 3), uint8, RGB
-        Real faces, from which the ranges of the activations are taken.
+        Real faces, from which the ranges of the activations are estimated.
     """
     from onnxruntime import quantization
 

@@ -17,7 +17,7 @@ INPUT, OUTPUT = "input", "descriptor"
 
 
 class UnsupportedLayer(ValueError):
-    """A layer that has no translation; the network runs with Keras instead."""
+    """A layer that has no ONNX translation; the network runs with Keras instead."""
 
 
 def write(model, folder: Path) -> Path:
@@ -38,6 +38,7 @@ def write(model, folder: Path) -> Path:
     Raises
     ------
     UnsupportedLayer
+        A layer has no translation; the text names it.
     """
     import onnx
 
@@ -51,9 +52,9 @@ def write(model, folder: Path) -> Path:
         graph.add("Identity", [graph.names[id(model.outputs[0])]], output=OUTPUT)
     helper, kind = onnx.helper, onnx.TensorProto.FLOAT
     _, height, width, channels = model.inputs[0].shape
-    given = helper.make_tensor_value_info(INPUT, kind, ["n", channels, height, width])
+    start = helper.make_tensor_value_info(INPUT, kind, ["n", channels, height, width])
     result = helper.make_tensor_value_info(OUTPUT, kind, ["n", model.outputs[0].shape[-1]])
-    proto = helper.make_graph(graph.nodes, "faceworkbook", [given], [result], graph.weights)
+    proto = helper.make_graph(graph.nodes, "faceworkbook", [start], [result], graph.weights)
     opsets = [helper.make_opsetid("", OPSET)]
     onnx.save(helper.make_model(proto, opset_imports=opsets, ir_version=IR_VERSION), folder / "model.onnx")
     return folder / "model.onnx"
@@ -72,14 +73,14 @@ class _Graph:
         return output
 
     def weight(self, array) -> str:
-        """Append an array to the weights file and name it."""
+        """Append an array to the weights file and return its name in the graph."""
         import onnx
 
         array = np.asarray(array)
         kind = {"f": (onnx.TensorProto.FLOAT, "<f4"), "i": (onnx.TensorProto.INT64, "<i8")}[array.dtype.kind]
         array = np.ascontiguousarray(array, kind[1])
         proto = onnx.TensorProto(name=f"w{len(self.weights)}", data_type=kind[0], dims=array.shape)
-        if array.size <= 16:  # shapes and limits, which converters want to see in the graph
+        if array.size <= 16:  # shapes and limits, which converters read from the graph itself
             proto.raw_data = array.tobytes()
         else:
             entries = {"location": WEIGHTS, "offset": self.file.tell(), "length": array.nbytes}
@@ -104,23 +105,23 @@ def _translate(graph: _Graph, node) -> None:
     graph.names[id(node.outputs[0])] = output
 
 
-def _activate(graph: _Graph, name: str, given: str) -> str:
+def _activate(graph: _Graph, name: str, x: str) -> str:
     if name == "linear":
-        return given
+        return x
     if name == "softmax":
-        return graph.add("Softmax", [given], axis=1)
+        return graph.add("Softmax", [x], axis=1)
     if name == "relu6":
-        return _clip(graph, given, 6.0)
+        return _clip(graph, x, 6.0)
     if name in ("silu", "swish"):
-        return graph.add("Mul", [given, graph.add("Sigmoid", [given])])
+        return graph.add("Mul", [x, graph.add("Sigmoid", [x])])
     if name in ("relu", "sigmoid", "tanh"):
-        return graph.add(name.capitalize(), [given])
+        return graph.add(name.capitalize(), [x])
     raise UnsupportedLayer(f"activation {name} has no ONNX translation here")
 
 
-def _clip(graph: _Graph, given: str, limit: float) -> str:
+def _clip(graph: _Graph, x: str, limit: float) -> str:
     limits = [graph.weight(np.float32(0)), graph.weight(np.float32(limit))]
-    return graph.add("Clip", [given, *limits])
+    return graph.add("Clip", [x, *limits])
 
 
 def _channels_last_only(layer) -> None:
@@ -129,7 +130,7 @@ def _channels_last_only(layer) -> None:
 
 
 def _pads(layer, size, strides, shape, dilation=(1, 1)) -> list[int]:
-    """ONNX padding (top, left, bottom, right); TensorFlow's SAME puts the odd pixel below and right."""
+    """Return ONNX padding (top, left, bottom, right); TensorFlow's SAME puts the odd pixel below and right."""
     _channels_last_only(layer)
     if layer.padding != "same":
         return [0, 0, 0, 0]
@@ -162,8 +163,7 @@ def _convolution(graph: _Graph, layer, inputs, shape) -> str:
 
 
 def _whole_picture(graph: _Graph, layer, inputs, kernel: np.ndarray) -> str:
-    """A convolution with one place to go, as the matrix product that it is: its weights are then read once
-    for a batch and not once for each face."""
+    """Write a convolution with one output pixel as a matrix product, which reads its weights once a batch."""
     _channels_last_only(layer)
     flat = graph.add("Flatten", inputs, axis=1)
     matrix = graph.weight(kernel.reshape(len(kernel), -1))

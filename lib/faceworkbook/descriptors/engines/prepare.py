@@ -1,7 +1,7 @@
-"""Convert a backbone for the fast engines, and try each on a few faces against the Keras reference.
+"""Convert a backbone for the fast engines, and check each on a few faces against the Keras reference.
 
-Each step runs in a process of its own: memory that a conversion took is given back, libraries that cannot
-share a process do not meet, and whoever asks for an engine need not import TensorFlow.
+Each step runs in a process of its own: the memory of a conversion is released, libraries that cannot share a
+process are kept apart, and the caller need not import TensorFlow.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from filelock import FileLock
 
 from faceworkbook import backbones
 from faceworkbook.backbones import Backbone
-from faceworkbook.descriptors.engines import leading, onnx_graph
+from faceworkbook.descriptors.engines import onnx_graph, winograd
 from faceworkbook.descriptors.engines.base import Engine, agrees, compare
 from faceworkbook.images import Preprocessing
 
@@ -28,17 +28,17 @@ PIXELS, REFERENCE = "pixels.npy", "reference.npy"
 
 
 class PreparationError(RuntimeError):
-    """A step that failed; the text is its last line."""
+    """A step failed; the text is the last line that it printed."""
 
 
 def prepared(backbone: Backbone, pixels: np.ndarray, folder: Path, *, engines: tuple[str, ...]) -> dict:
-    """The verdict on each engine, from `folder` where it has been reached before.
+    """Return the verdict on each engine, from `folder` where it was reached before.
 
     Parameters
     ----------
     backbone : Backbone
     pixels : ndarray of shape (n, height, width, 3), uint8, RGB
-        The faces to try on.
+        The faces on which descriptors are compared.
     folder : pathlib.Path
         Holds the converted models and the verdict afterwards.
     engines : tuple of str
@@ -47,8 +47,8 @@ def prepared(backbone: Backbone, pixels: np.ndarray, folder: Path, *, engines: t
     Returns
     -------
     dict of str to dict
-        Of 'keras' and each engine that was tried, ``cosine`` and ``relative_error`` (see `compare`), or
-        ``error``, or ``unsuited``, which says what of the network the engine is not for.
+        For 'keras' and each engine that was tried: ``cosine`` and ``relative_error`` (see `compare`), or
+        ``error``, or ``unsuited`` with the reason why the engine is not made for this network.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
@@ -58,7 +58,7 @@ def prepared(backbone: Backbone, pixels: np.ndarray, folder: Path, *, engines: t
 
 
 def _is_current(verdict: Path) -> bool:
-    # One that an earlier version wrote, or that was cut short, is made anew.
+    # One that an earlier version wrote, or that was cut short, is computed anew.
     try:
         return json.loads(verdict.read_text())["format"] == FORMAT
     except (OSError, ValueError, KeyError, TypeError):
@@ -71,9 +71,9 @@ def _prepare(backbone: Backbone, pixels: np.ndarray, folder: Path, engines: tupl
     beside.mkdir()
     try:
         np.save(beside / PIXELS, pixels)
-        verdict = {"format": FORMAT, "keras": _step("export", beside, _address(backbone))}
+        verdict = {"format": FORMAT, "keras": _export(backbone, beside)}
         for engine in engines:
-            verdict[engine] = _tried(engine, beside, backbone)
+            verdict[engine] = _try(engine, beside, backbone)
             if "cosine" in verdict[engine] and agrees(verdict[engine]):
                 break
         for name in (PIXELS, REFERENCE):
@@ -85,23 +85,26 @@ def _prepare(backbone: Backbone, pixels: np.ndarray, folder: Path, engines: tupl
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def _address(backbone: Backbone) -> dict:
-    return {"name": backbone.name, "weights": str(backbone.weights), "tap": backbone.tap}
+def _export(backbone: Backbone, folder: Path) -> dict:
+    if not backbone.weights.is_file():  # a model in this process's memory, which no other can open
+        return write_graph(backbone, folder)
+    address = {"name": backbone.name, "weights": str(backbone.weights), "tap": backbone.tap}
+    return _step("export", folder, address)
 
 
-def _tried(engine: str, folder: Path, backbone: Backbone) -> dict:
+def _try(engine: str, folder: Path, backbone: Backbone) -> dict:
     try:
         if engine == "winograd":
-            leading.split(folder / GRAPH)
+            winograd.check_graph(folder / GRAPH)
         return _step("try", folder, {"engine": engine, "preprocessing": backbone.preprocessing.to_dict()})
-    except leading.UnsuitedGraph as error:
+    except winograd.UnsuitedGraph as error:
         return {"unsuited": str(error)}
     except PreparationError as error:
         return {"error": str(error)}
 
 
 def _step(step: str, folder: Path, options: dict) -> dict:
-    """Run one of `STEPS` in a fresh process; what it returns."""
+    """Run one of `STEPS` in a fresh process and return its result."""
     command = [sys.executable, "-m", __name__, step, str(folder), json.dumps(options)]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
@@ -115,27 +118,29 @@ def _step(step: str, folder: Path, options: dict) -> dict:
 
 
 def export(folder: Path, *, name: str, weights: str, tap: str) -> dict:
-    """Write the ONNX graph and the reference descriptors of the faces."""
+    """Open a backbone and write its ONNX graph; see `write_graph`."""
+    return write_graph(backbones.load(name, weights=weights, tap=tap), folder)
+
+
+def write_graph(backbone: Backbone, folder: Path) -> dict:
+    """Write the ONNX graph and the reference descriptors of the faces; return their difference to themselves."""
     from faceworkbook.descriptors.engines.keras_engine import KerasEngine
 
-    backbone = backbones.load(name, weights=weights, tap=tap)
     onnx_graph.write(backbone.model, folder)
     np.save(folder / REFERENCE, KerasEngine(backbone).run(np.load(folder / PIXELS)))
     return {"cosine": 1.0, "relative_error": 0.0}
 
 
 def try_engine(folder: Path, *, engine: str, preprocessing: dict) -> dict:
-    """Convert what `engine` needs, and compare its descriptors with the reference's."""
+    """Convert what an engine needs and compare its descriptors with the reference's."""
     runner = make(engine, folder, Preprocessing.from_dict(preprocessing))
     return compare(runner.run(np.load(folder / PIXELS)), np.load(folder / REFERENCE))
 
 
 def make(engine: str, folder: Path, preprocessing: Preprocessing, *, threads: int | None = None) -> Engine:
-    """An engine on the models in `folder`; a model that it needs is converted first."""
+    """Make an engine on the models in `folder`; convert a model that it needs first."""
     if engine == "winograd":
-        from faceworkbook.descriptors.engines.winograd_engine import WinogradEngine
-
-        return WinogradEngine(folder / GRAPH, preprocessing, threads=threads)
+        return winograd.make_engine(folder / GRAPH, preprocessing, threads=threads)
     from faceworkbook.descriptors.engines import onnx_engine
 
     if engine == "onnx":

@@ -1,8 +1,8 @@
 """Arithmetic on whole vector registers, for kernels compiled with numba.
 
-A compiler finds neither the widest registers nor a good blocking of a matrix product by itself. Here LLVM's
-instructions on vectors are written down by operators, so that a kernel reads like its formula. How wide a
-register is follows the processor, or ``NUMBA_CPU_FEATURES`` where that is set.
+A compiler chooses neither the widest registers nor a good blocking of a matrix product by itself. These classes
+emit LLVM's vector instructions through Python's operators, so that a kernel reads like its formula. The width of
+a register follows the processor, or ``NUMBA_CPU_FEATURES`` where that is set.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ CONTRACT = ("contract",)  # a product and a sum may become one instruction
 
 
 def _register_file() -> tuple[int, int]:
-    """Floats of a vector register, and how many registers there are."""
+    """Return how many floats a vector register holds, and how many registers there are."""
     if config.CPU_FEATURES is None:
         known = {name for name, present in binding.get_host_cpu_features().items() if present}
     else:
@@ -35,7 +35,7 @@ VECTOR = ir.VectorType(FLOAT, LANES)
 
 
 class Vector:
-    """`LANES` floats in a kernel that is being written."""
+    """`LANES` floats in the kernel under construction."""
 
     def __init__(self, builder: ir.IRBuilder, value):
         self.builder, self.value = builder, value
@@ -52,47 +52,47 @@ class Vector:
     def __rmul__(self, factor: float) -> Vector:
         return constant(self.builder, factor) * self
 
-    def larger(self, other: Vector) -> Vector:
-        """The larger of each two; this one's where they cannot be compared."""
+    def maximum(self, other: Vector) -> Vector:
+        """Return the larger value of each lane; this vector's where one of them is NaN."""
         less = self.builder.fcmp_ordered("<", self.value, other.value)
         return Vector(self.builder, self.builder.select(less, other.value, self.value))
 
 
 def constant(builder: ir.IRBuilder, number: float) -> Vector:
-    """The same number in every lane."""
+    """Return `number` in every lane."""
     return Vector(builder, ir.Constant(VECTOR, [float(number)] * LANES))
 
 
 class Memory:
-    """Floats from an address on. Places are numbers, or values of the kernel, and are added up."""
+    """Floats from an address on. Places are ints or values of the kernel; their sum counts floats."""
 
     def __init__(self, builder: ir.IRBuilder, address):
         self.builder, self.start = builder, builder.inttoptr(address, FLOAT.as_pointer())
 
     def load(self, *places) -> Vector:
-        """The floats from there on."""
-        found = self.builder.load(self.builder.bitcast(self._at(places), VECTOR.as_pointer()))
-        found.align = 4
-        return Vector(self.builder, found)
+        """Return the `LANES` floats from there on."""
+        value = self.builder.load(self.builder.bitcast(self._at(places), VECTOR.as_pointer()))
+        value.align = 4  # of bytes: a tile may begin anywhere
+        return Vector(self.builder, value)
 
     def store(self, vector: Vector, *places) -> None:
-        """Put floats there."""
+        """Write `LANES` floats there."""
         target = self.builder.bitcast(self._at(places), VECTOR.as_pointer())
         self.builder.store(vector.value, target).align = 4
 
     def spread(self, *places) -> Vector:
-        """The one float there in every lane."""
+        """Return the one float there in every lane."""
         one, unknown = self.builder.load(self._at(places)), ir.Constant(VECTOR, ir.Undefined)
         first = self.builder.insert_element(unknown, one, ir.Constant(PLACE, 0))
         lanes = ir.Constant(ir.VectorType(PLACE, LANES), [0] * LANES)
         return Vector(self.builder, self.builder.shuffle_vector(first, unknown, lanes))
 
-    def fetch(self, *places) -> None:
-        """Have the floats there brought near, for they will be wanted soon."""
+    def prefetch(self, *places) -> None:
+        """Prefetch the floats there into the cache."""
         kind = ir.FunctionType(ir.VoidType(), [BYTES, PLACE, PLACE, PLACE])
-        prefetch = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
+        function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
         read, near, data = (ir.Constant(PLACE, n) for n in (0, 3, 1))
-        self.builder.call(prefetch, [self.builder.bitcast(self._at(places), BYTES), read, near, data])
+        self.builder.call(function, [self.builder.bitcast(self._at(places), BYTES), read, near, data])
 
     def _at(self, places):
         where = self.start
@@ -102,7 +102,7 @@ class Memory:
 
 
 class Loop:
-    """A loop over 0 ... `count` - 1, at least once, that carries values from step to step.
+    """A loop over 0 ... `count` - 1 that runs at least once and carries values from step to step.
 
     >>> with Loop(builder, count, [start]) as loop:   # doctest: +SKIP
     ...     loop.carried = [loop.carried[0] + a.load(loop.index)]
@@ -136,10 +136,10 @@ class Loop:
 
 
 def whole(value):
-    """A whole number as a value of the kernel."""
+    """Return a whole number as a value of the kernel."""
     return ir.Constant(WHOLE, value) if isinstance(value, int) else value
 
 
 def times(builder: ir.IRBuilder, count: int, step):
-    """`count` steps, as a value of the kernel."""
+    """Return ``count * step`` as a value of the kernel."""
     return builder.mul(whole(step), whole(count))

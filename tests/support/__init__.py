@@ -1,0 +1,1 @@
+"""What tests and benchmarks share: weights files with random weights, and faults planted in a face table."""

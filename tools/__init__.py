@@ -1,0 +1,1 @@
+"""Programs that were needed once: how the embedded weights were made."""
