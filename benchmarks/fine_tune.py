@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from faceworkbook import backbones
-from faceworkbook.datasets.base import list_pictures
+from faceworkbook.datasets.base import Reasons, list_pictures
 from faceworkbook.models.multitask import Head
 from faceworkbook.tasks import Task
 from faceworkbook.training import augment, cutting, fine_tune
@@ -41,7 +41,7 @@ def main() -> None:
 def pictures(root: Path | None, n: int, folder: Path) -> list[Path]:
     """Paths of n pictures: those under `root`, or n made ones of 200 x 200."""
     if root is not None:
-        return [root / name for name in list_pictures(root)[0][:n]]
+        return [root / name for name in list_pictures(root, Reasons())[:n]]
     rng = np.random.default_rng(0)
     for i in range(n):
         rough = rng.integers(0, 256, (25, 25, 3), dtype=np.uint8)

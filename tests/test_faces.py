@@ -55,7 +55,7 @@ def test_votes_targets_and_extras_are_kept_in_their_order():
         ({"split": ["train", "valid"]}, "column 'split' holds 'valid'"),
         ({"top": [1, 1], "left": [1, 1], "bottom": [2, 1], "right": [2, 2]}, "box without area"),
         ({"top": [1, None], "left": [1, 1], "bottom": [2, 2], "right": [2, 2]}, "missing sides"),
-        ({"big smile": [1, 0]}, "column name 'big smile'; a label of one's own has letters"),
+        ({"big smile": [1, 0]}, "column 'big smile': a name has letters"),
         ({"gender": ["male"]}, "has 1 values for 2 pictures"),
     ],
 )
@@ -79,6 +79,52 @@ def test_other_vocabularies():
         vocabularies={"race": faces.RACES_FAIRFACE},
     )
     assert tuple(built["race"].cat.categories) == faces.RACES_FAIRFACE
+
+
+@pytest.mark.parametrize("spelling", ["12", "12.0", " 12 ", 12, 12.0, np.float64(12)])
+def test_a_person_has_one_spelling(spelling):
+    built = table(identity=[spelling, "anna \u0065\u0301"])
+    assert built["identity"].tolist() == ["12", "anna \u00e9"]
+    assert table(identity=["", "007"])["identity"].isna().tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "held"),
+    [
+        ([True, False], "classes", ["yes", "no"]),
+        (["true", "False"], "classes", ["yes", "no"]),
+        (["Yes", None], "classes", ["yes", None]),
+        ([1, None], "number", [1, None]),
+        (np.array([0.5, np.nan]), "number", [0.5, None]),
+        (["blue", "green"], "classes", ["blue", "green"]),
+        (pd.Categorical(["low", "high"], ["low", "high"], ordered=True), "ordered", ["low", "high"]),
+    ],
+)
+def test_the_kind_of_a_column_of_ones_own(values, kind, held):
+    built = table(mine=values)
+    assert faces.label_kind(built, "mine") == kind
+    assert built["mine"].astype(object).where(built["mine"].notna(), None).tolist() == held
+
+
+def test_what_cannot_be_learned_is_no_label():
+    n = 300
+    built = faces.build(
+        {
+            "image": [f"{i}.jpg" for i in range(n)],
+            "note": [f"text {i}" for i in range(n)],
+            "word": [f"word {i % 150}" for i in range(n)],
+            "votes_x": range(n),
+            "target_x": range(n),
+        },
+        dataset="mine",
+    )
+    assert faces.label_columns(built) == [] and {"note", "word"} <= set(built)
+    assert faces.label_columns(built.assign(content_hash=["a", "b"] * (n // 2))) == []
+    for name in ("note", "identity", "no_such"):
+        with pytest.raises(faces.FaceTableError, match="is no label"):
+            faces.label_kind(built, name)
+    with pytest.raises(faces.FaceTableError, match="infinite"):
+        table(mine=[np.inf, 1])
 
 
 def test_labels_and_classes_that_occur():

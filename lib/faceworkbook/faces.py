@@ -1,7 +1,8 @@
 """The face table: one row a face, named labels, NA where unknown.
 
 Every data set is read into this table and every later step reads it. The only place
-that knows the columns, the label vocabularies and the pose convention.
+that knows the columns, the label vocabularies and the pose convention. Any further column of
+one's own is kept, and is a label where it can be learned.
 
 Pose convention (that of GENKI-4K's label file), in degrees, 0 frontal, seen by somebody who looks
 at the picture: ``yaw`` > 0 turns the face towards the image's right (the nose moves right of the
@@ -12,8 +13,12 @@ Mirroring a picture negates yaw and roll and keeps pitch.
 
 from __future__ import annotations
 
+import re
+import unicodedata
+
 import numpy as np
 import pandas as pd
+from pandas.api import types
 
 GENDERS = ("male", "female")
 RACES_UTKFACE = ("White", "Black", "Asian", "Indian", "Others")
@@ -30,6 +35,8 @@ EMOTIONS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "
 AGE_GROUPS_ADIENCE = ("0-2", "4-6", "8-12", "15-20", "25-32", "38-43", "48-53", "60-100")
 AGE_GROUPS_FAIRFACE = ("0-2", "3-9", "10-19", "20-29", "30-39", "40-49", "50-59", "60-69", "more than 70")
 SPLITS = ("train", "validation", "test")
+NO, YES = "no", "yes"
+YES_NO = (NO, YES)
 
 # Lower edges (years) of the bins that turn an exact age into one of eight groups; the
 # edges lie half-way between Adience's classes, so that each class falls into its own bin.
@@ -63,14 +70,10 @@ COLUMNS = {
 }
 BOX = ("top", "left", "bottom", "right")
 POSE = ("yaw", "pitch", "roll")
-CLASS_LABELS = ("gender", "race", "emotion", "age_group")
-NUMBER_LABELS = ("age", *POSE)
 VOTES_PREFIX = "votes_"  # counts of annotators' votes
 TARGET_PREFIX = "target_"  # probabilities to train on, made of votes; they sum to 1
 NOT_LABELS = ("content_hash",)  # further columns that the workbook itself adds
-NO, YES = "no", "yes"
-MAX_CLASSES = 100  # texts with more different values are no classes
-EXTRA_PREFIX = "extra_"  # what a data set says beside the labels; kept as it is
+MAX_CLASSES = 100  # a text column with more different values is no label
 
 # Vocabularies under which a file of names may be read, the project's own first.
 KNOWN_VOCABULARIES = {
@@ -81,11 +84,15 @@ KNOWN_VOCABULARIES = {
 }
 
 _VOCABULARIES = {column: known[0] for column, known in KNOWN_VOCABULARIES.items()}
+_KNOWN_LABELS = (*_VOCABULARIES, "age", *POSE)
+_NO_LABELS = {*COLUMNS, *NOT_LABELS}.difference(_KNOWN_LABELS)
+_WORDS_OF_YES_NO = {"no": "no", "yes": "yes", "false": "no", "true": "yes"}
+_WHOLE_NUMBER = re.compile(r"([+-]?\d+)\.0*", re.ASCII)
 RANGES = {"age": (0, 130), "yaw": (-180, 180), "pitch": (-180, 180), "roll": (-180, 180)}
 
 
 class FaceTableError(ValueError):
-    """A face table that breaks its contract; the text names the column, the value and the remedy."""
+    """A face table that breaks its contract; the text names the column, the value and what to do."""
 
 
 def build(
@@ -97,18 +104,19 @@ def build(
     ----------
     columns : dict of str to array-like
         At least ``image``. ``face_id`` defaults to ``dataset:image``. Labels are names; None,
-        NaN and NA mean unknown. Columns ``votes_*`` and ``target_*`` (floats) and ``extra_*``
-        (anything) are kept as they are. Any further column is a label of one's own: yes/no values
-        become the classes 'no' and 'yes', texts with few values classes, numbers numbers.
+        NaN and NA mean unknown. Columns ``votes_*`` and ``target_*`` hold floats. Any further column
+        is one's own: yes/no values (bool, true and false, yes and no) become the classes "no" and
+        "yes", numbers stay numbers, texts with few different values become classes.
     dataset : str
         Name of the data set.
     vocabularies : dict, optional
-        Category names by column, in order, where they differ from this module's.
+        Category names by column, in order, where they differ from this module's (alphabetical for a
+        column of one's own).
 
     Returns
     -------
     pandas.DataFrame
-        Columns in the order of `COLUMNS`, then all further ones; a fresh RangeIndex.
+        Columns in the order of `COLUMNS`, then all others as given; a fresh RangeIndex.
 
     Raises
     ------
@@ -125,44 +133,68 @@ def build(
             for column, kind in COLUMNS.items()
         }
     )
-    more = {name: _more(name, values) for name, values in columns.items() if name not in COLUMNS}
-    return validate(table.assign(**more))
+    own = {
+        name: _own_column(values, name, len(image), names)
+        for name, values in columns.items()
+        if name not in COLUMNS
+    }
+    return validate(table.assign(**own))
 
 
-def _more(name: str, values) -> np.ndarray | pd.api.extensions.ExtensionArray:
-    if name.startswith((VOTES_PREFIX, TARGET_PREFIX)):
-        return np.asarray(values, dtype=float)
-    if name.startswith(EXTRA_PREFIX):
-        return pd.Series(values).array
+def _own_column(values, name: str, n: int, names: dict) -> pd.Series:
     if not str(name).isidentifier():
         raise FaceTableError(
-            f"column name {name!r}; a label of one's own has letters, digits and underscores only"
+            f"column {name!r}: a name has letters, digits and underscores; rename the column"
         )
-    return own_label(pd.Series(values).reset_index(drop=True)).array
+    series = pd.Series(values).reset_index(drop=True)
+    _check_length(series, name, n)
+    if name.startswith((VOTES_PREFIX, TARGET_PREFIX)):
+        return series.astype(float)
+    if isinstance(series.dtype, pd.CategoricalDtype):
+        return series.cat.rename_categories([str(c) for c in series.cat.categories])
+    if types.is_numeric_dtype(series.dtype) and not types.is_bool_dtype(series.dtype):
+        return _finite(series.astype("Float64"), name)
+    return _own_objects(series.where(series.notna(), None), name, names)
 
 
-def own_label(values: pd.Series) -> pd.Series:
-    """Turn a column of one's own into what a label is: named classes, or numbers; other texts stay texts."""
-    known = values.dropna()
-    if isinstance(values.dtype, pd.CategoricalDtype):
-        return values.cat.rename_categories([str(name) for name in values.cat.categories])
-    if len(known) and known.map(lambda value: isinstance(value, bool | np.bool_)).all():
-        words = values.astype(object).where(values.notna(), None).map({True: YES, False: NO})
-        return pd.Series(pd.Categorical(words, categories=[NO, YES]))
-    if pd.api.types.is_numeric_dtype(values.dtype):
-        return values.astype("Float64")
-    texts = values.astype("string")
-    distinct = texts.nunique()
-    if 0 < distinct <= MAX_CLASSES and distinct <= max(2, len(known) // 2):
-        return pd.Series(pd.Categorical(texts.astype(object), categories=sorted(texts.dropna().unique())))
-    return texts
+def _own_objects(series: pd.Series, name: str, names: dict) -> pd.Series:
+    known = series.dropna()
+    if name in names:
+        return _categories(series.map(str, na_action="ignore"), name, tuple(names[name]))
+    if len(known) and not known.map(_is_no_number).any():
+        return _finite(series.astype("Float64"), name)
+    texts = series.map(str, na_action="ignore")
+    words = texts.str.strip().str.lower().map(_WORDS_OF_YES_NO)
+    if len(known) and words[known.index].notna().all():
+        return pd.Series(pd.Categorical(words, categories=list(YES_NO)))
+    different = sorted(set(texts.dropna()))
+    if len(different) > MAX_CLASSES or len(different) == len(known) > 2:
+        return texts.astype(TEXT)
+    return pd.Series(pd.Categorical(texts, categories=different))
+
+
+def _is_no_number(value) -> bool:
+    return isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.number)
+
+
+def _finite(series: pd.Series, name: str) -> pd.Series:
+    values = series.to_numpy(dtype=float, na_value=np.nan)
+    if np.isinf(values).any():
+        raise FaceTableError(f"column '{name}' holds an infinite number; write NA where it is unknown")
+    return series.mask(np.isnan(values), pd.NA)
+
+
+def _check_length(series: pd.Series, name: str, n: int) -> None:
+    if len(series) != n:
+        raise FaceTableError(f"column '{name}' has {len(series)} values for {n} pictures; give one each")
 
 
 def _column(values, column: str, kind: str, n: int, names: dict) -> pd.Series:
     series = pd.Series([None] * n if values is None else values, dtype=object).reset_index(drop=True)
-    if len(series) != n:
-        raise FaceTableError(f"column '{column}' has {len(series)} values for {n} pictures; give one each")
+    _check_length(series, column, n)
     series = series.where(series.notna(), None)
+    if column == "identity":
+        return series.map(name_person, na_action="ignore").astype(TEXT)
     if kind == "category":
         return _categories(series, column, tuple(names[column]))
     try:
@@ -176,6 +208,13 @@ def _categories(series: pd.Series, column: str, allowed: tuple[str, ...]) -> pd.
     if wrong:
         raise FaceTableError(f"column '{column}' holds {wrong[:5]}; allowed are {list(allowed)} or NA")
     return pd.Series(pd.Categorical(series, categories=list(allowed), ordered=column == "age_group"))
+
+
+def name_person(value) -> str | None:
+    """Write a person's name or number in one spelling: 12, 12.0, "12.0" and " 12" are one person; None if empty."""
+    text = " ".join(unicodedata.normalize("NFC", str(value)).split())
+    number = _WHOLE_NUMBER.fullmatch(text)
+    return (number[1] if number else text) or None
 
 
 def validate(faces: pd.DataFrame) -> pd.DataFrame:
@@ -193,7 +232,7 @@ def validate(faces: pd.DataFrame) -> pd.DataFrame:
         raise FaceTableError(f"the face table lacks {missing}; make it with faces.build(...)")
     _check_ids(faces)
     _check_paths(faces["image"])
-    for column in CLASS_LABELS:
+    for column in _VOCABULARIES:
         if not isinstance(faces[column].dtype, pd.CategoricalDtype):
             raise FaceTableError(
                 f"column '{column}' is {faces[column].dtype}, must be a categorical of names"
@@ -246,21 +285,52 @@ def _check_paths(images: pd.Series) -> None:
 
 
 def label_columns(faces: pd.DataFrame) -> list[str]:
-    """Return the label columns that hold at least one known value, classes first, then those of one's own."""
-    own = [column for column in faces.columns if column not in COLUMNS and _is_own_label(faces[column])]
-    return [c for c in (*CLASS_LABELS, *NUMBER_LABELS, *own) if faces[c].notna().any()]
+    """Return the names of all columns that can be learned and hold a known value.
+
+    The table's own labels come first, then those of the user. Ids, paths, boxes, people, splits, votes and
+    targets are no labels; nor are texts with more than `MAX_CLASSES` different values or with one a row.
+    """
+    return [column for column in known_labels(faces) if _is_label(faces[column])]
 
 
-def _is_own_label(values: pd.Series) -> bool:
-    name = str(values.name)
-    if name.startswith((VOTES_PREFIX, TARGET_PREFIX, EXTRA_PREFIX)) or name in NOT_LABELS:
+def known_labels(faces: pd.DataFrame) -> list[str]:
+    """Return the names of all columns that may hold a label, whether or not a value is known."""
+    own = [
+        column
+        for column in faces
+        if column not in COLUMNS
+        and column not in _NO_LABELS
+        and not column.startswith((VOTES_PREFIX, TARGET_PREFIX))
+    ]
+    return [*(column for column in _KNOWN_LABELS if column in faces), *own]
+
+
+def _is_label(values: pd.Series) -> bool:
+    if not values.notna().any():
         return False
-    return is_class_label(values) or pd.api.types.is_numeric_dtype(values.dtype)
+    if types.is_numeric_dtype(values.dtype) or isinstance(values.dtype, pd.CategoricalDtype):
+        return True
+    return values.nunique() <= MAX_CLASSES and values.nunique() < values.notna().sum()
 
 
 def is_class_label(values: pd.Series) -> bool:
-    """Whether a label column holds named classes (a categorical), not numbers."""
-    return isinstance(values.dtype, pd.CategoricalDtype)
+    """Whether a label column holds classes, not numbers."""
+    return types.is_bool_dtype(values.dtype) or not types.is_numeric_dtype(values.dtype)
+
+
+def label_kind(faces: pd.DataFrame, name: str) -> str:
+    """Return what kind of label a column is: 'classes', 'ordered' (classes with an order) or 'number'.
+
+    Raises
+    ------
+    FaceTableError
+        No such column, or one that cannot be learned.
+    """
+    if name not in label_columns(faces):
+        raise FaceTableError(f"{name!r} is no label; labels of this table: {label_columns(faces)}")
+    if not is_class_label(faces[name]):
+        return "number"
+    return "ordered" if getattr(faces[name].dtype, "ordered", False) else "classes"
 
 
 def known_classes(faces: pd.DataFrame, column: str) -> list[str]:
@@ -298,10 +368,10 @@ def count_labels(faces: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for column in label_columns(faces):
         values = faces[column]
-        if is_class_label(values):
+        if not is_class_label(values):
+            held = f"{values.min():.4g} to {values.max():.4g}, median {values.median():.4g}"
+        else:
             counts = values.value_counts(sort=False)
             held = ", ".join(f"{name} {n:,}" for name, n in counts[counts > 0].items())
-        else:
-            held = f"{values.min():.0f} to {values.max():.0f}, median {values.median():.0f}"
         rows.append((column, int(values.notna().sum()), int(values.isna().sum()), held))
     return pd.DataFrame(rows, columns=["label", "known", "unknown", "values"])

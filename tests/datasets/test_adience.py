@@ -35,7 +35,7 @@ def test_a_row_becomes_a_face(lay):
         2,
     )
     # The file's positive yaw looks to the image's left; the tilt was removed from the picture.
-    assert face["yaw"] == -30 and face["extra_tilt"] == -85 and face["roll"] is not None
+    assert face["yaw"] == -30 and face["tilt"] == -85 and face["roll"] is not None
     assert dataset.faces["roll"].isna().all()
 
 
@@ -51,14 +51,14 @@ def test_several_faces_of_one_photo_stay_apart(lay):
     rows = [row(face=1, gender="m"), row(face=2, gender="f")]
     dataset = datasets.load("adience", lay(adience_set(rows, [picture(face=1), picture(face=2)])))
     assert dataset.faces["gender"].tolist() == ["male", "female"]
-    assert dataset.faces["extra_photo"].nunique() == 1
+    assert dataset.faces["photo"].nunique() == 1
 
 
 def test_rows_that_repeat_contradict_or_lack_a_picture_are_listed(lay):
     rows = [row(), row(), row(face=2), row(face=2, gender="m"), row(face=3), row(face=4, age="(25, 3")]
     root = lay(adience_set(rows, [picture(face=n) for n in (1, 2, 4, 5)]))
     dataset = datasets.load("adience", root)
-    assert dataset.faces["extra_person"].tolist() == ["1"]
+    assert dataset.faces["person"].tolist() == ["1"]
     assert Counter(dataset.left_out["reason"]) == {
         "row repeated": 1,
         "rows contradict": 2,
@@ -129,7 +129,7 @@ def test_the_real_files_add_up(shared_data):
     names = {"m": "male", "f": "female"}
     for face in dataset.faces.itertuples():
         fold, user, age, gender = table[face.image]
-        assert (face.fold, face.identity, face.extra_age_text) == (fold, f"adience:{user}", age)
+        assert (face.fold, face.identity, face.age_text) == (fold, f"adience:{user}", age)
         assert (face.gender if isinstance(face.gender, str) else None) == names.get(gender)
         if isinstance(face.age_group, str):
             assert face.age_group == age.strip("()").replace(", ", "-").replace("25-23", "25-32")
@@ -142,5 +142,5 @@ def test_yaw_has_the_sign_of_the_convention_and_tilt_was_removed(shared_data, se
     offset, tilt = see_pose(dataset.root, turned)
     seen = np.isfinite(offset)
     assert np.corrcoef(turned["yaw"].to_numpy(float)[seen], offset[seen])[0, 1] > 0.6
-    tilted = turned["extra_tilt"].abs().to_numpy() > 60
+    tilted = turned["tilt"].abs().to_numpy() > 60
     assert np.abs(np.degrees(tilt[seen & tilted])).max() < 45

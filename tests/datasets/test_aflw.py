@@ -42,7 +42,7 @@ def test_box_pose_and_gender(lay):
     assert (face["top"], face["left"], face["bottom"], face["right"]) == (20, 10, 60, 40)
     degrees = [-math.degrees(0.5), math.degrees(0.25), math.degrees(0.1)]
     assert [face["yaw"], face["pitch"], face["roll"]] == pytest.approx(degrees)
-    assert table["extra_yaw_bin"].tolist() == ["left", "far right"]
+    assert table["yaw_bin"].tolist() == ["left", "far right"]
     assert table["gender"].tolist() == ["female", "female"]
 
 
@@ -125,5 +125,5 @@ def test_the_real_distribution_of_yaws_survives_a_database(lay, shared_data):
     )
     assert np.allclose(table["yaw"].to_numpy(float), -yaws, atol=1e-4)
     expected = [(-yaws <= -60).sum(), (np.abs(yaws) < 10).sum(), (-yaws >= 60).sum()]
-    counts = table["extra_yaw_bin"].value_counts()
+    counts = table["yaw_bin"].value_counts()
     assert [counts["far left"], counts["frontal"], counts["far right"]] == expected

@@ -114,6 +114,39 @@ def test_counts_add_up_by_reason(lay):
     }
 
 
+@pytest.fixture
+def toy(monkeypatch):
+    """A registered reader of five lines."""
+    monkeypatch.setattr(datasets, "_REGISTERED", {})
+
+    def read(root, *, suffix: str = ".jpg"):
+        names = sorted(path.name for path in root.glob("*" + suffix))
+        return {"image": names, "smile": [name.startswith("s") for name in names]}
+
+    datasets.register("toy", read)
+
+
+@pytest.mark.usefixtures("toy")
+def test_a_registered_reader_is_one_like_the_others(lay):
+    dataset = datasets.load("toy", lay(["s.jpg", "f.jpg", "x.png"]), suffix=".jpg")
+    assert dataset.faces["face_id"].tolist() == ["toy:f.jpg", "toy:s.jpg"]
+    assert dataset.faces["smile"].tolist() == ["no", "yes"] and dataset.left_out.empty
+    assert dataset.reader["name"] == "toy" and dataset.reader["options"] == {"suffix": ".jpg"}
+    assert datasets.options("toy") == {"suffix": ".jpg"} and "toy" in set(datasets.list()["name"])
+    with pytest.raises(datasets.DatasetError, match="suffix=3; it must be a text"):
+        datasets.load("toy", dataset.root, suffix=3)
+
+
+@pytest.mark.usefixtures("toy")
+def test_a_reader_that_returns_no_columns_and_a_taken_name_are_refused(lay):
+    datasets.register("broken", lambda root: ["a.jpg"])
+    with pytest.raises(datasets.DatasetError, match="returned list; expected a Dataset, or columns"):
+        datasets.load("broken", lay([]))
+    for name in ("csv", "two words"):
+        with pytest.raises(datasets.DatasetError, match="allowed is an identifier that is none of"):
+            datasets.register(name, lambda root: {})
+
+
 def test_importing_the_readers_does_not_import_tensorflow():
     code = "import sys, faceworkbook.datasets as d; d.list(); print('tensorflow' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

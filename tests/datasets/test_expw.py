@@ -22,7 +22,7 @@ def test_box_order_is_top_left_right_bottom(lay):
 def test_confidence_is_kept_and_filters(lay):
     root = lay(expw_set("a.jpg 0 10 20 70 90 55.5 3\na.jpg 1 10 80 99 90 7 6\n"))
     dataset = datasets.load("expw", root, min_confidence=20)
-    assert dataset.faces["extra_confidence"].tolist() == [55.5]
+    assert dataset.faces["confidence"].tolist() == [55.5]
     assert dataset.left_out["reason"].tolist() == ["below confidence"]
 
 

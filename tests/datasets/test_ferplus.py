@@ -111,7 +111,7 @@ def test_a_name_that_stands_twice(lay):
         ("Training,fer0000001.png,1,0,0,0,0,0,0,0,0,0\n", "bad votes"),
         ("Training,fer0000001.png,11,-1,0,0,0,0,0,0,0,0\n", "bad votes"),
         ("Training,fer0000001.png,x,0,0,0,0,0,0,0,0,10\n", "bad value in neutral"),
-        ("Training,fer0000001.png,10,0,0,0,0,0,0,0,0,0", "last line cut short"),
+        ("Training,fer0000001.png,10,0,0,0,0,0,0,0,0,0", "bad value in NF"),
     ],
 )
 def test_a_bad_row_is_listed(lay, text, reason):

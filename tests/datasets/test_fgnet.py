@@ -42,13 +42,11 @@ def test_identity_age_and_points(lay):
         }
     )
     dataset = datasets.load("fgnet", root)
-    rows = (
-        dataset.faces[["identity", "age", "extra_points"]].astype(object).where(dataset.faces.notna(), None)
-    )
+    rows = dataset.faces[["identity", "age", "points"]].astype(object).where(dataset.faces.notna(), None)
     assert rows.to_numpy().tolist() == [["fgnet:001", 43, "points/001a43b.pts"], ["fgnet:002", 1, None]]
     assert dataset.left_out["reason"].tolist() == ["name malformed"]
     assert dataset.notices["reason"].tolist() == ["no points file"]
-    points = fgnet.read_points(root / dataset.faces["extra_points"][0])
+    points = fgnet.read_points(root / dataset.faces["points"][0])
     assert points.shape == (68, 2) and points[3].tolist() == [3, 3.5]
 
 
@@ -68,6 +66,6 @@ def test_real_names_and_points(shared_data):
     assert len(dataset.faces) == len(names) and dataset.left_out.empty
     assert Counter(dataset.faces["identity"]) == Counter(f"fgnet:{name[:3]}" for name in names)
     assert Counter(dataset.faces["age"]) == Counter(float(name[4:6]) for name in names)
-    assert dataset.faces["extra_points"].notna().all()
+    assert dataset.faces["points"].notna().all()
     sample = dataset.faces.iloc[::50]
-    assert all(np.isfinite(fgnet.read_points(root / path)).all() for path in sample["extra_points"])
+    assert all(np.isfinite(fgnet.read_points(root / path)).all() for path in sample["points"])

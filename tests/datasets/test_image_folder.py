@@ -1,9 +1,13 @@
+import os
+
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from faceworkbook import datasets, faces
 from faceworkbook.datasets import image_folder
+from faceworkbook.datasets.base import Reasons
 
 
 def test_known_names_get_the_projects_spelling_and_order(lay):
@@ -48,11 +52,107 @@ def test_a_link_out_of_the_root_is_not_followed(lay, tmp_path):
 def test_no_class_folder_and_a_wrong_label_are_errors(lay):
     with pytest.raises(datasets.DatasetError, match="Expected layout"):
         datasets.load("image_folder", lay(["a.jpg"]))
-    with pytest.raises(datasets.DatasetError, match="allowed are"):
+    with pytest.raises(datasets.DatasetError, match=r"folders \['male'\] are none"):
         datasets.load("image_folder", lay(["male/a.jpg"]), label="age")
 
 
 @given(st.sets(st.text("abcdefgh", min_size=1, max_size=6), min_size=1))
 def test_every_folder_keeps_its_own_class(folders):
-    names = image_folder.class_names(sorted(folders), "race")
-    assert len(set(names.values())) == len(folders)
+    values, _ = image_folder.read_names(pd.Series(sorted(folders)), "race", Reasons())
+    assert values.nunique() == len(folders)
+
+
+def test_a_label_of_ones_own(lay):
+    table = datasets.load("image_folder", lay(["smile/a.jpg", "frown/b.jpg"]), label="mouth").faces
+    assert faces.label_columns(table) == ["mouth"] and table["mouth"].tolist() == ["frown", "smile"]
+    table = datasets.load("image_folder", lay(["Yes/a.jpg", "no/b.jpg"]), label="smile").faces
+    assert table["smile"].cat.categories.tolist() == ["no", "yes"] and table["smile"].tolist() == [
+        "yes",
+        "no",
+    ]
+    table = datasets.load("image_folder", lay(["7/a.jpg", "30/b.jpg"]), label="age").faces
+    assert sorted(table["age"]) == [7, 30]
+
+
+@pytest.mark.parametrize("label", ["identity", "split", "two words", ""])
+def test_a_label_that_folders_cannot_name_is_refused(lay, label):
+    with pytest.raises(datasets.DatasetError, match="label="):
+        datasets.load("image_folder", lay(["male/a.jpg"]), label=label)
+
+
+def test_folders_that_differ_in_spelling_only_are_one_class(lay):
+    root = lay(["Happy/1.jpg", "happy/2.jpg", "sad/3.jpg", "sad /4.jpg", "unknown/5.jpg"])
+    emotion = datasets.load("image_folder", root, label="emotion").faces["emotion"]
+    assert (
+        emotion.dropna().tolist() == ["happiness", "happiness", "sadness", "sadness"]
+        and emotion.isna().sum() == 1
+    )
+    joined = datasets.load("image_folder", lay(["Mujer/1.jpg", "mujer/2.jpg", "hombre/3.jpg"]))
+    assert joined.faces["gender"].nunique() == 2 and joined.notices["reason"].tolist() == ["spellings joined"]
+
+
+def test_numbered_folders_get_their_names_by_option(lay):
+    root = lay(["1/a.jpg", "2/b.jpg"])
+    dataset = datasets.load("image_folder", root, label="emotion", values=["1=surprise", "2=fear"])
+    assert dataset.faces["emotion"].tolist() == ["surprise", "fear"]
+    with pytest.raises(datasets.DatasetError, match="FOLDER=CLASS"):
+        datasets.load("image_folder", root, label="emotion", values=["3=anger"])
+
+
+@pytest.mark.parametrize("wrapper", ["", "data/", "my set/images/"])
+def test_folders_beside_the_splits_and_around_the_classes_are_no_classes(lay, wrapper):
+    names = [
+        f"{wrapper}{folder}/{name}/{name}.jpg" for folder in ("train", "test") for name in ("male", "female")
+    ]
+    dataset = datasets.load("image_folder", lay([*names, f"{wrapper}examples/male/x.jpg"]))
+    assert set(dataset.faces["gender"]) == {"male", "female"} and set(dataset.faces["split"]) == {
+        "train",
+        "test",
+    }
+    assert dataset.left_out["reason"].tolist() == ["not in a class folder"]
+    plain = datasets.load("image_folder", lay([f"{wrapper}male/1.jpg", f"{wrapper}female/1.jpg"]))
+    assert plain.faces["gender"].tolist() == ["female", "male"]
+
+
+def test_links_inside_the_root_are_followed_and_circles_end(lay):
+    root = lay(["store/a.jpg", "male/b.jpg", "female/c.jpg"])
+    (root / "male" / "a.jpg").symlink_to(root / "store" / "a.jpg")
+    (root / "other").symlink_to(root / "female")
+    (root / "male" / "up").symlink_to(root)
+    (root / "male" / "lost.jpg").symlink_to(root / "nothing.jpg")
+    dataset = datasets.load("image_folder", root, label="group")
+    assert dataset.faces["image"].tolist() == [
+        *("female/c.jpg", "male/a.jpg", "male/b.jpg", "other/c.jpg", "store/a.jpg")
+    ]
+    assert sorted(dataset.left_out["reason"]) == ["link in a circle", "link leads nowhere"]
+
+
+def test_links_out_of_the_root_are_named_and_followed_by_option(lay):
+    store, root = lay(["x/a.jpg", "x/b.jpg"]), lay([])
+    for name in ("male", "female"):
+        (root / name).symlink_to(store / "x")
+    with pytest.raises(datasets.DatasetError, match="link out of the root 2"):
+        datasets.load("image_folder", root)
+    assert len(datasets.load("image_folder", root, links="anywhere").faces) == 4
+
+
+def test_hidden_files_and_junk_are_passed_over(lay):
+    junk = [
+        ".ipynb_checkpoints/0.jpg",
+        "male/.ipynb_checkpoints/0.jpg",
+        "__MACOSX/male/._0.jpg",
+        "male/._1.jpg",
+        "Thumbs.db",
+    ]
+    dataset = datasets.load("image_folder", lay(["male/0.jpg", "female/0.jpg", *junk]))
+    assert dataset.faces["image"].tolist() == ["female/0.jpg", "male/0.jpg"] and dataset.left_out.empty
+
+
+def test_a_name_that_is_not_utf8_is_listed(lay):
+    root = lay(["male/0.jpg", "female/0.jpg"])
+    (root / "male" / os.fsdecode(b"caf\xe9.jpg")).touch()
+    dataset = datasets.load("image_folder", root)
+    assert len(dataset.faces) == 2
+    assert dataset.left_out[["image", "reason"]].to_numpy().tolist() == [
+        ["male/caf\\xe9.jpg", "name not UTF-8"]
+    ]

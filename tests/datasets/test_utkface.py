@@ -81,3 +81,12 @@ def test_real_chips_are_all_read_and_counted(shared_data):
     assert int((dataset.faces["gender"] == "female").sum()) == women
     others = sum(row[2] == "4" for row in plain)
     assert int((dataset.faces["race"] == "Others").sum()) == others
+
+
+def test_a_name_that_stands_in_several_folders_is_one_face(lay):
+    name = "20_0_0_20170116174525125.jpg.chip.jpg"
+    dataset = datasets.load(
+        "utkface", lay([f"{folder}/{name}" for folder in ("UTKFace", "crop_part1", "x/UTKFace")])
+    )
+    assert dataset.faces["image"].tolist() == [f"UTKFace/{name}"]
+    assert dataset.left_out["reason"].tolist() == ["name repeated"] * 2

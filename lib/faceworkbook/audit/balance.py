@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 
 from faceworkbook import faces as face_table
 
 FEW = 100  # below this a rate's 95 % interval is wider than 10 points
+FIFTHS = 5
 
 
 def class_counts(faces: pd.DataFrame) -> pd.DataFrame:
@@ -81,17 +84,20 @@ def name_cell(counts: pd.DataFrame, position: int) -> str:
 
 
 def as_groups(values: pd.Series) -> pd.Series:
-    """Classes that occur, as a categorical; ages in eight groups, poses in bins of 30 degrees."""
-    if isinstance(values.dtype, pd.CategoricalDtype):
-        return values.cat.remove_unused_categories()
+    """Classes that occur, as a categorical; ages in eight groups, poses in bins of 30 degrees, other numbers in fifths."""
+    if not pd.api.types.is_numeric_dtype(values.dtype):
+        return values.astype("category").cat.remove_unused_categories()
     if values.name == "age":
         return face_table.age_to_group(values).cat.remove_unused_categories()
     numbers = values.to_numpy(dtype=float, na_value=np.nan)
-    if values.name not in face_table.POSE:
-        return pd.Series(pd.qcut(numbers, 5, duplicates="drop"), index=values.index).cat.rename_categories(
-            str
-        )
-    edges = np.arange(-195, 196, 30)
-    names = [f"{low} to {low + 30}" for low in edges[:-1]]
-    binned = pd.Series(pd.cut(numbers, edges, right=False, labels=names), index=values.index)
-    return binned.cat.remove_unused_categories()
+    if values.name in face_table.POSE:
+        edges = np.arange(-195, 196, 30)
+        names = [f"{low} to {low + 30}" for low in edges[:-1]]
+        binned = pd.cut(numbers, edges, right=False, labels=names)
+    elif values.nunique() <= FIFTHS:
+        binned = pd.Categorical(numbers).rename_categories(lambda number: f"{number:g}")
+    else:
+        edges = np.unique(np.nanquantile(numbers, np.linspace(0, 1, FIFTHS + 1)))
+        names = [f"{low:.4g} to {high:.4g}" for low, high in pairwise(edges)]
+        binned = pd.cut(numbers, edges, labels=names, include_lowest=True, ordered=False)
+    return pd.Series(binned, index=values.index).cat.remove_unused_categories()

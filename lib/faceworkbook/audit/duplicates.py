@@ -335,8 +335,7 @@ def _tied(pairs: pd.DataFrame, n: int) -> np.ndarray:
 
 
 def _collect(how: str, faces: pd.DataFrame, groups: np.ndarray, pairs, unreadable) -> Duplicates:
-    columns = ["face_id", "image", "identity", "split", *face_table.CLASS_LABELS, *face_table.NUMBER_LABELS]
-    columns += [column for column in face_table.label_columns(faces) if column not in columns]
+    columns = ["face_id", "image", "identity", "split", *face_table.label_columns(faces)]
     members = faces[columns].iloc[np.flatnonzero(groups != ALONE)]
     members.insert(0, "group", groups[groups != ALONE])
     members = members.sort_values("group", kind="stable").reset_index(drop=True)

@@ -45,12 +45,8 @@ class LabelErrors:
 
 def judgeable(faces: pd.DataFrame) -> list[str]:
     """Columns of classes with two classes or more of enough rows to look for errors."""
-    counts = {
-        c: faces[c].value_counts()
-        for c in face_table.label_columns(faces)
-        if face_table.is_class_label(faces[c])
-    }
-    return [c for c, n in counts.items() if (n >= MIN_CLASS).sum() >= 2]
+    columns = [c for c in face_table.label_columns(faces) if face_table.is_class_label(faces[c])]
+    return [c for c in columns if (faces[c].value_counts() >= MIN_CLASS).sum() >= 2]
 
 
 def find_label_errors(
@@ -111,9 +107,10 @@ def find_label_errors(
 
 
 def _usable_rows(faces, descriptors, label: str, least: int) -> tuple[np.ndarray, dict[str, int]]:
-    classes = [c for c in face_table.label_columns(faces) if face_table.is_class_label(faces[c])]
-    if label not in classes:
-        raise ValueError(f"label={label!r}; allowed are the columns of classes {classes}")
+    if not face_table.is_class_label(faces[label]):
+        raise ValueError(
+            f"label={label!r} holds numbers; allowed are the columns of classes {judgeable(faces)}"
+        )
     if len(descriptors) != len(faces):
         raise ValueError(f"{len(descriptors)} descriptors for {len(faces)} faces; give one a row, in order")
     counts = faces[label].value_counts()

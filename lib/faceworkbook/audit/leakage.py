@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from faceworkbook import faces as face_table
 from faceworkbook import row_groups
 from faceworkbook.audit import linear
 from faceworkbook.row_groups import ALONE
@@ -132,7 +131,8 @@ def _or_alone(copies: np.ndarray | None, n: int) -> np.ndarray:
 
 
 def _labels(values: pd.Series) -> tuple[np.ndarray, bool]:
-    if not face_table.is_class_label(values):
+    numbers = pd.api.types.is_numeric_dtype(values.dtype)
+    if numbers:
         return values.to_numpy(dtype=float, na_value=np.nan), True
     return values.astype(object).to_numpy(), False
 

@@ -1,25 +1,35 @@
 """Data sets as they are distributed, each read into the face table.
 
-One file a data set; each has an ``INFO`` (`DatasetInfo`) and a ``read(root, *, ...)`` that
-returns `Dataset`. ``load(name, root, **options)`` is the door.
+One file a data set; each has an ``INFO`` (`DatasetInfo`) and a ``read(root, ...)`` that returns
+`Dataset`. ``load(name, root, **options)`` is the door. `register` adds a set of one's own.
 """
 
 from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args, get_origin, get_type_hints
 
 import pandas as pd
 
-from faceworkbook import files
+from faceworkbook import faces, files
 from faceworkbook.datasets import corrections as _corrections
-from faceworkbook.datasets.base import Dataset, DatasetError, DatasetInfo
+from faceworkbook.datasets.base import Dataset, DatasetError, DatasetInfo, Reasons
 
-__all__ = ["Dataset", "DatasetError", "DatasetInfo", "describe", "list", "load", "markdown", "options"]
+__all__ = [
+    "Dataset",
+    "DatasetError",
+    "DatasetInfo",
+    "describe",
+    "list",
+    "load",
+    "markdown",
+    "options",
+    "register",
+]
 
 _MODULES = {
     "adience": "adience",
@@ -37,6 +47,44 @@ _MODULES = {
     "synthetic": "synthetic",
     "utkface": "utkface",
 }
+
+
+@dataclass(frozen=True)
+class _Reader:
+    read: Callable
+    INFO: DatasetInfo
+
+
+_REGISTERED: dict[str, _Reader] = {}
+
+
+def register(name: str, read: Callable, info: DatasetInfo | None = None) -> None:
+    """Make a data set of one's own known by `name` to `load`, and so to every notebook.
+
+    Parameters
+    ----------
+    name : str
+        An identifier that is none of the workbook's own names.
+    read : callable
+        ``read(root, **options)``, from the folder (a Path) to a `Dataset`, or simply to the columns of the
+        face table (a dict or a DataFrame): at least ``image``, relative to the folder; see ``faces.build``.
+        Keyword-only parameters are options.
+    info : DatasetInfo, optional
+        Facts for the report and the model card.
+
+    Examples
+    --------
+    >>> def read(root):
+    ...     table = pd.read_csv(root / "labels.csv")
+    ...     return {"image": table["file"], "smile": table["smile"] == 1, "identity": table["person"]}
+    >>> datasets.register("mine", read)
+    """
+    if not name.isidentifier() or name in _MODULES:
+        raise DatasetError(f"name={name!r}; allowed is an identifier that is none of {sorted(_MODULES)}")
+    if info is None:
+        texts = dict.fromkeys(("identities", "official_split", "size", "terms", "source", "layout"), "yours")
+        info = DatasetInfo(name=name, title=name.replace("_", " "), labels=("yours",), **texts)
+    _REGISTERED[name] = _Reader(read, info)
 
 
 def load(name: str, root: str | Path, *, corrections: str | Path = "", **settings) -> Dataset:
@@ -64,25 +112,62 @@ def load(name: str, root: str | Path, *, corrections: str | Path = "", **setting
         Unknown name or option, missing folder, files that are not laid out as expected, or
         corrections that do not fit.
     """
-    module = _module(name)
+    reader = _reader(name)
     allowed = options(name)
     wrong = sorted(set(settings) - set(allowed))
     if wrong:
         raise DatasetError(f"data set '{name}' has no option {wrong}; allowed are {sorted(allowed)}")
-    _check_settings(module.read, settings)
+    _check_settings(reader.read, settings)
     root = Path(root)
     if not root.is_dir():
-        raise DatasetError(f"data set '{name}': no folder at {root}.\nExpected layout:\n{module.INFO.layout}")
-    dataset = module.read(root, **settings)
-    code = files.hash_values(inspect.getsource(inspect.getmodule(module.read)))
-    dataset = replace(dataset, reader={"name": name, "options": settings, "code": code})
+        raise DatasetError(f"data set '{name}': no folder at {root}.\nExpected layout:\n{reader.INFO.layout}")
+    dataset = _as_dataset(reader.read(root, **_arguments(reader.read, settings)), name, root, reader.INFO)
+    dataset = replace(dataset, reader={"name": name, "options": settings, "code": _hash_code(reader.read)})
     return _corrections.apply(dataset, corrections) if str(corrections) else dataset
 
 
-def _check_settings(read, settings: dict) -> None:
+def _as_dataset(made, name: str, root: Path, info: DatasetInfo) -> Dataset:
+    if isinstance(made, Dataset):
+        return made
+    if not isinstance(made, Mapping | pd.DataFrame) or "image" not in made:
+        raise DatasetError(
+            f"the reader of '{name}' returned {type(made).__name__}; expected a Dataset, or columns of the face "
+            "table with at least 'image'"
+        )
+    nothing = Reasons().table()
+    return Dataset(faces.build(dict(made), dataset=name), nothing, nothing, root, info)
+
+
+def _hash_code(read: Callable) -> str:
+    try:
+        return files.hash_values(inspect.getsource(inspect.getmodule(read)))
+    except (OSError, TypeError):  # a function of a notebook's cell
+        return files.hash_values(read.__code__.co_code)
+
+
+def _parameters(read: Callable) -> dict[str, tuple]:
+    """Default and type of each option; a parameter that is a dataclass stands for its fields."""
+    hints, options_ = get_type_hints(read), {}
+    for parameter in [*inspect.signature(read).parameters.values()][1:]:
+        hint = hints.get(parameter.name)
+        if is_dataclass(hint):
+            types_ = get_type_hints(hint)
+            options_ |= {field.name: (field.default, types_[field.name]) for field in fields(hint)}
+        elif parameter.kind is parameter.KEYWORD_ONLY:
+            options_[parameter.name] = (parameter.default, hint)
+    return options_
+
+
+def _arguments(read: Callable, settings: dict) -> dict:
     hints = get_type_hints(read)
+    grouped = next((name for name, hint in hints.items() if is_dataclass(hint) and name == "options"), None)
+    return {grouped: hints[grouped](**settings)} if grouped else settings
+
+
+def _check_settings(read, settings: dict) -> None:
+    parameters = _parameters(read)
     for option, value in settings.items():
-        fits, allowed = _rule(hints[option])
+        fits, allowed = _rule(parameters[option][1])
         if not fits(value):
             raise DatasetError(f"{option}={value!r}; {allowed}")
 
@@ -95,6 +180,8 @@ def _rule(hint):
         return lambda value: type(value) in (int, float), "it must be a number"
     if hint is int:
         return lambda value: type(value) is int, "it must be a whole number"
+    if hint is None or hint is bool:
+        return lambda value: hint is None or type(value) is bool, "it must be true or false"
     if hint is str:
         return lambda value: isinstance(value, str), "it must be a text"
     return (
@@ -109,18 +196,17 @@ def _rule(hint):
 
 def options(name: str) -> dict:
     """Options of the reader `name` and their defaults."""
-    parameters = inspect.signature(_module(name).read).parameters.values()
-    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    return {option: default for option, (default, _) in _parameters(_reader(name).read).items()}
 
 
 def describe(name: str) -> DatasetInfo:
     """What `name` holds: labels, identities, official split, size, terms, source and layout."""
-    return _module(name).INFO
+    return _reader(name).INFO
 
 
 def list() -> pd.DataFrame:
     """One row a data set: name, title, labels, identities, official split, size, terms, source, put."""
-    return pd.DataFrame([describe(name).row() for name in sorted(_MODULES)])
+    return pd.DataFrame([describe(name).row() for name in sorted([*_MODULES, *_REGISTERED])])
 
 
 def markdown() -> str:
@@ -130,7 +216,13 @@ def markdown() -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
 
 
-def _module(name: str):
+def _reader(name: str):
+    if name in _REGISTERED:
+        return _REGISTERED[name]
     if name not in _MODULES:
-        raise DatasetError(f"no data set is called {name!r}; expected one of {sorted(_MODULES)}")
+        known = sorted([*_MODULES, *_REGISTERED])
+        raise DatasetError(
+            f"no data set is called {name!r}; expected one of {known}. One of your own is known after "
+            "datasets.register(name, read)"
+        )
     return importlib.import_module(f"faceworkbook.datasets.{_MODULES[name]}")

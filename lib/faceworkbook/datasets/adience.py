@@ -131,7 +131,7 @@ def read(
     Dataset
         ``identity`` is the user, ``fold`` the official fold. ``yaw`` is the file's angle with its
         sign turned to this project's convention; the tilt, which both kinds of picture have had
-        removed, is kept as ``extra_tilt`` (degrees) and is no ``roll`` of the picture. Every row of
+        removed, is kept as ``tilt`` (degrees) and is no ``roll`` of the picture. Every row of
         the files is either in ``faces`` or in ``left_out``: the literature's 19,370 faces are the
         19,487 rows less 117 that stand twice (12, 15, 59, 13 and 18 in the folds 0 to 4).
 
@@ -144,7 +144,9 @@ def read(
     if not (root / images).is_dir():
         raise DatasetError(layout_error(root, INFO, f"no folder {images}/"))
     left_out, notices = Reasons(), Reasons()
-    rows = pd.concat([_read_fold(root, fold, folds, images, left_out) for fold in _FOLDS], ignore_index=True)
+    rows = pd.concat(
+        [_read_fold(root, fold, folds, images, left_out, notices) for fold in _FOLDS], ignore_index=True
+    )
     rows = keep_first(rows, ["user_id", "face_id", "original_image"], left_out)
     rows = _check_values(rows, left_out)
     _notice_users_in_two_folds(rows, notices)
@@ -163,16 +165,18 @@ def _columns(rows: pd.DataFrame, group: pd.Series) -> dict:
         "gender": rows["gender"],
         "yaw": -rows["fiducial_yaw_angle"],
         "fold": rows["fold"],
-        "extra_tilt": rows["tilt_ang"],
-        "extra_age_text": rows["age"],
-        "extra_person": rows["face_id"],
-        "extra_photo": rows["original_image"],
+        "tilt": rows["tilt_ang"],
+        "age_text": rows["age"],
+        "person": rows["face_id"],
+        "photo": rows["original_image"],
     }
 
 
-def _read_fold(root: Path, fold: int, folds: str, images: str, left_out: Reasons) -> pd.DataFrame:
+def _read_fold(
+    root: Path, fold: int, folds: str, images: str, left_out: Reasons, notices: Reasons
+) -> pd.DataFrame:
     name = _FILES[folds].format(fold)
-    rows = read_rows(root / name, left_out, header=_HEADER, delimiter="\t")
+    rows = read_rows(root / name, left_out, notices, header=_HEADER, delimiter="\t")
     picture = f"{_PREFIX[images]}." + rows["face_id"] + "." + rows["original_image"]
     return rows.assign(
         image=f"{images}/" + rows["user_id"] + "/" + picture, fold=fold, where=_lines(name, rows)

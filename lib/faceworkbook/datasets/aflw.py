@@ -24,7 +24,7 @@ from faceworkbook.datasets.base import (
 INFO = DatasetInfo(
     name="aflw",
     title="AFLW",
-    labels=("yaw, pitch, roll", "gender", "five yaw bins (extra_yaw_bin)"),
+    labels=("yaw, pitch, roll", "gender", "five yaw bins (yaw_bin)"),
     identities="none",
     official_split="none",
     size="about 24,400 faces in 21,100 photos",
@@ -68,7 +68,7 @@ def read(root: Path, *, bins: Literal["none", "five"] = "none") -> Dataset:
     ----------
     root : Path
     bins : {'none', 'five'}
-        'five' adds ``extra_yaw_bin``: the bins of `yaw_bin` (arXiv 2003.06746).
+        'five' adds ``yaw_bin``: the bins of `yaw_bin` (arXiv 2003.06746).
 
     Returns
     -------
@@ -192,7 +192,7 @@ def _columns(rows: pd.DataFrame, bins: str) -> dict:
         "gender": rows["sex"].map(_GENDERS),
         **{name: rows[name] for name in faces.POSE},
     }
-    return columns if bins == "none" else {**columns, "extra_yaw_bin": yaw_bin(rows["yaw"])}
+    return columns if bins == "none" else {**columns, "yaw_bin": yaw_bin(rows["yaw"])}
 
 
 def yaw_bin(yaw: pd.Series) -> pd.Series:

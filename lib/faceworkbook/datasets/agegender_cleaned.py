@@ -63,9 +63,8 @@ def read(root: Path) -> Dataset:
     DatasetError
         No folder ``aligned`` or ``valid`` with pictures under `root`.
     """
-    pictures, others = list_pictures(root)
     left_out, notices = Reasons(), Reasons()
-    left_out.add_all(others, "not a picture")
+    pictures = list_pictures(root, left_out)
     rows = []
     for image in pictures:
         labels = parse_path(image)

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import repeat
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif")
+from faceworkbook.datasets import words
 
-
+PICTURES = (
+    *(".jpg", ".jpeg", ".jfif", ".jpe", ".jp2", ".png", ".bmp", ".webp", ".avif"),
+    *(".tif", ".tiff", ".ppm", ".pgm", ".gif"),
+)
+JUNK = ("__MACOSX", "Thumbs.db", "desktop.ini", "@eaDir")  # systems leave them behind
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
-_NO_PICTURE = "the table names it, no file is there"
-_NO_ROW = "no row of the table names the picture"
+NO_PICTURE = "the table names it, no file is there"
+NO_ROW = "no row of the table names the picture"
+_REMARKS = {
+    "name not UTF-8": "rename the file or its folder",
+    "link out of the root": "copy the files below the root; csv and image_folder have links='anywhere'",
+}
 
 
 class DatasetError(ValueError):
@@ -56,6 +66,11 @@ class DatasetInfo:
             "source": self.source,
             "put": self.put or " ".join(self.layout.split()),
         }
+
+    def describe_own(self, *, title: str, source: str, terms: str) -> DatasetInfo:
+        """Return the facts with what the user has given about a set of their own; empty texts change nothing."""
+        texts = {"title": title, "source": source, "terms": terms}
+        return replace(self, **{name: text for name, text in texts.items() if text})
 
 
 @dataclass(frozen=True)
@@ -112,54 +127,88 @@ class Reasons:
         return pd.DataFrame(self.rows, columns=["image", "reason", "detail"], dtype="string")
 
 
-def list_pictures(root: Path) -> tuple[list[str], list[str]]:
-    """Files under `root`, as sorted relative POSIX paths: pictures by extension, and the rest.
+def list_pictures(
+    root: Path, left_out: Reasons, *, folder: str = "", links: Literal["inside", "anywhere"] = "inside"
+) -> list[str]:
+    """Return the pictures (by extension) below `root`, or below its `folder`, as sorted paths relative to `root`.
 
-    Hidden files and folders are passed over. Links that lead outside `root`, and links to folders,
-    count as the rest; links to folders are not followed.
+    Hidden files and folders, and what systems leave behind, are passed over. Other files are listed in
+    `left_out`: those that are no pictures, whose name is not UTF-8, and links that lead nowhere, in a
+    circle, or out of `root` (unless `links` is 'anywhere').
     """
-    inside, pictures, others = root.resolve(), [], []
-    for relative, entry in _walk(root, ""):
-        good = entry.name.lower().endswith(PICTURES) and not entry.is_dir()
-        if good and entry.is_symlink():
-            good = Path(entry.path).resolve().is_relative_to(inside)
-        (pictures if good else others).append(relative)
-    return sorted(pictures), sorted(others)
+    pictures, others = [], []
+    inside = None if links == "anywhere" else root.resolve()
+    prefix = f"{folder}/" if folder else ""
+    for relative, entry, problem in _walk(root / folder, prefix, inside, frozenset()):
+        problem = problem or ("" if entry.name.lower().endswith(PICTURES) else "not a picture")
+        if problem:
+            others.append((_readable(relative), problem, _REMARKS.get(problem, "")))
+        else:
+            pictures.append(relative)
+    left_out.rows.extend(sorted(others))
+    return sorted(pictures)
 
 
-def _walk(folder: Path | str, prefix: str) -> Iterator[tuple[str, os.DirEntry]]:
+def _walk(
+    folder: Path | str, prefix: str, inside: Path | None, entered: frozenset
+) -> Iterator[tuple[str, os.DirEntry, str]]:
     # os.scandir knows the kind of an entry without another call to the file system.
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.startswith("."):
+            if entry.name.startswith(".") or entry.name in JUNK:
                 continue
-            if entry.is_dir(follow_symlinks=False):
-                yield from _walk(entry.path, f"{prefix}{entry.name}/")
+            relative = prefix + entry.name
+            target = Path(entry.path).resolve() if entry.is_symlink() else None
+            problem = "" if target is None else _link_problem(target, Path(folder), inside, entered)
+            if not entry.name.isascii() and _readable(entry.name) != entry.name:
+                problem = "name not UTF-8"
+            if problem or not entry.is_dir():
+                yield relative, entry, problem
             else:
-                yield prefix + entry.name, entry
+                deeper = entered if target is None else entered | {target}
+                yield from _walk(entry.path, f"{relative}/", inside, deeper)
+
+
+def _link_problem(target: Path, folder: Path, inside: Path | None, entered: frozenset) -> str:
+    if not target.exists():
+        return "link leads nowhere"
+    if inside is not None and not target.is_relative_to(inside):
+        return "link out of the root"
+    circle = target.is_dir() and (target in entered or folder.resolve().is_relative_to(target))
+    return "link in a circle" if circle else ""
+
+
+def _readable(name: str) -> str:
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def read_rows(
     path: Path,
     left_out: Reasons,
+    notices: Reasons,
     *,
     header: tuple[str, ...],
     delimiter: str | None = ",",
     named: bool = True,
+    whole: bool = False,
 ) -> pd.DataFrame:
-    """Read a text table as strings; list those that are not whole in `left_out`.
+    """Read a text table as strings; list rows that are not whole in `left_out`.
+
+    A last line without its line end may have been cut in the middle of a value, which still looks like a
+    value. So its last field counts as empty, unless the column holds the same text elsewhere and none that
+    begins with it; `notices` has a line about it.
 
     Parameters
     ----------
     path : Path
-    left_out : Reasons
-        Takes rows with too few or too many fields, and a last line that lacks its line end: it may
-        have been cut in the middle of a number, which would still look like a number.
+    left_out, notices : Reasons
     header : tuple of str
         Columns that must be there. Where `named` is false the file has no header line, and these
         are its columns in order.
     delimiter : str or None
         None splits at white space.
+    whole : bool
+        The file is known to be as its authors wrote it, so nothing is cut.
 
     Returns
     -------
@@ -169,58 +218,82 @@ def read_rows(
     Raises
     ------
     DatasetError
-        Unreadable, not text, or a header without the columns needed.
+        Unreadable, not text, a quote that is never closed, or a header without the columns needed.
     """
-    lines = _read_lines(path, left_out)
-    try:
-        parsed = list(_parse(lines, delimiter))
-    except csv.Error as error:
-        raise DatasetError(f"{path}: not a table of text ({error})") from error
+    lines = _read_lines(path)
+    parsed = list(_parse(lines, delimiter, path))
     names = [*header]
     if named:
         names = [name.strip() for name in parsed.pop(0)[1]] if parsed else []
-        _check_header(path, names, header)
-    whole = [(number, row) for number, row in parsed if len(row) == len(names)]
+        check_header(path, names, header)
+    complete = [(number, row) for number, row in parsed if len(row) == len(names)]
     for number, row in parsed:
         if len(row) != len(names):
             detail = f"line {number} has {len(row)} fields, expected {len(names)}"
             left_out.add(path.name, "row malformed", detail)
-    table = pd.DataFrame([row for _, row in whole], columns=names, dtype=object)
-    table.index = pd.Index([number for number, _ in whole], dtype="int64", name="line")
-    return table.apply(lambda column: column.str.strip()) if len(table) else table
+    table = pd.DataFrame([row for _, row in complete], columns=names, dtype=object)
+    table.index = pd.Index([number for number, _ in complete], dtype="int64", name="line")
+    if table.empty:
+        return table
+    table = table.apply(lambda column: column.str.strip())
+    if not whole and not lines[-1].endswith(("\n", "\r")) and parsed[-1][0] == table.index[-1]:
+        _drop_cut_value(table, path, notices)
+    return table
 
 
-def _read_lines(path: Path, left_out: Reasons) -> list[str]:
+def _drop_cut_value(table: pd.DataFrame, path: Path, notices: Reasons) -> None:
+    *others, last = table.iloc[:, -1]
+    whole = last in others and not any(text != last and text.startswith(last) for text in others)
+    if last and (not whole or _NUMBER.fullmatch(last)):
+        detail = (
+            f"line {table.index[-1]} has no line end, so {last!r} may be cut short and is taken as unknown"
+        )
+        notices.add(path.name, "last line cut short", f"{detail}; end the file with a line break")
+        table.iloc[-1, -1] = ""
+
+
+def _read_lines(path: Path) -> list[str]:
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        content = path.read_bytes()
+        text = content.decode("utf-8-sig")
     except OSError as error:
         raise DatasetError(f"{path}: cannot be opened ({error.strerror})") from error
     except UnicodeDecodeError as error:
-        raise DatasetError(f"{path}: not a text file in UTF-8 ({error.reason} at {error.start})") from error
-    lines = text.splitlines(keepends=True)
-    if lines and not lines[-1].endswith(("\n", "\r")):
-        detail = f"line {len(lines)} has no line end and may be cut short; end the file with a line break"
-        left_out.add(path.name, "last line cut short", detail)
-        lines.pop()
-    return lines
+        kind = "UTF-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "no text, or another encoding"
+        raise DatasetError(
+            f"{path}: not a text file in UTF-8 ({error.reason} at {error.start}: {kind}); save it as UTF-8"
+        ) from error
+    # str.splitlines would break lines at U+2028 and other rare characters, too.
+    return list(io.StringIO(text, newline=""))
 
 
-def _parse(lines: list[str], delimiter: str | None) -> Iterator[tuple[int, list[str]]]:
+def _parse(lines: list[str], delimiter: str | None, path: Path) -> Iterator[tuple[int, list[str]]]:
     if delimiter is None:
         yield from ((number, line.split()) for number, line in enumerate(lines, 1) if line.strip())
         return
-    reader = csv.reader(lines, delimiter=delimiter)
-    for row in reader:
-        if row:
-            yield reader.line_num, row
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    start = 0
+    try:
+        for row in reader:
+            start = reader.line_num
+            if row:
+                yield start, row
+    except csv.Error as error:
+        raise DatasetError(
+            f"{path} line {start + 1}: a quote is opened that is not closed, or another fault of the text ({error}); "
+            "close it, or take it out"
+        ) from error
 
 
-def _check_header(path: Path, names: list[str], needed: tuple[str, ...]) -> None:
+def check_header(path: Path, names: list[str], needed: Iterable[str]) -> None:
+    """Raise `DatasetError` if a header lacks one of the columns needed, or has it twice."""
     missing = [name for name in needed if name not in names]
     twice = sorted({name for name in names if names.count(name) > 1 and name in needed})
     if missing or twice:
         problem = f"lacks the columns {missing}" if missing else f"has the columns {twice} twice"
-        raise DatasetError(f"{path}: the header {problem}; it reads {names[:20]}")
+        other = next((sign for sign in ";\t|," if len(names) == 1 and sign in names[0]), "")
+        hint = f"; it looks delimited by {other!r}" if other else ""
+        raise DatasetError(f"{path}: the header {problem}; it reads {names[:20]}{hint}")
 
 
 def exclude(rows: pd.DataFrame, bad: pd.Series, left_out: Reasons, reason: str, detail) -> pd.DataFrame:
@@ -255,41 +328,42 @@ def keep_first(rows: pd.DataFrame, key: list[str], left_out: Reasons) -> pd.Data
 
 
 def keep_pictured(
-    rows: pd.DataFrame, root: Path, left_out: Reasons, *, folders: Iterable[str] | None = None
+    rows: pd.DataFrame, root: Path, left_out: Reasons, *, folders: Iterable[str]
 ) -> pd.DataFrame:
-    """The rows whose ``image`` is a picture; rows and pictures without a partner go to `left_out`.
-
-    Looks into `folders` of `root` if given, else everywhere under `root`.
-    """
-    there = _pictures_in(root, folders, left_out) if folders is not None else set(list_pictures(root)[0])
-    rows = exclude(rows, ~rows["image"].isin(there), left_out, "no picture", _NO_PICTURE)
+    """The rows whose ``image`` is a picture in `folders`; rows and pictures without a partner go to `left_out`."""
+    there = {
+        picture
+        for folder in folders
+        if (root / folder).is_dir()
+        for picture in list_pictures(root, left_out, folder=folder)
+    }
+    rows = exclude(rows, ~rows["image"].isin(there), left_out, "no picture", NO_PICTURE)
     listed = {image for image, _, _ in left_out.rows}
-    left_out.add_all(sorted(there - set(rows["image"]) - listed), "no row", _NO_ROW)
+    left_out.add_all(sorted(there - set(rows["image"]) - listed), "no row", NO_ROW)
     return rows
-
-
-def _pictures_in(root: Path, folders: Iterable[str], left_out: Reasons) -> set[str]:
-    there: set[str] = set()
-    for folder in folders:
-        pictures, others = list_pictures(root / folder) if (root / folder).is_dir() else ([], [])
-        there.update(f"{folder}/{picture}" for picture in pictures)
-        left_out.add_all([f"{folder}/{other}" for other in others], "not a picture")
-    return there
 
 
 def translate(
     rows: pd.DataFrame, column: str, names: dict[str, str | None], left_out: Reasons
 ) -> pd.DataFrame:
     """`column` with the file's codes turned into `names`; rows with any other code go to `left_out`."""
-    detail = f"allowed are {sorted(names)}"
     rows = exclude(
         rows,
         ~rows[column].isin(list(names)),
         left_out,
         f"bad value in {column}",
-        lambda row: f"{where(row)}: {row[column]!r}; {detail}",
+        lambda row: f"{where(row)}: {row[column]!r}; allowed are {sorted(names)}",
     )
     return rows.assign(**{column: rows[column].map(names).astype(object)})
+
+
+def read_classes(
+    rows: pd.DataFrame, column: str, classes: Sequence[str], left_out: Reasons, *, label: str = ""
+) -> pd.DataFrame:
+    """`column` with its words read as `classes` of the label; rows with any other word go to `left_out`."""
+    meant = words.classes_of(label or column, rows[column].unique(), classes)
+    known = {text: name for text, name in meant.items() if name is not None}
+    return translate(rows, column, {name: name for name in classes} | known, left_out)
 
 
 def keep_numbers(rows: pd.DataFrame, columns: Iterable[str], left_out: Reasons) -> pd.DataFrame:

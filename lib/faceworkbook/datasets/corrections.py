@@ -43,7 +43,7 @@ def apply(dataset: Dataset, path: str | Path) -> Dataset:
     """
     path = Path(path)
     malformed = Reasons()
-    rows = read_rows(path, malformed, header=COLUMNS)
+    rows = read_rows(path, malformed, malformed, header=COLUMNS)
     if malformed.rows:
         raise DatasetError(f"corrections {path}: {'; '.join(detail for _, _, detail in malformed.rows)}")
     rows = rows[rows["value"] != ""].drop_duplicates()
@@ -66,27 +66,28 @@ def apply(dataset: Dataset, path: str | Path) -> Dataset:
 
 def _write(table: pd.DataFrame, column: str, group: pd.DataFrame, at: np.ndarray, notices: Reasons) -> None:
     was = ["NA" if pd.isna(old) else old for old in table.loc[at, column]]
-    table.loc[at, column] = _values(group["value"], table[column]).to_numpy()
+    number = pd.api.types.is_numeric_dtype(table[column].dtype)
+    table.loc[at, column] = _values(group["value"], number=number).to_numpy()
     changes = zip(group["face_id"], was, group["value"], strict=True)
     details = [f"{face}: {column} {old} -> {new}" for face, old, new in changes]
     notices.add_all(table.loc[at, "image"], "label corrected", details)
 
 
-def _values(values: pd.Series, old: pd.Series) -> pd.Series:
-    if pd.api.types.is_numeric_dtype(old.dtype):
+def _values(values: pd.Series, *, number: bool) -> pd.Series:
+    if number:
         return numbers(values).astype("Float64")
     return values.astype(object).where(values != "NA", None)
 
 
 def _problems(rows: pd.DataFrame, table: pd.DataFrame):
     known = table.set_index("face_id")
-    correctable = [*faces.label_columns(table), "identity", LEAVE_OUT]
+    allowed = [*faces.known_labels(table), "identity", LEAVE_OUT]
     twice = rows.duplicated(["face_id", "column"], keep=False)
     for row, again in zip(rows.itertuples(), twice, strict=True):
         if row.face_id not in known.index:
             yield f"line {row.Index}: no face {row.face_id!r}"
-        elif row.column not in correctable:
-            yield f"line {row.Index}: column {row.column!r}; allowed are {correctable}"
+        elif row.column not in allowed:
+            yield f"line {row.Index}: column {row.column!r}; allowed are {allowed}"
         elif again:
             yield f"line {row.Index}: {row.face_id!r} has two values for {row.column!r}"
         else:
@@ -94,13 +95,13 @@ def _problems(rows: pd.DataFrame, table: pd.DataFrame):
 
 
 def _value_problems(row, known: pd.DataFrame):
-    is_label = row.column not in ("identity", LEAVE_OUT)
-    if is_label and faces.is_class_label(known[row.column]):
-        allowed = list(known[row.column].cat.categories)
+    dtype = None if row.column == LEAVE_OUT else known[row.column].dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        allowed = list(dtype.categories)
         if row.value not in (*allowed, "NA"):
             yield f"line {row.Index}: {row.column} {row.value!r}; allowed are {allowed} or NA"
-    elif is_label and row.value != "NA":
-        low, high = faces.RANGES.get(row.column, (-float("inf"), float("inf")))
+    elif dtype is not None and pd.api.types.is_numeric_dtype(dtype) and row.value != "NA":
+        low, high = faces.RANGES.get(row.column, (-np.inf, np.inf))
         if not low <= numbers(pd.Series([row.value]))[0] <= high:
             yield f"line {row.Index}: {row.column} {row.value!r}; allowed is a number in {low}..{high} or NA"
     was = getattr(row, "was", "")

@@ -1,229 +1,360 @@
-"""A CSV file of one's own beside the pictures: any of the face table's columns, under any header."""
+"""A CSV file of one's own beside the pictures: the face table's columns and any others, under any header."""
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import pandas as pd
 
-from faceworkbook import faces
+from faceworkbook import faces, images
+from faceworkbook.datasets import words
 from faceworkbook.datasets.base import (
     Dataset,
     DatasetError,
     DatasetInfo,
     Reasons,
+    check_header,
     exclude,
-    keep_pictured,
+    keep_first,
     need_files,
     numbers,
     read_rows,
 )
+from faceworkbook.datasets.paths import locate
 
 INFO = DatasetInfo(
     name="csv",
     title="A CSV file and pictures",
-    labels=("any: age, age_group, gender, race, emotion, yaw, pitch, roll, and further columns of your own",),
+    labels=("any: age, age_group, gender, race, emotion, yaw, pitch, roll, and columns of your own",),
     identities="column identity, where there is one",
     official_split="columns split and fold, where there are any",
     size="yours",
     terms="yours",
     source="your own table",
     layout="""  ROOT/
-    faces.csv      (header: image,gender,age,identity,... ; paths relative to ROOT; option table=)
+    faces.csv      (header: image,gender,age,identity,smile,... ; paths relative to ROOT; option table=)
     any/folders/of/pictures.jpg""",
     put="faces.csv with a header, and the pictures that its column image names",
 )
 
-UNKNOWN = ("", "NA", "NaN", "nan", "None", "<NA>")
+_CLASSES = tuple(faces.KNOWN_VOCABULARIES)
 _NUMBERS = (*faces.BOX, "age", *faces.POSE, "fold")
-_YES_NO = {"yes": True, "no": False, "true": True, "false": False}
-_FLOATS = (faces.VOTES_PREFIX, faces.TARGET_PREFIX)
+_TEXTS = ("image", "face_id", "identity", "split")
+_MOSTLY = 0.9  # a column with that share of numbers holds numbers; the others are bad values
+_SHOWN = 8
 
 
-def read(
-    root: Path,
-    *,
-    table: str = "faces.csv",
-    delimiter: str = ",",
-    columns: list[str] | tuple[str, ...] = (),
-    values: list[str] | tuple[str, ...] = (),
-    free: list[str] | tuple[str, ...] = (),
-    dataset: str = "csv",
-) -> Dataset:
-    """Read ``ROOT/table``.
+@dataclass(frozen=True)
+class Options:
+    """How a table of one's own is read.
 
-    Parameters
+    Attributes
     ----------
-    root : Path
     table : str
-        The CSV file, relative to `root`. UTF-8, with a header.
+        The CSV file, relative to the root. UTF-8, with a header.
     delimiter : str
         One character.
     columns : list of str
         ``"gender=Sex"``: the face table's column `gender` stands under the header `Sex`. Columns of
-        the same name need no entry.
+        the same name need no entry. Every further column becomes one of your own.
     values : list of str
-        ``"gender:0=male"``: what the file writes as 0 is the class `male`.
+        ``"gender:0=male"``: what the file writes as 0 in the column `gender` is the class `male`.
     free : list of str
-        Label columns whose class names are yours; they are taken as they are, in alphabetical order.
-        The others must hold names of one of the project's vocabularies.
+        Columns among gender, race, emotion and age_group whose class names are yours; they are taken as
+        they are, in alphabetical order. The others must hold names of one of the project's vocabularies.
+    classes : list of str
+        Columns of your own whose numbers are codes of classes.
+    yes_no : list of str
+        Columns of your own with 1 and 0, 1 and -1, y and n. Words (yes and no, true and false) need no entry.
+    boxes : {'pixels', 'shares'}
+        Whether top, left, bottom and right are pixels, or shares of the picture's height and width (0..1).
+    links : {'inside', 'anywhere'}
+        Whether links to files and folders are followed below the root only.
     dataset : str
         Name of the data set in the face table.
+    title, source, terms : str
+        What the report and the model card print about the set.
+    """
+
+    table: str = "faces.csv"
+    delimiter: str = ","
+    columns: Sequence[str] = ()
+    values: Sequence[str] = ()
+    free: Sequence[str] = ()
+    classes: Sequence[str] = ()
+    yes_no: Sequence[str] = ()
+    boxes: Literal["pixels", "shares"] = "pixels"
+    links: Literal["inside", "anywhere"] = "inside"
+    dataset: str = "csv"
+    title: str = ""
+    source: str = ""
+    terms: str = ""
+
+
+def read(root: Path, options: Options) -> Dataset:
+    """Read a table and the pictures that it names.
+
+    Empty cells, NA, null, unknown and the like (`words.MISSING`) mean unknown. A column of your own holds
+    numbers where its cells are numbers, and else classes.
+
+    Parameters
+    ----------
+    root : Path
+    options : Options
 
     Returns
     -------
     Dataset
-        A row with a value that is not allowed, or without its picture, is in ``left_out`` with the
-        line and the value; so is a picture under `root` that no row names. Empty, NA, NaN and None mean unknown.
+        A value that is not allowed costs its label and is in ``notices``. A row without its picture, with a
+        bad box, or that contradicts another row of the same face is in ``left_out``; so is a picture under
+        `root` that no row names.
 
     Raises
     ------
     DatasetError
-        No such file, no text, a header without ``image``, an option that names an unknown column.
+        No such file, no text, a header without ``image``, an option that names an unknown column, or a column
+        of which no value is understood.
     """
-    need_files(root, (table,), INFO)
-    if len(delimiter) != 1:
-        raise DatasetError(f"delimiter={delimiter!r}; it must be one character, such as ',' or ';'")
+    need_files(root, (options.table,), INFO)
+    if len(options.delimiter) != 1:
+        raise DatasetError(f"delimiter={options.delimiter!r}; it must be one character, such as ',' or ';'")
     left_out, notices = Reasons(), Reasons()
-    header = {"image": "image", **_pairs(columns, "columns", faces.COLUMNS)}
-    rows = read_rows(root / table, left_out, header=(*header.values(),), delimiter=delimiter)
-    rows = _take_columns(rows, header, table, notices)
-    rows = _translate(rows, values).mask(lambda cells: cells.isin(UNKNOWN), None)
-    rows = _check_images(rows, root, left_out)
-    vocabularies = {name: _vocabulary(rows[name], name, free) for name in faces.CLASS_LABELS if name in rows}
-    rows = _check_values(rows, vocabularies, left_out)
-    rows = _name_faces(rows, dataset, left_out)
-    own = [
-        name
-        for name in rows
-        if name not in faces.COLUMNS and not name.startswith((*_FLOATS, faces.EXTRA_PREFIX))
-    ]
-    rows = rows.assign(**{name: read_own_label(rows[name]) for name in own})
-    built = faces.build(
-        dict(rows.drop(columns="dataset", errors="ignore")), dataset=dataset, vocabularies=vocabularies
-    )
-    return Dataset(built, left_out.table(), notices.table(), root, INFO)
+    rows = read_rows(root / options.table, left_out, notices, header=(), delimiter=options.delimiter)
+    rows = _name_columns(rows, root / options.table, options, notices)
+    rows = _translate(rows, options.values)
+    rows = rows.assign(image=_known(rows["image"], words.MISSING_NUMBERS))
+    rows = locate(rows, root, left_out, notices, links=options.links)
+    rows, vocabularies = _read_values(rows, options, notices)
+    rows = _check_boxes(rows, root, options, left_out)
+    rows = _name_faces(rows, options.dataset, left_out)
+    built = faces.build(dict(rows), dataset=options.dataset, vocabularies=vocabularies)
+    info = INFO.describe_own(title=options.title, source=options.source, terms=options.terms)
+    return Dataset(built, left_out.table(), notices.table(), root, info)
 
 
-def read_own_label(values: pd.Series) -> pd.Series:
-    """Read a column of one's own: yes/no words as booleans, numbers as numbers, else texts; None where unknown."""
-    known = values.dropna().str.strip().str.lower()
-    if len(known) and known.isin(_YES_NO).all():
-        return values.str.strip().str.lower().map(_YES_NO).astype(object)
-    parsed = numbers(values.fillna(""))
-    return parsed if len(known) and parsed[values.notna()].notna().all() else values
+# --------------------------------------------------------------------------- columns
 
 
-def _pairs(entries, option: str, allowed) -> dict[str, str]:
-    pairs = {}
-    for entry in entries:
+def _name_columns(rows: pd.DataFrame, path: Path, options: Options, notices: Reasons) -> pd.DataFrame:
+    renamed = {}
+    for entry in options.columns:
         name, sign, written = str(entry).partition("=")
-        if not sign or not (name in allowed or name.isidentifier()) or not written:
+        if not sign or not written or not name.isidentifier():
             raise DatasetError(
-                f"{option}: {entry!r} is not NAME=TEXT with a NAME of {sorted(allowed)} or your own"
+                f"columns: {entry!r} is not NAME=TEXT with a NAME such as {list(faces.COLUMNS)}"
             )
-        pairs[name] = written
-    return pairs
-
-
-def _is_read(name: str) -> bool:
-    return str(name).isidentifier()
-
-
-def _take_columns(rows: pd.DataFrame, header: dict[str, str], table: str, notices: Reasons) -> pd.DataFrame:
-    shadowed = [name for name in header if name in rows and name not in header.values()]
-    rows = rows.drop(columns=shadowed).rename(columns={written: name for name, written in header.items()})
-    wanted = [name for name in rows if _is_read(name)]
-    twice = sorted({name for name in wanted if wanted.count(name) > 1})
+        renamed[written.strip()] = name
+    check_header(path, list(rows.columns), renamed)
+    names = [renamed.get(written) or _column_name(written, renamed) for written in rows.columns]
+    for written, name in zip(rows.columns, names, strict=True):
+        if not name and written != "dataset":
+            notices.add(
+                path.name, "column not read", f"column {written!r} has no name, or another has its place"
+            )
+        elif name not in (written, renamed.get(written)):
+            notices.add(path.name, "column renamed", f"column {written!r} is the column {name!r}")
+    twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:
-        raise DatasetError(f"{table}: the columns {twice} stand twice in the header")
-    for name in rows.columns.difference(wanted, sort=False):
-        notices.add(
-            table,
-            "column not read",
-            f"column {name!r}: a label's name has letters, digits and underscores; rename it with columns=",
-        )
-    return rows[wanted]
+        raise DatasetError(f"{path}: the columns {twice} stand twice in the header")
+    if "image" not in names:
+        check_header(path, [*rows.columns], ["image"])
+    return rows.loc[:, [bool(name) for name in names]].set_axis([name for name in names if name], axis=1)
 
 
-def _translate(rows: pd.DataFrame, values) -> pd.DataFrame:
+def _column_name(written: str, renamed: dict[str, str]) -> str:
+    word = words.fold(written).replace(" ", "_")
+    name = word if word in faces.COLUMNS else re.sub(r"\W+", "_", written.removeprefix("extra_")).strip("_")
+    if name in ("", "dataset", "Unnamed_0") or name in renamed.values():
+        return ""
+    return name if name.isidentifier() else f"_{name}"
+
+
+def _translate(rows: pd.DataFrame, values: Sequence[str]) -> pd.DataFrame:
     meant: dict[str, dict[str, str]] = {}
     for entry in values:
         name, _, pair = str(entry).partition(":")
         written, sign, class_name = pair.partition("=")
-        if name not in faces.CLASS_LABELS or name not in rows or not sign:
-            known = [label for label in faces.CLASS_LABELS if label in rows]
+        if name not in rows or name in (*_NUMBERS, *_TEXTS) or not sign:
+            known = [column for column in rows if column not in (*_NUMBERS, *_TEXTS)]
             raise DatasetError(f"values: {entry!r} is not COLUMN:WRITTEN=CLASS with a COLUMN of {known}")
-        meant.setdefault(name, {})[written] = class_name
-    return rows.assign(**{name: rows[name].replace(pairs) for name, pairs in meant.items()})
-
-
-def _check_images(rows: pd.DataFrame, root: Path, left_out: Reasons) -> pd.DataFrame:
-    rows = rows.assign(image=rows["image"].str.replace("\\", "/").str.removeprefix("./"))
-    rows = exclude(
-        rows, rows["image"].isna(), left_out, "no picture named", lambda row: f"line {row.name} has no image"
-    )
-    away = rows["image"].map(lambda path: path.startswith("/") or ".." in PurePosixPath(path).parts)
-    rows = exclude(rows, away, left_out, "path leaves the root", "paths are relative to the root")
-    return keep_pictured(rows, root, left_out)
-
-
-def _vocabulary(column: pd.Series, name: str, free) -> tuple[str, ...]:
-    unknown = sorted(set(free) - set(faces.CLASS_LABELS))
-    if unknown:
-        raise DatasetError(f"free={[*free]}: {unknown} are no label columns; {list(faces.CLASS_LABELS)} are")
-    known = column.dropna()
-    if name in free:
-        return tuple(sorted(set(known)))
-    return max(faces.KNOWN_VOCABULARIES[name], key=lambda names: int(known.isin(names).sum()))
-
-
-def _check_values(rows: pd.DataFrame, vocabularies: dict, left_out: Reasons) -> pd.DataFrame:
-    for name, allowed in {**vocabularies, "split": faces.SPLITS}.items():
-        if name in rows:
-            rows = _keep(rows, name, rows[name].isna() | rows[name].isin(allowed), left_out, list(allowed))
-    for name in [n for n in rows if n in _NUMBERS or n.startswith(_FLOATS)]:
-        parsed = numbers(rows[name].fillna(""))
-        low, high = faces.RANGES.get(name, (-float("inf"), float("inf")))
-        good = rows[name].isna() | parsed.between(low, high)
-        if name == "fold":
-            good &= rows[name].isna() | (parsed % 1 == 0)
-        rows = _keep(rows, name, good, left_out, f"a number in {low}..{high}")
-        rows = rows.assign(**{name: parsed[rows.index]})
-    return _check_boxes(rows, left_out)
-
-
-def _keep(rows: pd.DataFrame, name: str, good: pd.Series, left_out: Reasons, allowed) -> pd.DataFrame:
-    return exclude(
-        rows,
-        ~good,
-        left_out,
-        f"bad value in {name}",
-        lambda row: f"line {row.name}: {row[name]!r}; allowed are {allowed} or nothing",
+        meant.setdefault(name, {})[_code(written)] = class_name
+    return rows.assign(
+        **{name: [pairs.get(_code(text), text) for text in rows[name]] for name, pairs in meant.items()}
     )
 
 
-def _check_boxes(rows: pd.DataFrame, left_out: Reasons) -> pd.DataFrame:
+def _code(text: str) -> str:
+    return faces.name_person(words.fold(text)) or ""
+
+
+# --------------------------------------------------------------------------- values
+
+
+def _read_values(rows: pd.DataFrame, options: Options, notices: Reasons) -> tuple[pd.DataFrame, dict]:
+    _check_options(rows, options)
+    vocabularies = {}
+    for name in rows.columns.difference(["image"], sort=False):
+        cells = rows[name]
+        if name in ("face_id", "identity"):
+            values = _known(cells, words.MISSING)
+        elif name in _NUMBERS or name.startswith((faces.VOTES_PREFIX, faces.TARGET_PREFIX)):
+            values = _read_numbers(cells, options, notices, rows["image"])
+        elif name == "split" or (name in _CLASSES and name not in options.free):
+            values, vocabularies[name] = _read_names(cells, options, notices, rows["image"])
+        elif name in options.yes_no:
+            values = _known(cells, words.MISSING - {"-1", "-1.0"}).map(words.yes_no, na_action="ignore")
+            _notice_bad(cells, values, notices, rows["image"], "1 and 0, yes and no, true and false")
+        else:
+            values = _read_own(cells, options, notices, rows["image"])
+            if name in _CLASSES:
+                vocabularies[name] = tuple(sorted(set(values.dropna())))
+        rows = rows.assign(**{name: values})
+    vocabularies.pop("split", None)
+    return rows, vocabularies
+
+
+def _check_options(rows: pd.DataFrame, options: Options) -> None:
+    own = [name for name in rows if name not in faces.COLUMNS]
+    for option, allowed in {"free": [*_CLASSES], "classes": own, "yes_no": own}.items():
+        unknown = sorted(set(getattr(options, option)) - set(allowed))
+        if unknown:
+            raise DatasetError(f"{option}: {unknown} are no columns that it can name; allowed are {allowed}")
+
+
+def _known(cells: pd.Series, missing: frozenset) -> pd.Series:
+    return cells.astype(object).mask(cells.map(words.fold).isin(missing), None)
+
+
+def _read_numbers(cells: pd.Series, options: Options, notices: Reasons, image: pd.Series) -> pd.Series:
+    if options.delimiter == ";":
+        cells = cells.str.replace(r"^([+-]?\d+),(\d+)$", r"\1.\2", regex=True)
+    known = _known(cells, words.MISSING_NUMBERS)
+    parsed = numbers(known.fillna(""))
+    low, high = faces.RANGES.get(cells.name, (-np.inf, np.inf))
+    good = parsed.between(low, high)
+    if cells.name == "fold":
+        good &= parsed % 1 == 0
+    parsed = parsed.where(good)
+    if cells.name not in faces.BOX:
+        _notice_bad(known, parsed, notices, image, f"a number in {low}..{high}")
+    return parsed.mask(known.notna() & parsed.isna(), -np.inf) if cells.name in faces.BOX else parsed
+
+
+def _read_names(
+    cells: pd.Series, options: Options, notices: Reasons, image: pd.Series
+) -> tuple[pd.Series, tuple[str, ...]]:
+    known = _known(cells, words.MISSING)
+    written = known.dropna().unique()
+    is_split = cells.name == "split"
+    classes = faces.SPLITS if is_split else words.fitting_vocabulary(cells.name, written)
+    meant = words.classes_of(cells.name, written, classes)
+    if len(written) and not any(meant.values()):
+        raise DatasetError(_describe_refusal(cells.name, written, classes, options))
+    values = known.map(meant, na_action="ignore").astype(object)
+    values = values.where(values.notna(), None)
+    _notice_bad(known, values, notices, image, f"{list(classes)}")
+    return values, classes
+
+
+def _describe_refusal(name: str, written, classes: Sequence[str], options: Options) -> str:
+    ready = [f"{name}:{text}=CLASS" for text in written[:_SHOWN]]
+    free = "" if name == "split" else f", or take the names as they are: free=[{name!r}]"
+    return (
+        f"{options.table}: no value of column '{name}' is understood; it holds {list(written[:_SHOWN])}, allowed are "
+        f"{list(classes)}. Give their meaning: values={ready}{free}"
+    )
+
+
+def _read_own(cells: pd.Series, options: Options, notices: Reasons, image: pd.Series) -> pd.Series:
+    numeric = _known(cells, words.MISSING_NUMBERS).dropna()
+    codes = cells.name in options.classes or cells.name in _CLASSES
+    if not codes and len(numeric) and numbers(numeric).notna().mean() >= _MOSTLY:
+        return _read_numbers(cells, options, notices, image)
+    known = _known(cells, words.MISSING)
+    if codes:
+        known = known.map(faces.name_person, na_action="ignore")
+    if known.nunique() > faces.MAX_CLASSES:
+        return known
+    flags = known.dropna().map(words.yes_no)
+    if not codes and len(flags) and flags.notna().all():
+        return known.map(words.yes_no, na_action="ignore")
+    values, joined = words.join_spellings(known)
+    for kept, spellings in joined.items():
+        notices.add(
+            options.table, "spellings joined", f"column {cells.name!r}: {spellings} are read as {kept!r}"
+        )
+    return values.astype(object)
+
+
+def _notice_bad(
+    written: pd.Series, values: pd.Series, notices: Reasons, image: pd.Series, allowed: str
+) -> None:
+    missing = _known(written.fillna(""), words.MISSING_NUMBERS).isna()
+    bad = ~missing & values.isna()
+    details = [
+        f"line {line}: {text!r} is taken as unknown; allowed are {allowed}"
+        for line, text in written[bad].items()
+    ]
+    notices.add_all(image[bad], f"bad value in {written.name}", details)
+
+
+# --------------------------------------------------------------------------- boxes and faces
+
+
+def _check_boxes(rows: pd.DataFrame, root: Path, options: Options, left_out: Reasons) -> pd.DataFrame:
     sides = [name for name in faces.BOX if name in rows]
     if not sides:
         return rows
     if len(sides) < len(faces.BOX):
         raise DatasetError(f"the table has the box columns {sides} only; a box needs {list(faces.BOX)}")
-    known = rows[sides].notna().sum(axis=1)
-    good = (known == 0) | ((known == 4) & (rows["bottom"] > rows["top"]) & (rows["right"] > rows["left"]))
-    return exclude(rows, ~good, left_out, "bad box", lambda row: f"line {row.name}: {row[sides].to_dict()}")
+    boxed = rows[sides].notna().all(axis=1)
+    if options.boxes == "shares":
+        rows = rows.assign(**_in_pixels(rows[boxed], root).reindex(rows.index))
+    tiny = rows[["bottom", "right"]].max(axis=1) <= 1
+    if boxed.any() and tiny[boxed].all():
+        raise DatasetError(
+            f"{options.table}: no box reaches beyond pixel 1, so they look like shares of the picture (0..1); "
+            "set boxes='shares', or give pixels"
+        )
+    empty = rows[sides].isna().all(axis=1)
+    finite = np.isfinite(rows[sides]).all(axis=1)
+    good = boxed & finite & ~tiny & (rows["bottom"] > rows["top"]) & (rows["right"] > rows["left"])
+    return exclude(
+        rows,
+        ~(empty | good),
+        left_out,
+        "bad box",
+        lambda row: f"line {row.name}: {row[sides].to_dict()}; expected pixels, top < bottom, left < right",
+    )
+
+
+def _in_pixels(rows: pd.DataFrame, root: Path) -> pd.DataFrame:
+    sizes = {image: _size(root / image) for image in rows["image"].unique()}
+    height, width = (
+        rows["image"].map({image: size[axis] for image, size in sizes.items()}) for axis in (0, 1)
+    )
+    scale = {"top": height, "left": width, "bottom": height, "right": width}
+    return pd.DataFrame({side: rows[side] * by for side, by in scale.items()})
+
+
+def _size(path: Path) -> tuple[float, float]:
+    try:
+        return images.read(path).shape[:2]
+    except images.UnreadableImage:
+        return np.nan, np.nan
 
 
 def _name_faces(rows: pd.DataFrame, dataset: str, left_out: Reasons) -> pd.DataFrame:
     if "face_id" not in rows:
         rows = rows.assign(face_id=dataset + ":" + rows["image"] + _box_text(rows))
-    return exclude(
-        rows,
-        rows["face_id"].isna() | rows["face_id"].duplicated(),
-        left_out,
-        "face_id repeated or missing",
-        lambda row: f"line {row.name}: {row['face_id']!r}",
-    )
+    nameless = rows["face_id"].isna()
+    rows = exclude(rows, nameless, left_out, "face_id missing", lambda row: f"line {row.name}")
+    return keep_first(rows, ["face_id"], left_out)
 
 
 def _box_text(rows: pd.DataFrame) -> pd.Series | str:

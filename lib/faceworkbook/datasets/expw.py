@@ -54,7 +54,7 @@ def read(root: Path, *, min_confidence: float = 0.0) -> Dataset:
     Returns
     -------
     Dataset
-        ``face_id`` is ``expw:PHOTO#FACE``; the confidence is kept as ``extra_confidence``.
+        ``face_id`` is ``expw:PHOTO#FACE``; the confidence is kept as ``confidence``.
 
     Raises
     ------
@@ -64,8 +64,8 @@ def read(root: Path, *, min_confidence: float = 0.0) -> Dataset:
     if not min_confidence >= 0:
         raise DatasetError(f"min_confidence={min_confidence}; allowed is 0 or more")
     need_files(root, ("label.lst", _FOLDER), INFO)
-    left_out = Reasons()
-    rows = read_rows(root / "label.lst", left_out, header=_HEADER, delimiter=None, named=False)
+    left_out, notices = Reasons(), Reasons()
+    rows = read_rows(root / "label.lst", left_out, notices, header=_HEADER, delimiter=None, named=False)
     rows = rows.assign(image=f"{_FOLDER}/" + rows["name"])
     rows = keep_first(rows, ["image", "face"], left_out)
     rows = translate(rows, "emotion", _EMOTIONS, left_out)
@@ -81,8 +81,8 @@ def read(root: Path, *, min_confidence: float = 0.0) -> Dataset:
             "image": rows["image"],
             **{side: rows[side] for side in faces.BOX},
             "emotion": rows["emotion"],
-            "extra_confidence": rows["confidence"],
+            "confidence": rows["confidence"],
         },
         dataset="expw",
     )
-    return Dataset(table, left_out.table(), Reasons().table(), root, INFO)
+    return Dataset(table, left_out.table(), notices.table(), root, INFO)

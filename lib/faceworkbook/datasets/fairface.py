@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from faceworkbook import faces
+from faceworkbook.datasets import words
 from faceworkbook.datasets.base import (
     Dataset,
     DatasetInfo,
@@ -14,8 +15,8 @@ from faceworkbook.datasets.base import (
     keep_first,
     keep_pictured,
     need_files,
+    read_classes,
     read_rows,
-    translate,
 )
 
 INFO = DatasetInfo(
@@ -36,9 +37,7 @@ INFO = DatasetInfo(
 )
 
 _SPLITS = {"train": "train", "val": "validation"}
-_HEADER = ("file", "age", "gender", "race", "service_test")
-_GENDERS = {"Male": "male", "Female": "female"}
-_FLAGS = {"True": True, "False": False}
+_HEADER = ("file", "age", "gender", "race")
 
 
 def read(root: Path) -> Dataset:
@@ -51,8 +50,8 @@ def read(root: Path) -> Dataset:
     Returns
     -------
     Dataset
-        ``age_group`` and ``race`` have FairFace's own nine and seven classes; ``extra_service_test``
-        is the file's flag for the balanced subset that commercial services were tested on.
+        ``age_group`` and ``race`` have FairFace's own nine and seven classes; ``service_test``
+        ("no", "yes") is the file's flag for the balanced subset that commercial services were tested on.
 
     Raises
     ------
@@ -60,13 +59,16 @@ def read(root: Path) -> Dataset:
         A missing label file, or one without its columns.
     """
     need_files(root, tuple(f"fairface_label_{split}.csv" for split in _SPLITS), INFO)
-    left_out = Reasons()
-    rows = pd.concat([_read_split(root, split, left_out) for split in _SPLITS], ignore_index=True)
+    left_out, notices = Reasons(), Reasons()
+    rows = pd.concat([_read_split(root, split, left_out, notices) for split in _SPLITS], ignore_index=True)
     rows = keep_first(rows, ["image"], left_out)
-    rows = translate(rows, "gender", _GENDERS, left_out)
-    rows = translate(rows, "race", {name: name for name in faces.RACES_FAIRFACE}, left_out)
-    rows = translate(rows, "age", {name: name for name in faces.AGE_GROUPS_FAIRFACE}, left_out)
-    rows = translate(rows, "service_test", _FLAGS, left_out)
+    written = rows["age"]
+    rows = read_classes(rows, "gender", faces.GENDERS, left_out)
+    rows = read_classes(rows, "race", faces.RACES_FAIRFACE, left_out)
+    rows = read_classes(rows, "age", faces.AGE_GROUPS_FAIRFACE, left_out, label="age_group")
+    repaired = rows[written[rows.index] != rows["age"]]
+    details = written[repaired.index] + " is read as " + repaired["age"]
+    notices.add_all(repaired["image"], "age repaired", details)
     rows = keep_pictured(rows, root, left_out, folders=_SPLITS)
     table = faces.build(
         {
@@ -75,15 +77,21 @@ def read(root: Path) -> Dataset:
             "gender": rows["gender"],
             "race": rows["race"],
             "split": rows["image"].str.split("/").str[0].map(_SPLITS),
-            "extra_service_test": rows["service_test"].astype(bool),
+            "service_test": _flags(rows),
         },
         dataset="fairface",
         vocabularies={"race": faces.RACES_FAIRFACE, "age_group": faces.AGE_GROUPS_FAIRFACE},
     )
-    return Dataset(table, left_out.table(), Reasons().table(), root, INFO)
+    return Dataset(table, left_out.table(), notices.table(), root, INFO)
 
 
-def _read_split(root: Path, split: str, left_out: Reasons) -> pd.DataFrame:
+def _flags(rows: pd.DataFrame) -> pd.Series:
+    # Nobody's label: a flag that a spreadsheet has changed costs no face.
+    flags = rows.get("service_test", pd.Series("", index=rows.index))
+    return flags.map(words.yes_no).astype(object)
+
+
+def _read_split(root: Path, split: str, left_out: Reasons, notices: Reasons) -> pd.DataFrame:
     name = f"fairface_label_{split}.csv"
-    rows = read_rows(root / name, left_out, header=_HEADER).rename(columns={"file": "image"})
+    rows = read_rows(root / name, left_out, notices, header=_HEADER).rename(columns={"file": "image"})
     return rows.assign(where=[f"{name} line {line}" for line in rows.index])

@@ -91,8 +91,8 @@ def read(
         Missing files.
     """
     need_files(root, ("fer2013new.csv",), INFO)
-    left_out = Reasons()
-    rows = _read_votes(root, left_out)
+    left_out, notices = Reasons(), Reasons()
+    rows = _read_votes(root, left_out, notices)
     _need_pictures(root)
     rows = keep_first(rows, ["image"], left_out)
     rows = keep_pictured(rows, root, left_out, folders=_FOLDERS.values())
@@ -112,11 +112,11 @@ def read(
         },
         dataset="ferplus",
     )
-    return Dataset(table, left_out.table(), Reasons().table(), root, INFO)
+    return Dataset(table, left_out.table(), notices.table(), root, INFO)
 
 
-def _read_votes(root: Path, left_out: Reasons) -> pd.DataFrame:
-    rows = read_rows(root / "fer2013new.csv", left_out, header=_HEADER)
+def _read_votes(root: Path, left_out: Reasons, notices: Reasons) -> pd.DataFrame:
+    rows = read_rows(root / "fer2013new.csv", left_out, notices, header=_HEADER)
     rows = rows.assign(image=rows["Usage"].map(_FOLDERS).fillna("?") + "/" + rows["Image name"])
     rows = exclude(
         rows,
@@ -251,8 +251,8 @@ def write_pictures(root: Path) -> int:
 
 def _joined(root: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     malformed = Reasons()
-    votes = read_rows(root / "fer2013new.csv", malformed, header=_HEADER)
-    pixels = read_rows(root / "fer2013.csv", malformed, header=("emotion", "pixels", "Usage"))
+    votes = read_rows(root / "fer2013new.csv", malformed, malformed, header=_HEADER)
+    pixels = read_rows(root / "fer2013.csv", malformed, malformed, header=("emotion", "pixels", "Usage"))
     if malformed.rows:
         raise DatasetError(
             f"{root}: {malformed.rows[0][0]}: {malformed.rows[0][2]}; the files are joined row by row"

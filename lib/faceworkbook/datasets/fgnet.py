@@ -49,7 +49,7 @@ def read(root: Path) -> Dataset:
     Returns
     -------
     Dataset
-        ``extra_points`` is the path of the face's points file (`read_points` reads it) or NA.
+        ``points`` is the path of the face's points file (`read_points` reads it) or NA.
 
     Raises
     ------
@@ -58,15 +58,14 @@ def read(root: Path) -> Dataset:
     """
     need_files(root, ("images",), INFO)
     left_out, notices = Reasons(), Reasons()
-    pictures, others = list_pictures(root / "images")
-    left_out.add_all([f"images/{name}" for name in others], "not a picture")
+    pictures = list_pictures(root, left_out, folder="images")
     rows = []
     for picture in pictures:
         parsed = parse_name(picture.rsplit("/", 1)[-1])
         if parsed is None:
-            left_out.add(f"images/{picture}", "name malformed", "expected 001A02.JPG: person, A, age")
+            left_out.add(picture, "name malformed", "expected 001A02.JPG: person, A, age")
         else:
-            rows.append((f"images/{picture}", *parsed))
+            rows.append((picture, *parsed))
     image, person, age, stem = zip(*rows, strict=True) if rows else ((),) * 4
     points = _points_files(root)
     paths = [points.get(name) for name in stem]
@@ -76,7 +75,7 @@ def read(root: Path) -> Dataset:
             "image": image,
             "identity": [f"fgnet:{name}" for name in person],
             "age": age,
-            "extra_points": paths,
+            "points": paths,
         },
         dataset="fgnet",
     )

@@ -55,7 +55,7 @@ def read(root: Path, *, order: Literal["distributed", "unchecked"] = "distribute
     Returns
     -------
     Dataset
-        ``smile`` is 'yes' or 'no'.
+        ``smile`` is "no" or "yes".
 
     Raises
     ------
@@ -63,26 +63,28 @@ def read(root: Path, *, order: Literal["distributed", "unchecked"] = "distribute
         No ``labels.txt``, or another one than the distributed.
     """
     need_files(root, ("labels.txt", "files"), INFO)
-    left_out = Reasons()
-    rows = read_rows(root / "labels.txt", left_out, header=_HEADER, delimiter=None, named=False)
-    if order == "distributed" and fingerprint(root / "labels.txt") != DISTRIBUTED:
+    left_out, notices = Reasons(), Reasons()
+    path = root / "labels.txt"
+    whole = fingerprint(path) == DISTRIBUTED
+    rows = read_rows(path, left_out, notices, header=_HEADER, delimiter=None, named=False, whole=whole)
+    if order == "distributed" and not whole:
         raise DatasetError(
-            f"{root / 'labels.txt'}: not the file as distributed, so its lines may not be in the pictures' "
+            f"{path}: not the file as distributed, so its lines may not be in the pictures' "
             f"order ({len(rows)} whole lines of 4,000). Fetch it anew, or set order='unchecked'"
         )
     rows = rows.assign(image=[f"files/file{line:04}.jpg" for line in rows.index])
-    rows = translate(rows, "smile", {"0": False, "1": True}, left_out)
+    rows = translate(rows, "smile", {"0": "no", "1": "yes"}, left_out)
     rows = keep_numbers(rows, faces.POSE, left_out)
     rows = keep_pictured(rows, root, left_out, folders=("files",))
     table = faces.build(
         {
             "image": rows["image"],
             **{angle: np.degrees(rows[angle]) for angle in faces.POSE},
-            "smile": rows["smile"].astype(bool),
+            "smile": rows["smile"],
         },
         dataset="genki4k",
     )
-    return Dataset(table, left_out.table(), Reasons().table(), root, INFO)
+    return Dataset(table, left_out.table(), notices.table(), root, INFO)
 
 
 def fingerprint(path: Path) -> str:

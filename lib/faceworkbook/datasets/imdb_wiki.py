@@ -231,7 +231,7 @@ def _columns(rows: pd.DataFrame, images: str) -> dict:
         "identity": rows["identity"],
         "age": rows["age"],
         "gender": rows["gender"].map(_GENDERS),
-        "extra_name": rows["name"],
-        "extra_face_score": rows["face_score"],
+        "name": rows["name"],
+        "face_score": rows["face_score"],
     }
     return columns if images == "crop" else {**columns, **{side: rows[side] for side in faces.BOX}}

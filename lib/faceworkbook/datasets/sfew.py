@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from faceworkbook import faces
+from faceworkbook.datasets import words
 from faceworkbook.datasets.base import (
     Dataset,
     DatasetError,
@@ -32,15 +33,6 @@ INFO = DatasetInfo(
     put="the folders Train/ and Val/, each with the seven emotion folders",
 )
 
-_EMOTIONS = {
-    "angry": "anger",
-    "disgust": "disgust",
-    "fear": "fear",
-    "happy": "happiness",
-    "sad": "sadness",
-    "surprise": "surprise",
-    "neutral": "neutral",
-}
 _SPLITS = {"train": "train", "val": "validation", "test": "test"}
 _FOLDER = re.compile(r"(train|val|test)(?:_?aligned_?faces(?:_new)?)?", re.ASCII | re.IGNORECASE)
 _FILM = re.compile(r"(.+?)_\d{6,}_\d+\.\w+", re.ASCII)
@@ -64,9 +56,8 @@ def read(root: Path) -> Dataset:
     DatasetError
         No picture in ``Train/EMOTION`` or ``Val/EMOTION``.
     """
-    pictures, others = list_pictures(root)
     left_out, notices = Reasons(), Reasons()
-    left_out.add_all(others, "not a picture")
+    pictures = list_pictures(root, left_out)
     rows = []
     for image in pictures:
         labels = parse_path(image)
@@ -99,7 +90,9 @@ def parse_path(image: str) -> tuple[str, str | None, str | None] | None:
     if at is None:
         return None
     split = _SPLITS[matches[at][1].lower()]
-    emotion = _EMOTIONS.get(folders[-1].lower()) if at < len(folders) - 1 else None
+    emotion = None
+    if at < len(folders) - 1:
+        emotion = words.classes_of("emotion", folders[-1:], faces.EMOTIONS)[folders[-1]]
     if emotion is None and split != "test":
         return None
     film = _FILM.fullmatch(name)

@@ -51,8 +51,8 @@ def read(root: Path) -> Dataset:
         ``labels.csv`` is missing, is not a table of text, or lacks a column.
     """
     need_files(root, (LABELS_FILE,), INFO)
-    left_out = Reasons()
-    rows = read_rows(root / LABELS_FILE, left_out, header=_HEADER)
+    left_out, notices = Reasons(), Reasons()
+    rows = read_rows(root / LABELS_FILE, left_out, notices, header=_HEADER)
     for column, allowed in _CLASSES.items():
         wrong = ~rows[column].isin(allowed)
         rows = exclude(rows, wrong, left_out, f"{column} unknown", _unknown(column, allowed))
@@ -62,7 +62,7 @@ def read(root: Path) -> Dataset:
     there = rows["image"].map(lambda image: (root / image).is_file()).astype(bool)
     rows = exclude(rows, ~there, left_out, "picture missing", "named in labels.csv, not in the folder")
     table = faces.build({column: rows[column] for column in _HEADER}, dataset="synthetic")
-    return Dataset(table, left_out.table(), Reasons().table(), root, INFO)
+    return Dataset(table, left_out.table(), notices.table(), root, INFO)
 
 
 def _unknown(column: str, allowed: tuple[str, ...]):

@@ -62,20 +62,23 @@ def read(root: Path, *, disputed: Literal["39_0_1", "39_1_1", "leave_out"] = "39
     Returns
     -------
     Dataset
-        Repaired names are listed in ``notices``, malformed names in ``left_out``.
+        Repaired names are listed in ``notices``, malformed and repeated names in ``left_out``.
 
     Raises
     ------
     DatasetError
         No picture under `root`.
     """
-    pictures, others = list_pictures(root)
+    left_out, notices = Reasons(), Reasons()
+    pictures = list_pictures(root, left_out)
     if not pictures:
         raise DatasetError(layout_error(root, INFO, "no picture there"))
-    left_out, notices = Reasons(), Reasons()
-    left_out.add_all(others, "not a picture")
-    rows = []
+    rows, names = [], {}
     for image in pictures:
+        first = names.setdefault(image.rpartition("/")[2], image)
+        if first != image:
+            left_out.add(image, "name repeated", f"{first} has the same name, which names one face")
+            continue
         labels, reason, note = parse_name(image.rpartition("/")[2], disputed=disputed)
         if labels is None:
             left_out.add(image, reason, note)

@@ -29,6 +29,9 @@ SETTINGS = {
     "figure.facecolor": "white",
 }
 
+# Class names and paths may hold dollar signs, and no figure writes a formula.
+mpl.rcParams["text.parse_math"] = False
+
 
 def use() -> None:
     """Apply the style to every figure drawn from here on."""

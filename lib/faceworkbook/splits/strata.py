@@ -55,6 +55,11 @@ def check_labels(faces: pd.DataFrame, label: tuple[str, ...]) -> None:
         raise SplitError(
             f"label={list(label)}: no values in {wrong or 'it'}; the table has labels in {known}"
         )
+    if all(faces[column].nunique() < 2 for column in label):
+        only = faces[label[0]].dropna().iloc[0]
+        raise SplitError(
+            f"label={list(label)}: every face has {only!r}; a label needs two different values to be learned"
+        )
 
 
 def _copies(keep_together, n: int) -> np.ndarray:
