@@ -64,7 +64,9 @@ def test_people_with_many_and_with_few_pictures_are_in_every_subset():
     sizes = np.repeat([40, 2], [20, 400])
     identity = np.repeat([f"p{i}" for i in range(len(sizes))], sizes)
     n = len(identity)
-    faces = table(n=n, identity=identity, image=[f"{i}.jpg" for i in range(n)], gender=["male"] * n)
+    faces = table(
+        n=n, identity=identity, image=[f"{i}.jpg" for i in range(n)], gender=["male", "female"] * (n // 2)
+    )
     split = splits.make(faces, label="gender", seed=1)
     many = [faces["identity"].iloc[getattr(split, subset)].value_counts().max() for subset in splits.SUBSETS]
     assert many == [40, 40, 40]
@@ -171,6 +173,11 @@ def test_numbers_are_stratified_by_bins_even_when_constant():
     assert np.ptp(means) < 1.0
     constant = table(age=[30] * 600)
     assert splits.make(constant, label="age").report["rows"].sum() == 600
+
+
+def test_a_label_of_one_class_is_refused():
+    with pytest.raises(splits.SplitError, match="every known face is 'male'; a label needs two classes"):
+        splits.make(table(gender=["male"] * 599 + [None]), label="gender")
 
 
 # ----------------------------------------------------------------- careless and official
