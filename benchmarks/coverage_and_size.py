@@ -77,7 +77,7 @@ def coverage(simulations: int) -> Iterator[dict]:
     for design, (make, options) in designs.items():
         (population,) = make(np.random.default_rng(999), **(options | {"people": LARGE, "faces_a_person": 1}))
         rows = metrics.rows_of(population)
-        truth = {n: metrics.pick(n, rows.classes).value(rows) for n in metrics.default_names(rows)}
+        truth = {n: metrics.pick(n, rows.task).value(rows) for n in metrics.default_names(rows)}
         hits = dict.fromkeys(truth, 0)
         for seed in range(simulations):
             (table,) = make(np.random.default_rng(seed), **options)
@@ -113,7 +113,7 @@ def paired(
     made = class_table(rng, people=people, faces_a_person=faces_a_person, models=models)
     runs = {f"m{i}": table for i, table in enumerate(made)}
     rows = {name: metrics.rows_of(table) for name, table in runs.items()}
-    chosen = metrics.pick(metric, next(iter(rows.values())).classes)
+    chosen = metrics.pick(metric, next(iter(rows.values())).task)
     found = comparison.pairs_of_rows(rows, chosen, seed=seed, n_boot=N_BOOT)
     p = {result.test + ("" if result.valid else " (invalid here)"): result.p for _, _, result in found[:2]}
     if models > 2:

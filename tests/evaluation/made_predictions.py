@@ -18,6 +18,7 @@ def class_predictions(
     n=400, *, classes=("male", "female"), people=None, signal=1.5, seed=0, truth=None, kind="classes"
 ):
     class_values = [float(name) for name in classes] if kind == "ordered" else ()
+    unit = "years" if class_values else ""
     rng = np.random.default_rng(seed)
     codes = rng.integers(0, len(classes), n) if truth is None else np.asarray(truth)
     logits = rng.normal(size=(n, len(classes)))
@@ -25,7 +26,7 @@ def class_predictions(
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     return predictions.build(
         faces_table(n, people=people),
-        Task("label", kind, tuple(classes), class_values=class_values),
+        Task("label", kind, tuple(classes), unit=unit, class_values=class_values),
         truth=np.array(classes, dtype=object)[codes],
         output=shares,
         split="test",

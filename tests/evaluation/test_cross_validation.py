@@ -9,7 +9,7 @@ from scipy import stats
 from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
 
 from faceworkbook import faces, tasks
-from faceworkbook.evaluation import cross_validation
+from faceworkbook.evaluation import comparison, cross_validation
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def test_difference_is_paired_on_the_common_faces(table):
     rng = np.random.default_rng(1)
     right = rng.random(120) < 0.8
     better = right | (rng.random(120) < 0.5)
-    found = cross_validation.difference(predicted(table, better), predicted(table, right).iloc[:100])
+    found = comparison.paired_difference(predicted(table, better), predicted(table, right).iloc[:100])
     assert found["n"] == 100 and found["n_units"] == 40
     assert found["difference"] == pytest.approx(better[:100].mean() - right[:100].mean())
     assert found["low"] < found["difference"] < found["high"]
@@ -122,6 +122,6 @@ def test_difference_is_paired_on_the_common_faces(table):
 
 def test_no_difference_of_a_table_to_itself(table):
     right = np.arange(120) % 3 > 0
-    found = cross_validation.difference(predicted(table, right), predicted(table, right))
+    found = comparison.paired_difference(predicted(table, right), predicted(table, right))
     assert found["difference"] == 0
-    assert np.isnan(found["low"]) and np.isnan(found["high"])  # nothing varied: no interval to give
+    assert found["low"] == found["high"] == 0 and found["p"] == 1

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from sklearn import metrics as reference
 
-from faceworkbook.evaluation import metrics, predictions
+from faceworkbook.evaluation import metric_definitions, metrics, predictions
 from faceworkbook.tasks import Task
 
 FIVE = ("White", "Black", "Asian", "Indian", "Others")
@@ -21,16 +21,16 @@ def values(table):
 @pytest.mark.parametrize("classes", [("male", "female"), FIVE])
 def test_class_metrics_agree_with_scikit_learn(classes):
     table = tables.class_predictions(classes=classes, seed=3)
-    truth, said, shares = table["truth"], table["predicted"], predictions.probabilities(table)
+    truth, predicted, shares = table["truth"], table["predicted"], predictions.probabilities(table)
     got = values(metrics.summary(table, n_boot=20))
     codes = pd.Index(classes).get_indexer(truth)
-    assert got["accuracy"] == pytest.approx(reference.accuracy_score(truth, said))
-    assert got["balanced_accuracy"] == pytest.approx(reference.balanced_accuracy_score(truth, said))
-    assert got["macro_f1"] == pytest.approx(reference.f1_score(truth, said, average="macro"))
+    assert got["accuracy"] == pytest.approx(reference.accuracy_score(truth, predicted))
+    assert got["balanced_accuracy"] == pytest.approx(reference.balanced_accuracy_score(truth, predicted))
+    assert got["macro_f1"] == pytest.approx(reference.f1_score(truth, predicted, average="macro"))
     assert got["log_loss"] == pytest.approx(reference.log_loss(codes, shares))
     if len(classes) == 2:
         assert got["auc"] == pytest.approx(reference.roc_auc_score(codes, shares[:, 1]))
-        assert got["f1"] == pytest.approx(reference.f1_score(truth, said, pos_label="female"))
+        assert got["f1"] == pytest.approx(reference.f1_score(truth, predicted, pos_label="female"))
         assert got["brier"] == pytest.approx(reference.brier_score_loss(codes, shares[:, 1]))
     else:
         assert got["auc"] == pytest.approx(reference.roc_auc_score(codes, shares, multi_class="ovr"))
@@ -39,13 +39,13 @@ def test_class_metrics_agree_with_scikit_learn(classes):
 
 def test_number_metrics_agree_with_scikit_learn():
     table = tables.number_predictions()
-    truth, said = table["truth"], table["predicted"]
+    truth, predicted = table["truth"], table["predicted"]
     got = values(metrics.summary(table, n_boot=20))
-    assert got["mae"] == pytest.approx(reference.mean_absolute_error(truth, said))
-    assert got["rmse"] == pytest.approx(reference.root_mean_squared_error(truth, said))
-    assert got["r2"] == pytest.approx(reference.r2_score(truth, said))
-    assert got["bias"] == pytest.approx((said - truth).mean())
-    assert got["within_5"] == pytest.approx(((said - truth).abs() <= 5).mean())
+    assert got["mae"] == pytest.approx(reference.mean_absolute_error(truth, predicted))
+    assert got["rmse"] == pytest.approx(reference.root_mean_squared_error(truth, predicted))
+    assert got["r2"] == pytest.approx(reference.r2_score(truth, predicted))
+    assert got["bias"] == pytest.approx((predicted - truth).mean())
+    assert got["within_5"] == pytest.approx(((predicted - truth).abs() <= 5).mean())
 
 
 @pytest.mark.parametrize("classes", [("male", "female"), FIVE])
@@ -55,7 +55,7 @@ def test_metric_on_weights_is_the_metric_on_repeated_rows(classes, name):
     rows = metrics.rows_of(table)
     # Ties, and units that are drawn several times or never.
     rows = replace(rows, probabilities=rows.probabilities.round(1))
-    metric = metrics.pick(name, classes)
+    metric = metrics.pick(name, rows.task)
     weights = np.random.default_rng(0).integers(0, 4, (3, rows.n_units))
     got = metric.statistic(rows)(weights.astype(np.float32))
     for drawn, value in zip(weights, got, strict=True):
@@ -68,7 +68,9 @@ def test_tied_scores_count_half_in_auc():
     shares = table["p:female"].round(1)
     table["p:female"], table["p:male"] = shares, 1 - shares
     expected = reference.roc_auc_score(table["truth"] == "female", shares)
-    assert metrics.pick("auc", ("male", "female")).value(metrics.rows_of(table)) == pytest.approx(expected)
+    assert metrics.pick("auc", metrics.rows_of(table).task).value(metrics.rows_of(table)) == pytest.approx(
+        expected
+    )
 
 
 def test_accuracy_has_wilson_without_people_and_a_wider_interval_with_few():
@@ -134,11 +136,13 @@ def test_confusion_counts_in_class_order():
 def test_age_groups_have_one_off_and_years_have_relaxed_accuracy():
     groups = ("0-2", "4-6", "8-12", "15-20")
     table = tables.class_predictions(4, classes=groups, truth=[0, 1, 2, 3], signal=20)
+    ordered = Task("age_group", "ordered", groups)
+    table.attrs["task"] = ordered.to_record()
     table["predicted"] = ["4-6", "4-6", "0-2", "15-20"]
     assert values(metrics.summary(table, n_boot=20))["one_off"] == 0.75
 
     years = [str(y) for y in range(101)]
-    table = tables.class_predictions(3, classes=years, truth=[2, 30, 46], signal=30)
+    table = tables.class_predictions(3, classes=years, truth=[2, 30, 46], signal=30, kind="ordered")
     table["predicted"] = ["3", "34", "45"]
     assert values(metrics.summary(table, n_boot=20))["relaxed_age"] == pytest.approx(1 / 3)
 
@@ -198,3 +202,67 @@ def test_predictions_of_other_rows_have_no_mean():
     table = tables.class_predictions(20)
     with pytest.raises(predictions.PredictionsError, match="same rows and classes"):
         predictions.average([table, table.iloc[::-1].reset_index(drop=True)])
+
+
+# ---- several yes/no labels, metrics of one's own, what the table says it is
+
+
+def multilabel_predictions(n=300, *, seed=0, people=None):
+    rng = np.random.default_rng(seed)
+    truth = rng.random((n, 3)) < [0.5, 0.2, 0.7]
+    shares = np.clip(truth * 0.5 + rng.random((n, 3)) * 0.6, 0, 1)
+    task = Task("glasses+hat+smile", "multilabel", ("glasses", "hat", "smile"))
+    names = ["+".join(c for c, t in zip(task.classes, row, strict=True) if t) or "none" for row in truth]
+    table = predictions.build(
+        tables.faces_table(n, people=people), task, truth=names, output=shares, split="test"
+    )
+    return table, truth.astype(int), shares
+
+
+def test_multilabel_metrics_agree_with_scikit_learn():
+    table, truth, shares = multilabel_predictions()
+    got = values(metrics.summary(table, n_boot=50))
+    predicted = (shares >= 0.5).astype(int)
+    assert got["accuracy"] == pytest.approx(1 - reference.hamming_loss(truth, predicted))
+    assert got["exact_match"] == pytest.approx(reference.accuracy_score(truth, predicted))
+    assert got["macro_f1"] == pytest.approx(reference.f1_score(truth, predicted, average="macro"))
+    assert got["auc"] == pytest.approx(reference.roc_auc_score(truth, shares, average="macro"))
+    losses = [reference.log_loss(truth[:, k], shares[:, k]) for k in range(3)]
+    assert got["log_loss"] == pytest.approx(np.mean(losses), rel=1e-6)
+    assert metrics.per_class(table, n_boot=50)["class"].tolist() == ["glasses", "hat", "smile"]
+
+
+def test_one_label_of_several_is_a_table_of_its_own():
+    table, truth, shares = multilabel_predictions()
+    one = predictions.of_label(table, "hat")
+    got = values(metrics.summary(one, n_boot=50))
+    assert got["accuracy"] == pytest.approx(((shares[:, 1] >= 0.5) == truth[:, 1]).mean())
+    with pytest.raises(predictions.PredictionsError, match=r"predictions\.of_label"):
+        metrics.confusion(table)
+
+
+def test_a_function_of_ones_own_is_a_metric_everywhere():
+    metrics.register(
+        "kappa", lambda truth, predicted, _: reference.cohen_kappa_score(truth, predicted), bounds=(-1, 1)
+    )
+    try:
+        table = tables.class_predictions(200, people=60)
+        row = metrics.summary(table, names=["kappa"], n_boot=100).iloc[0]
+        assert row["value"] == pytest.approx(reference.cohen_kappa_score(table["truth"], table["predicted"]))
+        assert row["low"] < row["value"] < row["high"] and metrics.bounds("kappa") == (-1, 1)
+    finally:
+        metric_definitions._REGISTERED.pop("kappa")
+
+
+def test_classes_called_1_2_3_have_no_metric_of_ages():
+    table = tables.class_predictions(60, classes=("1", "2", "3"))
+    assert not [
+        name for name in metrics.summary(table, n_boot=20)["metric"] if "age" in name or "mae" in name
+    ]
+
+
+def test_probabilities_of_nan_are_no_class():
+    table = tables.class_predictions(20)
+    table.loc[3, "p:male"] = np.nan
+    with pytest.raises(predictions.PredictionsError, match="1 of 20 rows of subset 'test' hold NaN"):
+        metrics.summary(table)

@@ -28,7 +28,7 @@ def people_table(rng, people, faces_a_person):
 def test_intervals_over_people_cover_and_intervals_over_faces_do_not():
     names = ("accuracy", "macro_f1", "auc", "log_loss")
     everybody = metrics.rows_of(people_table(np.random.default_rng(99), 60_000, 1))
-    truth = {name: metrics.pick(name, everybody.classes).value(everybody) for name in names}
+    truth = {name: metrics.pick(name, everybody.task).value(everybody) for name in names}
     hits = dict.fromkeys(names, 0) | {"as faces": 0}
     for seed in range(RUNS):
         table = people_table(np.random.default_rng(seed), 60, 6)

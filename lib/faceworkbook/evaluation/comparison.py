@@ -121,7 +121,7 @@ def compare(
     """
     aligned = require_same_rows(runs, subset=subset)
     rows = {name: metrics.rows_of(table, subset=None) for name, table in aligned.items()}
-    chosen = metrics.pick(metric, next(iter(rows.values())).classes)
+    chosen = metrics.pick(metric, next(iter(rows.values())).task)
     folds = next(iter(aligned.values()))[["repeat", "fold"]].drop_duplicates()
     if len(folds) > 1:
         results, overall = _pairs_of_folds(aligned, chosen), []
@@ -141,6 +141,57 @@ def compare(
     )
 
 
+def paired_difference(
+    first: pd.DataFrame,
+    second: pd.DataFrame,
+    *,
+    metric: str = "accuracy",
+    subset: str = "test",
+    n_boot: int = intervals.N_BOOT,
+    seed: int = 0,
+) -> dict:
+    """Compare two tables of predictions on the faces that both test.
+
+    People (faces where people are unknown) are drawn with replacement, the same for both tables; a face of
+    several repeats is drawn with all of them. See `significance.paired_bootstrap`.
+
+    Returns
+    -------
+    dict
+        metric, first, second (values on the common faces), difference, low, high (95 %), p, n (common faces),
+        n_units (people or faces drawn).
+
+    Raises
+    ------
+    PredictionsError
+        No face in common.
+    """
+    tested = [table[table["split"] == subset] for table in (first, second)]
+    common = set(tested[0]["face_id"]) & set(tested[1]["face_id"])
+    if not common:
+        raise tables.PredictionsError(f"the two tables have no face of subset {subset!r} in common")
+    tested = [table[table["face_id"].isin(common)] for table in tested]
+    units = np.split(intervals.resampling_units(pd.concat(tested)), [len(tested[0])])
+    rows = [replace(metrics.rows_of(t, subset=None), units=u) for t, u in zip(tested, units, strict=True)]
+    n_units = int(max(u.max() for u in units)) + 1
+    chosen = metrics.pick(metric, rows[0].task)
+    one, two = (chosen.statistic(r, n_units=n_units) for r in rows)
+    result = significance.paired_bootstrap(_gap(one, two), n_units, seed=seed, n_boot=n_boot)
+    everybody = np.ones((1, n_units))
+    reach = chosen.bounds[1] - chosen.bounds[0]
+    return {
+        "metric": metric,
+        "first": float(one(everybody)[0]),
+        "second": float(two(everybody)[0]),
+        "difference": result.difference,
+        "low": max(result.low, -reach),
+        "high": min(result.high, reach),
+        "p": result.p,
+        "n": len(common),
+        "n_units": n_units,
+    }
+
+
 def choose(
     models: Mapping[str, pd.DataFrame], *, metric: str, seed: int = 0, n_boot: int = intervals.N_BOOT
 ) -> pd.DataFrame:
@@ -155,7 +206,7 @@ def choose(
     options = {"names": [metric], "seed": seed, "n_boot": n_boot}
     found = metrics.summaries(models, subset="test", **options)
     held = [metrics.rows_of(table, subset="validation") for table in models.values()]
-    of = metrics.pick(metric, held[0].classes)
+    of = metrics.pick(metric, held[0].task)
     found["validation"] = [of.value(rows) for rows in held]
     best = found["validation"].idxmin() if of.better == "lower" else found["validation"].idxmax()
     found["chosen"] = found.index == best
@@ -178,8 +229,8 @@ def compare_independent(
         (a, b, significance.welch(np.asarray(values[a]), np.asarray(values[b])))
         for a, b in combinations(values, 2)
     ]
-    known = metrics.metrics_for(("", " ")) | metrics.metrics_for(())
-    better = better or (known[metric].better if metric in known else "higher")
+    known = metrics.find(metric)
+    better = better or (known.better if known else "higher")
     named = Metric(metric, metric, better, lambda rows: rows.truth, None)
     return _pairs_table(results, named, {})
 
@@ -204,7 +255,7 @@ def values_of_runs(
             raise ComparisonError(f'{text!r} is no independent run; expected "MODEL: FOLDER"')
         table = tables.read(_predictions_file(Path(resolve(place))))
         rows = metrics.rows_of(table, subset=subset)
-        found.setdefault(model, []).append(metrics.pick(metric, rows.classes).value(rows))
+        found.setdefault(model, []).append(metrics.pick(metric, rows.task).value(rows))
     return found
 
 
@@ -214,7 +265,7 @@ def fold_values(predictions: pd.DataFrame, *, metric: str, subset: str = "test")
     records = []
     for (repeat, fold), table in chosen.groupby(["repeat", "fold"], sort=True):
         rows = metrics.rows_of(table, subset=None)
-        value = metrics.pick(metric, rows.classes).value(rows)
+        value = metrics.pick(metric, rows.task).value(rows)
         name = significance.rows_id(table["face_id"])
         records.append({"repeat": repeat, "fold": fold, "n": len(table), "value": value, "rows_id": name})
     return pd.DataFrame(records)

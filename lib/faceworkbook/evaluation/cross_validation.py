@@ -8,12 +8,11 @@ training sets that overlap (Nadeau and Bengio 2003).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from faceworkbook.evaluation import intervals, metrics, significance
+from faceworkbook.evaluation import metrics, significance
 from faceworkbook.evaluation import predictions as tables
 
 SUBSETS = ("train", "validation", "test")
@@ -74,11 +73,11 @@ def scores(fits, faces: pd.DataFrame, *, names: Sequence[str] | None = None) -> 
 
 
 def _values(fits, i: int, faces, rows: np.ndarray, subset: str, names) -> dict[str, float]:
-    chosen = names or [n for n in metrics.metrics_for(fits.target.classes) if n != metrics.ERROR.name]
+    chosen = names or [n for n in metrics.metrics_for(fits.target.task) if n != metrics.ERROR.name]
     if not len(rows):
         return {f"{subset}_{name}": np.nan for name in chosen}
     arrays = metrics.rows_of(_predictions_of(fits, i, faces, rows, subset), subset=None)
-    return {f"{subset}_{name}": metrics.pick(name, arrays.classes).value(arrays) for name in chosen}
+    return {f"{subset}_{name}": metrics.pick(name, arrays.task).value(arrays) for name in chosen}
 
 
 def summary(scored: pd.DataFrame, *, subset: str = "test") -> pd.DataFrame:
@@ -129,51 +128,3 @@ def corrected_interval(values: np.ndarray, *, n_train: float, n_test: float) -> 
         return np.nan, np.nan
     result = significance.nadeau_bengio(values, n_train=n_train, n_test=n_test)
     return result.low, result.high
-
-
-def difference(
-    first: pd.DataFrame,
-    second: pd.DataFrame,
-    *,
-    metric: str = "accuracy",
-    subset: str = "test",
-    n_boot: int = intervals.N_BOOT,
-    seed: int = 0,
-) -> dict[str, float]:
-    """Metric of one table of predictions minus that of another on the faces that both test.
-
-    People (faces where people are unknown) are drawn with replacement, the same for both tables, so
-    that the interval is that of the difference between two ways of training or splitting.
-
-    Returns
-    -------
-    dict
-        first, second (values on the common faces), difference, low, high, n (common faces),
-        n_units (people or faces drawn). NaN bounds where the tables agree on every face.
-    """
-    tested = [table[table["split"] == subset] for table in (first, second)]
-    common = set(tested[0]["face_id"]) & set(tested[1]["face_id"])
-    if not common:
-        raise tables.PredictionsError(f"the two tables have no face of subset {subset!r} in common")
-    tested = [table[table["face_id"].isin(common)] for table in tested]
-    units = intervals.resampling_units(pd.concat(tested))
-    own = np.split(units, [len(tested[0])])
-    rows = [replace(metrics.rows_of(t, subset=None), units=u) for t, u in zip(tested, own, strict=True)]
-    n_units = int(units.max()) + 1
-    one, two = (metrics.pick(metric, r.classes).statistic(r, n_units=n_units) for r in rows)
-    found = intervals.bootstrap(
-        lambda weights: np.column_stack([one(weights), two(weights), one(weights) - two(weights)]),
-        n_units,
-        n_boot=n_boot,
-        seed=seed,
-    )
-    return {
-        "metric": metric,
-        "first": found.value[0],
-        "second": found.value[1],
-        "difference": found.value[2],
-        "low": found.low[2],
-        "high": found.high[2],
-        "n": len(common),
-        "n_units": n_units,
-    }

@@ -181,7 +181,7 @@ def by_group(
         has n 0 and NaN.
     """
     pieces = cut(table, attribute, subset=subset)
-    chosen = [metrics.pick(n, pieces.rows.classes) for n in names or metrics.default_names(pieces.rows)]
+    chosen = [metrics.pick(n, pieces.rows.task) for n in names or metrics.default_names(pieces.rows)]
     frame = _frame(pieces, chosen)
     records = []
     for code, group in enumerate(pieces.names):
@@ -226,7 +226,7 @@ def against_rest(
         over people; Holm over the groups that are not small.
     """
     pieces = cut(table, attribute, subset=subset)
-    chosen = metrics.pick(metric, pieces.rows.classes)
+    chosen = metrics.pick(metric, pieces.rows.task)
     shuffled = _shuffled_labels(pieces, seed=seed, n_boot=n_boot)
     records = []
     for code, group in enumerate(pieces.names):
@@ -279,7 +279,7 @@ def gaps(
     shuffled = _shuffled_labels(pieces, seed=seed, n_boot=n_boot)
     records = []
     for name in names or metrics.default_names(pieces.rows):
-        metric = metrics.pick(name, pieces.rows.classes)
+        metric = metrics.pick(name, pieces.rows.task)
         record = _gap_record(metric, pieces, used, shuffled, seed=seed, n_boot=n_boot)
         records.append({"attribute": say(attribute), **record, "left_out": ", ".join(left_out)})
     return pd.DataFrame(records)

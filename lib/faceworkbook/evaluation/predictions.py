@@ -9,6 +9,7 @@ file's metadata, so that nobody downstream guesses an order or a kind.
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,7 +34,15 @@ class PredictionsError(ValueError):
 
 
 def build(
-    faces: pd.DataFrame, task: Task, *, truth, output: np.ndarray, split, repeat: int = 0, fold: int = 0
+    faces: pd.DataFrame,
+    task: Task | None = None,
+    *,
+    truth,
+    output: np.ndarray | None = None,
+    split=None,
+    repeat: int = 0,
+    fold: int = 0,
+    **former,
 ) -> pd.DataFrame:
     """Make a table of predictions.
 
@@ -49,12 +58,16 @@ def build(
     split : str or array-like of shape (n,)
         'train', 'validation' or 'test'.
     repeat, fold : int
+    **former
+        Keywords of version 0.1 (``part``, and ``probabilities`` with ``classes``, or ``values``), which warn.
 
     Raises
     ------
     PredictionsError
         Outputs of another shape, NaN, or values that are no probabilities.
     """
+    if former:
+        task, output, split = _read_former(former, task, output, split)
     try:
         decoded = task.decode(output)
     except TaskError as error:
@@ -76,6 +89,23 @@ def build(
         table = pd.concat([table, shares], axis=1)
     table.attrs = {TASK: task.to_record()}
     return table
+
+
+def _read_former(former: dict, task, output, split):
+    unknown = sorted(set(former) - {"part", "probabilities", "classes", "values"})
+    if unknown:
+        raise TypeError(
+            f"build() got unexpected keywords {unknown}; it takes task, truth, output, split, repeat, fold"
+        )
+    warnings.warn(
+        "part, probabilities, classes and values are now task, output and split",
+        DeprecationWarning,
+        stacklevel=3,
+    )
+    if "values" in former:
+        return task or Task("label", NUMBER), former["values"], former.get("part", split)
+    named = task or Task("label", CLASSES, tuple(former.get("classes", ())))
+    return named, former.get("probabilities", output), former.get("part", split)
 
 
 def read_predicted(task: Task, decoded: np.ndarray) -> np.ndarray:

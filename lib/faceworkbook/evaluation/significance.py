@@ -67,24 +67,46 @@ def mcnemar(right_a: np.ndarray, right_b: np.ndarray) -> Result:
     Returns
     -------
     Result
-        Difference of accuracies; its interval turns the Clopper-Pearson interval of the share of
-        discordant faces won by the first into points, so it leaves out 0 exactly when p < .05.
-        Effect: Cohen's g, that share minus one half.
+        Difference of accuracies with Newcombe's interval for paired proportions; p is exact. Effect: Cohen's
+        g, the share of discordant faces won by the first minus one half.
     """
     right_a, right_b = np.asarray(right_a, dtype=bool), np.asarray(right_b, dtype=bool)
     n, only_a, only_b = len(right_a), int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
     discordant = only_a + only_b
     both, neither = int((right_a & right_b).sum()), int((~right_a & ~right_b).sum())
     p = float(contingency_tables.mcnemar([[both, only_a], [only_b, neither]], exact=True).pvalue)
-    low = high = g = 0.0
-    if discordant:
-        share = stats.binomtest(only_a, discordant).proportion_ci(method="exact")
-        low, high = ((2 * bound - 1) * discordant / n for bound in share)
-        g = only_a / discordant - 0.5
+    low, high = paired_proportions_interval(both, only_a, only_b, neither)
+    g = only_a / discordant - 0.5 if discordant else 0.0
     return Result(
         "exact McNemar", (only_a - only_b) / n, low, high, min(only_a, only_b), p, g,
         "Cohen's g", n, "faces", "faces are independent",
     )  # fmt: skip
+
+
+def paired_proportions_interval(both: int, only_a: int, only_b: int, neither: int) -> tuple[float, float]:
+    """Return the 95 % interval of the difference of two paired proportions (Newcombe 1998, method 10).
+
+    Wilson's intervals of both proportions are combined, with the correlation of the pairs (phi, corrected for
+    continuity). Unlike an interval that is conditional on the discordant pairs it has a width without any.
+
+    Parameters
+    ----------
+    both, only_a, only_b, neither : int
+        Faces that both models, the first alone, the second alone and none got right.
+    """
+    n = both + only_a + only_b + neither
+    first, second = both + only_a, both + only_b
+    (low_a, high_a), (low_b, high_b) = (intervals.wilson(k, n) for k in (first, second))
+    p_a, p_b = first / n, second / n
+    cross = both * neither - only_a * only_b
+    margins = float(first) * (n - first) * second * (n - second)
+    phi = (max(cross - n / 2, 0) if cross > 0 else cross) / np.sqrt(margins) if margins else 0.0
+
+    def reach(one: float, other: float) -> float:
+        return float(np.sqrt(max(one**2 - 2 * phi * one * other + other**2, 0)))
+
+    difference = p_a - p_b
+    return difference - reach(p_a - low_a, high_b - p_b), difference + reach(high_a - p_a, p_b - low_b)
 
 
 def cochrans_q(right: np.ndarray) -> Result:
@@ -135,16 +157,53 @@ def paired_bootstrap(
         discordant this keeps its 5 %, which BCa does not. Effect: the difference in standard
         deviations of a unit.
     """
+    if n_units < 2:
+        raise ValueError(
+            f"{n_units} of {counted}: a paired comparison needs two or more; test more people or faces"
+        )
     value = float(difference(np.ones((1, n_units)))[0])
+    if not np.isfinite(value):
+        raise ValueError(
+            "the difference is not defined on these rows (a class is missing, or a score is NaN)"
+        )
     drawn = intervals.resample(difference, n_units, n_boot=n_boot, seed=seed)
     error = float(np.nanstd(drawn, ddof=1) * np.sqrt(n_units / (n_units - 1)))
-    t = value / error if error > 0 else 0.0
-    reach = stats.t.ppf(1 - ALPHA / 2, n_units - 1) * error
+    if error == 0:
+        return _unanimous(value, n_units, counted)
+    t = value / error
+    reach = float(stats.t.ppf(1 - ALPHA / 2, n_units - 1) * error)
     return Result(
-        "paired bootstrap", value, value - reach, value + reach, t,
-        float(2 * stats.t.sf(abs(t), n_units - 1)), t / np.sqrt(n_units),
-        "standard deviations", n_units, counted, f"{counted} are independent",
-    )  # fmt: skip
+        test="paired bootstrap",
+        difference=value,
+        low=value - reach,
+        high=value + reach,
+        statistic=t,
+        p=float(2 * stats.t.sf(abs(t), n_units - 1)),
+        effect=t / np.sqrt(n_units),
+        effect_name="standard deviations",
+        n=n_units,
+        counted=counted,
+        assumes=f"{counted} are independent",
+    )
+
+
+def _unanimous(value: float, n_units: int, counted: str) -> Result:
+    """All units say the same, so that no resample differs: a sign test over units, and its exact interval."""
+    share = (ALPHA / 2) ** (1 / n_units)  # Clopper-Pearson's lower bound of n out of n
+    bounds = sorted((value * (2 * share - 1), value))
+    return Result(
+        test="paired bootstrap",
+        difference=value,
+        low=bounds[0],
+        high=bounds[1],
+        statistic=np.inf * np.sign(value) if value else 0.0,
+        p=min(1.0, 2 * 0.5**n_units) if value else 1.0,
+        effect=np.inf * np.sign(value) if value else 0.0,
+        effect_name="standard deviations",
+        n=n_units,
+        counted=counted,
+        assumes=f"{counted} are independent",
+    )
 
 
 def joint_bootstrap(

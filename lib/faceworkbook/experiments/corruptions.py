@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from faceworkbook import images
-from faceworkbook.evaluation import cross_validation, metrics
+from faceworkbook.evaluation import comparison, metrics
 from faceworkbook.experiments.learning_curve import score
 
 BATCH = 64
@@ -165,7 +165,7 @@ def measure(
     records = []
     for (damage, level), (table, value) in zip(conditions, scored, strict=True):
         whole = metrics.summary(table, names=[name], n_boot=n_boot, seed=seed).iloc[0]
-        change = cross_validation.difference(table, clean, metric=name, n_boot=n_boot, seed=seed)
+        change = comparison.paired_difference(table, clean, metric=name, n_boot=n_boot, seed=seed)
         records.append(
             {
                 "damage": damage,

@@ -125,7 +125,7 @@ def _errors(
 ) -> pd.DataFrame:
     """Standard errors of the mean of each share, and of what it is short of the largest, by the same draws."""
     rows = [metrics.rows_of(table) for table in scored]
-    each = [metrics.pick(name, r.classes).statistic(r) for r in rows]
+    each = [metrics.pick(name, r.task).statistic(r) for r in rows]
     drawn = intervals.resample(
         lambda weights: np.column_stack([statistic(weights) for statistic in each]),
         rows[0].n_units, n_boot=n_boot, seed=seed,
@@ -190,7 +190,7 @@ def score(output: np.ndarray, target, faces: pd.DataFrame, *, name: str) -> tupl
     """The table of predictions of some faces (part 'test'), and one metric of it."""
     table = tables.build(faces, target.task, truth=target.truth, output=output, split="test")
     rows = metrics.rows_of(table)
-    return table, metrics.pick(name, rows.classes).value(rows)
+    return table, metrics.pick(name, rows.task).value(rows)
 
 
 def _can_teach(target, rows: np.ndarray) -> bool:

@@ -138,7 +138,7 @@ def _constant(target, parts) -> float:
 def _figure(table: pd.DataFrame) -> tuple[str, float, int]:
     rows = metrics.rows_of(table, subset=None)
     headline = predictions.task_of(table).headline
-    return headline, float(metrics.pick(headline, rows.classes).value(rows)), len(table)
+    return headline, float(metrics.pick(headline, rows.task).value(rows)), len(table)
 
 
 def summarise(found: Repeats, *, n_boot: int = 1000, seed: int = 0) -> pd.DataFrame:

@@ -1,0 +1,414 @@
+"""The metrics: what each row adds and how that becomes a figure, or ranks, or any function of one's own.
+
+A `Metric` can be computed under many weightings of the resampling units at once; that is what bootstrap
+intervals, paired comparisons and gaps between groups are made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import sparse
+
+from faceworkbook import faces
+from faceworkbook.evaluation import intervals
+from faceworkbook.evaluation.rows import Rows
+from faceworkbook.tasks import ORDERED, Task, join_names
+
+# Resamples that are ranked at once: keeps the working set small enough for a processor's cache.
+_CHUNK = 250
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric: its name, which way is better, and how it is computed.
+
+    Attributes
+    ----------
+    name, meaning : str
+    better : {'higher', 'lower', 'zero'}
+    terms : callable, from `Rows` to ndarray of shape (n, k)
+        What each row adds.
+    combine : callable, from ndarray of shape (..., k) to (...), optional
+        From the added terms to the metric; None for a metric of ranks (AUC).
+    proportion : bool
+        A plain share of rows, for which Wilson's interval holds where rows are independent.
+    bounds : (float, float)
+        Least and largest value that it can have.
+    """
+
+    name: str
+    meaning: str
+    better: str
+    terms: Callable[[Rows], np.ndarray]
+    combine: Callable[[np.ndarray], np.ndarray] | None
+    proportion: bool = False
+    bounds: tuple[float, float] = (0.0, 1.0)
+
+    def statistic(self, rows: Rows, *, n_units: int | None = None) -> intervals.Statistic:
+        """Return the metric as a function of weights: (b, n_units) to (b,)."""
+        n_units = rows.n_units if n_units is None else n_units
+        terms = self.terms(rows)
+        if self.combine is None:
+            return _weighted_auc(terms, rows.units, n_units)
+        present, inverse = np.unique(rows.units, return_inverse=True)
+        totals = np.zeros((len(present), terms.shape[1]))
+        np.add.at(totals, inverse, terms)
+        return lambda weights: _ignore_empty(self.combine, weights[:, present] @ totals.astype(weights.dtype))
+
+    def value(self, rows: Rows) -> float:
+        """Return the metric on the rows as they are; NaN where it is undefined (no rows, a class missing)."""
+        return float(self.statistic(rows)(np.ones((1, rows.n_units)))[0]) if len(rows.units) else np.nan
+
+
+@dataclass(frozen=True)
+class FunctionMetric(Metric):
+    """A metric of one's own: any function of truth, prediction and probabilities, computed on each resample."""
+
+    function: Callable | None = None
+
+    def statistic(self, rows: Rows, *, n_units: int | None = None) -> intervals.Statistic:
+        """Return the metric as a function of weights; rows are repeated as often as their unit was drawn."""
+        truth, predicted = (names_of(values, rows.task) for values in (rows.truth, rows.predicted))
+
+        def value(weights: np.ndarray) -> float:
+            drawn = np.repeat(np.arange(len(rows.units)), np.round(weights[rows.units]).astype(int))
+            if not len(drawn):
+                return np.nan
+            return float(self.function(truth[drawn], predicted[drawn], rows.probabilities[drawn]))
+
+        return lambda weights: np.array([value(row) for row in weights])
+
+
+def names_of(values: np.ndarray, task: Task) -> np.ndarray:
+    """Return class names of codes, or the numbers as they are."""
+    if task.is_number:
+        return values
+    if task.is_multilabel:
+        return np.array([join_names(task.classes, row == 1) for row in values], dtype=object)
+    return np.asarray(task.classes, dtype=object)[values]
+
+
+_REGISTERED: dict[str, tuple[Metric, Callable[[Task], bool]]] = {}
+
+
+def register(
+    name: str,
+    function: Callable | Metric,
+    *,
+    better: str = "higher",
+    bounds: tuple[float, float] = (0.0, 1.0),
+    applies: Callable[[Task], bool] | None = None,
+) -> None:
+    """Make a metric of one's own known by name to every summary, comparison and group table.
+
+    Parameters
+    ----------
+    name : str
+    function : callable or Metric
+        ``function(truth, predicted, probabilities) -> float``: class names (or numbers) of shape (n,) and
+        probabilities of shape (n, n_classes).
+    better : {'higher', 'lower', 'zero'}
+    bounds : (float, float)
+        Least and largest value.
+    applies : callable, optional
+        From a `Task` to whether the metric is defined for it; all tasks where None.
+    """
+    if better not in ("higher", "lower", "zero"):
+        raise ValueError(f"better={better!r}; allowed are 'higher', 'lower' and 'zero'")
+    if not isinstance(function, Metric):
+        function = FunctionMetric(
+            name,
+            name.replace("_", " "),
+            better,
+            lambda rows: rows.truth,
+            None,
+            bounds=bounds,
+            function=function,
+        )
+    _REGISTERED[name] = (function, applies or (lambda task: True))
+
+
+def metrics_for(task: Task) -> dict[str, Metric]:
+    """Return the metrics that apply to a task, by name, in report order; those of one's own last."""
+    own = [metric for metric, applies in _REGISTERED.values() if applies(task)]
+    return {metric.name: metric for metric in [*_built_in(task), *own]}
+
+
+def _built_in(task: Task) -> list[Metric]:
+    if task.is_number:
+        return [*_NUMBER_METRICS, *([RELAXED_AGE] if task.unit in ("years", "") else [])]
+    if task.is_multilabel:
+        return [*_MULTILABEL_METRICS]
+    metrics = [ACCURACY, ERROR, BALANCED_ACCURACY, MACRO_F1]
+    if task.is_binary:
+        metrics.append(replace(F1, meaning=f"F1 of {task.classes[1]}"))
+    metrics += [AUC, LOG_LOSS, BRIER]
+    if task.class_values:
+        metrics += [RELAXED_AGE, EXPECTED_MAE] if task.unit == "years" else [EXPECTED_MAE]
+    elif task.kind == ORDERED:
+        metrics.append(ONE_OFF)
+    return metrics
+
+
+def pick(name: str, task: Task) -> Metric:
+    """Return one metric by name; ValueError that lists the allowed names."""
+    allowed = metrics_for(task)
+    if name not in allowed:
+        what = f"classes {list(task.classes)[:6]}" if task.classes else "numbers"
+        raise ValueError(f"metric={name!r} is not defined for {what}; allowed are {list(allowed)}")
+    return allowed[name]
+
+
+def find(name: str) -> Metric | None:
+    """Return the metric of that name, whatever task it is for; None where there is none."""
+    known = [*_CLASS_METRICS, *_NUMBER_METRICS, *_MULTILABEL_METRICS, *(m for m, _ in _REGISTERED.values())]
+    return next((metric for metric in known if metric.name == name), None)
+
+
+def bounds(name: str) -> tuple[float, float]:
+    """Return the least and largest value that a metric can have; shares of faces lie in 0..1."""
+    metric = find(name)
+    return metric.bounds if metric else (-np.inf, np.inf)
+
+
+# --------------------------------------------------------------------------- terms and how they combine
+
+
+def _ignore_empty(combine, totals: np.ndarray) -> np.ndarray:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return combine(totals)
+
+
+def _share(totals: np.ndarray) -> np.ndarray:
+    return totals[..., 0] / totals[..., 1]
+
+
+def _root_share(totals: np.ndarray) -> np.ndarray:
+    return np.sqrt(_share(totals))
+
+
+def _with_count(terms: np.ndarray) -> np.ndarray:
+    return np.column_stack([np.asarray(terms, dtype=float), np.ones(len(terms))])
+
+
+def _mean_of(of: Callable[[Rows], np.ndarray]) -> Callable[[Rows], np.ndarray]:
+    return lambda rows: _with_count(of(rows))
+
+
+def _members(rows: Rows, values: np.ndarray) -> np.ndarray:
+    """Membership of each class, 0 or 1: ndarray of shape (n, n_classes)."""
+    return values.astype(float) if rows.task.is_multilabel else np.eye(len(rows.classes))[values]
+
+
+def class_counts(rows: Rows) -> np.ndarray:
+    """Hits, truths and predictions, one column a class each: ndarray of shape (n, 3 * n_classes)."""
+    true, predicted = _members(rows, rows.truth), _members(rows, rows.predicted)
+    return np.concatenate([true * predicted, true, predicted], axis=1)
+
+
+def precision_recall_f1(totals: np.ndarray) -> np.ndarray:
+    hit, true, predicted = np.split(totals, 3, axis=-1)
+    return np.concatenate([hit / predicted, hit / true, 2 * hit / (true + predicted)], axis=-1)
+
+
+def _mean_known(values: np.ndarray) -> np.ndarray:
+    known = np.isfinite(values)
+    return np.where(known, values, 0).sum(axis=-1) / known.sum(axis=-1)
+
+
+def _mean_recall(totals: np.ndarray) -> np.ndarray:
+    hit, true, _ = np.split(totals, 3, axis=-1)
+    return _mean_known(hit / true)
+
+
+def _mean_f1(totals: np.ndarray) -> np.ndarray:
+    hit, true, predicted = np.split(totals, 3, axis=-1)
+    return _mean_known(2 * hit / (true + predicted))
+
+
+def _f1_of_second(totals: np.ndarray) -> np.ndarray:
+    hit, true, predicted = (subset[..., 1] for subset in np.split(totals, 3, axis=-1))
+    return 2 * hit / (true + predicted)
+
+
+def _log_loss(rows: Rows) -> np.ndarray:
+    smallest = np.finfo(np.float64).eps
+    if rows.task.is_multilabel:
+        right = np.where(rows.truth == 1, rows.probabilities, 1 - rows.probabilities)
+        return -np.log(np.clip(right, smallest, 1)).mean(axis=1)
+    return -np.log(np.clip(rows.probabilities[np.arange(len(rows.truth)), rows.truth], smallest, 1))
+
+
+def _brier(rows: Rows) -> np.ndarray:
+    if rows.task.is_multilabel:
+        return ((rows.probabilities - rows.truth) ** 2).mean(axis=1)
+    squares = ((rows.probabilities - np.eye(len(rows.classes))[rows.truth]) ** 2).sum(axis=1)
+    return squares / 2 if len(rows.classes) == 2 else squares
+
+
+def _auc_terms(rows: Rows) -> np.ndarray:
+    """Score and membership of each class; of the second alone where there are two."""
+    members = _members(rows, rows.truth)
+    if rows.task.is_binary:
+        return np.column_stack([rows.probabilities[:, 1], members[:, 1]])
+    return np.concatenate([rows.probabilities, members], axis=1)
+
+
+def _weighted_auc(terms: np.ndarray, units: np.ndarray, n_units: int) -> intervals.Statistic:
+    """Mean over classes of the AUC of one against the rest, as a function of weights."""
+    scores, members = np.split(terms, 2, axis=1)
+    known = [j for j in range(scores.shape[1]) if 0 < members[:, j].sum() < len(members)]
+    pairs = [_ladder(scores[:, j], members[:, j] > 0, units, n_units) for j in known]
+
+    def on_chunk(weights: np.ndarray) -> np.ndarray:
+        columns = np.ascontiguousarray(weights.T)
+        each = [_auc_on(*pair, columns) for pair in pairs] or [np.full(len(weights), np.nan)]
+        return _ignore_empty(_mean_known, np.column_stack(each))
+
+    return lambda weights: np.concatenate(
+        [on_chunk(weights[start : start + _CHUNK]) for start in range(0, len(weights), _CHUNK)]
+    )
+
+
+def _ladder(score: np.ndarray, positive: np.ndarray, units: np.ndarray, n_units: int):
+    """Sparse counts (steps x units): positives on each step of the score, negatives newly below it.
+
+    A step is a distinct score of a positive row. A negative that ties with a step is half below it,
+    and wholly below the next.
+    """
+    steps, step_of = np.unique(score[positive], return_inverse=True)
+    shape = (len(steps) + 1, n_units)
+    above = sparse.coo_array((np.ones(len(step_of)), (step_of, units[positive])), shape=shape)
+    others = score[~positive]
+    halves = np.concatenate([np.searchsorted(steps, others, side) for side in ("left", "right")])
+    weight = np.full(len(halves), 0.5)
+    below = sparse.coo_array((weight, (halves, np.tile(units[~positive], 2))), shape=shape)
+    return above.tocsr(), below.tocsr()
+
+
+def _auc_on(above: sparse.csr_array, below: sparse.csr_array, weights: np.ndarray) -> np.ndarray:
+    """Share of pairs in which the positive row scores higher; `weights` are (n_units, b)."""
+    positives = above.astype(weights.dtype) @ weights
+    passed = np.cumsum(below.astype(weights.dtype) @ weights, axis=0)
+    pairs = (positives * passed).sum(axis=0, dtype=np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return pairs / (positives.sum(axis=0, dtype=np.float64) * passed[-1])
+
+
+def _error(rows: Rows) -> np.ndarray:
+    return rows.predicted - rows.truth
+
+
+def _r2_terms(rows: Rows) -> np.ndarray:
+    centred = rows.truth - rows.truth.mean()
+    return np.column_stack([_error(rows) ** 2, centred**2, centred, np.ones(len(centred))])
+
+
+def _r2(totals: np.ndarray) -> np.ndarray:
+    error, square, total, n = np.moveaxis(totals, -1, 0)
+    return 1 - error / (square - total**2 / n)
+
+
+def _years(rows: Rows) -> np.ndarray:
+    return np.array(rows.task.class_values)
+
+
+def _expected_years(rows: Rows) -> np.ndarray:
+    return rows.probabilities @ _years(rows)
+
+
+def _same_age_bin(rows: Rows) -> np.ndarray:
+    truth = _years(rows)[rows.truth] if rows.classes else rows.truth
+    predicted = _years(rows)[rows.predicted] if rows.classes else rows.predicted
+    edges = faces.AGE_EDGES_ADIENCE[1:]
+    return np.digitize(truth, edges) == np.digitize(predicted, edges)
+
+
+def _share_metric(name: str, meaning: str, of: Callable[[Rows], np.ndarray]) -> Metric:
+    return Metric(name, meaning, "higher", _mean_of(of), _share, proportion=True)
+
+
+INF = float("inf")
+ACCURACY = _share_metric("accuracy", "share of faces predicted right", lambda r: r.truth == r.predicted)
+ERROR = replace(
+    _share_metric("error", "share of faces predicted wrong", lambda r: r.truth != r.predicted), better="lower"
+)
+ONE_OFF = _share_metric(
+    "one_off", "share predicted in the right or a neighbouring group", lambda r: np.abs(_error(r)) <= 1
+)
+RELAXED_AGE = _share_metric(
+    "relaxed_age", "share whose age falls into the same bin (3, 7, 13.5, 22.5, 35, 45.5, 56.5)", _same_age_bin
+)
+BALANCED_ACCURACY = Metric(
+    "balanced_accuracy", "mean recall of the classes", "higher", class_counts, _mean_recall
+)
+MACRO_F1 = Metric("macro_f1", "mean F1 of the classes", "higher", class_counts, _mean_f1)
+F1 = Metric("f1", "F1 of the second class", "higher", class_counts, _f1_of_second)
+AUC = Metric("auc", "area under the ROC curve (mean of one against the rest)", "higher", _auc_terms, None)
+LOG_LOSS = Metric(
+    "log_loss",
+    "mean negative log probability of the truth",
+    "lower",
+    _mean_of(_log_loss),
+    _share,
+    bounds=(0, INF),
+)
+BRIER = Metric(
+    "brier", "mean squared error of the probabilities", "lower", _mean_of(_brier), _share, bounds=(0, 2)
+)
+EXPECTED_MAE = Metric(
+    "expected_mae",
+    "mean absolute error of the number expected under the probabilities",
+    "lower",
+    _mean_of(lambda r: np.abs(_expected_years(r) - _years(r)[r.truth])),
+    _share,
+    bounds=(0, INF),
+)
+_CLASS_METRICS = (
+    ACCURACY, ERROR, BALANCED_ACCURACY, MACRO_F1, F1, AUC, LOG_LOSS, BRIER, RELAXED_AGE, EXPECTED_MAE, ONE_OFF,
+)  # fmt: skip
+_MULTILABEL_METRICS = (
+    Metric(
+        "accuracy",
+        "share of labels predicted right (mean over labels)",
+        "higher",
+        _mean_of(lambda r: (r.truth == r.predicted).mean(axis=1)),
+        _share,
+    ),
+    Metric(
+        "error",
+        "share of labels predicted wrong (mean over labels)",
+        "lower",
+        _mean_of(lambda r: (r.truth != r.predicted).mean(axis=1)),
+        _share,
+    ),
+    _share_metric(
+        "exact_match",
+        "share of faces with all labels right",
+        lambda r: (r.truth == r.predicted).all(axis=1),
+    ),
+    replace(MACRO_F1, meaning="mean F1 of 'yes' over the labels"),
+    replace(AUC, meaning="mean area under the ROC curve over the labels"),
+    replace(LOG_LOSS, meaning="mean log loss over the labels"),
+    replace(BRIER, meaning="mean squared error of the probabilities over the labels"),
+)
+_NUMBER_METRICS = (
+    Metric(
+        "mae", "mean absolute error", "lower", _mean_of(lambda r: np.abs(_error(r))), _share, bounds=(0, INF)
+    ),
+    Metric(
+        "rmse",
+        "root mean squared error",
+        "lower",
+        _mean_of(lambda r: _error(r) ** 2),
+        _root_share,
+        bounds=(0, INF),
+    ),
+    Metric("bias", "mean error (predicted - truth)", "zero", _mean_of(_error), _share, bounds=(-INF, INF)),
+    Metric("r2", "share of variance explained", "higher", _r2_terms, _r2, bounds=(-INF, 1)),
+    _share_metric("within_5", "share within 5", lambda r: np.abs(_error(r)) <= 5),
+    _share_metric("within_10", "share within 10", lambda r: np.abs(_error(r)) <= 10),
+)
