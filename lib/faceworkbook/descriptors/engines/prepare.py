@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -73,8 +74,8 @@ def _prepare(backbone: Backbone, pixels: np.ndarray, folder: Path, engines: tupl
         np.save(beside / PIXELS, pixels)
         verdict = {"format": FORMAT, "keras": _export(backbone, beside)}
         for engine in engines:
-            verdict[engine] = _try(engine, beside, backbone)
-            if "cosine" in verdict[engine] and agrees(verdict[engine]):
+            verdict[engine] = tried = _try(engine, beside, backbone)
+            if "cosine" in tried and agrees(tried):
                 break
         for name in (PIXELS, REFERENCE):
             (beside / name).unlink()
@@ -151,7 +152,7 @@ def make(engine: str, folder: Path, preprocessing: Preprocessing, *, threads: in
     return onnx_engine.OnnxEngine(folder / QUANTISED, preprocessing, precision="int8", threads=threads)
 
 
-STEPS = {"export": export, "try": try_engine}
+STEPS: dict[str, Callable[..., dict]] = {"export": export, "try": try_engine}
 
 
 def main() -> None:

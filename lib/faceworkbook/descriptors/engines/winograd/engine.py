@@ -38,7 +38,7 @@ class WinogradEngine:
         convolutions, rest = split_graph(path)
         self._rest = _session(rest, path.parent, threads)
         layers = [_Layer(convolution, first=i == 0) for i, convolution in enumerate(convolutions)]
-        self._idle = queue.SimpleQueue()
+        self._idle: queue.SimpleQueue[_Workspace] = queue.SimpleQueue()
         for _ in range(threads):
             self._idle.put(_Workspace(layers))
         self._n_threads = threads

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from faceworkbook.descriptors.engines.onnx_graph import INPUT, OUTPUT
+
+if TYPE_CHECKING:
+    import onnx
 
 MIN_CONVOLUTIONS = 2  # fewer save no time
 
@@ -53,7 +57,7 @@ class Convolution:
         return (self.height // 2, self.width // 2) if self.pools else (self.height, self.width)
 
 
-def split_graph(path: Path) -> tuple[list[Convolution], object]:
+def split_graph(path: Path) -> tuple[list[Convolution], onnx.ModelProto]:
     """Split a graph into its first convolutions and the rest.
 
     Parameters
@@ -95,7 +99,7 @@ def split_graph(path: Path) -> tuple[list[Convolution], object]:
     )
 
 
-def _leading(nodes: list) -> Iterator[tuple[int, object, bool]]:
+def _leading(nodes: list) -> Iterator[tuple[int, onnx.NodeProto, bool]]:
     """Yield, for each convolution at the start: the number of nodes up to its end, its node, whether it pools."""
     i = 0
     while (
