@@ -25,11 +25,15 @@ def faces(n=20, width=6, seed=0):
 @pytest.mark.parametrize("head", multitask.HEADS)
 def test_each_head_answers_every_task_in_its_own_terms(head):
     net = multitask.build(6, [GENDER, RACE, YAW], head=head, stitch_widths=(16, 8))
-    said = multitask.predict(net, faces(), batch_size=7)
-    assert said["gender"].shape == (20, 2) and said["race"].shape == (20, 3) and said["yaw"].shape == (20,)
-    np.testing.assert_allclose(said["race"].sum(axis=1), 1.0)
+    predicted = multitask.predict(net, faces(), batch_size=7)
+    assert (
+        predicted["gender"].shape == (20, 2)
+        and predicted["race"].shape == (20, 3)
+        and predicted["yaw"].shape == (20,)
+    )
+    np.testing.assert_allclose(predicted["race"].sum(axis=1), 1.0)
     raw = multitask.forward(net.model, faces())
-    np.testing.assert_allclose(said["yaw"], raw["yaw"][:, 0] * 12.0 - 2.0, rtol=1e-5)
+    np.testing.assert_allclose(predicted["yaw"], raw["yaw"][:, 0] * 12.0 - 2.0, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("head", "width"), [("linear", 6), ("bottleneck", 16), ("stitch", 128)])
@@ -70,14 +74,14 @@ def test_a_cross_stitch_refuses_tasks_of_different_width():
         CrossStitch()([faces(2, 4), faces(2, 5)])
 
 
-def test_parts_cover_every_weight_once():
+def test_groups_cover_every_weight_once():
     trunk = keras.Sequential([keras.Input((6,)), keras.layers.Dense(5)])
     net = multitask.build(trunk, [GENDER, RACE], head="stitch", hidden=(7,), stitch_widths=(8, 4))
-    parts = net.layers_by_part()
-    assert list(parts) == ["trunk", "shared", "gender", "race"]
-    listed = [id(w) for layers in parts.values() for layer in layers for w in layer.weights]
+    groups = net.layers_by_group()
+    assert list(groups) == ["trunk", "shared", "gender", "race"]
+    listed = [id(w) for layers in groups.values() for layer in layers for w in layer.weights]
     assert sorted(listed) == sorted(id(w) for w in net.model.weights)
-    assert [layer.units for layer in parts["trunk"]] == [5]
+    assert [layer.units for layer in groups["trunk"]] == [5]
 
 
 def test_heads_stand_on_any_network_that_keras_has():
@@ -90,7 +94,7 @@ def test_heads_stand_on_any_network_that_keras_has():
 
 
 def test_standardisation_is_part_of_the_net_so_inference_has_it(tmp_path):
-    """System A standardised while it trained and not while it predicted."""
+    """The UTKFace multi-task system of 2018 standardised while it trained and not while it predicted."""
     x = faces(50)
     x[:, 2] = 7.0
     mean, deviation = multitask.standardiser(x, rows=np.arange(40))
@@ -116,10 +120,10 @@ def test_a_saved_net_says_probabilities_and_units(tmp_path):
     net = multitask.build(6, [RACE, YAW], head="stitch", stitch_widths=(8, 4))
     net.model.get_layer("shared__stitch").set_weights([np.array([[1, 0.5], [0.2, 1]], np.float32)])
     multitask.serving_model(net).save(tmp_path / "model.keras")
-    said = keras.models.load_model(tmp_path / "model.keras").predict(faces(), verbose=0)
+    predicted = keras.models.load_model(tmp_path / "model.keras").predict(faces(), verbose=0)
     expected = multitask.predict(net, faces())
-    np.testing.assert_allclose(said["race"], expected["race"], rtol=1e-4)
-    np.testing.assert_allclose(said["yaw"][:, 0], expected["yaw"], rtol=1e-4)
+    np.testing.assert_allclose(predicted["race"], expected["race"], rtol=1e-4)
+    np.testing.assert_allclose(predicted["yaw"][:, 0], expected["yaw"], rtol=1e-4)
 
 
 def test_dropout_drops_its_share_while_training_and_nothing_after():

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from faceworkbook.training.batches import Alternating, Joint, Stage, cut, mix
-from faceworkbook.training.schedules import Staircase
+from faceworkbook.training.schedules import rate, staircase
 
 
 def stages(*sizes):
@@ -55,15 +55,15 @@ def test_joint_batches_hold_each_set_in_its_share():
 def test_epochs_take_turns():
     plan = Alternating(stages(50, 30), 20)
     for epoch, (low, high, task) in enumerate([(0, 50, "task0"), (50, 80, "task1"), (0, 50, "task0")]):
-        found = batches_of(plan, epoch)
-        assert sorted(np.concatenate([b.rows for b in found])) == list(range(low, high))
-        assert {b.tasks for b in found} == {(task,)}
+        batches = batches_of(plan, epoch)
+        assert sorted(np.concatenate([b.rows for b in batches])) == list(range(low, high))
+        assert {b.tasks for b in batches} == {(task,)}
 
 
 def test_batches_take_turns_until_each_set_is_used_up():
-    found = batches_of(Alternating(stages(60, 20), 20, turn="batch"))
-    assert [b.tasks[0] for b in found] == ["task0", "task1", "task0", "task0"]
-    assert sorted(np.concatenate([b.rows for b in found])) == list(range(80))
+    batches = batches_of(Alternating(stages(60, 20), 20, turn="batch"))
+    assert [b.tasks[0] for b in batches] == ["task0", "task1", "task0", "task0"]
+    assert sorted(np.concatenate([b.rows for b in batches])) == list(range(80))
 
 
 @settings(deadline=None)
@@ -90,8 +90,8 @@ def test_an_epoch_s_batches_depend_on_seed_and_epoch_alone():
         (lambda: Joint(stages(4), 0), "batch_size=0; allowed is 1 or more"),
         (lambda: Joint(stages(4), 8, mixing="even"), "mixing='even'; allowed are"),
         (lambda: Alternating(stages(4), 8, turn="row"), "turn='row'; allowed are"),
-        (lambda: Staircase(1.5), "decay factor=1.5; allowed is"),
-        (lambda: Staircase(0.5, 0), "decay every=0 epochs; allowed is"),
+        (lambda: staircase(1.0, factor=1.5), "decay factor=1.5; allowed is"),
+        (lambda: staircase(1.0, factor=0.5, every=0), "decay every=0 epochs; allowed is"),
     ],
 )
 def test_wrong_plans_are_refused(make, text):
@@ -100,6 +100,6 @@ def test_wrong_plans_are_refused(make, text):
 
 
 def test_a_staircase_falls_once_every_so_many_epochs():
-    stairs = Staircase(0.1, every=3)
-    rates = [stairs.rate(1.0, epoch) for epoch in range(7)]
-    np.testing.assert_allclose(rates, [1, 1, 1, 0.1, 0.1, 0.1, 0.01])
+    stairs = staircase(1.0, factor=0.1, every=3)
+    rates = [rate(stairs, epoch) for epoch in range(7)]
+    np.testing.assert_allclose(rates, [1, 1, 1, 0.1, 0.1, 0.1, 0.01], rtol=1e-6)

@@ -85,7 +85,7 @@ def test_seeds_and_epochs_draw_anew(other):
 
 
 def test_classes_are_changed_alike():
-    # System A changed the pictures of some races only, so that being changed told the label.
+    # The UTKFace multi-task system of 2018 changed the pictures of some races only, so that a change gave the label away.
     rows = np.arange(3000)
     drawn = draw(Augmentation(), rows, seed=0, epoch=0)
     rare = rows % 10 == 0

@@ -1,4 +1,4 @@
-"""Killed in the middle of an epoch and started again: the weights of an uninterrupted run, bit by bit."""
+"""Checkpoints: killed and started again, damaged, of another run."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from faceworkbook.training import checkpoint
+from faceworkbook.training.checkpoint import CheckpointError
+
 pytestmark = [pytest.mark.tensorflow, pytest.mark.xdist_group("tensorflow")]
 
-# Augmentation, dropout, batch norm, a thawing part and a decay: all that could differ after a restart.
+# Augmentation, dropout, batch norm, a thawing group and a decay: all that could differ after a restart.
 PROGRAM = """
-import sys, time
+import os, signal, sys
 from pathlib import Path
 import numpy as np
 from faceworkbook import tasks
@@ -24,79 +26,165 @@ from faceworkbook.models.multitask import make_head
 from faceworkbook.training import cutting, fine_tune
 from faceworkbook.training.augment import Augmentation
 from faceworkbook.training.pictures import PixelArray
+from faceworkbook.training.schedules import cosine
 from tests.training import toy_network as toy
 
-folder, out, seconds = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
+folder, out, deadly_epoch = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 
 
-class Slow(PixelArray):
+class Deadly(PixelArray):
     def take(self, rows):
-        time.sleep(seconds)
+        # The epoch before is written when its row stands in the history.
+        written = folder / "history.csv"
+        if deadly_epoch and written.exists() and len(written.read_text().splitlines()) > deadly_epoch:
+            os.kill(os.getpid(), signal.SIGKILL)
         return super().take(rows)
 
 
 fine_tune.make_reproducible(3)
 pixels, codes = toy.pictures(48)
-target = tasks.labels_of_classes(np.where(codes, "above", "below"), name="light")
-parts = toy.Parts(np.arange(36), np.arange(36, 48))
-network = cutting.assemble(toy.backbone(), [make_head(target, rows=parts.train)], hidden=(8,), dropout=0.5)
+labels = tasks.labels_of_classes(np.where(codes, "above", "below"), name="light")
+split = toy.Split(np.arange(36), np.arange(36, 48))
+network = cutting.assemble(toy.backbone(), [make_head(labels, rows=split.train)], hidden=(8,), dropout=0.5)
 settings = fine_tune.Settings(
-    epochs=4, batch_size=6, decay=fine_tune.Cosine(4), unfreeze=((0, "conv_1_relu"), (2, None)),
-    rates={"trunk": 0.5}, augmentation=Augmentation(), label_smoothing=0.1, seed=3,
+    epochs=4, batch_size=6, learning_rate=cosine(1e-3, epochs=4), unfreeze=((0, "conv_1_relu"), (2, None)),
+    lr_multipliers={"trunk": 0.5}, augmentation=Augmentation(), label_smoothing=0.1, seed=3, progress=False,
 )
-source = Slow(pixels, toy.PREPROCESSING)
-fitted = fine_tune.fit(
-    network, source, {"light": target}, split=parts, settings=settings, folder=folder, progress=False
-)
+source = Deadly(pixels, toy.PREPROCESSING)
+fitted = fine_tune.fit(network, source, {"light": labels}, split=split, settings=settings, folder=folder)
 np.savez(out, *network.net.model.get_weights())
 fitted.history.to_csv(Path(out).with_suffix(".csv"), index=False)
 """
 REPO = Path(__file__).resolve().parents[2]
 
 
-def start(folder: Path, out: Path, *, seconds: float) -> subprocess.Popen:
+def run(folder: Path, *, kill_after: int = 0) -> int:
+    """Train in a process of its own, which kills itself in the epoch after `kill_after` epochs were written."""
     environment = {
         **os.environ,
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "PYTHONPATH": f"{REPO / 'lib'}{os.pathsep}{REPO}",
         "CUDA_VISIBLE_DEVICES": "",
     }
-    command = [sys.executable, "-c", PROGRAM, str(folder), str(out), str(seconds)]
-    return subprocess.Popen(command, env=environment, cwd=REPO)
-
-
-def finish(folder: Path, out: Path) -> None:
-    assert start(folder, out, seconds=0).wait(timeout=300) == 0
-
-
-def epochs_done(folder: Path) -> int:
-    try:
-        return len((folder / "history.csv").read_text().splitlines()) - 1
-    except FileNotFoundError:
-        return 0
-
-
-def kill_in_epoch(number: int, folder: Path) -> None:
-    """Start a slow run and kill it after epoch `number` has been written, in the middle of the next."""
-    running = start(folder, folder.with_suffix(".npz"), seconds=0.15)
-    deadline = time.monotonic() + 240
-    while epochs_done(folder) < number:
-        assert running.poll() is None, "the run ended before it could be killed"
-        assert time.monotonic() < deadline, "the run did not get far enough to be killed"
-        time.sleep(0.02)
-    time.sleep(0.3)
-    running.send_signal(signal.SIGKILL)
-    assert running.wait() == -signal.SIGKILL
+    out = folder.with_suffix(".npz")
+    command = [sys.executable, "-c", PROGRAM, str(folder), str(out), str(kill_after)]
+    return subprocess.run(command, env=environment, cwd=REPO, check=False).returncode
 
 
 def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    finish(whole, tmp_path / "whole.npz")
-    kill_in_epoch(2, killed)
-    assert epochs_done(killed) < 4
-    finish(killed, tmp_path / "killed.npz")
-    with np.load(tmp_path / "whole.npz") as expected, np.load(tmp_path / "killed.npz") as found:
-        assert expected.files == found.files
+    assert run(whole) == 0
+    assert run(killed, kill_after=2) == -signal.SIGKILL
+    assert len((killed / "history.csv").read_text().splitlines()) == 1 + 2
+    assert run(killed) == 0
+    with np.load(tmp_path / "whole.npz") as expected, np.load(tmp_path / "killed.npz") as resumed:
+        assert expected.files == resumed.files
         for name in expected.files:
-            np.testing.assert_array_equal(found[name], expected[name])
+            np.testing.assert_array_equal(resumed[name], expected[name])
     assert (tmp_path / "killed.csv").read_text() == (tmp_path / "whole.csv").read_text()
+
+
+IDENTITY = {"settings": {"epochs": 3, "rate": 0.1}, "labels": "0" * 32, "layers": ["a", "b"]}
+ARRAYS = {"state": [np.arange(6.0).reshape(2, 3), np.array(4)], "best": [np.ones(2, np.float32)]}
+
+
+def write(path: Path) -> Path:
+    checkpoint.write(path, identity=IDENTITY, arrays=ARRAYS, record={"history": [{"loss": 0.5}]})
+    return path
+
+
+def read(path: Path, identity: dict | None = None):
+    identity = identity or IDENTITY
+    return checkpoint.read(path, identity=identity, groups=("state", "best"), keys=("history",))
+
+
+def same_as_written(arrays: dict) -> bool:
+    return all(
+        a.shape == np.shape(b) and np.array_equal(a, b)
+        for name, members in ARRAYS.items()
+        for a, b in zip(arrays[name], members, strict=True)
+    )
+
+
+def test_what_is_written_is_read_and_nothing_lies_beside(tmp_path):
+    arrays, record = read(write(tmp_path / "c.npz"))
+    assert same_as_written(arrays) and record == {"history": [{"loss": 0.5}]}
+    assert [p.name for p in tmp_path.iterdir()] == ["c.npz"]
+
+
+def test_any_damage_ends_in_one_kind_of_error_or_in_what_was_written(tmp_path):
+    whole = write(tmp_path / "c.npz").read_bytes()
+    rng = np.random.default_rng(0)
+    refused = 0
+    for trial in range(300):
+        damaged = bytearray(whole)
+        if trial % 3 == 0:
+            damaged = damaged[: rng.integers(len(damaged))]
+        else:
+            for place in rng.integers(len(damaged), size=rng.integers(1, 4)):
+                damaged[place] ^= 1 << rng.integers(8)
+        (tmp_path / "d.npz").write_bytes(damaged)
+        try:
+            arrays, record = read(tmp_path / "d.npz")
+        except CheckpointError as error:
+            refused += 1
+            assert "delete it to start anew" in str(error)
+        else:
+            # Zip headers hold bytes that nobody reads, such as dates.
+            assert same_as_written(arrays) and record == {"history": [{"loss": 0.5}]}
+    assert refused > 150
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", "null", '{"record": 3, "identity": {}}', "{", "\udcff"])
+def test_a_record_of_another_shape_is_refused(tmp_path, text):
+    raw = np.frombuffer(text.encode("utf-8", "surrogateescape"), np.uint8)
+    np.savez(tmp_path / "c.npz", record=raw)
+    with pytest.raises(CheckpointError, match="is no whole checkpoint"):
+        read(tmp_path / "c.npz")
+
+
+def test_a_record_that_lacks_a_key_is_refused(tmp_path):
+    checkpoint.write(tmp_path / "c.npz", identity=IDENTITY, arrays=ARRAYS, record={})
+    with pytest.raises(CheckpointError, match=r"lacks \['history'\]"):
+        read(tmp_path / "c.npz")
+
+
+def test_the_error_names_what_differs(tmp_path):
+    other = {"settings": {"epochs": 4, "rate": 0.1}, "labels": "1" * 32, "layers": ["a", "b"]}
+    with pytest.raises(
+        CheckpointError,
+        match=r"belongs to another run \(settings.epochs is 3 there, 4 here; labels differs\); delete it",
+    ):
+        read(write(tmp_path / "c.npz"), other)
+
+
+def test_arrays_of_other_shapes_are_not_assigned():
+    import keras
+
+    variables = [keras.Variable(np.zeros((2, 3))), keras.Variable(0.0)]
+    with pytest.raises(CheckpointError, match="do not fit the 2 variables"):
+        checkpoint.assign(variables, [np.zeros((3, 2)), np.array(0.0)])
+    assert float(variables[0].numpy().sum()) == 0
+
+
+class Watched(np.ndarray):
+    """An array that notes how many rows were asked for at once."""
+
+    most = 0
+
+    def __getitem__(self, rows):
+        Watched.most = max(Watched.most, np.size(rows))
+        return np.asarray(super().__getitem__(rows))
+
+
+def test_rows_are_hashed_in_blocks_by_content(tmp_path):
+    x = np.random.default_rng(0).normal(size=(3 * checkpoint.BLOCK, 2)).astype(np.float32)
+    rows = np.arange(0, len(x) - 5)
+    known = checkpoint.fingerprint_rows(x.view(Watched), rows)
+    assert Watched.most == checkpoint.BLOCK
+    np.save(tmp_path / "x.npy", x)
+    assert checkpoint.fingerprint_rows(np.load(tmp_path / "x.npy", mmap_mode="r"), rows) == known
+    x[-1] += 1
+    assert checkpoint.fingerprint_rows(x, rows) == known, "a row that is not trained on"
+    x[7, 1] += 1
+    assert checkpoint.fingerprint_rows(x, rows) != known

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,17 +19,19 @@ from faceworkbook import (  # noqa: E402
     tasks,
 )
 from faceworkbook.models.multitask import Head, make_head  # noqa: E402
-from faceworkbook.training import cutting, fine_tune, logs  # noqa: E402
+from faceworkbook.training import augment, cutting, fine_tune, logs, loop, schedules  # noqa: E402
 from faceworkbook.training.augment import Augmentation  # noqa: E402
 from faceworkbook.training.checkpoint import CheckpointError  # noqa: E402
-from faceworkbook.training.fine_tune import Cosine, Settings, fit, predict  # noqa: E402
-from faceworkbook.training.pictures import PixelArray  # noqa: E402
+from faceworkbook.training.fine_tune import Settings, fit, predict  # noqa: E402
+from faceworkbook.training.pictures import PixelArray, PixelFiles  # noqa: E402
+from faceworkbook.training.schedules import cosine  # noqa: E402
+from faceworkbook.training.targets import Targets  # noqa: E402
 from tests.support import vgg_files  # noqa: E402
 from tests.training import toy_network as toy  # noqa: E402
 
 N = 60
-SUBSETS = toy.Parts(np.arange(40), np.arange(40, 52))
-QUICK = {"epochs": 2, "batch_size": 10, "learning_rate": 1e-2}
+SPLIT = toy.Split(np.arange(40), np.arange(40, 52))
+QUICK = {"epochs": 2, "batch_size": 10, "learning_rate": 1e-2, "progress": False}
 
 
 @pytest.fixture(scope="module")
@@ -43,22 +46,13 @@ def labels():
 
 
 def network(labels, **options):
-    tasks = [make_head(target, rows=SUBSETS.train) for target in labels.values()]
+    tasks = [make_head(target, rows=SPLIT.train) for target in labels.values()]
     return cutting.assemble(toy.backbone(), tasks, **{"dropout": 0.0, **options})
 
 
-def train(net, source, labels, *, parts=SUBSETS, folder=None, soft=None, precompute=None, **settings):
-    return fit(
-        net,
-        source,
-        labels,
-        split=parts,
-        settings=Settings(**{**QUICK, **settings}),
-        soft=soft,
-        precompute=precompute,
-        folder=folder,
-        progress=False,
-    )
+def train(net, source, labels, *, split=SPLIT, folder=None, soft=None, **settings):
+    settings = Settings(**{**QUICK, **settings})
+    return fit(net, source, labels, split=split, settings=settings, soft=soft, folder=folder)
 
 
 def weights_of(net, layer: str) -> list[np.ndarray]:
@@ -73,13 +67,13 @@ def same(first, second) -> bool:
 
 
 def test_the_trunk_keeps_kernels_and_biases_as_they_are(source, labels):
-    # System B threw biases away and transposed kernels, so its trunk computed something else.
+    # The VGG-Face transfer system (agegender_cleaned) threw biases away and transposed kernels, so its trunk computed something else.
     whole, net = toy.backbone().full, network(labels, cut="conv_2_relu")
     x = images.network_input(source.pixels[:5], toy.PREPROCESSING)
     expected = keras.Model(whole.input, whole.get_layer("conv_2_relu").output)(x)
-    found = keras.Model(net.net.model.input, net.net.model.get_layer("conv_2_relu").output)(x)
+    result = keras.Model(net.net.model.input, net.net.model.get_layer("conv_2_relu").output)(x)
     assert np.abs(whole.get_layer("conv_1").get_weights()[1]).min() > 0
-    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(result, expected)
 
 
 def test_the_cut_decides_which_layers_are_used(labels):
@@ -93,7 +87,7 @@ def test_heads_stand_on_pooled_or_flattened_maps(labels, pool, width):
     assert weights_of(net, "light__logits")[0].shape == (width, 2)
 
 
-def test_system_b_head_is_there(labels):
+def test_a_flattened_trunk_with_a_wide_hidden_layer_is_there(labels):
     net = network(labels, pool="flatten", hidden=(32,), dropout=0.5)
     assert weights_of(net, "shared__hidden1")[0].shape[1] == 32
 
@@ -101,7 +95,7 @@ def test_system_b_head_is_there(labels):
 def test_the_backbone_itself_is_never_trained(source, labels):
     backbone = toy.backbone()
     before = backbone.full.get_weights()
-    net = cutting.assemble(backbone, [make_head(labels["light"], rows=SUBSETS.train)])
+    net = cutting.assemble(backbone, [make_head(labels["light"], rows=SPLIT.train)])
     train(net, source, labels)
     assert same(backbone.full.get_weights(), before)
     assert not same(weights_of(net, "conv_1"), backbone.full.get_layer("conv_1").get_weights())
@@ -138,8 +132,8 @@ def test_vgg_face_is_cut_and_frozen_by_layer_name(tmp_path):
     )
     before = {name: weights_of(net, name) for name in ("conv1_1", "conv4_1", "conv4_2")}
     assert same(before["conv1_1"], backbone.full.get_layer("conv1_1").get_weights())
-    parts = toy.Parts(np.arange(8), np.arange(8, 12))
-    train(net, PixelArray(pixels, wanted), {"light": target}, parts=parts, freeze="conv4_1")
+    split = toy.Split(np.arange(8), np.arange(8, 12))
+    train(net, PixelArray(pixels, wanted), {"light": target}, split=split, freeze="conv4_1")
     assert net.trunk[-1] == "conv4_2"
     assert same(weights_of(net, "conv4_1"), before["conv4_1"])
     assert not same(weights_of(net, "conv4_2"), before["conv4_2"])
@@ -151,13 +145,13 @@ def test_ssr_net_learns_years_with_its_own_head():
     ages = tasks.labels_of_numbers(np.where(np.arange(24) % 2, 30.0, 34.0), name="age")
     heads = [make_head(ages, rows=np.arange(16))]
     net = cutting.assemble(backbone, heads, head="own", seed=1)
-    source, parts = PixelArray(pixels, backbone.preprocessing), toy.Parts(np.arange(16), np.arange(16, 24))
-    history = train(net, source, {"age": ages}, parts=parts, number_loss="absolute", epochs=3).history
+    source, split = PixelArray(pixels, backbone.preprocessing), toy.Split(np.arange(16), np.arange(16, 24))
+    history = train(net, source, {"age": ages}, split=split, number_loss="absolute", epochs=3).history
     assert net.net.heads[0].scale == 1
     # The loss is the mean absolute error in years, and so is what is predicted.
     np.testing.assert_allclose(history["age_loss"], history["age_rate"])
-    found = predict(net, source, rows=parts.validation)["age"]
-    missed = np.abs(found - ages.values[parts.validation]).mean()
+    result = predict(net, source, rows=split.validation)["age"]
+    missed = np.abs(result - ages.values[split.validation]).mean()
     assert missed == pytest.approx(history["validation_age_rate"].min(), rel=1e-3)
 
 
@@ -196,8 +190,8 @@ def test_batch_norm_that_is_not_frozen_learns_the_new_pictures(source, labels):
 def test_frozen_batch_norm_computes_with_its_stored_statistics(source, labels):
     # With everything frozen but the head, the training loss of a step is that of inference mode.
     net = network(labels)
-    expected = predict(net, source, rows=SUBSETS.train)["light"]
-    loss = -np.log(expected[np.arange(40), labels["light"].codes[SUBSETS.train]]).mean()
+    expected = predict(net, source, rows=SPLIT.train)["light"]
+    loss = -np.log(expected[np.arange(40), labels["light"].codes[SPLIT.train]]).mean()
     history = train(net, source, labels, freeze="conv_3_relu", epochs=1, batch_size=40).history
     assert history["loss"][0] == pytest.approx(loss, rel=1e-4)
 
@@ -208,18 +202,18 @@ def test_batch_norm_of_the_heads_keeps_up_with_a_trunk_that_changes(source, labe
     train(net, source, labels, epochs=12, freeze="conv_3_relu")
     norm = net.net.model.get_layer("light__norm")
     tail = keras.Model(net.net.model.input, norm.input)
-    seen = np.asarray(tail(images.network_input(source.pixels[SUBSETS.train], toy.PREPROCESSING)))
+    seen = np.asarray(tail(images.network_input(source.pixels[SPLIT.train], toy.PREPROCESSING)))
     stored = np.asarray(norm.moving_mean)
     assert np.abs(stored - seen.mean(axis=0)).max() < 0.25 * seen.std(axis=0).max()
 
 
-def test_learning_rates_by_part_are_effective_under_adam(source, labels):
+def test_learning_rates_by_group_are_effective_under_adam(source, labels):
     # Adam's first step is the learning rate for every weight, whatever the gradient's scale.
     net = network(labels)
     names = ("conv_1", "conv_2", "conv_3", "light__logits")
     before = {name: weights_of(net, name)[0] for name in names}
-    rates = {"conv_1_relu": 0.0, "conv_2_relu": 0.01, "trunk": 0.1, "light": 1.0}
-    train(net, source, labels, epochs=1, batch_size=40, rates=rates, weight_decay=0.0)
+    multipliers = {"conv_1_relu": 0.0, "conv_2_relu": 0.01, "trunk": 0.1, "light": 1.0}
+    train(net, source, labels, epochs=1, batch_size=40, lr_multipliers=multipliers, weight_decay=0.0)
     moved = [np.median(np.abs(weights_of(net, name)[0] - before[name])) for name in names]
     np.testing.assert_allclose(moved, [0, 1e-4, 1e-3, 1e-2], rtol=0.05)
 
@@ -231,7 +225,7 @@ def test_layers_thaw_when_the_schedule_says(source, labels):
     moved = []
     for epochs in (1, 2, 3):
         net = network(labels)
-        train(net, source, labels, epochs=epochs, unfreeze=unfreeze, decay=Cosine(10))
+        train(net, source, labels, epochs=epochs, unfreeze=unfreeze, learning_rate=cosine(1e-2, epochs=10))
         moved.append([not same(weights_of(net, name), start[name]) for name in start])
     best = [row.index(True) if True in row else 3 for row in moved]
     assert moved[0] == [False, False, False]
@@ -246,73 +240,67 @@ def test_stages_are_read_from_texts():
         fine_tune.parse_stages(["soon"])
 
 
-def test_parts_are_described(labels):
+def test_param_groups_are_described(labels):
     settings = Settings(
         epochs=5,
         learning_rate=0.1,
-        rates={"trunk": 0.5},
+        lr_multipliers={"trunk": 0.5},
         freeze="conv_1_relu",
         unfreeze=((0, "conv_2_relu"), (3, None)),
     )
-    found = fine_tune.describe_parts(network(labels), settings)
-    assert found["from epoch"].tolist() == ["never", 3, 0, 0]
-    assert found["learning rate"].tolist() == [0.0, pytest.approx(0.05), pytest.approx(0.05), 0.1]
-    assert found["weights"].sum() == network(labels).net.model.count_params()
+    result = fine_tune.describe_param_groups(network(labels), settings)
+    assert result["from epoch"].tolist() == ["never", 3, 0, 0]
+    assert result["learning rate"].tolist() == [0.0, pytest.approx(0.05), pytest.approx(0.05), 0.1]
+    assert result["weights"].sum() == network(labels).net.model.count_params()
 
 
-def test_a_thawed_part_has_its_rate_in_the_history(source, labels):
+def test_a_thawed_group_has_its_rate_in_the_history(source, labels):
     history = train(network(labels), source, labels, unfreeze=((0, "conv_2_relu"), (1, None))).history
     assert history["rate:trunk to conv_2_relu"].tolist() == [0.0, pytest.approx(1e-2)]
 
 
-def test_unknown_parts_are_refused(source, labels):
-    with pytest.raises(ValueError, match=r"no layer or part is called \['neck'\]"):
-        train(network(labels), source, labels, rates={"neck": 0.1})
+def test_unknown_groups_are_refused(source, labels):
+    with pytest.raises(ValueError, match=r"no layer or parameter group is called \['neck'\]"):
+        train(network(labels), source, labels, lr_multipliers={"neck": 0.1})
 
 
 def test_cosine_rises_then_falls():
-    rates = [Cosine(10, warmup=2, floor=0.0).rate(3.0, epoch) for epoch in range(10)]
-    assert rates[:3] == [1.0, 2.0, 3.0]
+    schedule = cosine(3.0, epochs=10, warmup=2, floor=0.0)
+    rates = [schedules.rate(schedule, epoch) for epoch in range(10)]
+    assert rates[:3] == pytest.approx([1.0, 2.0, 3.0])
     assert rates[6] == pytest.approx(1.5)
     assert rates[2:] == sorted(rates[2:], reverse=True)
 
 
 def test_one_optimiser_state_is_kept_from_epoch_to_epoch(source, labels, tmp_path):
-    # System C began anew with each epoch.
+    # The code of arXiv 2003.06746 began anew with each epoch.
     train(network(labels), source, labels, epochs=3, folder=tmp_path)
-    run = fine_tune._Run(network(labels), source, fresh_labels(labels), Settings(**{**QUICK, "epochs": 3}))
-    saved = fine_tune._Saved(run, SUBSETS, tmp_path)
-    assert saved.resume() == 3
-    steps = [int(v) for v in run.optimisers.state if v.path.endswith("iteration")]
-    assert steps == [3 * 4] * len(steps)
-    assert len(steps) == 2
-
-
-def fresh_labels(labels):
-    net = network(labels).net
-    return {t.name: fine_tune._Labels(t, labels[t.name], None, Settings(**QUICK)) for t in net.heads}
+    with np.load(tmp_path / loop.CHECKPOINT) as file:
+        state = [file[name] for name in file.files if name.startswith("state:")]
+    counts = [int(a) for a in state if a.shape == () and np.issubdtype(a.dtype, np.integer)]
+    assert counts == [3 * 4, 3 * 4], "trunk and head, four batches an epoch"
 
 
 # ------------------------------------------------------------------------------------------- steps
 
 
 def test_accumulated_gradients_are_those_of_the_whole_batch(source, labels):
-    found = []
+    result = []
     for pieces in (1, 4):
         net = network(labels)
         train(net, source, labels, freeze="conv_2_relu", batch_size=20, accumulate=pieces)
-        found.append(net.net.model.get_weights())
-    for whole, pieced in zip(*found, strict=True):
+        result.append(net.net.model.get_weights())
+    for whole, pieced in zip(*result, strict=True):
         np.testing.assert_allclose(pieced, whole, atol=2e-5)
 
 
 def test_a_compiled_step_computes_the_same(source, labels):
-    found = []
+    result = []
     for xla in (False, True):
         net = network(labels)
         train(net, source, labels, epochs=1, batch_size=40, learning_rate=1e-3, xla=xla)
-        found.append(predict(net, source, rows=np.arange(20))["light"])
-    np.testing.assert_allclose(found[1], found[0], atol=1e-3)
+        result.append(predict(net, source, rows=np.arange(20))["light"])
+    np.testing.assert_allclose(result[1], result[0], atol=1e-3)
 
 
 def test_accumulation_counts_known_labels_and_not_pieces(source, labels):
@@ -336,8 +324,8 @@ def test_heads_see_earlier_layers_beside_the_last_one(source, labels):
         images.network_input(source.pixels[:5], toy.PREPROCESSING)
     )
     expected = np.concatenate([np.asarray(m).mean(axis=(1, 2)) for m in maps], axis=1)
-    found = net.net.features(images.network_input(source.pixels[:5], toy.PREPROCESSING))["light"]
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    result = net.net.features(images.network_input(source.pixels[:5], toy.PREPROCESSING))["light"]
+    np.testing.assert_allclose(result, expected, atol=1e-5)
     before = weights_of(net, "conv_3"), weights_of(net, "conv_2")
     train(net, source, labels, freeze="conv_2_relu", precompute="conv_1_relu")
     assert not same(weights_of(net, "conv_3"), before[0]) and same(weights_of(net, "conv_2"), before[1])
@@ -347,16 +335,16 @@ def test_heads_see_earlier_layers_beside_the_last_one(source, labels):
 
 @pytest.mark.parametrize("mirror", [0.0, 0.5])
 def test_precomputed_layers_give_the_same_training(source, labels, tmp_path, mirror):
-    found, changes = [], Augmentation(mirror, 0, 0, 0, 0, 0)
+    result, changes = [], Augmentation(mirror, 0, 0, 0, 0, 0)
     for layer in (None, "conv_2_relu"):
         net = network(labels)
         folder = tmp_path / str(layer)
         options = {"freeze": "conv_2_relu", "precompute": layer, "augmentation": changes}
         history = train(net, source, labels, folder=folder, epochs=3, **options).history
-        found.append((net.net.model.get_weights(), history["validation_loss"].to_numpy()))
-    for whole, tail in zip(found[0][0], found[1][0], strict=True):
+        result.append((net.net.model.get_weights(), history["validation_loss"].to_numpy()))
+    for whole, tail in zip(result[0][0], result[1][0], strict=True):
         np.testing.assert_allclose(tail, whole, atol=1e-4)
-    np.testing.assert_allclose(found[1][1], found[0][1], atol=1e-4)
+    np.testing.assert_allclose(result[1][1], result[0][1], atol=1e-4)
     assert not (tmp_path / "conv_2_relu" / "activations.npy").exists()
 
 
@@ -381,7 +369,7 @@ def test_rows_without_label_change_nothing(source, labels):
     settings = {"freeze": "conv_3_relu", "batch_size": 40, "epochs": 1, "weight_decay": 0.0}
     masked, without = network(labels), network(labels)
     train(masked, source, half, **settings)
-    train(without, source, half, parts=toy.Parts(np.arange(20), SUBSETS.validation), **settings)
+    train(without, source, half, split=toy.Split(np.arange(20), SPLIT.validation), **settings)
     for a, b in zip(masked.net.model.get_weights(), without.net.model.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
@@ -392,17 +380,17 @@ def test_several_tasks_train_on_pictures(source, labels):
     net = network(both)
     history = train(net, source, both).history
     assert history["loss"][0] == pytest.approx(history["light_loss"][0] + history["yaw_loss"][0])
-    found = predict(net, source, rows=np.arange(7))
-    assert found["light"].shape == (7, 2)
-    assert found["yaw"].shape == (7,)
+    result = predict(net, source, rows=np.arange(7))
+    assert result["light"].shape == (7, 2)
+    assert result["yaw"].shape == (7,)
 
 
 def test_soft_targets_are_learned_as_they_are(source, labels):
     shares = np.tile([3.0, 1.0], (N, 1))
     net = network(labels)
     train(net, source, labels, soft={"light": shares}, epochs=25, freeze="conv_3_relu", learning_rate=0.05)
-    found = predict(net, source, rows=SUBSETS.train)["light"]
-    np.testing.assert_allclose(found.mean(axis=0), [0.75, 0.25], atol=0.03)
+    result = predict(net, source, rows=SPLIT.train)["light"]
+    np.testing.assert_allclose(result.mean(axis=0), [0.75, 0.25], atol=0.03)
 
 
 def test_soft_targets_of_another_shape_are_refused(source, labels):
@@ -414,11 +402,11 @@ def test_soft_targets_of_another_shape_are_refused(source, labels):
 
 
 def test_only_training_rows_are_augmented(source, labels):
-    # System A augmented its validation rows too.
+    # The UTKFace multi-task system of 2018 augmented its validation rows too.
     strong = Augmentation(mirror=1, rotate=45, shift=0.4, zoom=0.5, light=1, blur=1)
     net = network(labels)
-    expected = predict(net, source, rows=SUBSETS.validation)["light"]
-    loss = -np.log(expected[np.arange(12), labels["light"].codes[SUBSETS.validation]]).mean()
+    expected = predict(net, source, rows=SPLIT.validation)["light"]
+    loss = -np.log(expected[np.arange(12), labels["light"].codes[SPLIT.validation]]).mean()
     history = train(net, source, labels, learning_rate=0.0, freeze="conv_3_relu", augmentation=strong).history
     np.testing.assert_allclose(history["validation_loss"], loss, rtol=1e-4)
     assert abs(history["loss"][0] - history["loss"][1]) > 1e-4
@@ -427,9 +415,9 @@ def test_only_training_rows_are_augmented(source, labels):
 def test_pose_labels_turn_with_the_pictures(source, labels):
     yaw = tasks.labels_of_numbers(np.full(N, 10.0) + np.arange(N) % 2, name="yaw")
     task = Head(tasks.Task("yaw", tasks.NUMBER))
-    held = fine_tune._Labels(task, yaw, None, Settings())
-    drawn = fine_tune.augment.draw(Augmentation(mirror=0.5), np.arange(N), seed=0, epoch=0)
-    values, mask = held.take(np.arange(N), drawn)
+    targets = Targets(task, yaw)
+    drawn = augment.draw(Augmentation(mirror=0.5), np.arange(N), seed=0, epoch=0)
+    values, mask = targets.take(np.arange(N), drawn)
     np.testing.assert_array_equal(values[:, 0] < 0, drawn["mirror"])
     assert mask.all()
 
@@ -449,9 +437,9 @@ def test_answers_to_a_picture_and_its_mirror_image_are_averaged(source, labels):
 
 
 def test_overlapping_rows_are_refused(source, labels):
-    # System C chose epochs on the rows that it reported.
+    # The code of arXiv 2003.06746 chose epochs on the rows that it reported.
     with pytest.raises(ValueError, match="5 rows are both training and validation rows"):
-        train(network(labels), source, labels, parts=toy.Parts(np.arange(40), np.arange(35, 50)))
+        train(network(labels), source, labels, split=toy.Split(np.arange(40), np.arange(35, 50)))
 
 
 def test_rows_outside_the_split_are_never_read(labels):
@@ -471,8 +459,8 @@ def test_the_best_epoch_by_validation_is_kept(source, labels):
     fitted = train(net, source, labels, epochs=6, learning_rate=0.2)
     best = fitted.history["validation_loss"].min()
     assert fitted.history["validation_loss"][fitted.best_epoch] == best
-    found = predict(net, source, rows=SUBSETS.validation)["light"]
-    loss = -np.log(found[np.arange(12), labels["light"].codes[SUBSETS.validation]]).mean()
+    result = predict(net, source, rows=SPLIT.validation)["light"]
+    loss = -np.log(result[np.arange(12), labels["light"].codes[SPLIT.validation]]).mean()
     assert loss == pytest.approx(best, rel=1e-3)
 
 
@@ -482,19 +470,19 @@ def test_training_stops_when_patience_ends(source, labels):
 
 
 def test_every_row_is_answered_and_probabilities_add_up_by_row(source, labels):
-    # 60 rows in batches of 128 and of 7: nothing dropped; system C's soft-max ran over the matrix.
-    found = predict(network(labels), source, rows=np.arange(N))["light"]
-    assert found.shape == (N, 2)
-    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
+    # 60 rows in batches of 128 and of 7: nothing dropped; an earlier soft-max ran over the matrix.
+    result = predict(network(labels), source, rows=np.arange(N))["light"]
+    assert result.shape == (N, 2)
+    np.testing.assert_allclose(result.sum(axis=1), 1, atol=1e-6)
 
 
 def test_inference_sees_the_same_input_as_training(source, labels):
-    # System A left standardisation out at inference, system B fed RGB on one path and BGR on the other.
+    # One earlier system left standardisation out at inference, another fed RGB on one path and BGR on the other.
     net = network(labels)
     x = images.network_input(source.pixels[:9], toy.PREPROCESSING)
     logits = net.net.model(x, training=False)["light"]
-    found = predict(net, source, rows=np.arange(9))["light"]
-    np.testing.assert_allclose(found, keras.ops.softmax(logits), atol=1e-6)
+    result = predict(net, source, rows=np.arange(9))["light"]
+    np.testing.assert_allclose(result, keras.ops.softmax(logits), atol=1e-6)
 
 
 def test_pictures_of_another_preprocessing_are_refused(labels):
@@ -507,8 +495,8 @@ def test_it_learns(source, labels):
     net = network(labels)
     train(net, source, labels, epochs=15, augmentation=Augmentation(mirror=0.5, rotate=5))
     rows = np.arange(52, N)
-    found = predict(net, source, rows=rows)["light"].argmax(axis=1)
-    assert (found == labels["light"].codes[rows]).mean() >= 0.85
+    result = predict(net, source, rows=rows)["light"].argmax(axis=1)
+    assert (result == labels["light"].codes[rows]).mean() >= 0.85
 
 
 # ------------------------------------------------------------------------------------------ folder
@@ -520,10 +508,48 @@ def test_a_folder_of_another_run_is_refused(source, labels, tmp_path):
         train(network(labels), source, labels, folder=tmp_path, learning_rate=0.5)
 
 
+def test_a_checkpoint_of_other_pictures_is_refused(source, labels, tmp_path):
+    """Same labels, split, settings and first weights: only the pictures tell the runs from each other."""
+    train(network(labels), source, labels, folder=tmp_path)
+    other = PixelArray(toy.pictures(N, seed=1)[0], toy.PREPROCESSING)
+    with pytest.raises(CheckpointError, match=r"belongs to another run .pictures differs.; delete it"):
+        train(network(labels), other, labels, folder=tmp_path)
+
+
+def test_a_checkpoint_of_changed_files_or_boxes_is_refused(source, labels, tmp_path):
+    paths = [tmp_path / f"{i}.png" for i in range(N)]
+    for path, pixels in zip(paths, source.pixels, strict=True):
+        cv2.imwrite(str(path), pixels)
+    boxes = [(0, 0, toy.SIZE, toy.SIZE)] * N
+    settings = {"folder": tmp_path / "run", "epochs": 1}
+    train(network(labels), PixelFiles(paths, toy.PREPROCESSING, boxes), labels, **settings)
+    moved = PixelFiles(paths, toy.PREPROCESSING, [(1, 0, toy.SIZE, toy.SIZE), *boxes[1:]])
+    with pytest.raises(CheckpointError, match="pictures differs"):
+        train(network(labels), moved, labels, **settings)
+    cv2.imwrite(str(paths[3]), source.pixels[4])
+    with pytest.raises(CheckpointError, match="pictures differs"):
+        train(network(labels), PixelFiles(paths, toy.PREPROCESSING, boxes), labels, **settings)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"), [({"seed": 9}, "first weights"), ({"cut": "conv_2_relu"}, "network.cut")]
+)
+def test_a_checkpoint_of_another_network_is_refused(source, labels, tmp_path, options, text):
+    train(network(labels), source, labels, folder=tmp_path)
+    with pytest.raises(CheckpointError, match=text):
+        train(network(labels, **options), source, labels, folder=tmp_path)
+
+
+def test_a_checkpoint_of_other_soft_targets_is_refused(source, labels, tmp_path):
+    train(network(labels), source, labels, folder=tmp_path)
+    with pytest.raises(CheckpointError, match=r"labels\.light differs"):
+        train(network(labels), source, labels, soft={"light": np.full((N, 2), 0.5)}, folder=tmp_path)
+
+
 def test_a_finished_run_is_not_trained_again(source, labels, tmp_path):
     first = network(labels)
     train(first, source, labels, folder=tmp_path)
-    second = network(labels, seed=9)
+    second = network(labels)
     fitted = train(second, source, labels, folder=tmp_path)
     assert len(fitted.history) == 2
     assert same(first.net.model.get_weights(), second.net.model.get_weights())
@@ -541,18 +567,18 @@ def test_tensorboards_files_hold_the_history(source, labels, tmp_path):
 
     history = train(network(labels), source, labels, folder=tmp_path).history
     again = {**history.iloc[0], "loss": 0.25}
-    logs.write_tensorboard(tmp_path / "tensorboard", again)
+    logs.write_tensorboard(tmp_path / "tensorboard", [again])
     files = sorted((tmp_path / "tensorboard").iterdir())
     assert len(files) == len(history) and all("tfevents" in file.name for file in files)
-    told = {}
+    logged = {}
     for event in (event for file in files for event in tf.compat.v1.train.summary_iterator(str(file))):
-        told |= {(value.tag, event.step): value.simple_value for value in event.summary.value}
-    assert told["loss", 0] == 0.25 and told["loss", 1] == pytest.approx(history["loss"][1])
+        logged |= {(value.tag, event.step): value.simple_value for value in event.summary.value}
+    assert logged["loss", 0] == 0.25 and logged["loss", 1] == pytest.approx(history["loss"][1])
     for epoch, rate in enumerate(history["validation_light_rate"]):
-        assert told["validation_light_rate", epoch] == pytest.approx(rate)
+        assert logged["validation_light_rate", epoch] == pytest.approx(rate)
 
 
-def test_a_saved_model_speaks_in_probabilities_and_names_its_input(source, labels, tmp_path):
+def test_a_saved_model_gives_probabilities_and_names_its_input(source, labels, tmp_path):
     net = network(labels)
     fine_tune.save(net, tmp_path)
     model = keras.saving.load_model(tmp_path / "model.keras", compile=False)
@@ -566,20 +592,18 @@ def test_a_saved_model_speaks_in_probabilities_and_names_its_input(source, label
 def test_rows_are_read_once_for_all_tasks(source, labels):
     yaw = tasks.labels_of_numbers(np.linspace(-30, 30, N), name="yaw")
     net = network({**labels, "yaw": yaw})
-    readers = fine_tune.read_rows(net, source, rows=np.array([50, 4, 17, 30]))
+    read = fine_tune.read_rows(net, source, rows=np.array([50, 4, 17, 30]))
     expected = predict(net, source, rows=np.array([17, 50]))
-    for name, reader in readers.items():
-        np.testing.assert_allclose(reader.predict(np.array([17, 50])), expected[name], atol=1e-5)
-    assert readers["light"].classes == ("above", "below") and readers["yaw"].classes == ()
-    with pytest.raises(ValueError, match="1 of 2 rows were not read"):
-        readers["light"].predict(np.array([17, 18]))
+    for name, values in read.items():
+        assert len(values) == N and np.isnan(values).reshape(N, -1).any(axis=1).sum() == N - 4
+        np.testing.assert_allclose(values[[17, 50]], expected[name], atol=1e-5)
 
 
 def test_votes_become_shares_and_single_votes_none():
     table = pd.DataFrame({"votes_a": [6, 1, 0, 1], "votes_b": [4, 9, 0, 1]})
     target = tasks.labels_of_classes(["a", "b", None, "a"], name="emotion", classes=("a", "b"))
-    found = fine_tune.vote_shares(table, target)
-    np.testing.assert_allclose(found, [[0.6, 0.4], [0, 1], [0, 0], [1, 0]])
+    result = fine_tune.vote_shares(table, target)
+    np.testing.assert_allclose(result, [[0.6, 0.4], [0, 1], [0, 0], [1, 0]])
     with pytest.raises(ValueError, match=r"lacks .*votes_b"):
         fine_tune.vote_shares(table[["votes_a"]], target)
 
@@ -587,8 +611,8 @@ def test_votes_become_shares_and_single_votes_none():
 def test_curves_bear_the_names_that_the_picture_reads(source, labels):
     net = network(labels)
     fitted = train(net, source, labels)
-    found = fine_tune.curves(fitted.history, net.net.heads[0])
-    assert list(found) == ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
+    result = fine_tune.curves(fitted.history, net.net.heads[0])
+    assert list(result) == ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
 
 
 @pytest.mark.parametrize(

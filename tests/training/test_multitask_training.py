@@ -1,12 +1,7 @@
-"""Training several tasks: masks, parts, weights, turns, resuming; and the older systems' faults."""
-
-import os
-import signal
-import subprocess
-import sys
-from pathlib import Path
+"""Training several tasks: masks, parameter groups, weights, turns, resuming; and the older systems' faults."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.xdist_group("tensorflow")]
@@ -16,11 +11,11 @@ import tensorflow as tf  # noqa: E402
 
 from faceworkbook import tasks  # noqa: E402
 from faceworkbook.models import multitask  # noqa: E402
-from faceworkbook.training import checkpoint, masked  # noqa: E402
+from faceworkbook.training import checkpoint, loop, masked  # noqa: E402
 from faceworkbook.training.batches import Alternating, Joint, Stage  # noqa: E402
 from faceworkbook.training.multitask import Settings, fit  # noqa: E402
 from faceworkbook.training.pseudo_labels import Fill  # noqa: E402
-from faceworkbook.training.schedules import Staircase  # noqa: E402
+from faceworkbook.training.schedules import staircase  # noqa: E402
 
 
 def two_sets(n=240, width=8, seed=0):
@@ -55,19 +50,10 @@ def prepare(names=("gender", "race"), *, n=240, batch_size=32, kind=Joint, head=
     return net, x, made, kind(tuple(stages), batch_size), np.flatnonzero(np.arange(n) % 4 == 0)
 
 
-def train(prepared, *, fill=None, state=None, **settings):
+def train(prepared, *, folder=None, **settings):
     net, x, made, plan, validation = prepared
-    return fit(
-        net,
-        x,
-        made,
-        plan=plan,
-        validation=validation,
-        settings=Settings(**{"epochs": 2, **settings}),
-        fill=fill,
-        state=state,
-        progress=False,
-    )
+    settings = Settings(**{"epochs": 2, "progress": False, **settings})
+    return fit(net, x, made, plan=plan, validation=validation, settings=settings, folder=folder)
 
 
 # ------------------------------------------------------------------ masked losses
@@ -90,7 +76,7 @@ def test_masked_losses_are_sums_over_known_rows():
 
 
 def test_a_row_without_label_changes_nothing_whatever_it_holds():
-    """System C told missing rows by an all-zero target and added 1e-10 to each."""
+    """The code of arXiv 2003.06746 marked missing rows by an all-zero target and added 1e-10 to each."""
     mask = np.array([1, 1, 0], np.float32)
     for junk in (0.0, 1e30, np.nan, np.inf):
         assert float(masked.mean(np.array([1.0, 3.0, junk], np.float32), mask)) == 2.0
@@ -139,8 +125,7 @@ def test_labels_of_other_tasks_do_not_leak_into_a_task():
             made,
             plan=plan,
             validation=np.r_[90:120, 210:240],
-            settings=Settings(epochs=1, weight_decay=0.0),
-            progress=False,
+            settings=Settings(epochs=1, weight_decay=0.0, progress=False),
         )
         kernels.append(net.model.get_layer("gender__logits").get_weights()[0])
     np.testing.assert_allclose(kernels[0], kernels[1], atol=1e-6)
@@ -153,7 +138,7 @@ def kernels(net, name="logits"):
     return {t.name: net.model.get_layer(f"{t.name}__{name}").get_weights()[0].copy() for t in net.heads}
 
 
-def test_a_part_s_learning_rate_takes_effect_under_adam():
+def test_a_group_s_learning_rate_takes_effect_under_adam():
     """One Adam step moves a weight by its learning rate, whatever the gradient's size."""
     prepared = prepare(batch_size=1000, hidden=(6,))
     before, shared = (
@@ -161,7 +146,11 @@ def test_a_part_s_learning_rate_takes_effect_under_adam():
         prepared[0].model.get_layer("shared__hidden1").get_weights()[0].copy(),
     )
     train(
-        prepared, epochs=1, learning_rate=0.01, weight_decay=0.0, multipliers={"gender": 0.1, "shared": 0.01}
+        prepared,
+        epochs=1,
+        learning_rate=0.01,
+        weight_decay=0.0,
+        lr_multipliers={"gender": 0.1, "shared": 0.01},
     )
     after = kernels(prepared[0])
     moved = {name: np.abs(after[name] - before[name]).max() for name in before}
@@ -171,10 +160,10 @@ def test_a_part_s_learning_rate_takes_effect_under_adam():
     assert np.abs(now - shared).max() == pytest.approx(0.0001, rel=1e-2)
 
 
-def test_a_multiplier_of_zero_never_moves_a_part():
+def test_a_multiplier_of_zero_never_moves_a_group():
     prepared = prepare()
     before = kernels(prepared[0])
-    train(prepared, multipliers={"gender": 0.0})
+    train(prepared, lr_multipliers={"gender": 0.0})
     after = kernels(prepared[0])
     np.testing.assert_array_equal(before["gender"], after["gender"])
     assert not np.allclose(before["race"], after["race"])
@@ -194,15 +183,18 @@ def test_weight_decay_shrinks_kernels_and_nothing_else():
     np.testing.assert_array_equal(net.model.get_layer("gender__norm").gamma.numpy(), 1.0)
 
 
-def test_the_staircase_sets_every_part_s_rate():
+def test_the_staircase_sets_every_group_s_rate():
     fitted = train(
-        prepare(hidden=(4,)), epochs=5, learning_rate=0.1, decay=Staircase(0.5, 2), multipliers={"race": 0.1}
+        prepare(hidden=(4,)),
+        epochs=5,
+        learning_rate=staircase(0.1, factor=0.5, every=2),
+        lr_multipliers={"race": 0.1},
     )
     np.testing.assert_allclose(fitted.history["rate:gender"], [0.1, 0.1, 0.05, 0.05, 0.025], rtol=1e-6)
     np.testing.assert_allclose(fitted.history["rate:race"], [0.01, 0.01, 0.005, 0.005, 0.0025], rtol=1e-6)
 
 
-def test_a_frozen_part_stands_still_first_and_then_moves():
+def test_a_frozen_group_stands_still_first_and_then_moves():
     trunk = keras.Sequential(
         [keras.Input((8,)), keras.layers.Dense(6, name="body"), keras.layers.BatchNormalization(name="norm")]
     )
@@ -220,8 +212,7 @@ def test_a_frozen_part_stands_still_first_and_then_moves():
             made,
             plan=plan,
             validation=np.arange(1, 240, 2),
-            progress=False,
-            settings=Settings(epochs=epochs, frozen_epochs={"trunk": 2}, learning_rate=1e-2),
+            settings=Settings(epochs=epochs, frozen_epochs={"trunk": 2}, learning_rate=1e-2, progress=False),
         )
         seen.append([w.copy() for w in trunk.get_weights()])
         assert list(fitted.history["rate:trunk"]) == [0.0, 0.0, 0.01][:epochs]
@@ -262,7 +253,7 @@ def test_uncertainty_weights_settle_where_the_theory_puts_them():
         learning_rate=0.02,
         task_weights="uncertainty",
         weight_decay=0.0,
-        multipliers={"race": 0.0, "yaw": 0.0},
+        lr_multipliers={"race": 0.0, "yaw": 0.0},
     )
     last = fitted.history.iloc[-1]
     assert last["weight:race"] == pytest.approx(1 / (2 * last["race_loss"]), rel=0.02)
@@ -275,9 +266,9 @@ def test_every_kind_of_task_learns_beside_the_others():
     fitted = train(prepared, epochs=25, learning_rate=1e-2)
     last = fitted.history.iloc[fitted.best_epoch]
     assert last["validation_gender_rate"] > 0.9 and last["validation_race_rate"] > 0.8
-    said = multitask.predict(net, x, rows=validation)["yaw"]
+    predicted = multitask.predict(net, x, rows=validation)["yaw"]
     known = made["yaw"].known[validation]
-    error = np.abs(said[known] - made["yaw"].values[validation][known]).mean()
+    error = np.abs(predicted[known] - made["yaw"].values[validation][known]).mean()
     assert error < 2.0, "degrees; a constant would be 8 off"
     assert error == pytest.approx(last["validation_yaw_rate"], rel=1e-3), (
         "the rate of a number is its mean error"
@@ -286,7 +277,7 @@ def test_every_kind_of_task_learns_beside_the_others():
 
 @pytest.mark.parametrize("head", multitask.HEADS)
 @pytest.mark.parametrize("kind", [Joint, Alternating])
-def test_every_head_trains_either_way(head, kind):
+def test_every_head_trains_jointly_and_in_turn(head, kind):
     fitted = train(prepare(n=400, head=head, kind=kind), epochs=20, learning_rate=1e-2)
     best = fitted.history.iloc[fitted.best_epoch]
     assert best["validation_gender_rate"] > 0.8 and best["validation_race_rate"] > 0.6
@@ -298,14 +289,14 @@ def test_the_best_epoch_s_weights_are_kept_and_patience_ends_training():
     losses = fitted.history["validation_loss"].to_numpy()
     assert fitted.best_epoch == losses.argmin() == len(losses) - 4
     net, x, made, _, validation = prepared
-    said = multitask.predict(net, x, rows=validation)
+    predicted = multitask.predict(net, x, rows=validation)
     expected = [
         -np.log(
-            said[n][made[n].known[validation], made[n].codes[validation][made[n].known[validation]]]
+            predicted[n][made[n].known[validation], made[n].codes[validation][made[n].known[validation]]]
         ).mean()
         for n in ("gender", "race")
     ]
-    assert np.mean(expected) == pytest.approx(losses.min(), rel=1e-4)
+    assert np.sum(expected) == pytest.approx(losses.min(), rel=1e-4)
 
 
 # ------------------------------------------------------------------ missing labels
@@ -318,7 +309,7 @@ def test_fillings_begin_at_their_first_epoch(method):
     filled = train(prepare(kind=Alternating, head="stitch"), epochs=2, fill=fill)
     assert naive.history["loss"].iloc[0] == filled.history["loss"].iloc[0]
     assert np.isnan(naive.history["gender_loss"].iloc[1]), (
-        "the naive way has no gender target in race's epoch"
+        "naive training has no gender target in race's epoch"
     )
     assert filled.history["gender_loss"].iloc[1] > 0
 
@@ -329,7 +320,7 @@ def test_an_idle_head_stays_where_it_is():
     for epochs in (1, 2):
         prepared = prepare(kind=Alternating)
         train(prepared, epochs=epochs, weight_decay=0.1, learning_rate=0.01)
-        layers = prepared[0].layers_by_part()["gender"]
+        layers = prepared[0].layers_by_group()["gender"]
         after_gender.append([w for layer in layers for w in layer.get_weights()])
     # `fit` leaves the best epoch's weights; the second epoch is better on race alone.
     for one, two in zip(*after_gender, strict=True):
@@ -360,16 +351,17 @@ def first_task_after_ten_alternations(plan_kind, fill):
         tasks = [multitask.make_head(made[n], rows=np.flatnonzero(train_rows)) for n in ("a", "b")]
         net = multitask.build(16, tasks, hidden=(2,), batch_norm=False, dropout=0.0, seed=seed)
         fitted = fit(
-            net, x, made, plan=plan_kind(stages, 32), validation=validation, fill=fill, progress=False,
+            net, x, made, plan=plan_kind(stages, 32), validation=validation,
             settings=Settings(
-                epochs=10 if plan_kind is Joint else 20, learning_rate=0.02, weight_decay=0.0, seed=seed
+                epochs=10 if plan_kind is Joint else 20, learning_rate=0.02, weight_decay=0.0, seed=seed,
+                fill=fill, progress=False,
             ),
         )  # fmt: skip
         rates.append(fitted.history["validation_a_rate"].iloc[-1])
     return np.mean(rates)
 
 
-def test_alternating_keeps_what_it_learned_and_the_naive_way_loses_it():
+def test_alternating_keeps_what_it_learned_and_naive_training_loses_it():
     joint = first_task_after_ten_alternations(Joint, Fill())
     naive = first_task_after_ten_alternations(Alternating, Fill())
     distilled = first_task_after_ten_alternations(Alternating, Fill("distilled", temperature=1.0))
@@ -381,7 +373,7 @@ def test_alternating_keeps_what_it_learned_and_the_naive_way_loses_it():
 
 
 def hidden_cluster(seed, n_labelled=12, n_hidden=1000, width=40):
-    """Two Gaussian classes at distance 3 in `width` dimensions, few rows labelled, and a test part.
+    """Two Gaussian classes at distance 3 in `width` dimensions, few rows labelled, and test rows.
 
     Few labels leave the direction between the classes uncertain; pseudo-labels of many rows, though a
     fifth of them is wrong, point along it, for the errors lie evenly around (Carmon et al. 2019, theorem 2).
@@ -409,10 +401,12 @@ def test_pseudo_labels_help_where_the_theory_says_so():
             net = multitask.build(x.shape[1], [task], batch_norm=False, seed=seed)
             fit(
                 net, x, made, plan=Joint((Stage("all", train_rows, ("kind",)),), 128), validation=validation,
-                fill=fill, progress=False, settings=Settings(epochs=60, learning_rate=0.02, weight_decay=1.0, seed=seed),
+                settings=Settings(
+                    epochs=60, learning_rate=0.02, weight_decay=1.0, seed=seed, fill=fill, progress=False
+                ),
             )  # fmt: skip
-            said = multitask.predict(net, x, rows=test)["kind"].argmax(axis=1)
-            rates.append((said == code[test]).mean())
+            predicted = multitask.predict(net, x, rows=test)["kind"].argmax(axis=1)
+            rates.append((predicted == code[test]).mean())
         gains.append(rates[1] - rates[0])
     print(f"gains of pseudo-labels: {np.round(gains, 3)}")
     assert np.mean(gains) > 0.05 and min(gains) >= 0
@@ -421,19 +415,22 @@ def test_pseudo_labels_help_where_the_theory_says_so():
 # ------------------------------------------------------------------ faults of the older systems
 
 
+def saved_state(folder):
+    with np.load(folder / loop.CHECKPOINT) as file:
+        return [file[name] for name in file.files if name.startswith("state:")]
+
+
 def test_the_optimiser_is_not_reset_between_epochs_or_turns(tmp_path):
-    """System C compiled anew each epoch, and so threw Adam's moments away."""
-    state = tmp_path / "state.npz"
+    """The code of arXiv 2003.06746 compiled anew each epoch, and so threw Adam's moments away."""
     prepared = prepare(kind=Alternating, batch_size=45)
-    train(prepared, epochs=6, state=state)
-    arrays, _ = checkpoint.read(state)
-    counts = [int(a) for a in arrays["state"] if a.shape == () and np.issubdtype(a.dtype, np.integer)]
+    train(prepared, epochs=6, folder=tmp_path)
+    counts = [int(a) for a in saved_state(tmp_path) if a.shape == () and np.issubdtype(a.dtype, np.integer)]
     # Each set has 90 rows, two batches an epoch, three epochs a head.
     assert counts.count(6) == 2, f"step counters of the two heads, out of {counts}"
 
 
 def test_validation_rows_are_never_training_rows():
-    """System C used one fold as validation, test and early stopping; system A had no test rows at all."""
+    """One earlier system used one fold as validation, test and early stopping; another had no test rows at all."""
     net, x, made, plan, validation = prepare()
     with pytest.raises(ValueError, match="1 rows are both training and validation rows"):
         fit(
@@ -461,9 +458,7 @@ def test_test_rows_are_never_touched_in_training():
                 made,
                 plan=plan,
                 validation=validation,
-                settings=Settings(epochs=2),
-                fill=Fill("distilled", first_epoch=0),
-                progress=False,
+                settings=Settings(epochs=2, fill=Fill("distilled", first_epoch=0), progress=False),
             ).history
         )
     np.testing.assert_array_equal(
@@ -472,28 +467,28 @@ def test_test_rows_are_never_touched_in_training():
 
 
 def test_balancing_touches_training_rows_only():
-    """System A oversampled and augmented its validation rows: each counts once here, as it is."""
+    """The UTKFace multi-task system of 2018 oversampled its validation rows: each counts once here, as it is."""
     net, x, made, plan, validation = prepare()
     plan = Joint(plan.stages, 32, mixing="balanced")
     fitted = train((net, x, made, plan, validation), epochs=1)
-    said = multitask.predict(net, x, rows=validation)["race"]
+    predicted = multitask.predict(net, x, rows=validation)["race"]
     known = made["race"].known[validation]
-    rate = (said.argmax(axis=1) == made["race"].codes[validation])[known].mean()
+    rate = (predicted.argmax(axis=1) == made["race"].codes[validation])[known].mean()
     assert fitted.history["validation_race_rate"].iloc[0] == pytest.approx(rate)
 
 
-def test_empty_parts_are_refused():
+def test_empty_subsets_are_refused():
     net, x, made, plan, validation = prepare()
-    with pytest.raises(ValueError, match="no validation row has a label for task 'gender'"):
+    with pytest.raises(ValueError, match=r"no validation row .* has a label for task 'gender'"):
         fit(net, x, made, plan=plan, validation=np.array([], int), settings=Settings())
-    with pytest.raises(ValueError, match="no training row has a label for task 'race'"):
+    with pytest.raises(ValueError, match=r"no train row .* has a label for task 'race'"):
         fit(net, x, made, plan=Joint(plan.stages[:1], 8), validation=validation, settings=Settings())
 
 
 @pytest.mark.parametrize(
     ("wrong", "text"),
     [
-        ({"multipliers": {"head": 1.0}}, r"multipliers name \['head'\]; the parts"),
+        ({"lr_multipliers": {"head": 1.0}}, r"lr_multipliers names \['head'\]; the parameter groups"),
         ({"frozen_epochs": {"body": 1}}, "frozen_epochs names"),
         ({"task_weights": {"age": 1.0}}, r"task weights name \['age'\]"),
         ({"task_weights": {"race": -1.0}}, "allowed is 0 or more"),
@@ -509,8 +504,12 @@ def test_wrong_settings_are_refused(wrong, text):
 
 # ------------------------------------------------------------------ killed and resumed
 
-RESUMED = {"epochs": 5, "learning_rate": 1e-2, "task_weights": "uncertainty", "decay": Staircase(0.5, 2)}
-FILL = Fill("pseudo", selectors=("confidence", "density", "distribution"), cluster_k=2)
+RESUMED = {
+    "epochs": 5,
+    "learning_rate": staircase(1e-2, factor=0.5, every=2),
+    "task_weights": "uncertainty",
+    "fill": Fill("pseudo", selectors=("confidence", "density", "distribution"), cluster_k=2),
+}
 
 
 class Failing:
@@ -539,64 +538,87 @@ def interrupt():
 
 @pytest.mark.parametrize("kind", [Joint, Alternating])
 def test_an_interrupted_run_goes_on_to_the_same_weights(kind, tmp_path):
-    whole = train(resumable(kind), fill=FILL, **RESUMED)
+    whole = train(resumable(kind), **RESUMED)
     net, x, made, plan, validation = resumable(kind)
     with pytest.raises(KeyboardInterrupt):
         train(
             (net, Failing(x, 31, interrupt), made, plan, validation),
-            fill=FILL,
-            state=tmp_path / "s.npz",
+            folder=tmp_path,
             **RESUMED,
         )
-    assert 0 < len(checkpoint.read(tmp_path / "s.npz")[1]["history"]) < 5
-    resumed = train(resumable(kind), fill=FILL, state=tmp_path / "s.npz", **RESUMED)
+    assert 0 < len(pd.read_csv(tmp_path / "history.csv")) < 5
+    resumed = train(resumable(kind), folder=tmp_path, **RESUMED)
     for one, two in zip(whole.net.model.get_weights(), resumed.net.model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, two)
-    assert whole.history.to_dict() == resumed.history.to_dict() or whole.history.equals(resumed.history)
-
-
-def test_a_killed_process_goes_on_to_the_same_weights(tmp_path):
-    """SIGKILL in the middle of an epoch, in a process of its own."""
-    code = (
-        "import os, signal, sys; sys.path.insert(0, os.path.dirname(sys.argv[1]));"
-        "import keras; keras.config.disable_interactive_logging(); keras.utils.set_random_seed(0);"
-        "import tensorflow as tf; tf.config.experimental.enable_op_determinism();"
-        "import test_multitask_training as t;"
-        "net, x, made, plan, v = t.resumable(t.Joint);"
-        "x = t.Failing(x, 31, lambda: os.kill(os.getpid(), signal.SIGKILL));"
-        "t.train((net, x, made, plan, v), fill=t.FILL, state=sys.argv[2], **t.RESUMED)"
-    )
-    state = tmp_path / "s.npz"
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(Path(__file__).resolve()), str(state)],
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        timeout=300,
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr.decode()[-2000:]
-    assert [p.name for p in tmp_path.iterdir()] == ["s.npz"], (
-        "the checkpoint is whole, nothing lies beside it"
-    )
-    resumed = train(resumable(Joint), fill=FILL, state=state, **RESUMED)
-    whole = train(resumable(Joint), fill=FILL, **RESUMED)
-    for one, two in zip(whole.net.model.get_weights(), resumed.net.model.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, two)
+    pd.testing.assert_frame_equal(whole.history, resumed.history)
 
 
 def test_a_finished_run_is_not_trained_again_and_may_be_prolonged(tmp_path):
-    state = tmp_path / "s.npz"
-    first = train(prepare(), epochs=3, state=state)
-    again = train(prepare(), epochs=3, state=state)
+    first = train(prepare(), epochs=3, folder=tmp_path)
+    again = train(prepare(), epochs=3, folder=tmp_path)
     assert again.history["loss"].tolist() == first.history["loss"].tolist()
-    longer = train(prepare(), epochs=5, state=state)
+    longer = train(prepare(), epochs=5, folder=tmp_path)
     assert longer.history["loss"].tolist()[:3] == first.history["loss"].tolist() and len(longer.history) == 5
 
 
-def test_a_checkpoint_of_another_run_is_refused(tmp_path):
-    state = tmp_path / "s.npz"
-    train(prepare(), epochs=1, state=state)
-    with pytest.raises(checkpoint.CheckpointError, match="belongs to another run"):
-        train(prepare(), epochs=1, state=state, learning_rate=0.5)
-    state.write_bytes(b"PK\x03\x04 no zip")
-    with pytest.raises(checkpoint.CheckpointError, match="is no checkpoint"):
-        train(prepare(), epochs=1, state=state)
+def other_rows(net, x, made, plan, validation):
+    x = x.copy()
+    x[plan.stages[0].rows[0], 0] += 1
+    return net, x, made, plan, validation
+
+
+def other_labels(net, x, made, plan, validation):
+    hidden = made["gender"].hide(plan.stages[0].rows[:1])
+    return net, x, {**made, "gender": hidden}, plan, validation
+
+
+def other_split(net, x, made, plan, validation):
+    return net, x, made, plan, validation[:-1]
+
+
+@pytest.mark.parametrize(
+    ("change", "settings", "text"),
+    [
+        (other_rows, {}, "descriptors differs"),
+        (other_labels, {}, "labels.gender differs"),
+        (other_split, {}, "validation differs"),
+        (None, {"learning_rate": 0.5}, "settings.learning_rate is 0.001 there, 0.5 here"),
+    ],
+)
+def test_a_checkpoint_of_another_run_is_refused(tmp_path, change, settings, text):
+    train(prepare(), epochs=1, folder=tmp_path)
+    prepared = prepare() if change is None else change(*prepare())
+    with pytest.raises(checkpoint.CheckpointError, match=f"belongs to another run .*{text}.*; delete it"):
+        train(prepared, epochs=1, folder=tmp_path, **settings)
+
+
+def test_first_weights_of_another_seed_are_another_run(tmp_path):
+    train(prepare(), epochs=1, folder=tmp_path)
+    net, *_ = prepare(seed=1)
+    with pytest.raises(checkpoint.CheckpointError, match="first weights differs"):
+        train((net, *prepare()[1:]), epochs=1, folder=tmp_path)
+
+
+def test_every_training_writes_csv_and_tensorboard(tmp_path):
+    fitted = train(prepare(), epochs=2, folder=tmp_path)
+    assert pd.read_csv(tmp_path / "history.csv")["loss"].tolist() == pytest.approx(
+        list(fitted.history["loss"])
+    )
+    assert len(list((tmp_path / "tensorboard").glob("events.out.tfevents.*"))) == 2
+
+
+def test_several_yes_no_labels_are_one_head():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(600, 6)).astype(np.float32)
+    codes = np.column_stack([x[:, 0] > 0, x[:, 1] > 0.5]).astype(int)
+    task = tasks.Task("smile+hat", tasks.MULTILABEL, ("smile", "hat"))
+    labels = tasks.Labels(task, codes, np.full(600, np.nan))
+    rows = np.arange(400)
+    net = multitask.build(6, [multitask.make_head(labels, rows=rows)])
+    plan = Joint((Stage("all", rows, ("smile+hat",)),), 32)
+    validation = np.arange(400, 600)
+    fitted = train((net, x, {"smile+hat": labels}, plan, validation), epochs=20, learning_rate=0.02)
+    predicted = multitask.predict(net, x, rows=validation)["smile+hat"]
+    right = (predicted > 0.5) == labels.codes[validation]
+    assert right.mean() > 0.95
+    assert fitted.history["validation_smile+hat_rate"][fitted.best_epoch] == pytest.approx(right.mean())

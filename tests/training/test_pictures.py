@@ -105,9 +105,11 @@ def test_shards_are_tfrecords_that_tensorflow_reads(shards, array):
 
     paths = sorted(str(p) for p in shards.folder.glob("*.tfrecord"))
     assert len(paths) == 3
-    found = [tf.train.Example.FromString(r.numpy()).features.feature for r in tf.data.TFRecordDataset(paths)]
-    assert [f["row"].int64_list.value[0] for f in found] == list(range(N))
-    raw = np.frombuffer(found[6]["pixels"].bytes_list.value[0], np.uint8)
+    records = [
+        tf.train.Example.FromString(r.numpy()).features.feature for r in tf.data.TFRecordDataset(paths)
+    ]
+    assert [f["row"].int64_list.value[0] for f in records] == list(range(N))
+    raw = np.frombuffer(records[6]["pixels"].bytes_list.value[0], np.uint8)
     np.testing.assert_array_equal(raw, array.pixels[6].ravel())
 
 

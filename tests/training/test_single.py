@@ -122,13 +122,13 @@ def test_balanced_weights_help_the_rare_class():
     target = tasks.labels_of_classes(np.array(["a", "b"])[codes], name="rare")
     split = cut(2000)
     rows = split.test[target.codes[split.test] == 1]
-    found = {
+    rates = {
         how: accuracy(
             training.fit_mlp(x, target, split, class_weights=how, learning_rate=0.01), x, target, rows
         )
         for how in ("none", "balanced")
     }
-    assert found["balanced"] > found["none"] + 0.3
+    assert rates["balanced"] > rates["none"] + 0.3
 
 
 @pytest.mark.parametrize("fit", [training.fit_mlp, training.fit_linear])

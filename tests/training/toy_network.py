@@ -15,7 +15,7 @@ PREPROCESSING = Preprocessing((SIZE, SIZE), "BGR", (100.0, 110.0, 120.0), 1 / 64
 
 
 @dataclass(frozen=True)
-class Parts:
+class Split:
     """Index arrays of a split."""
 
     train: np.ndarray

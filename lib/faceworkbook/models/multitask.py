@@ -1,7 +1,7 @@
 """Several tasks on one trunk: heads that share a descriptor, or any Keras network.
 
-Parts of a net, each with a learning rate of its own: ``trunk`` (a given network), ``shared`` (the layers
-that all tasks share), and one part a task, named like the task.  A layer's part stands in its name, before
+Parameter groups of a net, each with a learning rate of its own: ``trunk`` (a given network), ``shared`` (the
+layers that all tasks share), and one a task, named like the task.  A layer's group stands in its name, before
 the double underscore; a layer without one belongs to the trunk.
 """
 
@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from faceworkbook.models.cross_stitch import CrossStitch
-from faceworkbook.tasks import Labels, Task
+from faceworkbook.tasks import PLUS, Labels, Task
 
 HEADS = ("linear", "bottleneck", "stitch")
 POOLS = ("average", "flatten")
@@ -40,12 +40,13 @@ class Head:
     scale: float = 1.0
 
     def __post_init__(self):
-        if not self.name.isidentifier() or MARK in self.name or self.name in (TRUNK, SHARED):
+        plain = self.name.replace(PLUS, "_")
+        if not plain.isidentifier() or MARK in self.name or self.name in (TRUNK, SHARED):
             raise ValueError(
                 f"task name {self.name!r}; allowed are letters, digits and single underscores, "
-                f"and neither '{TRUNK}' nor '{SHARED}'"
+                f"such names joined by '{PLUS}', and neither '{TRUNK}' nor '{SHARED}'"
             )
-        if len(self.classes) == 1:
+        if len(self.classes) == 1 and not self.task.is_multilabel:
             raise ValueError(
                 f"task '{self.name}' has one class, {self.classes[0]!r}; it needs two or more, or none "
                 "for a number"
@@ -57,6 +58,12 @@ class Head:
     def name(self) -> str:
         """The task's name."""
         return self.task.name
+
+    @property
+    def prefix(self) -> str:
+        """What the names of the task's own layers begin with."""
+        # TensorFlow's scopes allow no plus sign.
+        return self.name.replace(PLUS, "-")
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -117,14 +124,15 @@ class MultitaskNet:
                 return head
         raise ValueError(f"no task '{name}'; this net has {[t.name for t in self.heads]}")
 
-    def layers_by_part(self) -> dict[str, list[keras.layers.Layer]]:
-        """Layers that hold weights, by part: 'trunk', 'shared', then the tasks."""
-        parts = {name: [] for name in (TRUNK, SHARED, *(t.name for t in self.heads))}
+    def layers_by_group(self) -> dict[str, list[keras.layers.Layer]]:
+        """Return the layers that hold weights by parameter group: 'trunk', 'shared', then the tasks."""
+        groups = {name: [] for name in (TRUNK, SHARED, *(t.name for t in self.heads))}
+        of_prefix = {SHARED: SHARED, **{head.prefix: head.name for head in self.heads}}
         for layer in self.model.layers:
             prefix = layer.name.partition(MARK)[0] if MARK in layer.name else TRUNK
             if layer.weights:
-                parts[prefix if prefix in parts else TRUNK].append(layer)
-        return parts
+                groups[of_prefix.get(prefix, TRUNK)].append(layer)
+        return groups
 
 
 def build(
@@ -150,10 +158,10 @@ def build(
         fed as they are.
     heads : list of Head
     head : {'linear', 'bottleneck', 'stitch'}
-        'linear': [batch norm] and a linear layer (system A, first version).  'bottleneck': [batch norm],
-        Dense 16 tanh, dropout, linear (system A, second version); each task has its own sixteen, so that
+        'linear': [batch norm] and a linear layer (the UTKFace multi-task system of 2018, first version).
+        'bottleneck': [batch norm], Dense 16 tanh, dropout, linear (its second version); each task has its own sixteen, so that
         the learning rate of a head reaches all of it.  'stitch': shared Dense 1024 relu, Dense 128 relu a
-        task, a cross-stitch unit with identity start, linear (system C).
+        task, a cross-stitch unit with identity start, linear (arXiv 2003.06746).
     standardise : (mean, standard deviation), ndarrays of shape (d,), optional
         Of the trunk's output (of the descriptors, for an identity trunk) over the training rows; stored in
         the net, so that inference sees the same numbers.
@@ -185,7 +193,7 @@ def build(
     makers = {"linear": _linear_features, "bottleneck": _bottleneck_features, "stitch": _stitch_features}
     widths = {"widths": stitch_widths} if head == "stitch" else {}
     features = makers[head](x, heads, **widths, **options)
-    outputs = {t.name: _dense(t.width, f"{t.name}{MARK}logits", seeds)(features[t.name]) for t in heads}
+    outputs = {t.name: _dense(t.width, f"{t.prefix}{MARK}logits", seeds)(features[t.name]) for t in heads}
     return MultitaskNet(keras.Model(inputs, outputs), keras.Model(inputs, features), tuple(heads))
 
 
@@ -217,17 +225,17 @@ def _standardiser(mean: np.ndarray, deviation: np.ndarray) -> keras.layers.Layer
 
 
 def standardiser(matrix: np.ndarray, *, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of the columns of `matrix` over `rows` (training rows), float32."""
+    """Return mean and standard deviation of the columns of `matrix` over `rows` (training rows), float32."""
     return _moments(
-        matrix[part] for part in np.array_split(np.sort(rows), max(1, -(-len(rows) // MOMENT_ROWS)))
+        matrix[block] for block in np.array_split(np.sort(rows), max(1, -(-len(rows) // MOMENT_ROWS)))
     )
 
 
-def _moments(parts: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    # Part by part (Chan, Golub and LeVeque 1983), so that a memory-mapped matrix is never loaded.
+def _moments(blocks: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    # Block by block (Chan, Golub and LeVeque 1983), so that a memory-mapped matrix is never loaded.
     n, mean, squares = 0, 0.0, 0.0
-    for part in parts:
-        here = np.asarray(part, dtype=np.float64)
+    for block in blocks:
+        here = np.asarray(block, dtype=np.float64)
         step = here.mean(axis=0) - mean
         both = n + len(here)
         squares = squares + here.var(axis=0) * len(here) + step**2 * (n * len(here) / both)
@@ -255,19 +263,19 @@ def _dropped(x, dropout: float, name: str, seeds):
 
 def _linear_features(x, heads, *, norm, dropout: float, seeds) -> dict:
     if not norm:
-        return {t.name: keras.layers.Identity(name=f"{t.name}{MARK}features")(x) for t in heads}
-    return {t.name: norm(name=f"{t.name}{MARK}norm")(x) for t in heads}
+        return {t.name: keras.layers.Identity(name=f"{t.prefix}{MARK}features")(x) for t in heads}
+    return {t.name: norm(name=f"{t.prefix}{MARK}norm")(x) for t in heads}
 
 
 def _bottleneck_features(x, heads, *, norm, dropout: float, seeds) -> dict:
     entered = _linear_features(x, heads, norm=norm, dropout=0.0, seeds=seeds)
-    narrow = {t.name: _dense(16, f"{t.name}{MARK}narrow", seeds, "tanh")(entered[t.name]) for t in heads}
-    return {name: _dropped(y, dropout, f"{name}{MARK}dropout", seeds) for name, y in narrow.items()}
+    narrow = {t.name: _dense(16, f"{t.prefix}{MARK}narrow", seeds, "tanh")(entered[t.name]) for t in heads}
+    return {t.name: _dropped(narrow[t.name], dropout, f"{t.prefix}{MARK}dropout", seeds) for t in heads}
 
 
 def _stitch_features(x, heads, *, widths, norm, dropout: float, seeds) -> dict:
     x = _hidden(x, widths[0], f"{SHARED}{MARK}wide", norm=norm, dropout=dropout, seeds=seeds)
-    own = [_dense(widths[1], f"{t.name}{MARK}own", seeds, "relu")(x) for t in heads]
+    own = [_dense(widths[1], f"{t.prefix}{MARK}own", seeds, "relu")(x) for t in heads]
     if len(heads) == 1:
         return {heads[0].name: own[0]}
     stitched = CrossStitch(name=f"{SHARED}{MARK}stitch")(own)
@@ -275,7 +283,7 @@ def _stitch_features(x, heads, *, widths, norm, dropout: float, seeds) -> dict:
 
 
 def predict(net: MultitaskNet, x, *, rows: np.ndarray | None = None, batch_size: int = 512) -> dict:
-    """What the net says of each row.
+    """Predict rows with the net.
 
     Parameters
     ----------
@@ -287,37 +295,42 @@ def predict(net: MultitaskNet, x, *, rows: np.ndarray | None = None, batch_size:
     Returns
     -------
     dict of str to ndarray
-        Classes: probabilities of shape (n, n_classes), rows add up to 1, in the order of the task's
-        classes.  Numbers: shape (n,), in the task's unit.
+        Classes: probabilities of shape (n, n_classes) in the order of the task's classes; rows of exclusive
+        classes add up to 1.  Numbers: shape (n,), in the task's unit.
     """
     raw = forward(net.model, x, rows=rows, batch_size=batch_size)
     return {task.name: _readable(task, raw[task.name]) for task in net.heads}
 
 
 def forward(model: keras.Model, x, *, rows: np.ndarray | None = None, batch_size: int = 512) -> dict:
-    """Outputs of a model with named outputs, in inference mode; dict of str to float32 ndarray."""
+    """Return the outputs of a model with named outputs, in inference mode; dict of str to float32 ndarray."""
     rows = np.arange(len(x)) if rows is None else np.asarray(rows)
     starts = range(0, max(len(rows), 1), batch_size)
-    parts = [model(np.asarray(x[rows[s : s + batch_size]]), training=False) for s in starts]
+    blocks = [model(np.asarray(x[rows[s : s + batch_size]]), training=False) for s in starts]
     return {
-        name: np.concatenate([keras.ops.convert_to_numpy(part[name]) for part in parts]) for name in parts[0]
+        name: np.concatenate([keras.ops.convert_to_numpy(block[name]) for block in blocks])
+        for name in blocks[0]
     }
 
 
 def _readable(task: Head, raw: np.ndarray) -> np.ndarray:
     if task.is_number:
         return raw[:, 0].astype(np.float64) * task.scale + task.mean
+    if task.task.is_multilabel:
+        return 1 / (1 + np.exp(-raw.astype(np.float64)))
     shifted = np.exp(raw.astype(np.float64) - raw.max(axis=1, keepdims=True))
     return shifted / shifted.sum(axis=1, keepdims=True)
 
 
 def serving_model(net: MultitaskNet) -> keras.Model:
-    """A model to save: its outputs are probabilities, and numbers in their units, by task name."""
+    """Make the model to save: its outputs are probabilities, and numbers in their units, by task name."""
     outputs = {task.name: _readable_layer(task)(net.model.output[task.name]) for task in net.heads}
     return keras.Model(net.model.input, outputs)
 
 
 def _readable_layer(task: Head) -> keras.layers.Layer:
     if task.is_number:
-        return keras.layers.Rescaling(task.scale, offset=task.mean, name=f"{task.name}{MARK}unit")
-    return keras.layers.Softmax(axis=-1, name=f"{task.name}{MARK}probabilities")
+        return keras.layers.Rescaling(task.scale, offset=task.mean, name=f"{task.prefix}{MARK}unit")
+    if task.task.is_multilabel:
+        return keras.layers.Activation("sigmoid", name=f"{task.prefix}{MARK}probabilities")
+    return keras.layers.Softmax(axis=-1, name=f"{task.prefix}{MARK}probabilities")

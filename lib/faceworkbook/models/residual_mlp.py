@@ -1,4 +1,4 @@
-"""Residual multi-layer perceptron on descriptors (system D, arXiv 2108.08186).
+"""Residual multi-layer perceptron on descriptors (arXiv 2108.08186).
 
 A residual block is: batch norm, dropout, Dense, relu, batch norm, dropout, Dense, plus the block's input,
 relu; the very first batch norm and dropout are skipped.  After each group of residual blocks a Dense layer
@@ -40,7 +40,7 @@ class Recipe:
     dropout: float = 0.05
 
 
-# The best of 100 trials of system D's search, on Adience.
+# The best of the paper's 100 trials, on Adience.
 BEST = {
     "gender": Recipe(1, 4, 512, 0.0244, 0.0047, 0.066),
     "age_group": Recipe(1, 2, 128, 0.001167, 1.23e-4, 0.395),
@@ -56,7 +56,7 @@ SEARCH_RANGES = {"learning_rate": (1e-6, 1e-1), "weight_decay": (1e-6, 1e-1), "g
 
 
 def draw(rng: np.random.Generator) -> Recipe:
-    """A recipe at random out of system D's search space."""
+    """Draw a recipe at random out of the paper's search space."""
     chosen = {name: int(rng.choice(values)) for name, values in SEARCH_CHOICES.items()}
     for name, (low, high) in SEARCH_RANGES.items():
         chosen[name] = float(np.exp(rng.uniform(np.log(low), np.log(high))))

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from faceworkbook.files import hash_values
+
 MIXINGS = ("proportional", "balanced")
 TURNS = ("epoch", "batch")
 
@@ -74,16 +76,24 @@ class Joint:
             raise ValueError(f"mixing={self.mixing!r}; allowed are {list(MIXINGS)}")
 
     def current(self, epoch: int) -> tuple[Stage, ...]:
-        """The stages that take part in `epoch`."""
+        """Return the stages that take part in `epoch`."""
         tasks = tuple(dict.fromkeys(task for stage in self.stages for task in stage.tasks))
         return tuple(Stage(stage.name, stage.rows, tasks) for stage in self.stages)
 
+    def n_batches(self, epoch: int) -> int:
+        """Return the number of batches of `epoch`."""
+        return _n_cuts(sum(len(stage.rows) for stage in self.stages), self.batch_size)
+
+    def identity(self) -> dict:
+        """Return what the plan is known by, its rows by content."""
+        return _identity(self)
+
     def batches(self, epoch: int, rng: np.random.Generator) -> Iterator[Batch]:
-        """The batches of `epoch`."""
+        """Yield the batches of `epoch`."""
         stages = self.current(epoch)
         rows = mix([stage.rows for stage in stages], mixing=self.mixing, rng=rng)
-        for part in cut(rows, self.batch_size):
-            yield Batch(part, stages[0].tasks)
+        for chosen in cut(rows, self.batch_size):
+            yield Batch(chosen, stages[0].tasks)
 
 
 @dataclass(frozen=True)
@@ -109,26 +119,49 @@ class Alternating:
             raise ValueError(f"turn={self.turn!r}; allowed are {list(TURNS)}")
 
     def current(self, epoch: int) -> tuple[Stage, ...]:
-        """The stages that take part in `epoch`."""
+        """Return the stages that take part in `epoch`."""
         return self.stages if self.turn == "batch" else (self.stages[epoch % len(self.stages)],)
 
+    def n_batches(self, epoch: int) -> int:
+        """Return the number of batches of `epoch`."""
+        return sum(_n_cuts(len(stage.rows), self.batch_size) for stage in self.current(epoch))
+
+    def identity(self) -> dict:
+        """Return what the plan is known by, its rows by content."""
+        return _identity(self)
+
     def batches(self, epoch: int, rng: np.random.Generator) -> Iterator[Batch]:
-        """The batches of `epoch`."""
+        """Yield the batches of `epoch`."""
         queues = [
-            [Batch(part, stage.tasks) for part in cut(rng.permutation(stage.rows), self.batch_size)]
+            [Batch(chosen, stage.tasks) for chosen in cut(rng.permutation(stage.rows), self.batch_size)]
             for stage in self.current(epoch)
         ]
         for position in range(max(map(len, queues))):
             yield from (queue[position] for queue in queues if position < len(queue))
 
 
+def _identity(plan: Joint | Alternating) -> dict:
+    stages = [[stage.name, list(stage.tasks), hash_values(np.asarray(stage.rows))] for stage in plan.stages]
+    others = {key: value for key, value in vars(plan).items() if key != "stages"}
+    return {"kind": type(plan).__name__, "stages": stages, **others}
+
+
 def cut(rows: np.ndarray, batch_size: int) -> list[np.ndarray]:
-    """Parts of nearly equal length, none longer than `batch_size`, none tiny, no row dropped."""
-    return np.array_split(rows, max(1, -(-len(rows) // batch_size)))
+    """Cut rows into batches of nearly equal length, none longer than `batch_size`, no row dropped."""
+    return np.array_split(rows, _n_cuts(len(rows), batch_size))
+
+
+def _n_cuts(n_rows: int, batch_size: int) -> int:
+    return max(1, -(-n_rows // batch_size))
+
+
+def shuffle(rows: np.ndarray, *, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
+    """Cut the rows of an epoch into batches, shuffled by seed and epoch alone."""
+    return cut(np.random.default_rng([seed, epoch]).permutation(rows), batch_size)
 
 
 def mix(groups: list[np.ndarray], *, mixing: str, rng: np.random.Generator) -> np.ndarray:
-    """One order of rows in which every stretch holds the groups evenly.
+    """Return one order of rows in which every stretch holds the groups evenly.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Cut a network at a named layer, put heads on it, and divide it into parts for freezing and learning rates."""
+"""Cut a network at a named layer, put heads on it, and divide it into parameter groups."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import keras
 from faceworkbook.backbones import Backbone
 from faceworkbook.images import Preprocessing
 from faceworkbook.models import multitask
-from faceworkbook.models.multitask import Head, MultitaskNet
+from faceworkbook.models.multitask import TRUNK, Head, MultitaskNet
+from faceworkbook.training.param_groups import ParamGroup
 
 PRECISIONS = ("float32", "mixed_bfloat16")
 OWN = "own"
@@ -40,7 +41,7 @@ class Network:
 
     @property
     def origin(self) -> dict:
-        """What the network was made of, in plain types."""
+        """Return what the network was made of, in plain types."""
         return {
             "backbone": self.backbone,
             "cut": self.cut,
@@ -78,7 +79,7 @@ def assemble(
         Layers before the cut whose maps, averaged over the picture, the heads see beside the cut's (averaged
         too): what a network for identity drops in its last blocks is still there.
     head : str
-        'linear', 'bottleneck' or 'stitch' (see ``classifiers.multitask.build``), or 'own': the output
+        'linear', 'bottleneck' or 'stitch' (see ``models.multitask.build``), or 'own': the output
         that the network itself has, for the one number that it was made for (SSR-Net's age).
     pool : {'average', 'flatten'}
         How (height, width, channels) becomes a vector.
@@ -116,7 +117,7 @@ def assemble(
 
 
 def upto(model: keras.Model, layer: str) -> keras.Model:
-    """The part of `model` from its input to the output of `layer`, sharing its layers.
+    """Return `model` from its input to the output of `layer`, sharing its layers.
 
     Raises
     ------
@@ -143,12 +144,12 @@ def _with_earlier(model: keras.Model, cut: str, also: tuple[str, ...]) -> keras.
 
 
 def beyond(model: keras.Model, layer: str) -> keras.Model:
-    """The part of `model` from the output of `layer` to its outputs, sharing its layers.
+    """Return `model` from the output of `layer` to its outputs, sharing its layers.
 
     Raises
     ------
     ValueError
-        No layer has that name, or another way leads around it.
+        No layer has that name, or a branch leads around it.
     """
     tap = _layer(model, layer).output
     try:
@@ -161,10 +162,10 @@ def beyond(model: keras.Model, layer: str) -> keras.Model:
 
 
 def layers_upto(model: keras.Model, layer: str | None) -> frozenset[str]:
-    """Names of the layers that the output of `layer` depends on, itself included; none for None."""
+    """Return the names of the layers that the output of `layer` depends on, itself included; none for None."""
     if layer is None:
         return frozenset()
-    return frozenset(found.name for found in upto(model, layer).layers)
+    return frozenset(one.name for one in upto(model, layer).layers)
 
 
 def _layer(model: keras.Model, name: str) -> keras.layers.Layer:
@@ -191,69 +192,56 @@ def _own_head(trunk: keras.Model, tasks: list[Head]) -> MultitaskNet:
             f"{tuple(trunk.output.shape)}, the tasks are {[task.name for task in tasks]}"
         )
     model = keras.Model(trunk.input, {tasks[0].name: trunk.output})
-    # Such a network speaks in the number's own unit, not in standard deviations.
+    # Such a network gives the number in its own unit, not in standard deviations.
     return MultitaskNet(model, model, (replace(tasks[0], mean=0.0, scale=1.0),))
 
 
-@dataclass(frozen=True)
-class Part:
-    """Layers that are frozen and thawed together and share a learning rate.
-
-    Attributes
-    ----------
-    name : str
-    layers : tuple of str
-    within : frozenset of str
-        Boundaries (layer names) up to which freezing freezes this part.
-    rate : float
-        Multiplier of the learning rate.
-    """
-
-    name: str
-    layers: tuple[str, ...]
-    within: frozenset[str]
-    rate: float
-
-
-def divide(network: Network, *, boundaries: Iterable[str], rates: dict[str, float]) -> list[Part]:
-    """Divide a network into parts at the named layers.
+def divide(
+    network: Network, *, boundaries: Iterable[str], lr_multipliers: dict[str, float]
+) -> list[tuple[ParamGroup, frozenset[str]]]:
+    """Divide a network into parameter groups at the named layers.
 
     Parameters
     ----------
     boundaries : iterable of str
         Trunk layers that something is frozen up to.
-    rates : dict of str to float
-        Multipliers of the learning rate: 'trunk', 'shared', a task's name, or a trunk layer, meaning
-        that layer and all before it (the nearest one counts).
+    lr_multipliers : dict of str to float
+        Of the learning rate: 'trunk', 'shared', a task's name, or a trunk layer, meaning that layer and all
+        before it (the nearest one counts).
 
     Returns
     -------
-    list of Part
-        From input to heads; every layer with weights stands in one.
+    list of (ParamGroup, frozenset of str)
+        From input to heads, each with the layers up to which freezing freezes it; every layer with weights
+        stands in one.
     """
-    heads = {name: layers for name, layers in network.net.layers_by_part().items() if name != "trunk"}
-    cuts = {*boundaries, *(name for name in rates if name not in heads and name != "trunk")}
+    heads = {name: layers for name, layers in network.net.layers_by_group().items() if name != TRUNK}
+    cuts = {*boundaries, *(name for name in lr_multipliers if name not in heads and name != TRUNK)}
     unknown = sorted(cuts - set(network.trunk))
     if unknown:
-        allowed = ["trunk", *heads, "or a layer of the trunk"]
-        raise ValueError(f"no layer or part is called {unknown}; allowed are {', '.join(allowed)}")
+        allowed = [TRUNK, *heads, "or a layer of the trunk"]
+        raise ValueError(f"no layer or parameter group is called {unknown}; allowed are {', '.join(allowed)}")
     reach = {name: layers_upto(network.net.model, name) for name in cuts}
-    groups: dict[frozenset, list[str]] = {}
+    by_reach: dict[frozenset, list] = {}
     for name in network.trunk:
         within = frozenset(cut for cut, layers in reach.items() if name in layers)
-        groups.setdefault(within, []).append(name)
-    parts = [_trunk_part(within, names, reach, rates) for within, names in groups.items()]
-    for name, layers in heads.items():
-        if layers:
-            named = tuple(layer.name for layer in layers)
-            parts.append(Part(name, named, frozenset(), rates.get(name, 1.0)))
-    return parts
+        by_reach.setdefault(within, []).append(network.net.model.get_layer(name))
+    divided = [
+        (ParamGroup(*_name_and_multiplier(within, reach, lr_multipliers, tuple(layers))), within)
+        for within, layers in by_reach.items()
+    ]
+    divided += [
+        (ParamGroup(name, tuple(layers), lr_multipliers.get(name, 1.0)), frozenset())
+        for name, layers in heads.items()
+        if layers
+    ]
+    return divided
 
 
-def _trunk_part(within: frozenset[str], names: list[str], reach: dict, rates: dict[str, float]) -> Part:
+def _name_and_multiplier(within: frozenset[str], reach: dict, lr_multipliers: dict, layers: tuple):
     nearest_first = sorted(within, key=lambda cut: len(reach[cut]))
-    rate = next((rates[cut] for cut in nearest_first if cut in rates), rates.get("trunk", 1.0))
-    label = f"trunk to {nearest_first[0]}" if nearest_first else "trunk"
-    if len(nearest_first) > 1 and len({len(reach[cut]) for cut in nearest_first}) < len(nearest_first):
+    named = (lr_multipliers[cut] for cut in nearest_first if cut in lr_multipliers)
+    label = f"trunk to {nearest_first[0]}" if nearest_first else TRUNK
+    if len({len(reach[cut]) for cut in nearest_first}) < len(nearest_first):
         label = "trunk to " + " and ".join(sorted(within))
-    return Part(label, tuple(names), within, rate)
+    return label, layers, next(named, lr_multipliers.get(TRUNK, 1.0))

@@ -1,39 +1,52 @@
-"""What a training run writes down after each epoch: a CSV file, and one for TensorBoard."""
+"""What a training run writes down beside its weights: a CSV file, and event files for TensorBoard."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from faceworkbook.files import open_beside, write_beside
 
-def write_csv(path: str | Path, history: list[dict]) -> Path:
+HISTORY, TENSORBOARD = "history.csv", "tensorboard"
+
+
+def write(folder: str | Path, history: pd.DataFrame | Sequence[dict]) -> None:
+    """Write a finished history: ``history.csv``, and one event file in ``tensorboard/``."""
+    table = pd.DataFrame(history)
+    write_csv(Path(folder) / HISTORY, table)
+    if "epoch" in table:
+        write_tensorboard(Path(folder) / TENSORBOARD, table.to_dict("records"))
+
+
+def write_csv(path: str | Path, history: pd.DataFrame | Sequence[dict]) -> Path:
     """Write one row an epoch, beside and renamed."""
-    path = Path(path)
-    beside = path.with_name(path.name + ".part")
-    pd.DataFrame(history).to_csv(beside, index=False)
-    return beside.replace(path)
+    return write_beside(path, pd.DataFrame(history).to_csv(index=False))
 
 
-def write_tensorboard(folder: str | Path, row: dict) -> Path:
-    """Write one epoch's numbers as an event file for TensorBoard, which need not be installed here.
+def write_tensorboard(folder: str | Path, rows: Sequence[dict]) -> Path:
+    """Write the numbers of some epochs as an event file for TensorBoard, which need not be installed here.
 
-    A file an epoch: an epoch that is trained again after a kill replaces its own.
+    The file is named by its first epoch: an epoch that is trained again after a kill replaces its own.
     """
     import tensorflow as tf
 
-    folder, epoch, now = Path(folder), int(row["epoch"]), time.time()
-    folder.mkdir(parents=True, exist_ok=True)
-    values = [
-        tf.compat.v1.Summary.Value(tag=name.replace(":", "/"), simple_value=float(value))
-        for name, value in row.items()
-        if name != "epoch"
-    ]
-    summary = tf.compat.v1.Summary(value=values)
-    beside = folder / f"epoch-{epoch}.part"
-    with tf.io.TFRecordWriter(str(beside)) as writer:
-        writer.write(tf.compat.v1.Event(wall_time=now, file_version="brain.Event:2").SerializeToString())
-        writer.write(tf.compat.v1.Event(wall_time=now, step=epoch, summary=summary).SerializeToString())
+    path = Path(folder) / f"events.out.tfevents.{int(rows[0]['epoch']):010d}.training"
+    event, now = tf.compat.v1.Event, time.time()
     # TensorBoard reads a folder's files in the order of their names.
-    return beside.replace(folder / f"events.out.tfevents.{epoch:010d}.training")
+    with open_beside(path) as beside, tf.io.TFRecordWriter(str(beside)) as writer:
+        writer.write(event(wall_time=now, file_version="brain.Event:2").SerializeToString())
+        for row in rows:
+            summary = tf.compat.v1.Summary(value=list(_values(row)))
+            writer.write(event(wall_time=now, step=int(row["epoch"]), summary=summary).SerializeToString())
+    return path
+
+
+def _values(row: dict):
+    import tensorflow as tf
+
+    for name, value in row.items():
+        if name != "epoch" and not isinstance(value, str):
+            yield tf.compat.v1.Summary.Value(tag=name.replace(":", "/"), simple_value=float(value))

@@ -17,10 +17,13 @@ from tqdm.auto import tqdm
 
 from faceworkbook import faces as face_table
 from faceworkbook import images
+from faceworkbook.files import hash_file, hash_values, write_json
 from faceworkbook.images import Preprocessing
+from faceworkbook.training.checkpoint import fingerprint_rows
 
 MEMORIES = ("high", "low", "shards")
 SHARD, INDEX, MANIFEST = "faces-{:05d}.tfrecord", "index.npz", "manifest.json"
+EVALUATION_BATCH = 128
 _HEADER, _FOOTER = 12, 4  # bytes around a TFRecord: length and its check sum before, one check sum after
 
 
@@ -47,7 +50,7 @@ class PixelFiles:
         return len(self.paths)
 
     def take(self, rows: np.ndarray) -> np.ndarray:
-        """Pixels of `rows`, ndarray of shape (n, height, width, 3), uint8, RGB.
+        """Return the pixels of `rows`, ndarray of shape (n, height, width, 3), uint8, RGB.
 
         Raises
         ------
@@ -55,6 +58,12 @@ class PixelFiles:
             Names the file; `find_unreadable` lists all such rows beforehand.
         """
         return np.stack([self._decode(int(row)) for row in rows])
+
+    def fingerprint(self, rows: np.ndarray) -> str:
+        """Return the hash of the files of `rows` by content, their boxes and the preprocessing."""
+        files = [hash_file(self.paths[row]) for row in rows]
+        boxes = None if self.boxes is None else [self.boxes[row] for row in rows]
+        return hash_values(rows, files, boxes, self.preprocessing.to_dict())
 
     def _decode(self, row: int) -> np.ndarray:
         path = self.paths[row]
@@ -87,8 +96,12 @@ class PixelArray:
         return len(self.pixels)
 
     def take(self, rows: np.ndarray) -> np.ndarray:
-        """Pixels of `rows`, ndarray of shape (n, height, width, 3), uint8, RGB."""
+        """Return the pixels of `rows`, ndarray of shape (n, height, width, 3), uint8, RGB."""
         return np.asarray(self.pixels[rows])
+
+    def fingerprint(self, rows: np.ndarray) -> str:
+        """Return the hash of the pixels of `rows`."""
+        return hash_values(fingerprint_rows(self.pixels, rows), self.preprocessing.to_dict())
 
 
 @dataclass(frozen=True)
@@ -107,12 +120,16 @@ class Mirrored:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """That of the source."""
+        """Return that of the source."""
         return self.source.preprocessing
 
     def take(self, rows: np.ndarray) -> np.ndarray:
-        """Pixels of `rows`, ndarray of shape (n, height, width, 3), uint8, RGB."""
+        """Return the pixels of `rows`, ndarray of shape (n, height, width, 3), uint8, RGB."""
         return self.source.take(rows)[:, :, ::-1]
+
+    def fingerprint(self, rows: np.ndarray) -> str:
+        """Return the hash of the pictures of `rows`."""
+        return hash_values("mirrored", self.source.fingerprint(rows))
 
 
 class PixelShards:
@@ -144,13 +161,17 @@ class PixelShards:
         return len(self._shard)
 
     def take(self, rows: np.ndarray) -> np.ndarray:
-        """Pixels of `rows`, ndarray of shape (n, height, width, 3), uint8, RGB."""
+        """Return the pixels of `rows`, ndarray of shape (n, height, width, 3), uint8, RGB."""
         rows = np.asarray(rows)
         out = np.empty((len(rows), *self.preprocessing.size, 3), np.uint8)
         # In the order of the file, so that the disk is read forward.
         for place in np.lexsort((self._offset[rows], self._shard[rows])):
             out[place] = self._read(int(rows[place]))
         return out
+
+    def fingerprint(self, rows: np.ndarray) -> str:
+        """Return the hash of the pixels of `rows`, the same as that of an array of them."""
+        return hash_values(fingerprint_rows(_Pixels(self), rows), self.preprocessing.to_dict())
 
     def _read(self, row: int) -> np.ndarray:
         import tensorflow as tf
@@ -169,6 +190,16 @@ class PixelShards:
         if stored != row:
             raise ShardError(f"{path}: holds row {stored} where row {row} should be; write the shards anew")
         return picture
+
+
+@dataclass(frozen=True)
+class _Pixels:
+    """``pixels[rows]`` of a source, as of an array."""
+
+    source: PixelShards
+
+    def __getitem__(self, rows) -> np.ndarray:
+        return self.source.take(rows)
 
 
 def write_shards(
@@ -198,9 +229,7 @@ def write_shards(
     bar.close()
     np.savez(folder / INDEX, shard=places[:, 0], offset=places[:, 1], length=places[:, 2])
     manifest = {"rows": len(source), "preprocessing": source.preprocessing.to_dict()}
-    beside = folder / f"{MANIFEST}.part"
-    beside.write_text(json.dumps(manifest, indent=1))
-    beside.replace(folder / MANIFEST)
+    write_json(folder / MANIFEST, manifest)
     return PixelShards(folder)
 
 
@@ -215,7 +244,7 @@ def _record(row: int, pixels: np.ndarray) -> bytes:
 
 
 def from_faces(faces: pd.DataFrame, root: str | Path, preprocessing: Preprocessing) -> PixelFiles:
-    """The pictures of a face table under `root`, cut to the faces' boxes where they have one."""
+    """Return the pictures of a face table under `root`, cut to the faces' boxes where they have one."""
     root = Path(root)
     table = faces[list(face_table.BOX)].to_numpy(dtype=float, na_value=np.nan)
     boxes = [None if np.isnan(box).any() else tuple(box) for box in table]
@@ -231,7 +260,7 @@ def open_faces(
     folder: str | Path | None = None,
     progress: bool = True,
 ) -> tuple[PixelFiles | PixelArray | PixelShards, pd.DataFrame]:
-    """The readable pictures of a face table, held as `memory` says.
+    """Open the readable pictures of a face table, held as `memory` says.
 
     Parameters
     ----------
@@ -298,7 +327,7 @@ def read_all(files: PixelFiles, *, progress: bool = True) -> tuple[PixelArray, p
 
 
 def find_unreadable(files: PixelFiles, *, progress: bool = True) -> pd.DataFrame:
-    """Rows whose picture cannot be read, without keeping any: columns ``row``, ``reason``."""
+    """List the rows whose picture cannot be read, without keeping any: columns ``row``, ``reason``."""
     problems = []
     for row in tqdm(range(len(files)), unit="face", disable=not progress):
         try:
@@ -325,12 +354,6 @@ class Prepared:
     def __getitem__(self, rows) -> np.ndarray:
         pixels = self.source.take(np.atleast_1d(rows))
         return images.network_input(pixels, self.source.preprocessing)
-
-
-def order(rows: np.ndarray, *, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
-    """The batches of an epoch: shuffled by seed and epoch alone, nearly equal, no row dropped."""
-    shuffled = np.random.default_rng([seed, epoch]).permutation(rows)
-    return np.array_split(shuffled, max(1, -(-len(rows) // batch_size)))
 
 
 def stream(

@@ -30,7 +30,7 @@ class Fill:
         'naive': not at all.  'distilled': softmax(logits / T).  'pseudo': arg-max, weighted by `selectors`.
         A number has no pseudo-label; its target is then the model's own value, as for 'distilled'.
     temperature : float, above 0
-        T of the distilled targets.  Above 1 (System C: 2) they are softer than the model's own answer, and
+        T of the distilled targets.  Above 1 (arXiv 2003.06746: 2) they are softer than the model's own answer, and
         training on many of them flattens it.
     selectors : tuple, any of 'confidence', 'density', 'distribution'
         Their product, divided by its maximum, weighs the pseudo-labels.  With none, a target is half
@@ -43,7 +43,7 @@ class Fill:
     density_t : float, 0..1
         Quantile of the pairwise distances that is the cut-off of neighbourhood.
     cluster_k : int, 1 or more
-        Parts of the Gaussian mixtures.
+        Components of the Gaussian mixtures.
     first_epoch : int
         Epochs before this one leave missing labels out, while the model knows nothing yet.
     """
@@ -78,7 +78,7 @@ class Fill:
 def targets(
     fill: Fill, logits: np.ndarray, features: np.ndarray, labelled_features: np.ndarray, *, seed: int
 ) -> np.ndarray:
-    """Labels of each row without label, for a task with classes.
+    """Return labels of each row without label, for a task with classes.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def targets(
 def selector_weights(
     fill: Fill, logits: np.ndarray, features: np.ndarray, labelled_features: np.ndarray, *, seed: int
 ) -> np.ndarray:
-    """Product of the selectors that `fill` names, divided by its maximum; shape (n,), range 0..1."""
+    """Return the product of the selectors that `fill` names, divided by its maximum; shape (n,), range 0..1."""
     makers = {
         "confidence": lambda: confidence(logits),
         "density": lambda: density(features, logits.argmax(axis=1), quantile=fill.density_t),
@@ -125,17 +125,17 @@ def selector_weights(
 
 
 def distilled(logits: np.ndarray, temperature: float) -> np.ndarray:
-    """softmax(logits / temperature) over the class axis; each row adds up to 1."""
+    """Return softmax(logits / temperature) over the class axis; each row adds up to 1."""
     return softmax(np.asarray(logits, dtype=np.float64) / temperature, axis=1)
 
 
 def confidence(logits: np.ndarray) -> np.ndarray:
-    """The largest probability of each row; shape (n,), range 1/n_classes..1."""
+    """Return the largest probability of each row; shape (n,), range 1/n_classes..1."""
     return distilled(logits, 1.0).max(axis=1)
 
 
 def density(features: np.ndarray, pseudo: np.ndarray, *, quantile: float = 0.6) -> np.ndarray:
-    """How many neighbours a row has among those of the same pseudo-class.
+    """Count the neighbours that a row has among those of the same pseudo-class.
 
     In each pseudo-class the cut-off is the `quantile` of the distances between its pairs of rows; the
     density of a row is the number of other rows nearer than or at the cut-off, scaled to 0..1 (the sparsest
@@ -179,7 +179,7 @@ def _pair_quantile(features: np.ndarray, quantile: float) -> float:
 
 
 def sum_within(features: np.ndarray, reach: float) -> np.ndarray:
-    """Number of rows within `reach` of each row, itself included; in blocks, memory stays bounded."""
+    """Count the rows within `reach` of each row, itself included; in blocks, memory stays bounded."""
     blocks = [features[s : s + BLOCK] for s in range(0, len(features), BLOCK)]
     return np.concatenate([(_distances(block, features) <= reach).sum(axis=1) for block in blocks])
 
@@ -193,7 +193,7 @@ def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def distribution(
     labelled: np.ndarray, pseudo: np.ndarray, *, components: int = 3, seed: int = 0
 ) -> np.ndarray:
-    """How near a row's cluster lies to the labelled rows: 1 / earth mover's distance over the largest.
+    """Weigh how near a row's cluster lies to the labelled rows: 1 / earth mover's distance over the largest.
 
     One Gaussian mixture (diagonal covariances) is fitted to the labelled features and one to the
     pseudo-labelled ones; see `mixture_distances` for the distance.  Every row of a pseudo-cluster has its
@@ -227,11 +227,11 @@ def _mixture(features: np.ndarray, components: int, seed: int) -> GaussianMixtur
 
 
 def mixture_distances(clusters: GaussianMixture, mixture: GaussianMixture) -> np.ndarray:
-    """Earth mover's distance of each single cluster to a whole mixture; shape (n_clusters,).
+    """Return the earth mover's distance of each single cluster to a whole mixture; shape (n_clusters,).
 
     The earth is mass on Gaussians, and moving from one Gaussian to another costs their 2-Wasserstein
     distance, sqrt(|m1 - m2|^2 + |s1 - s2|^2) for diagonal covariances.  All of a single cluster's mass
-    starts at one place, so the plan is forced: share pi_k goes to part k, and the distance is
+    starts at one place, so the plan is forced: share pi_k goes to component k, and the distance is
     sum_k pi_k * cost_k; no solver is needed.
     """
     between = _distances(clusters.means_, mixture.means_) ** 2
@@ -240,13 +240,13 @@ def mixture_distances(clusters: GaussianMixture, mixture: GaussianMixture) -> np
 
 
 def combine(weights: list[np.ndarray]) -> np.ndarray:
-    """Product of the selectors' weights, divided by its maximum; all 0 stays all 0."""
+    """Return the product of the selectors' weights, divided by its maximum; all 0 stays all 0."""
     product = np.prod(np.stack(weights), axis=0)
     return product / product.max() if product.max() > 0 else product
 
 
 def select(weights: np.ndarray, hard: np.ndarray, soft: np.ndarray, *, threshold: float) -> np.ndarray:
-    """Hard selection: weight * one-hot from the quantile `threshold` upwards, the distilled target below.
+    """Select hard: weight * one-hot from the quantile `threshold` upwards, the distilled target below.
 
     Parameters
     ----------
@@ -260,5 +260,5 @@ def select(weights: np.ndarray, hard: np.ndarray, soft: np.ndarray, *, threshold
 
 
 def interpolate(weights: np.ndarray, hard: np.ndarray, soft: np.ndarray) -> np.ndarray:
-    """weight * one-hot + (1 - weight) * distilled, row by row."""
+    """Return weight * one-hot + (1 - weight) * distilled, row by row."""
     return weights[:, None] * hard + (1 - weights[:, None]) * soft

@@ -9,6 +9,20 @@ UNCERTAINTY = "uncertainty"
 WEIGHTS = "weights"
 
 
+class EqualWeights:
+    """The plain sum of the losses."""
+
+    variables: tuple = ()
+
+    def total(self, losses: dict):
+        """Return the sum of scalar losses, by task."""
+        return sum(losses.values())
+
+    def values(self) -> dict[str, float]:
+        """Return nothing: no weight was chosen."""
+        return {}
+
+
 class FixedWeights:
     """sum(weight * loss); a task that is not named weighs 1."""
 
@@ -23,11 +37,11 @@ class FixedWeights:
         self.variables: list = []
 
     def total(self, losses: dict):
-        """The weighted sum of scalar losses, by task."""
+        """Return the weighted sum of scalar losses, by task."""
         return sum(self._weights[name] * loss for name, loss in losses.items())
 
     def values(self) -> dict[str, float]:
-        """The weights, by task."""
+        """Return the weights, by task."""
         return dict(self._weights)
 
 
@@ -47,7 +61,7 @@ class UncertaintyWeights:
         self.variables = list(self._log_variances.values())
 
     def total(self, losses: dict):
-        """The weighted sum of scalar losses, by task."""
+        """Return the weighted sum of scalar losses, by task."""
         return sum(self._term(name, loss) for name, loss in losses.items())
 
     def _term(self, name: str, loss):
@@ -56,7 +70,7 @@ class UncertaintyWeights:
         return factor * ops.exp(-s) * loss + 0.5 * s
 
     def values(self) -> dict[str, float]:
-        """The current weights, by task."""
+        """Return the current weights, by task."""
         return {
             name: float(ops.exp(-s)) * (0.5 if self._numbers[name] else 1.0)
             for name, s in self._log_variances.items()
@@ -64,7 +78,7 @@ class UncertaintyWeights:
 
 
 def make(tasks, task_weights: dict[str, float] | str):
-    """`UncertaintyWeights` for 'uncertainty', else `FixedWeights` with those weights."""
+    """Return `UncertaintyWeights` for 'uncertainty', else `FixedWeights` with those weights."""
     if task_weights == UNCERTAINTY:
         return UncertaintyWeights(tasks)
     if isinstance(task_weights, str):

@@ -1,0 +1,95 @@
+"""What the heads of a net are to put out for each row, and which rows are known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from faceworkbook.files import hash_values
+from faceworkbook.models.multitask import Head, MultitaskNet
+from faceworkbook.tasks import Labels
+from faceworkbook.training import augment
+
+
+class Targets:
+    """What one head is to put out: shares of classes, yes/no labels, or a standardised number a row.
+
+    Parameters
+    ----------
+    head : Head
+    labels : Labels of n rows
+    soft : ndarray of shape (n, n_classes), optional
+        Shares to learn instead of one class, such as those of votes.
+    """
+
+    def __init__(self, head: Head, labels: Labels, soft: np.ndarray | None = None):
+        self.head, self.known = head, labels.known
+        if head.is_number:
+            self._values = np.where(self.known, labels.values, 0.0)[:, None]
+        elif head.task.is_multilabel:
+            self._values = np.where(self.known[:, None], labels.codes, 0).astype(np.float32)
+        elif soft is None:
+            self._values = np.zeros((len(labels), head.width), np.float32)
+            self._values[np.flatnonzero(self.known), labels.codes[self.known]] = 1
+        else:
+            self._values = _shares(head, soft, self.known)
+
+    def take(
+        self, rows: np.ndarray, drawn: np.ndarray | None = None, *, smoothing: float = 0.0
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the targets (n, width) and the mask (n,) of `rows`, float32.
+
+        Parameters
+        ----------
+        drawn : ndarray of dtype ``augment.DRAWN``, optional
+            How the pictures of the rows were changed: pose turns with them.
+        smoothing : float, 0..1
+            Share of each class target that is spread evenly.
+        """
+        values, head = self._values[rows], self.head
+        if head.is_number:
+            turned = values if drawn is None else augment.adjust(head.name, values[:, 0], drawn)[:, None]
+            values = (turned - head.mean) / head.scale
+        elif smoothing:
+            values = (1 - smoothing) * values + smoothing / (2 if head.task.is_multilabel else head.width)
+        mask = self.known[rows]
+        return np.where(mask[:, None], values, 0).astype(np.float32), mask.astype(np.float32)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all targets and of which are known."""
+        return hash_values(self._values, self.known)
+
+
+def _shares(head: Head, soft: np.ndarray, known: np.ndarray) -> np.ndarray:
+    if soft.shape != (len(known), head.width):
+        raise ValueError(
+            f"soft targets of '{head.name}' have shape {soft.shape}, expected {(len(known), head.width)}, "
+            f"in the order {head.classes}"
+        )
+    total = soft.sum(axis=1, keepdims=True)
+    if not (total[known] > 0).all() or (soft[known] < 0).any():
+        raise ValueError(f"soft targets of '{head.name}' hold rows without any share, or negative ones")
+    return (soft / np.where(total > 0, total, 1)).astype(np.float32)
+
+
+def check(net: MultitaskNet, labels: Mapping[str, Labels], rows: Mapping[str, np.ndarray]) -> None:
+    """Raise ValueError where the rows of the subsets overlap, or hold no label for a head.
+
+    Parameters
+    ----------
+    rows : mapping of subset ('train', 'validation') to ndarray of int
+    """
+    both = np.intersect1d(rows["train"], rows["validation"])
+    if len(both):
+        raise ValueError(f"{len(both)} rows are both training and validation rows; they must be disjoint")
+    for head in net.heads:
+        if head.name not in labels:
+            raise ValueError(f"labels hold {list(labels)}; the net also has the task '{head.name}'")
+        for subset, own in rows.items():
+            if not len(own) or not labels[head.name].known[own].any():
+                raise ValueError(
+                    f"no {subset} row (of {len(own)}) has a label for task '{head.name}'; look at the split, "
+                    "or leave the task out"
+                )
