@@ -10,17 +10,19 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 
 from faceworkbook import backbones
 from faceworkbook.datasets.base import Reasons, list_pictures
 from faceworkbook.models.multitask import Head
 from faceworkbook.tasks import Task
-from faceworkbook.training import augment, cutting, fine_tune
+from faceworkbook.training import augment, cutting, fine_tune, loop
 from faceworkbook.training.pictures import PixelFiles, Prepared, read_all, write_shards
 
 BATCH = 64
@@ -61,6 +63,16 @@ def time_input(paths: list[Path], folder: Path) -> list[tuple[str, float]]:
     return [*found, ("augmentation", len(paths) / seconds)]
 
 
+@dataclass
+class _OneBatch:
+    """An epoch of one batch, as `loop.Learner.train_epoch` reads it."""
+
+    batch: loop.Batch
+
+    def train(self, epoch: int):
+        yield self.batch
+
+
 def time_steps(paths: list[Path]) -> list[tuple[str, float]]:
     """Faces a second in training steps: mini-Xception whole, the embedded default's last two blocks."""
     found = []
@@ -68,15 +80,16 @@ def time_steps(paths: list[Path]) -> list[tuple[str, float]]:
         backbone = backbones.load(name)
         network = cutting.assemble(backbone, [Head(Task("gender", classes=("male", "female")))])
         array, _ = read_all(PixelFiles(paths[:BATCH], backbone.preprocessing), progress=False)
-        run = fine_tune._Run(network, array, {}, fine_tune.Settings(freeze=freeze))
-        step = run._step_for(freeze)
-        x = Prepared(array)[np.arange(len(array))]
-        target, mask = np.eye(2, dtype=np.float32)[np.arange(len(x)) % 2], np.ones(len(x), np.float32)
-        step(x, target, mask)
+        settings = fine_tune.Settings(freeze=freeze)
+        learner = loop.Learner(network.net, fine_tune.param_groups(network, settings), settings)
+        x = tf.constant(Prepared(array)[np.arange(len(array))])
+        target, mask = tf.constant(np.eye(2, dtype=np.float32)[np.arange(len(x)) % 2]), tf.ones(len(x))
+        rows = _OneBatch(loop.Batch(x, {"gender": (target, mask)}))
+        learner.train_epoch(rows, 0)
         found.append(
             (
                 f"training {name}" + (f", frozen up to {freeze}" if freeze else ""),
-                len(x) / _seconds(lambda step=step, x=x, t=target, m=mask: step(x, t, m)),
+                len(x) / _seconds(lambda learner=learner, rows=rows: learner.train_epoch(rows, 0)),
             )
         )
     return found

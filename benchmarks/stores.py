@@ -232,8 +232,7 @@ def train_on(folder: str, n: int) -> dict:
             {"gender": target},
             plan=Joint((Stage("large", train, ("gender",)),), 256),
             validation=held,
-            settings=multitask.Settings(epochs=1),
-            progress=False,
+            settings=multitask.Settings(epochs=1, progress=False),
         )
         seconds = time.perf_counter() - start
     return {

@@ -10,7 +10,8 @@ from training_toys import ages, blobs, cut
 from faceworkbook import tasks
 from faceworkbook.models import mlp
 from faceworkbook.training import batched
-from faceworkbook.training.batched import Settings
+from faceworkbook.training.batched import Settings, epochs, program
+from faceworkbook.training.checkpoint import CheckpointError
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.xdist_group("tensorflow")]
 
@@ -95,9 +96,10 @@ def keras_twin(x, target, split, settings, *, seed):
 
 
 def train_in_keras(model, x, target, split, settings, *, seed, epochs):
-    counts = np.bincount(target.codes[split.train])
-    by_class = len(split.train) / (len(counts) * counts)
-    weight = by_class[target.codes] if settings.class_weights == "balanced" else np.ones(len(x))
+    weight = np.ones(len(x))
+    if settings.class_weights == "balanced":
+        counts = np.bincount(target.codes[split.train])
+        weight = (len(split.train) / (len(counts) * counts))[target.codes]
     for epoch in range(epochs):
         order = np.random.default_rng([seed, 1, epoch]).permutation(split.train)
         model.fit(
@@ -123,20 +125,21 @@ def test_a_stopped_run_goes_on_to_the_same_result(tmp_path, stop, monkeypatch):
     settings = batched.with_settings(QUICK, epochs=9, patience=3, learning_rate=0.03)
 
     def run(folder):
-        return batched.fit(x, target, uneven(200), settings, seeds=range(5), folder=folder, save_every=2)
+        return batched.fit(x, target, uneven(200), settings, seeds=range(5), folder=folder)
 
+    monkeypatch.setattr(epochs, "SAVE_EVERY", 2)
     whole = run(tmp_path / "whole")
-    plain, calls = batched._epoch, itertools.count()
+    plain, calls = epochs._epoch, itertools.count()
 
     def killed(*args):
         if next(calls) == stop:
             raise KeyboardInterrupt
         plain(*args)
 
-    monkeypatch.setattr(batched, "_epoch", killed)
+    monkeypatch.setattr(epochs, "_epoch", killed)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "killed")
-    monkeypatch.setattr(batched, "_epoch", plain)
+    monkeypatch.setattr(epochs, "_epoch", plain)
     resumed = run(tmp_path / "killed")
     for a, b in zip(whole.kernels, resumed.kernels, strict=True):
         np.testing.assert_array_equal(a, b)
@@ -146,7 +149,7 @@ def test_a_stopped_run_goes_on_to_the_same_result(tmp_path, stop, monkeypatch):
 def test_a_finished_stack_is_read_and_not_trained_again(tmp_path, monkeypatch):
     x, target = blobs(n=120)
     first = batched.fit(x, target, uneven(120), QUICK, seeds=range(5), folder=tmp_path)
-    monkeypatch.setattr(batched, "_epoch", None)
+    monkeypatch.setattr(epochs, "_epoch", None)
     again = batched.fit(x, target, uneven(120), QUICK, seeds=range(5), folder=tmp_path)
     np.testing.assert_array_equal(first.predict(x), again.predict(x))
 
@@ -161,20 +164,19 @@ def test_a_checkpoint_of_other_data_or_settings_is_not_taken(tmp_path):
     assert len(list(tmp_path.glob("stack-*.npz"))) == 3
 
 
-def test_a_damaged_checkpoint_starts_over(tmp_path):
+def test_a_damaged_checkpoint_is_refused_by_name(tmp_path):
     x, target = blobs(n=120)
-    first = batched.fit(x, target, uneven(120), QUICK, seeds=range(5), folder=tmp_path)
+    batched.fit(x, target, uneven(120), QUICK, seeds=range(5), folder=tmp_path)
     path = next(tmp_path.glob("stack-*.npz"))
     path.write_bytes(path.read_bytes()[:500])
-    with pytest.warns(UserWarning, match="damaged"):
-        again = batched.fit(x, target, uneven(120), QUICK, seeds=range(5), folder=tmp_path)
-    np.testing.assert_array_equal(first.predict(x), again.predict(x))
+    with pytest.raises(CheckpointError, match=rf"{path.name} is no whole checkpoint .*; delete it"):
+        batched.fit(x, target, uneven(120), QUICK, seeds=range(5), folder=tmp_path)
 
 
 def test_dropout_drops_the_share_it_says_by_seed():
     import tensorflow as tf
 
-    z = batched._drop(
+    z = program._drop(
         tf.ones((3, 50, 40)), tf.constant(0.4), tf.constant([1, 2, 1], tf.int64), tf.constant(5, tf.int64), 1
     )
     z = z.numpy()
@@ -203,3 +205,36 @@ def test_one_seed_a_split():
     x, target = blobs(n=60)
     with pytest.raises(batched.TrainingError, match="2 splits and 1 seeds"):
         batched.fit(x, target, [cut(60), cut(60)], QUICK, seeds=[1])
+
+
+def several(n=400, seed=0):
+    """Three yes/no labels a face, the last one rare, each by one direction."""
+    x = np.random.default_rng(seed).normal(size=(n, 6)).astype("f")
+    codes = (x[:, :3] > [0.0, 0.5, 1.2]).astype(int)
+    task = tasks.Task("smile+hat+beard", tasks.MULTILABEL, ("smile", "hat", "beard"))
+    return x, tasks.Labels(task, codes, np.full(n, np.nan))
+
+
+def test_several_labels_are_learned_at_once_with_keras_weights():
+    x, target = several()
+    split = cut(400)
+    settings = batched.with_settings(QUICK, dropout=0.0, epochs=4, patience=4)
+    stack = batched.fit(x, target, [split], settings, seeds=[7])
+    model = keras_twin(x, target, split, settings, seed=7)
+    train_in_keras(model, x, target, split, settings, seed=7, epochs=int(stack.best_epoch[0]))
+    dense_layers = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
+    for layer, kernel in zip(dense_layers, stack.kernels, strict=True):
+        np.testing.assert_allclose(kernel[0], layer.get_weights()[0], rtol=1e-3, atol=1e-4)
+    longer = batched.fit(x, target, [split, split], QUICK, seeds=[7, 8])
+    p = batched.fit(
+        x, target, [split], batched.with_settings(QUICK, epochs=60, patience=20), seeds=[7]
+    ).predict(x)[0]
+    assert longer.predict(x).shape == (2, 400, 3)
+    assert ((p > 0.5) == target.codes)[split.test].mean() > 0.93
+    assert longer.history["val_accuracy"].between(0, 1).all()
+
+
+def test_weights_by_class_are_refused_for_several_labels():
+    x, target = several()
+    with pytest.raises(batched.TrainingError, match="several labels a face; use class_weights='none'"):
+        batched.fit(x, target, [cut(400)], batched.with_settings(QUICK, class_weights="balanced"), seeds=[0])

@@ -8,6 +8,7 @@ import pytest
 
 from faceworkbook import faces, images
 from faceworkbook.images import Preprocessing
+from faceworkbook.training.batches import shuffle
 from faceworkbook.training.pictures import (
     INDEX,
     MANIFEST,
@@ -18,7 +19,6 @@ from faceworkbook.training.pictures import (
     find_unreadable,
     from_faces,
     open_faces,
-    order,
     read_all,
     stream,
     write_shards,
@@ -69,7 +69,7 @@ def test_all_ways_give_the_pixels_of_extraction(files, array, shards):
 
 
 def test_all_ways_give_the_same_batches(files, array, shards):
-    batches = order(np.arange(N), batch_size=4, seed=3, epoch=1)
+    batches = shuffle(np.arange(N), batch_size=4, seed=3, epoch=1)
     streams = [
         [x.numpy() for (x,) in stream(batches, lambda rows, source=source: (Prepared(source)[rows],))]
         for source in (files, array, shards)
@@ -89,14 +89,15 @@ def test_channels_and_mean_are_the_networks_own_each_way(files, array, shards):
 
 def test_an_epoch_takes_every_row_once_and_in_another_order_each_time():
     rows = np.arange(100, 165)
-    first = order(rows, batch_size=16, seed=0, epoch=0)
+    first = shuffle(rows, batch_size=16, seed=0, epoch=0)
     assert sorted(np.concatenate(first)) == rows.tolist()
     assert max(map(len, first)) <= 16
     assert min(map(len, first)) >= 13
     assert (
-        np.concatenate(order(rows, batch_size=16, seed=0, epoch=1)).tolist() != np.concatenate(first).tolist()
+        np.concatenate(shuffle(rows, batch_size=16, seed=0, epoch=1)).tolist()
+        != np.concatenate(first).tolist()
     )
-    again = order(rows, batch_size=16, seed=0, epoch=0)
+    again = shuffle(rows, batch_size=16, seed=0, epoch=0)
     assert np.concatenate(again).tolist() == np.concatenate(first).tolist()
 
 

@@ -51,7 +51,7 @@ def train(
     batch_size: int = 128,
     mixing: str = "proportional",
     turn: str = "epoch",
-    state: Path | None = None,
+    folder: Path | None = None,
     progress: bool = True,
 ) -> list[Fitted]:
     """Train `way`; one net, or one a task for 'single'.
@@ -60,15 +60,15 @@ def train(
     ----------
     heads : mapping
         Options of `classifiers.multitask.build`, its seed among them.
-    state : path, optional
-        Folder of the checkpoints.
+    folder : path, optional
+        For checkpoints and logs, one folder a net.
     """
     groups = [[name] for name in pool.targets] if way.training == "single" else [list(pool.targets)]
     options = {"batch_size": batch_size, "mixing": mixing, "turn": turn, "progress": progress}
-    return [_train(way, pool, parts, group, settings, heads, state, **options) for group in groups]
+    return [_train(way, pool, parts, group, settings, heads, folder, **options) for group in groups]
 
 
-def _train(way, pool, parts, names, settings, heads, state, *, batch_size, mixing, turn, progress) -> Fitted:
+def _train(way, pool, parts, names, settings, heads, folder, *, batch_size, mixing, turn, progress) -> Fitted:
     made = stages(pool, parts.train, names)
     rows = np.unique(np.concatenate([stage.rows for stage in made]))
     tasks = [multitask.make_head(pool.targets[name], rows=rows) for name in names]
@@ -84,15 +84,13 @@ def _train(way, pool, parts, names, settings, heads, state, *, batch_size, mixin
         settings = replace(settings, epochs=settings.epochs * (len(made) if turn == "epoch" else 1))
     else:
         plan = Joint(made, batch_size, mixing)
-    file = None if state is None else state / f"{way.name}-{'+'.join(names)}-{settings.seed}.npz"
+    own = None if folder is None else folder / f"{way.name}-{'+'.join(names)}-{settings.seed}"
     return fit(
         net,
         pool.matrix,
         pool.targets,
         plan=plan,
         validation=parts.validation,
-        settings=settings,
-        fill=way.fill,
-        state=file,
-        progress=progress,
+        settings=replace(settings, fill=way.fill, progress=progress),
+        folder=own,
     )

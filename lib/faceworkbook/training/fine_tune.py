@@ -114,7 +114,7 @@ def describe_param_groups(network: Network, settings: Settings) -> pd.DataFrame:
     epochs = range(settings.epochs)
     highest = max(schedules.rate(settings.learning_rate, epoch) for epoch in epochs)
     rows = []
-    for group in _param_groups(network, settings):
+    for group in param_groups(network, settings):
         free = [epoch for epoch in epochs if not group.is_frozen(epoch)]
         rows.append(
             {
@@ -128,7 +128,8 @@ def describe_param_groups(network: Network, settings: Settings) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _param_groups(network: Network, settings: Settings) -> list[ParamGroup]:
+def param_groups(network: Network, settings: Settings) -> list[ParamGroup]:
+    """Return the parameter groups that `settings` make of a network, from input to heads."""
     boundaries = {settings.freeze, *(layer for _, layer in settings.unfreeze)} - {None}
     divided = cutting.divide(network, boundaries=boundaries, lr_multipliers=settings.lr_multipliers)
     frozen = [settings.frozen_upto(epoch) for epoch in range(settings.epochs)]
@@ -198,7 +199,7 @@ def fit(
         model = cutting.beyond(network.net.model, settings.precompute)
         pictures.activations = _activations(network, source, split, settings, folder)
     options = StepOptions(settings.number_loss, settings.accumulate, settings.xla)
-    learner = Learner(network.net, _param_groups(network, settings), settings, options=options, model=model)
+    learner = Learner(network.net, param_groups(network, settings), settings, options=options, model=model)
     try:
         return loop.fit(learner, pictures, settings, folder=folder)
     finally:

@@ -6,7 +6,7 @@ Multi-task training on descriptors and fine-tuning on pictures are thin on top o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol
@@ -157,7 +157,7 @@ def fit(learner: Learner, examples: Examples, settings: Settings, *, folder: str
             if settings.patience and best_epoch >= 0 and epoch - 1 - best_epoch >= settings.patience:
                 break
             row = {"epoch": epoch, **examples.columns(epoch)}
-            row |= learner.train_epoch(examples, epoch, bar)
+            row |= learner.train_epoch(examples, epoch, bar.update)
             row |= learner.evaluate(examples)
             if not history or row["validation_loss"] < min(r["validation_loss"] for r in history):
                 best_epoch, best_weights = epoch, checkpoint.values_of(net.model.weights)
@@ -261,7 +261,7 @@ class Learner:
         changing = [v for v in self.net.model.variables if id(v) not in still]
         return [*changing, *self._weights.variables, *self._optimizers.state]
 
-    def train_epoch(self, examples: Examples, epoch: int, bar) -> dict:
+    def train_epoch(self, examples: Examples, epoch: int, after_batch: Callable = lambda: None) -> dict:
         """Take one step a batch; return losses, rates and learning rates."""
         frozen = {g.name for g in self.groups if g.is_frozen(epoch)}
         rates = self._optimizers.set_rate(schedules.rate(self._settings.learning_rate, epoch))
@@ -271,7 +271,7 @@ class Learner:
             if batch.targets:
                 step = self._step(tuple(batch.targets), frozen)
                 measured.append((step(batch.x, dict(batch.targets)), len(batch.x)))
-            bar.update()
+            after_batch()
         self._freeze(set())
         return {
             **self._means(measured),

@@ -1,0 +1,33 @@
+"""Many MLPs trained as one program.
+
+All models share one copy of the descriptors and one shape; their weights are stacked along a
+leading axis, so that a step of all of them is one gather and a few batched matrix products instead
+of many small ones, and an epoch is one call. What a model learns depends on its own rows, seed and
+settings alone: trained in company or by itself, it gets the same weights (up to rounding).
+
+Each model has its own standardisation, early stopping and best epoch.
+"""
+
+from faceworkbook.training.batched.data import balanced, check_rows, moments
+from faceworkbook.training.batched.epochs import fit
+from faceworkbook.training.batched.settings import (
+    CLASS_WEIGHTS,
+    Settings,
+    TrainingError,
+    defaults,
+    with_settings,
+)
+from faceworkbook.training.batched.stack import Stack
+
+__all__ = [
+    "CLASS_WEIGHTS",
+    "Settings",
+    "Stack",
+    "TrainingError",
+    "balanced",
+    "check_rows",
+    "defaults",
+    "fit",
+    "moments",
+    "with_settings",
+]

@@ -1,0 +1,179 @@
+"""The compiled epoch of many MLPs: one gather and a few batched matrix products a step for all of them.
+
+Optimiser: Adam (Kingma and Ba 2015) with decoupled weight decay of kernels (Loshchilov and Hutter
+2019), with Keras's defaults.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from faceworkbook.models import mlp
+
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-7
+
+
+@dataclass(frozen=True)
+class Program:
+    train: tf.types.experimental.PolymorphicFunction
+    score: tf.types.experimental.PolymorphicFunction
+
+
+@functools.lru_cache(maxsize=32)
+def compile_program(loss: str, n_outputs: int, n_hidden: int, dropping: tuple[bool, bool]) -> Program:
+    """Return the compiled epoch for nets of this depth; all sizes are free, so it is traced once.
+
+    `dropping` says whether input and hidden units are dropped at all: what is not, is not in the program.
+    """
+    losses, hits = _row_losses(loss, n_outputs), _row_metric(loss, n_outputs)
+    of = tf.TensorSpec
+    params = [of((None, None, None)) for _ in range(2 * (n_hidden + 1))]
+    labels = of((None, None, None) if _is_multilabel(loss, n_outputs) else (None, None))
+    data = (of((None, None)), labels, of((None, None)), of((None, None, 1)), of((None, 1, None)))
+    chosen = (of((None, None, None), tf.int32), of((None, None, None)))
+    draws = (of((None,), tf.int64), of((), tf.int64), of((2,)))
+    state = (params, params, params, of((None,)))
+
+    @tf.function(input_signature=[data, chosen, draws, of((2,)), state])
+    def train(data, chosen, draws, rates, state):
+        x, y, weights, inverse, shift = data
+        (rows, mask), (seeds, step0, drops), (params, m, v, steps) = chosen, draws, state
+        drops = [rate if used else None for rate, used in zip(tf.unstack(drops), dropping, strict=True)]
+        sums = tf.zeros((3, tf.shape(seeds)[0]))
+        for i in tf.range(tf.shape(rows)[0]):
+            truth = tf.gather(y, rows[i], batch_dims=1)
+            weight = tf.gather(weights, rows[i], batch_dims=1) * mask[i]
+            count = tf.reduce_sum(mask[i], axis=1)
+            with tf.GradientTape() as tape:
+                tape.watch(params)
+                z = _forward(
+                    tf.gather(x, rows[i]), params, inverse, shift, drops, seeds, step0 + tf.cast(i, tf.int64)
+                )
+                each = losses(truth, z) * weight
+                loss = tf.reduce_sum(each, axis=1) / tf.maximum(count, 1.0)
+            gradients = tape.gradient(loss, params)
+            moved = count > 0
+            steps = steps + tf.cast(moved, tf.float32)
+            params, m, v = _adam(params, gradients, m, v, steps, moved, rates)
+            sums += tf.stack([loss * count, tf.reduce_sum(hits(truth, z) * mask[i], axis=1), count])
+        return params, m, v, steps, sums[0] / sums[2], sums[1] / sums[2]
+
+    @tf.function(input_signature=[data, chosen, params])
+    def score(data, chosen, params):
+        (x, y, weights, inverse, shift), (rows, mask) = data, chosen
+        sums = tf.zeros((3, tf.shape(y)[0]))
+        for i in tf.range(tf.shape(rows)[0]):
+            truth = tf.gather(y, rows[i], batch_dims=1)
+            z = _forward(tf.gather(x, rows[i]), params, inverse, shift)
+            weight = tf.gather(weights, rows[i], batch_dims=1) * mask[i]
+            sums += tf.stack(
+                [
+                    tf.reduce_sum(losses(truth, z) * weight, axis=1),
+                    tf.reduce_sum(hits(truth, z) * mask[i], axis=1),
+                    tf.reduce_sum(mask[i], axis=1),
+                ]
+            )
+        return sums[0] / sums[2], sums[1] / sums[2]
+
+    return Program(train, score)
+
+
+def _forward(x, params, inverse, shift, drops=(None, None), seeds=None, step=None):
+    """Return logits (m, batch, outputs) of rows (m, batch, d); `drops` are rates, None where nothing is dropped."""
+    kernels, biases = params[0::2], params[1::2]
+    n_hidden = len(kernels) - 1
+    # Standardisation by each model's own moments, folded into its first layer.
+    kept = 1.0
+    if drops[0] is not None:
+        x, kept = _drop_input(x, -shift * tf.transpose(1.0 / inverse, [0, 2, 1]), drops[0], seeds, step)
+    z = tf.matmul(x, kernels[0] * (inverse / kept)) + biases[0] + tf.matmul(shift / kept, kernels[0])
+    for layer in range(n_hidden):
+        z = tf.nn.relu(z)
+        if drops[1] is not None and mlp.has_dropout(layer, n_hidden):
+            z = _drop(z, drops[1], seeds, step, layer + 1)
+        z = tf.matmul(z, kernels[layer + 1]) + biases[layer + 1]
+    return z
+
+
+def _drop_input(x, mean, rate, seeds, step):
+    """Rows with some directions at their mean (zero once standardised), and the share that is kept."""
+    stays, kept = _pattern(tf.shape(x)[1:], rate, seeds, step, 0)
+    return tf.where(stays, x, mean), kept
+
+
+def _drop(z, rate, seeds, step, layer: int):
+    """Inverted dropout (Srivastava et al. 2014) of a hidden layer."""
+    stays, kept = _pattern(tf.shape(z)[1:], rate, seeds, step, layer)
+    return tf.where(stays, z, 0.0) / kept
+
+
+def _pattern(shape, rate, seeds, step, layer: int):
+    """What stays, bool (m, *shape), by each model's seed, the step and the layer alone; and its share.
+
+    One random byte a unit: the rate is rounded to a multiple of 1/256.
+    """
+    limit = tf.round(rate * 256.0)
+    words = (tf.reduce_prod(shape) + 3) // 4
+
+    def draw(seed):
+        drawn = tf.random.stateless_uniform(
+            (words,), tf.stack([seed * 64 + layer, step]), minval=None, maxval=None, dtype=tf.int32
+        )
+        octets = tf.reshape(tf.bitcast(drawn, tf.uint8), (-1,))[: tf.reduce_prod(shape)]
+        return tf.reshape(octets >= tf.cast(limit, tf.uint8), shape)
+
+    return tf.map_fn(draw, seeds, fn_output_signature=tf.bool), 1.0 - limit / 256.0
+
+
+def _adam(params, gradients, m, v, steps, moved, rates):
+    at = tf.reshape(steps, (-1, 1, 1))
+    size = rates[0] * tf.sqrt(1 - BETA2**at) / (1 - BETA1**at)
+    new = [
+        _adam_one(*own, size, rates[0] * rates[1] if number % 2 == 0 else 0.0)
+        for number, own in enumerate(zip(params, gradients, m, v, strict=True))
+    ]
+    new = tuple([list(of_all) for of_all in zip(*new, strict=True)])
+    # A model that has no rows left in this epoch stands still.
+    which = tf.reshape(moved, (-1, 1, 1))
+    old = (list(params), list(m), list(v))
+    return tf.cond(
+        tf.reduce_all(moved),
+        lambda: new,
+        lambda: tf.nest.map_structure(lambda n, o: tf.where(which, n, o), new, old),
+    )
+
+
+def _adam_one(p, g, m, v, size, decay):
+    m = BETA1 * m + (1 - BETA1) * g
+    v = BETA2 * v + (1 - BETA2) * tf.square(g)
+    return p - size * m / (tf.sqrt(v) + EPSILON) - decay * p, m, v
+
+
+def _is_multilabel(loss: str, n_outputs: int) -> bool:
+    # Two exclusive classes have one output.
+    return loss == "binary_crossentropy" and n_outputs > 1
+
+
+def _row_losses(loss: str, n_outputs: int):
+    """Loss by row from logits: (m, batch[, labels]) truths and (m, batch, outputs) to (m, batch)."""
+    if loss == "mean_squared_error":
+        return lambda truth, z: tf.square(z[..., 0] - truth)
+    if _is_multilabel(loss, n_outputs):
+        return lambda truth, z: tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(truth, z), axis=-1)
+    if loss == "binary_crossentropy":
+        return lambda truth, z: tf.nn.sigmoid_cross_entropy_with_logits(truth, z[..., 0])
+    return lambda truth, z: tf.nn.sparse_softmax_cross_entropy_with_logits(tf.cast(truth, tf.int32), z)
+
+
+def _row_metric(loss: str, n_outputs: int):
+    """Hit (classes), share of right labels (yes/no) or absolute error (numbers) by row."""
+    if loss == "mean_squared_error":
+        return lambda truth, z: tf.abs(z[..., 0] - truth)
+    if _is_multilabel(loss, n_outputs):
+        return lambda truth, z: tf.reduce_mean(tf.cast((z > 0) == (truth > 0.5), tf.float32), axis=-1)
+    if loss == "binary_crossentropy":
+        return lambda truth, z: tf.cast((z[..., 0] > 0) == (truth > 0.5), tf.float32)
+    return lambda truth, z: tf.cast(tf.argmax(z, axis=-1) == tf.cast(truth, tf.int64), tf.float32)
