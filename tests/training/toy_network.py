@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -53,7 +52,6 @@ def backbone() -> Backbone:
         {"conv_3_relu": Tap("conv_3_relu", 5, pool=True)},
         PREPROCESSING,
         "0",
-        Path(),
         build,
     )
 
