@@ -16,7 +16,15 @@ import pandas as pd
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.model_selection import StratifiedKFold
 
-from faceworkbook.evaluation import comparison, groups, intervals, metrics, predictions, significance
+from faceworkbook.evaluation import (
+    comparison,
+    groups,
+    intervals,
+    metrics,
+    predictions,
+    pseudo_replication,
+    significance,
+)
 from faceworkbook.tasks import NUMBER, Task
 
 SIMULATIONS = 1000
@@ -147,7 +155,7 @@ def folds(rng, seed: int, *, repeats: int = 5, splits: int = 5, n: int = 300):
     n_test = n // splits
     return {
         "Nadeau-Bengio corrected t": significance.nadeau_bengio(d, n_train=n - n_test, n_test=n_test).p,
-        "paired t over folds (invalid)": significance.naive_paired_t(d).p,
+        "paired t over folds (invalid)": pseudo_replication.naive_paired_t(d).p,
     }
 
 

@@ -1,4 +1,4 @@
-"""Calibration tells sure from right, is fitted on validation rows, and conformal sets keep their promise."""
+"""Calibration tells sure from right, is fitted on validation rows, and conformal sets keep their coverage."""
 
 import made_predictions as made
 import numpy as np
@@ -132,41 +132,41 @@ def test_conformal_sets_keep_their_promise_on_average():
     coverage = []
     for seed in range(60):
         table = drawn(600, classes=FIVE, seed=seed, sharpen=2)
-        found = calibration.Conformal.fit(table, promise=0.9).check(table).iloc[0]
+        found = calibration.Conformal.fit(table, coverage=0.9).check(table).iloc[0]
         coverage.append(found["coverage"])
     # On average over data sets: at least .9, at most .9 + 1 / (n_validation + 1); standard error .003.
     assert 0.893 < np.mean(coverage) < 0.915
 
 
-def test_a_kept_promise_is_seldom_called_broken():
+def test_a_kept_coverage_is_seldom_called_broken():
     broken = []
     for seed in range(200):
         table = drawn(300, classes=FIVE, seed=seed)
-        found = calibration.Conformal.fit(table, promise=0.9).check(table).iloc[0]
+        found = calibration.Conformal.fit(table, coverage=0.9).check(table).iloc[0]
         broken.append((not found["kept"], found["high"] < 0.9))
     by_p, by_interval_of_test_rows = np.mean(broken, axis=0)
-    # That interval forgets that the limit was drawn, too: it calls twice as many promises broken.
+    # That interval forgets that the limit was drawn, too: it calls twice as many coverages missed.
     assert by_p <= 0.085 and by_interval_of_test_rows > by_p + 0.02
 
 
-def test_a_promise_by_group_is_kept_in_the_group_that_a_common_limit_fails():
+def test_coverage_by_group_is_kept_in_the_group_that_a_common_limit_fails():
     table = drawn(6000, classes=FIVE)
     hard = np.arange(6000) % 5 < 2
     rng = np.random.default_rng(1)
     table["race"] = np.where(hard, "Black", "White")
     swapped = hard & (rng.random(6000) < 0.35)
     table.loc[swapped, "truth"] = rng.choice(FIVE, swapped.sum())
-    common = calibration.Conformal.fit(table, promise=0.9).check(table, attribute="race").set_index("group")
-    apart = calibration.Conformal.fit(table, promise=0.9, attribute="race").check(table).set_index("group")
+    common = calibration.Conformal.fit(table, coverage=0.9).check(table, attribute="race").set_index("group")
+    apart = calibration.Conformal.fit(table, coverage=0.9, attribute="race").check(table).set_index("group")
     assert not common.loc["Black", "kept"]
     assert apart["kept"].all()
     assert apart.loc["Black", "mean_size"] > apart.loc["White", "mean_size"]
 
 
-def test_a_group_too_small_for_its_promise_gets_every_class():
+def test_a_group_too_small_for_its_coverage_gets_every_class():
     table = drawn(300)
     table["race"] = np.where(np.arange(300) < 9, "Black", "White")
-    found = calibration.Conformal.fit(table, promise=0.9, attribute="race")
+    found = calibration.Conformal.fit(table, coverage=0.9, attribute="race")
     assert found.small == ("Black",)
     assert found.sets(table[table["race"] == "Black"]).all()
 
@@ -213,7 +213,7 @@ def test_entropy_by_hand():
             lambda t: calibration.monte_carlo(t, np.zeros((5, 3, 2))),
             r"\(5, 3, 2\), expected \(n_samples, 200",
         ),
-        (lambda t: calibration.Conformal.fit(t, promise=90), "promise=90.*0.9"),
+        (lambda t: calibration.Conformal.fit(t, coverage=90), "coverage=90.*0.9"),
         (lambda t: calibration.risk_coverage(t, uncertainty=np.zeros(3)), r"\(3,\), expected \(200,\)"),
         (lambda t: calibration.Temperature.fit(t, subset="dev"), "no rows of subset 'dev'"),
         (lambda t: calibration.summary(made.number_predictions()), "numbers"),

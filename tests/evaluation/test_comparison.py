@@ -28,7 +28,7 @@ def test_two_models_of_different_strength_differ():
 
 def test_two_equal_models_are_not_told_apart_and_power_is_said():
     found = comparison.compare(runs(1.5, 1.50001), n_boot=500)
-    assert (found.pairs["verdict"] == "not told apart").all()
+    assert (found.pairs["verdict"] == "no significant difference").all()
     assert "test faces would tell" in found.pairs["sentence"].iloc[0]
 
 
@@ -110,7 +110,7 @@ def test_independent_runs_get_welch_and_holm():
     found = comparison.compare_independent(
         {"a": [0.9, 0.91, 0.92], "b": [0.8, 0.81, 0.8], "c": [0.9, 0.92, 0.9]}
     )
-    assert found["verdict"].tolist() == ["differ", "not told apart", "differ"]
+    assert found["verdict"].tolist() == ["differ", "no significant difference", "differ"]
     assert (found["p_holm"] >= found["p"]).all()
 
 

@@ -181,7 +181,7 @@ def test_people_who_repeat_widen_the_intervals_and_calm_the_test():
     table = groups.attach(many, copies, ["race"])
     as_people = groups.gaps(table, "race", names=["accuracy"], small=1).iloc[0]
     as_faces = groups.gaps(table.assign(identity=pd.NA), "race", names=["accuracy"], small=1).iloc[0]
-    assert as_people["by_chance"] > 2 * as_faces["by_chance"]
+    assert as_people["null_mean"] > 2 * as_faces["null_mean"]
     assert as_people["p"] > as_faces["p"]
 
 

@@ -7,7 +7,7 @@ from scipy import stats
 from sklearn import metrics as reference
 from statsmodels.stats.multitest import multipletests
 
-from faceworkbook.evaluation import significance
+from faceworkbook.evaluation import pseudo_replication, roc_area, significance
 
 
 def right_of(n=500, models=2, seed=0):
@@ -66,8 +66,8 @@ def test_nadeau_bengio_turns_the_published_t_of_seven_into_two_point_six():
     # 5 x 5 folds: sqrt(1/25 / (1/25 + 1/4)) of the naive t.
     d = np.random.default_rng(0).normal(size=25)
     d = (d - d.mean()) / d.std(ddof=1) + 7.0 / 5
-    assert significance.naive_paired_t(d).statistic == pytest.approx(stats.ttest_1samp(d, 0).statistic)
-    assert significance.naive_paired_t(d).statistic == pytest.approx(7.0)
+    assert pseudo_replication.naive_paired_t(d).statistic == pytest.approx(stats.ttest_1samp(d, 0).statistic)
+    assert pseudo_replication.naive_paired_t(d).statistic == pytest.approx(7.0)
     got = significance.nadeau_bengio(d, n_train=400, n_test=100)
     assert got.statistic == pytest.approx(2.6, abs=0.01)
 
@@ -139,7 +139,7 @@ def test_fast_delong_agrees_with_the_definition_and_scikit_learn():
     a = (positive + rng.normal(size=200)).round(1)
     b = (positive * 0.5 + rng.normal(size=200) + 0.3 * a).round(1)
     areas, variance = slow_delong(positive, a, b)
-    got = significance.delong(positive, a, b)
+    got = roc_area.delong(positive, a, b)
     assert areas[0] == pytest.approx(reference.roc_auc_score(positive, a))
     assert got.difference == pytest.approx(areas[0] - areas[1])
     assert got.statistic == pytest.approx((areas[0] - areas[1]) / np.sqrt(variance))
@@ -149,12 +149,12 @@ def test_delong_knows_that_people_repeat():
     rng = np.random.default_rng(1)
     positive = rng.random(60) < 0.5
     a, b = positive + rng.normal(size=60), positive + rng.normal(size=60)
-    alone = significance.delong(positive, a, b)
+    alone = roc_area.delong(positive, a, b)
     # Each person five times over: nothing new has been learnt.
     repeated = [np.tile(values, 5) for values in (positive, a, b)]
     people = np.tile(np.arange(60), 5)
-    assert abs(significance.delong(*repeated).statistic) > 1.9 * abs(alone.statistic)
-    assert significance.delong(*repeated, units=people).statistic == pytest.approx(alone.statistic, rel=0.05)
+    assert abs(roc_area.delong(*repeated).statistic) > 1.9 * abs(alone.statistic)
+    assert roc_area.delong(*repeated, units=people).statistic == pytest.approx(alone.statistic, rel=0.05)
 
 
 def test_paired_bootstrap_agrees_with_a_paired_t_test():
@@ -182,13 +182,13 @@ def test_joint_bootstrap_of_equal_models_finds_nothing():
 
 
 def test_pseudo_replication_raises_false_alarms_and_the_right_tests_do_not():
-    table = significance.false_alarms(simulations=300, n=1000, seed=0).set_index("test")
+    table = pseudo_replication.false_alarms(simulations=300, n=1000, seed=0).set_index("test")
     assert table.loc["exact McNemar", "alarms"] < 0.08
     assert table.loc["paired bootstrap", "alarms"] < 0.08
     wrong = table[~table["valid"]].iloc[0]
     assert wrong["low"] > 0.4
-    more = significance.t_over_evaluations(*right_of(seed=1).T, evaluations=500)
-    few = significance.t_over_evaluations(*right_of(seed=1).T, evaluations=50)
+    more = pseudo_replication.t_over_evaluations(*right_of(seed=1).T, evaluations=500)
+    few = pseudo_replication.t_over_evaluations(*right_of(seed=1).T, evaluations=50)
     assert more.p < few.p and not more.valid
 
 
@@ -198,7 +198,7 @@ def test_pseudo_replication_raises_false_alarms_and_the_right_tests_do_not():
         (lambda: significance.five_by_two_f(np.zeros((5, 5))), r"\(5, 5\), expected \(5, 2\)"),
         (lambda: significance.nadeau_bengio([0.1], n_train=8, n_test=2), "1 fold.*two folds"),
         (lambda: significance.welch([1.0], [1.0, 2.0]), "1 and 2 runs.*two independent"),
-        (lambda: significance.delong(np.ones(5, bool), np.ones(5), np.ones(5)), "one class"),
+        (lambda: roc_area.delong(np.ones(5, bool), np.ones(5), np.ones(5)), "one class"),
     ],
 )
 def test_what_cannot_be_tested_is_refused(call, message):

@@ -10,24 +10,50 @@ F test where the folds are five times two. Independent runs: Welch. The tests th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from faceworkbook.evaluation import intervals, metrics, significance
+from faceworkbook.evaluation import intervals, metrics, roc_area, significance
 from faceworkbook.evaluation import predictions as tables
+from faceworkbook.evaluation import pseudo_replication as pseudo
+from faceworkbook.evaluation.aligned_runs import (
+    ComparisonError,
+    find_predictions,
+    read_runs,
+    require_same_rows,
+)
+from faceworkbook.evaluation.comparison_tables import (
+    POWER,
+    faces_needed,
+    format_p,
+    make_overall_table,
+    make_pairs_table,
+)
 from faceworkbook.evaluation.metrics import Metric, Rows
-from faceworkbook.evaluation.significance import ALPHA, Result
+from faceworkbook.evaluation.significance import Result
 
-POWER = 0.8
-
-
-class ComparisonError(ValueError):
-    """Runs that must not be compared, and in what they differ."""
+__all__ = [
+    "POWER",
+    "Comparison",
+    "ComparisonError",
+    "choose",
+    "compare",
+    "compare_independent",
+    "faces_needed",
+    "fold_values",
+    "format_p",
+    "paired_difference",
+    "pairs_of_rows",
+    "pseudo_replication",
+    "read_runs",
+    "require_same_rows",
+    "tests_of_all",
+    "values_of_runs",
+]
 
 
 @dataclass(frozen=True)
@@ -43,7 +69,7 @@ class Comparison:
         The test of all runs together (no row where there are two).
     pairs : pandas.DataFrame
         One row a pair and test: first, second, test, difference, low, high, p, p_holm, effect,
-        effect_name, n, counted, faces_needed, verdict ('differ', 'not told apart', 'not to be relied
+        effect_name, n, counted, faces_needed, verdict ('differ', 'no significant difference', 'not to be relied
         on'), sentence.
     """
 
@@ -54,47 +80,6 @@ class Comparison:
 
     def __str__(self) -> str:
         return "\n".join([*self.overall.get("sentence", []), *self.pairs["sentence"]])
-
-
-def read_runs(places: Sequence[str | Path]) -> dict[str, pd.DataFrame]:
-    """Read the predictions of runs, keyed by the shortest path that tells them apart.
-
-    Parameters
-    ----------
-    places : sequence of path
-        Run folders with ``predictions.parquet``, or files of predictions.
-
-    Raises
-    ------
-    FileNotFoundError
-        A folder without predictions, or no such file.
-    ComparisonError
-        The same place is given twice.
-    """
-    files = [_predictions_file(Path(place)) for place in places]
-    if len({file.resolve() for file in files}) < len(files):
-        raise ComparisonError(f"the same run is given twice: {[str(place) for place in places]}")
-    parts = [_telling_parts(file) for file in files]
-    length = 1
-    while len({subset[-length:] for subset in parts}) < len(parts):
-        length += 1
-    return {"/".join(subset[-length:]): tables.read(file) for subset, file in zip(parts, files, strict=True)}
-
-
-def _predictions_file(place: Path) -> Path:
-    file = place if place.suffix == ".parquet" else place / "predictions.parquet"
-    if not file.is_file():
-        raise FileNotFoundError(
-            f"{file} is missing; give the folder of a finished step, such as "
-            "results/utkface_gender/03_classifier, or a file of predictions"
-        )
-    return file
-
-
-def _telling_parts(file: Path) -> tuple[str, ...]:
-    """Folders that name a run, and the file where it is not the usual one."""
-    folders = file.resolve().parent.parts
-    return folders if file.name == "predictions.parquet" else (*folders, file.stem)
 
 
 def compare(
@@ -136,8 +121,8 @@ def compare(
     return Comparison(
         metric,
         pd.concat(summaries, ignore_index=True)[columns],
-        _overall_table(overall, chosen),
-        _pairs_table(results, chosen, rows),
+        make_overall_table(overall, chosen),
+        make_pairs_table(results, chosen, rows),
     )
 
 
@@ -232,7 +217,7 @@ def compare_independent(
     known = metrics.find(metric)
     better = better or (known.better if known else "higher")
     named = Metric(metric, metric, better, lambda rows: rows.truth, None)
-    return _pairs_table(results, named, {})
+    return make_pairs_table(results, named, {})
 
 
 def values_of_runs(
@@ -253,7 +238,7 @@ def values_of_runs(
         model, colon, place = (piece.strip() for piece in text.partition(":"))
         if not (model and colon and place):
             raise ComparisonError(f'{text!r} is no independent run; expected "MODEL: FOLDER"')
-        table = tables.read(_predictions_file(Path(resolve(place))))
+        table = tables.read(find_predictions(Path(resolve(place))))
         rows = metrics.rows_of(table, subset=subset)
         found.setdefault(model, []).append(metrics.pick(metric, rows.task).value(rows))
     return found
@@ -269,88 +254,6 @@ def fold_values(predictions: pd.DataFrame, *, metric: str, subset: str = "test")
         name = significance.rows_id(table["face_id"])
         records.append({"repeat": repeat, "fold": fold, "n": len(table), "value": value, "rows_id": name})
     return pd.DataFrame(records)
-
-
-def require_same_rows(
-    runs: Mapping[str, pd.DataFrame], *, subset: str | None = "test"
-) -> dict[str, pd.DataFrame]:
-    """Bring the runs' rows into one order, or refuse and say in what they differ.
-
-    Returns
-    -------
-    dict of str to pandas.DataFrame
-        The rows of `subset`, in the order of the first run.
-    """
-    if len(runs) < 2:
-        raise ComparisonError(f"{len(runs)} run given ({list(runs)}); a comparison needs two or more")
-    keys = ["face_id", "repeat", "fold"]
-    chosen = {
-        name: (table if subset is None else table[table["split"] == subset]).set_index(keys, drop=False)
-        for name, table in runs.items()
-    }
-    (first, reference), *others = chosen.items()
-    problems = [f"{name} has no rows of subset {subset!r}" for name, table in chosen.items() if table.empty]
-    problems += [
-        f"{name} has {int(table.index.duplicated().sum())} faces twice in one fold"
-        for name, table in chosen.items()
-        if table.index.has_duplicates
-    ]
-    for name, table in others if not problems else ():
-        problems += _differences(first, reference, name, table)
-    if problems:
-        raise ComparisonError("these runs cannot be compared: " + "; ".join(problems))
-    return {name: table.loc[reference.index].reset_index(drop=True) for name, table in chosen.items()}
-
-
-def faces_needed(difference: float, error: float, *, n: int, alpha: float = ALPHA, power: float = POWER):
-    """Test faces that would tell a difference of this size, were it the true one.
-
-    Parameters
-    ----------
-    difference : float
-        Observed difference of any metric.
-    error : float
-        Its standard error on `n` test faces; people who repeat are in it, so the answer assumes as
-        many faces a person.
-
-    Returns
-    -------
-    float
-        n (z_alpha + z_power)^2 error^2 / difference^2, rounded up; infinite for no difference.
-    """
-    if difference == 0 or not np.isfinite(error):
-        return np.inf
-    z = stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(power)
-    return float(np.ceil(n * (z * error / difference) ** 2))
-
-
-def _differences(first: str, reference: pd.DataFrame, name: str, table: pd.DataFrame) -> list[str]:
-    found = []
-    classes, others = tables.class_names(reference), tables.class_names(table)
-    if classes != others:
-        found.append(f"classes of {first} are {classes or 'numbers'}, of {name} {others or 'numbers'}")
-    for owner, mine, theirs in ((first, reference, table), (name, table, reference)):
-        alone = mine.index.difference(theirs.index)
-        if len(alone):
-            found.append(
-                f"{len(alone)} of {len(mine)} test rows only in {owner} (first: {_say_row(alone[0])})"
-            )
-    shared = reference.index.intersection(table.index)
-    for column in ("truth", "identity"):
-        mine, theirs = reference.loc[shared, column], table.loc[shared, column]
-        same = (mine == theirs).fillna(False).to_numpy(dtype=bool) | (mine.isna() & theirs.isna()).to_numpy()
-        if not same.all():
-            at = shared[~same][0]
-            found.append(
-                f"{column} differs in {int((~same).sum())} rows (first: {_say_row(at)} is "
-                f"{mine.loc[at]!r} in {first}, {theirs.loc[at]!r} in {name})"
-            )
-    return found
-
-
-def _say_row(key: tuple) -> str:
-    face, repeat, fold = key
-    return f"{face!r}" if (repeat, fold) == (0, 0) else f"{face!r} in repeat {repeat}, fold {fold}"
 
 
 def pairs_of_rows(
@@ -385,7 +288,7 @@ def _gap(first: intervals.Statistic, second: intervals.Statistic) -> intervals.S
 
 def _delong(first: Rows, second: Rows) -> Result:
     units = None if _independent(first) else first.units
-    return significance.delong(
+    return roc_area.delong(
         first.truth == 1, first.probabilities[:, 1], second.probabilities[:, 1], units=units
     )
 
@@ -426,75 +329,8 @@ def _pairs_of_folds(runs: dict[str, pd.DataFrame], metric: Metric):
         results.append((a, b, corrected))
         if table.groupby("repeat").size().tolist() == [2] * 5:
             results.append((a, b, significance.five_by_two_f(d.reshape(5, 2))))
-        results.append((a, b, significance.naive_paired_t(d)))
+        results.append((a, b, pseudo.naive_paired_t(d)))
     return results
-
-
-def _pairs_table(results, metric: Metric, rows: dict[str, Rows]) -> pd.DataFrame:
-    table = pd.DataFrame([{"first": a, "second": b, **asdict(result)} for a, b, result in results])
-    table["p_holm"] = np.nan
-    for _, same in table[table["valid"]].groupby("test"):
-        table.loc[same.index, "p_holm"] = significance.holm(same["p"])
-    table["faces_needed"] = [_needed(result, rows.get(a)) for a, _, result in results]
-    table["verdict"] = np.where(table["p_holm"] < ALPHA, "differ", "not told apart")
-    table.loc[~table["valid"], "verdict"] = "not to be relied on"
-    table["sentence"] = [_pair_sentence(row, metric) for row in table.itertuples()]
-    return table[
-        ["first", "second", "test", "difference", "low", "high", "p", "p_holm", "effect", "effect_name",
-         "n", "counted", "faces_needed", "verdict", "sentence"]
-    ]  # fmt: skip
-
-
-def _needed(result: Result, rows: Rows | None) -> float:
-    if rows is None or result.counted in ("folds", "runs"):
-        return np.nan
-    reach = stats.norm.ppf(1 - ALPHA / 2)
-    return faces_needed(result.difference, (result.high - result.low) / (2 * reach), n=rows.n_faces)
-
-
-def _overall_table(results: list[Result], metric: Metric) -> pd.DataFrame:
-    table = pd.DataFrame([asdict(r) for r in results])
-    if table.empty:
-        return table
-    table["sentence"] = [
-        f"{r.test}: the models {'differ' if r.p < ALPHA else 'are not told apart'} by {metric.name} taken "
-        f"together (p {say_p(r.p)}, {r.n:,} {r.counted})."
-        + ("" if r.p < ALPHA else " Read the pairs below with that in mind.")
-        for r in results
-    ]
-    return table[["test", "statistic", "p", "effect", "effect_name", "n", "counted", "sentence"]]
-
-
-def _pair_sentence(row, metric: Metric) -> str:
-    if row.verdict == "not to be relied on":
-        return (
-            f"{row.first} and {row.second}: {row.test} would say p {say_p(row.p)}; "
-            f"not to be relied on, for it takes for granted that {row.assumes}."
-        )
-    figures = (
-        f"{metric.name} {row.difference:+.4f} ({row.low:+.4f} to {row.high:+.4f}; {row.test}, "
-        f"p {say_p(row.p)}, Holm {say_p(row.p_holm)}, {row.n:,} {row.counted})"
-    )
-    if row.verdict == "differ":
-        return f"{row.first} is {_direction(row.difference, metric)} than {row.second}: {figures}."
-    needed = (
-        f" About {row.faces_needed:,.0f} test faces would tell a difference of this size in "
-        f"{POWER:.0%} of trials."
-        if np.isfinite(row.faces_needed)
-        else ""
-    )
-    return f"{row.first} and {row.second} are not told apart: {figures}.{needed}"
-
-
-def _direction(difference: float, metric: Metric) -> str:
-    if metric.better == "zero":
-        return "higher" if difference > 0 else "lower"
-    return "better" if (difference > 0) == (metric.better == "higher") else "worse"
-
-
-def say_p(p: float) -> str:
-    """A p value in words: '= .031', '< .001'."""
-    return "< .001" if p < 0.001 else f"= {p:.3f}".replace("0.", ".", 1)
 
 
 def _independent(rows: Rows) -> bool:
@@ -516,4 +352,4 @@ def pseudo_replication(
     a, b = (
         metrics.rows_of(t, subset=None) for t in list(require_same_rows(runs, subset=subset).values())[:2]
     )
-    return significance.t_over_evaluations(_right(a), _right(b), evaluations=evaluations, seed=seed)
+    return pseudo.t_over_evaluations(_right(a), _right(b), evaluations=evaluations, seed=seed)

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 import xxhash
 from scipy import stats
 from statsmodels.stats import contingency_tables
@@ -274,7 +273,7 @@ def nadeau_bengio(differences: np.ndarray, *, n_train: int, n_test: int) -> Resu
     d = np.asarray(differences, dtype=float)
     if len(d) < 2:
         raise ValueError(f"{len(d)} fold: the corrected t test needs the differences of two folds or more")
-    return _t_result(
+    return t_result(
         "Nadeau-Bengio corrected t", d, d.std(ddof=1) * np.sqrt(1 / len(d) + n_test / n_train),
         "folds", "folds come from one random scheme",
     )  # fmt: skip
@@ -283,15 +282,6 @@ def nadeau_bengio(differences: np.ndarray, *, n_train: int, n_test: int) -> Resu
 def rows_id(rows) -> str:
     """A short name of a set of test rows (numbers or face ids), whatever their order."""
     return xxhash.xxh3_64_hexdigest("|".join(sorted(map(str, rows))))
-
-
-def naive_paired_t(differences: np.ndarray) -> Result:
-    """Plain paired t test over folds, marked invalid: overlapping training sets count as independent."""
-    d = np.asarray(differences, dtype=float)
-    return _t_result(
-        "paired t over folds (naive)", d, d.std(ddof=1) / np.sqrt(len(d)),
-        "folds", "folds are independent, which repeated folds are not", valid=False,
-    )  # fmt: skip
 
 
 def five_by_two_f(differences: np.ndarray) -> Result:
@@ -352,72 +342,7 @@ def welch(values_a: np.ndarray, values_b: np.ndarray) -> Result:
     )  # fmt: skip
 
 
-def delong(
-    positive: np.ndarray, score_a: np.ndarray, score_b: np.ndarray, *, units: np.ndarray | None = None
-) -> Result:
-    """DeLong's test of two areas under the ROC curve on the same rows.
-
-    Parameters
-    ----------
-    positive : boolean ndarray of shape (n,)
-    score_a, score_b : ndarray of shape (n,)
-        Probability (or any score) of the positive class under each model.
-    units : ndarray of shape (n,), int, optional
-        Person of each row: then the components are added up by person (Obuchowski 1997).
-
-    Returns
-    -------
-    Result
-        Components by mid-ranks in O(n log n) (DeLong et al. 1988; Sun and Xu 2014).
-        Effect: difference of the areas.
-    """
-    positive = np.asarray(positive, dtype=bool)
-    if positive.all() or not positive.any():
-        raise ValueError("all rows are of one class: an area under the ROC curve needs both")
-    area_a, share_a = auc_components(positive, score_a)
-    area_b, share_b = auc_components(positive, score_b)
-    difference, spread = area_a - area_b, share_a - share_b
-    if units is None:
-        error = np.sqrt(sum(_scaled_squares(spread[side]) for side in (positive, ~positive)))
-        n, counted = len(positive), "faces"
-    else:
-        totals = np.bincount(units, weights=spread)
-        error = np.sqrt(_scaled_squares(totals[np.unique(units)]))
-        n, counted = len(np.unique(units)), "identities"
-    z = difference / error if error > 0 else 0.0
-    reach = stats.norm.ppf(1 - ALPHA / 2) * error
-    return Result(
-        "DeLong", difference, difference - reach, difference + reach, z, float(2 * stats.norm.sf(abs(z))),
-        difference, "difference of AUC", n, counted, f"{counted} are independent",
-    )  # fmt: skip
-
-
-def auc_components(positive: np.ndarray, score: np.ndarray) -> tuple[float, np.ndarray]:
-    """AUC, and what each row contributes to its deviation.
-
-    Returns
-    -------
-    area : float, range 0..1
-    shares : ndarray of shape (n,)
-        (placement - area) / number of rows of that class; they add up to 0.
-    """
-    score = np.asarray(score, dtype=float)
-    m, n = int(positive.sum()), int((~positive).sum())
-    overall = stats.rankdata(score)
-    above = (overall[positive] - stats.rankdata(score[positive])) / n
-    below = 1 - (overall[~positive] - stats.rankdata(score[~positive])) / m
-    area = float(above.mean())
-    shares = np.empty(len(score))
-    shares[positive], shares[~positive] = (above - area) / m, (below - area) / n
-    return area, shares
-
-
-def _scaled_squares(parts: np.ndarray) -> float:
-    n = len(parts)
-    return float((parts**2).sum() * n / (n - 1)) if n > 1 else np.nan
-
-
-def _t_result(
+def t_result(
     test: str, d: np.ndarray, error: float, counted: str, assumes: str, *, valid: bool = True
 ) -> Result:
     mean, freedom = float(d.mean()), len(d) - 1
@@ -432,105 +357,3 @@ def _t_result(
         test, mean, mean - reach, mean + reach, float(t), p, float(mean / spread) if spread else 0.0,
         "mean / standard deviation", len(d), counted, assumes, valid,
     )  # fmt: skip
-
-
-def t_over_evaluations(
-    right_a: np.ndarray,
-    right_b: np.ndarray,
-    *,
-    evaluations: int = 50,
-    share: float = 0.5,
-    seed: int = 0,
-) -> Result:
-    """t test over repeated evaluations of two fixed models: pseudo-replication, not to be relied on.
-
-    One fitted model is evaluated again and again on random parts of one test set, and the repeats
-    are fed to a t test as if they were new experiments. More repeats make p as small as one likes,
-    whatever the truth.
-
-    Parameters
-    ----------
-    evaluations : int
-        Repeats of each model.
-    share : float in 0..1
-        Share of the test rows in each evaluation.
-
-    Returns
-    -------
-    Result
-        With ``valid`` False.
-    """
-    rng = np.random.default_rng(seed)
-    n, size = len(right_a), max(1, round(share * len(right_a)))
-    # A random subset without replacement holds a hypergeometric number of the faces that are right.
-    a, b = (
-        rng.hypergeometric(int(right.sum()), n - int(right.sum()), size, evaluations) / size
-        for right in (np.asarray(right_a, dtype=int), np.asarray(right_b, dtype=int))
-    )
-    found = stats.ttest_ind(a, b)
-    low, high = found.confidence_interval(1 - ALPHA)
-    pooled = np.sqrt((a.var(ddof=1) + b.var(ddof=1)) / 2)
-    return Result(
-        "t over repeated evaluations (pseudo-replication)", float(a.mean() - b.mean()), float(low),
-        float(high), float(found.statistic), float(found.pvalue),
-        float((a.mean() - b.mean()) / pooled) if pooled else 0.0, "Cohen's d", 2 * evaluations,
-        "evaluations", "evaluations are independent, which they are not", valid=False,
-    )  # fmt: skip
-
-
-def false_alarms(
-    *,
-    simulations: int = 400,
-    n: int = 1000,
-    accuracy: float = 0.9,
-    agreement: float = 0.5,
-    evaluations: int = 50,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """How often each test sees a difference between two models that are equally good.
-
-    Parameters
-    ----------
-    simulations : int
-        Number of made-up test sets.
-    n : int
-        Faces in each.
-    accuracy : float in 0..1
-        Of both models, on the population.
-    agreement : float in 0..1
-        Share of faces on which both do the same.
-
-    Returns
-    -------
-    pandas.DataFrame
-        test, alarms (share of simulations with p < .05), low, high (Wilson), simulations, valid.
-    """
-    rng = np.random.default_rng(seed)
-    alarms: dict[tuple[str, bool], int] = {}
-    for run in range(simulations):
-        a, b = _equally_good(rng, n, accuracy, agreement)
-        gap = a.astype(float) - b.astype(float)
-        results = (
-            mcnemar(a, b),
-            paired_bootstrap(_mean_of(gap), n, seed=run, n_boot=200, counted="faces"),
-            t_over_evaluations(a, b, evaluations=evaluations, seed=run),
-        )
-        for result in results:
-            key = (result.test, result.valid)
-            alarms[key] = alarms.get(key, 0) + (result.p < ALPHA)
-    table = pd.DataFrame(
-        [{"test": test, "alarms": count / simulations, "valid": ok} for (test, ok), count in alarms.items()]
-    )
-    low, high = intervals.wilson(list(alarms.values()), simulations)
-    return table.assign(low=low, high=high, simulations=simulations)[
-        ["test", "alarms", "low", "high", "simulations", "valid"]
-    ]
-
-
-def _mean_of(values: np.ndarray) -> intervals.Statistic:
-    return lambda weights: (weights @ values.astype(weights.dtype)) / weights.sum(axis=1)
-
-
-def _equally_good(rng: np.random.Generator, n: int, accuracy: float, agreement: float):
-    a, b = rng.random(n) < accuracy, rng.random(n) < accuracy
-    return a, np.where(rng.random(n) < agreement, a, b)

@@ -220,12 +220,12 @@ def _pair(task: str, a: str, b: str, wide: pd.DataFrame, own: pd.DataFrame) -> d
 def tell(differences: pd.DataFrame, *, at_most: int = 6) -> list[str]:
     """The rows of `compare` in words: what is told apart, which is better, and by how much.
 
-    More than `at_most` pairs that are not told apart are counted instead of listed.
+    More than `at_most` pairs that show no significant difference are counted instead of listed.
     """
     apart = (differences["low"] > 0) | (differences["high"] < 0)
     if (~apart).sum() <= at_most:
         return [_tell(row) for row in differences.itertuples()]
-    rest = f"{(~apart).sum()} of {len(apart)} differences are not told apart: their intervals hold 0."
+    rest = f"{(~apart).sum()} of {len(apart)} differences show no significant difference: their intervals hold 0."
     return [*(_tell(row) for row in differences[apart].itertuples()), rest]
 
 

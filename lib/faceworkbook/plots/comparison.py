@@ -11,7 +11,7 @@ from faceworkbook.plots import style
 
 VERDICT_COLORS = {
     "differ": style.COLORS[3],
-    "not told apart": style.COLORS[0],
+    "no significant difference": style.COLORS[0],
     "not to be relied on": style.GREY,
 }
 
@@ -96,7 +96,7 @@ class FalseAlarmsDisplay:
         self.ax_.set_yticks(places, [name.replace(" (", "\n(") for name in t["test"]], fontsize=8.5)
         self.ax_.invert_yaxis()
         self.ax_.set(
-            xlabel="false alarms, % of simulations with p < .05 (dashed: the 5 % that are promised)",
+            xlabel="false alarms, % of simulations with p < .05 (dashed: 5 %)",
             title=title or f"two equally good models (n = {t['simulations'].iloc[0]:,} simulations)",
         )
         return self
@@ -105,7 +105,7 @@ class FalseAlarmsDisplay:
         """Alt text."""
         parts = [f"{r.test} {r.alarms:.1%}" for r in self.table.itertuples()]
         return (
-            "False alarms between two equally good models, five percent being promised: "
+            "False alarms between two equally good models, five percent being right: "
             + "; ".join(parts)
             + "."
         )

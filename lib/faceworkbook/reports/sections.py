@@ -283,7 +283,7 @@ def group_table(told: ReportData) -> None:
         "gap",
         "low",
         "high",
-        "by_chance",
+        "null_mean",
         "p",
     ]
     tables.show(

@@ -1,0 +1,51 @@
+"""Probabilities of a table: how sure a model is, and tables with other probabilities."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from faceworkbook.evaluation import intervals, metrics
+from faceworkbook.evaluation import predictions as tables
+from faceworkbook.evaluation.metrics import Rows
+from faceworkbook.evaluation.predictions import PredictionsError
+
+
+def confidence_of(rows: Rows) -> np.ndarray:
+    """Probability of the predicted class, ndarray of shape (n,), range 0..1."""
+    return rows.probabilities[np.arange(len(rows.predicted)), rows.predicted]
+
+
+def entropy_of(shares: np.ndarray) -> np.ndarray:
+    """Entropy over the last axis, in nats."""
+    return -(shares * np.log(np.clip(shares, SMALLEST, 1))).sum(axis=-1)
+
+
+def rows_with_classes(predictions: pd.DataFrame, subset: str | None) -> Rows:
+    rows = metrics.rows_of(predictions, subset=subset)
+    if not rows.classes:
+        raise PredictionsError("the table holds numbers; calibration needs columns 'p:NAME'")
+    return rows
+
+
+def mean_statistic(values: np.ndarray, rows: Rows) -> intervals.Statistic:
+    totals = np.column_stack([np.bincount(rows.units, weights=values), np.bincount(rows.units).astype(float)])
+
+    def mean(weights: np.ndarray) -> np.ndarray:
+        total, count = (weights @ totals).T
+        return total / count
+
+    return mean
+
+
+def with_probabilities(predictions: pd.DataFrame, shares: np.ndarray) -> pd.DataFrame:
+    names = [tables.PROBABILITY + name for name in tables.class_names(predictions)]
+    return predictions.assign(**dict(zip(names, shares.T, strict=True)))
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return shifted / shifted.sum(axis=1, keepdims=True)
+
+
+SMALLEST = 1e-12

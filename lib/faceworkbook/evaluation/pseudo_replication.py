@@ -1,0 +1,121 @@
+"""Tests that are not to be relied on, and how often each test raises a false alarm."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from faceworkbook.evaluation import intervals
+from faceworkbook.evaluation.significance import ALPHA, Result, mcnemar, paired_bootstrap, t_result
+
+
+def naive_paired_t(differences: np.ndarray) -> Result:
+    """Plain paired t test over folds, marked invalid: overlapping training sets count as independent."""
+    d = np.asarray(differences, dtype=float)
+    return t_result(
+        "paired t over folds (naive)", d, d.std(ddof=1) / np.sqrt(len(d)),
+        "folds", "folds are independent, which repeated folds are not", valid=False,
+    )  # fmt: skip
+
+
+def t_over_evaluations(
+    right_a: np.ndarray,
+    right_b: np.ndarray,
+    *,
+    evaluations: int = 50,
+    share: float = 0.5,
+    seed: int = 0,
+) -> Result:
+    """t test over repeated evaluations of two fixed models: pseudo-replication, not to be relied on.
+
+    One fitted model is evaluated again and again on random parts of one test set, and the repeats
+    are fed to a t test as if they were new experiments. More repeats make p as small as one likes,
+    whatever the truth.
+
+    Parameters
+    ----------
+    evaluations : int
+        Repeats of each model.
+    share : float in 0..1
+        Share of the test rows in each evaluation.
+
+    Returns
+    -------
+    Result
+        With ``valid`` False.
+    """
+    rng = np.random.default_rng(seed)
+    n, size = len(right_a), max(1, round(share * len(right_a)))
+    # A random subset without replacement holds a hypergeometric number of the faces that are right.
+    a, b = (
+        rng.hypergeometric(int(right.sum()), n - int(right.sum()), size, evaluations) / size
+        for right in (np.asarray(right_a, dtype=int), np.asarray(right_b, dtype=int))
+    )
+    found = stats.ttest_ind(a, b)
+    low, high = found.confidence_interval(1 - ALPHA)
+    pooled = np.sqrt((a.var(ddof=1) + b.var(ddof=1)) / 2)
+    return Result(
+        "t over repeated evaluations (pseudo-replication)", float(a.mean() - b.mean()), float(low),
+        float(high), float(found.statistic), float(found.pvalue),
+        float((a.mean() - b.mean()) / pooled) if pooled else 0.0, "Cohen's d", 2 * evaluations,
+        "evaluations", "evaluations are independent, which they are not", valid=False,
+    )  # fmt: skip
+
+
+def false_alarms(
+    *,
+    simulations: int = 400,
+    n: int = 1000,
+    accuracy: float = 0.9,
+    agreement: float = 0.5,
+    evaluations: int = 50,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """How often each test sees a difference between two models that are equally good.
+
+    Parameters
+    ----------
+    simulations : int
+        Number of made-up test sets.
+    n : int
+        Faces in each.
+    accuracy : float in 0..1
+        Of both models, on the population.
+    agreement : float in 0..1
+        Share of faces on which both do the same.
+
+    Returns
+    -------
+    pandas.DataFrame
+        test, alarms (share of simulations with p < .05), low, high (Wilson), simulations, valid.
+    """
+    rng = np.random.default_rng(seed)
+    alarms: dict[tuple[str, bool], int] = {}
+    for run in range(simulations):
+        a, b = _equally_good(rng, n, accuracy, agreement)
+        gap = a.astype(float) - b.astype(float)
+        results = (
+            mcnemar(a, b),
+            paired_bootstrap(_mean_of(gap), n, seed=run, n_boot=200, counted="faces"),
+            t_over_evaluations(a, b, evaluations=evaluations, seed=run),
+        )
+        for result in results:
+            key = (result.test, result.valid)
+            alarms[key] = alarms.get(key, 0) + (result.p < ALPHA)
+    table = pd.DataFrame(
+        [{"test": test, "alarms": count / simulations, "valid": ok} for (test, ok), count in alarms.items()]
+    )
+    low, high = intervals.wilson(list(alarms.values()), simulations)
+    return table.assign(low=low, high=high, simulations=simulations)[
+        ["test", "alarms", "low", "high", "simulations", "valid"]
+    ]
+
+
+def _mean_of(values: np.ndarray) -> intervals.Statistic:
+    return lambda weights: (weights @ values.astype(weights.dtype)) / weights.sum(axis=1)
+
+
+def _equally_good(rng: np.random.Generator, n: int, accuracy: float, agreement: float):
+    a, b = rng.random(n) < accuracy, rng.random(n) < accuracy
+    return a, np.where(rng.random(n) < agreement, a, b)
