@@ -59,6 +59,16 @@ def test_a_registered_model_is_loaded_by_name_and_extracted(registered, faces, t
     np.testing.assert_allclose(extracted.matrix, expected, atol=1e-4)
 
 
+def test_a_sequential_model_from_a_file_is_one_too(tmp_path):
+    import keras
+
+    layers = [keras.Input((24, 20, 3)), keras.layers.Conv2D(5, 3), keras.layers.GlobalMaxPooling2D()]
+    keras.Sequential(layers).save(tmp_path / "mine.keras")
+    model = keras.saving.load_model(tmp_path / "mine.keras")
+    net = backbones.from_keras(model, name="mine", preprocessing=PREPROCESSING)
+    assert net.model(np.zeros((2, 24, 20, 3), np.float32)).shape == (2, 5)
+
+
 def test_a_plain_object_does_too_at_any_of_its_layers(faces, tmp_path):
     import keras
 

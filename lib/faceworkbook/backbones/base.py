@@ -164,7 +164,7 @@ def tap_model(full: keras.Model, tap: Tap, *, name: str) -> keras.Model:
     if len(output.shape) == 4:
         layer = keras.layers.GlobalAveragePooling2D if tap.pool else keras.layers.Flatten
         output = layer(name="descriptor")(output)
-    return keras.Model(full.input, output, name=name)
+    return keras.Model(full.inputs[0], output, name=name)
 
 
 def import_keras():
