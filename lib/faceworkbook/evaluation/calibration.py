@@ -203,7 +203,7 @@ class Isotonic:
         return with_probabilities(predictions, mapped / mapped.sum(axis=1, keepdims=True))
 
 
-METHODS = {"temperature": Temperature, "isotonic": Isotonic}
+METHODS: dict[str, type[Temperature] | type[Isotonic]] = {"temperature": Temperature, "isotonic": Isotonic}
 
 
 def recalibrate(predictions: pd.DataFrame, *, subset: str = "validation") -> dict[str, pd.DataFrame]:

@@ -244,7 +244,7 @@ def values_of_runs(
     return found
 
 
-def fold_values(predictions: pd.DataFrame, *, metric: str, subset: str = "test") -> pd.DataFrame:
+def fold_values(predictions: pd.DataFrame, *, metric: str, subset: str | None = "test") -> pd.DataFrame:
     """The metric of every fit: a table of repeat, fold, n, value, rows_id (the same for the same test rows)."""
     chosen = predictions if subset is None else predictions[predictions["split"] == subset]
     records = []

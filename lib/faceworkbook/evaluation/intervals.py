@@ -196,7 +196,7 @@ def from_resamples(
             continue
         shares = (tail, 1 - tail)
         if method == "bca":
-            shares = _bca_shares(value[j], drawn, left_out[:, j], tail)
+            shares = _bca_shares(value[j], drawn, np.asarray(left_out)[:, j], tail)
         low[j], high[j] = np.quantile(drawn, shares)
     return Estimate(value, low, high)
 

@@ -63,11 +63,11 @@ class Metric:
         return float(self.statistic(rows)(np.ones((1, rows.n_units)))[0]) if len(rows.units) else np.nan
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FunctionMetric(Metric):
     """A metric of one's own: any function of truth, prediction and probabilities, computed on each resample."""
 
-    function: Callable | None = None
+    function: Callable[..., float]
 
     def statistic(self, rows: Rows, *, n_units: int | None = None) -> intervals.Statistic:
         """Return the metric as a function of weights; rows are repeated as often as their unit was drawn."""
@@ -273,7 +273,9 @@ def _weighted_auc(terms: np.ndarray, units: np.ndarray, n_units: int) -> interva
     )
 
 
-def _ladder(score: np.ndarray, positive: np.ndarray, units: np.ndarray, n_units: int):
+def _ladder(
+    score: np.ndarray, positive: np.ndarray, units: np.ndarray, n_units: int
+) -> tuple[sparse.csr_array, sparse.csr_array]:
     """Sparse counts (steps x units): positives on each step of the score, negatives newly below it.
 
     A step is a distinct score of a positive row. A negative that ties with a step is half below it,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -94,7 +94,7 @@ def summary(
     return pd.DataFrame(records).astype({"n_identities": "Int64"})
 
 
-def summaries(models: dict[str, pd.DataFrame], **options) -> pd.DataFrame:
+def summaries(models: Mapping[str, pd.DataFrame], **options) -> pd.DataFrame:
     """`summary` of several models' predictions below each other; the first column ``model`` names them."""
     parts = [summary(table, **options).assign(model=name) for name, table in models.items()]
     joined = pd.concat(parts, ignore_index=True)

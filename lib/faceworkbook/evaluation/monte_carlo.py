@@ -82,16 +82,16 @@ def _dropout_table(plain, averaged, entropy, *, subset: str, seed: int, n_boot: 
     runs = {"dropout": averaged, "plain": plain}
     records = []
     for name in ("accuracy", "log_loss", "brier"):
-        found = comparison.compare(runs, metric=name, subset=subset, seed=seed, n_boot=n_boot)
-        pair = found.pairs[found.pairs["test"] == "paired bootstrap"].iloc[0]
-        value = found.runs.set_index("run")["value"]
+        compared = comparison.compare(runs, metric=name, subset=subset, seed=seed, n_boot=n_boot)
+        pair = compared.pairs[compared.pairs["test"] == "paired bootstrap"].iloc[0]
+        value = compared.runs.set_index("run")["value"]
         records.append((name, value["plain"], value["dropout"], pair.difference, pair.low, pair.high, pair.p))
     with_dropout, without = (metrics.rows_of(t, subset=None) for t in (averaged, plain))
     areas = [
         area_under_risk_coverage(with_dropout, entropy),
         area_under_risk_coverage(without, 1 - confidence_of(without)),
     ]
-    found = significance.paired_bootstrap(
+    area = significance.paired_bootstrap(
         lambda w: areas[0](w) - areas[1](w), without.n_units, seed=seed, n_boot=n_boot
     )
     whole = np.ones((1, without.n_units))
@@ -100,10 +100,10 @@ def _dropout_table(plain, averaged, entropy, *, subset: str, seed: int, n_boot: 
             "risk_coverage",
             areas[1](whole)[0],
             areas[0](whole)[0],
-            found.difference,
-            found.low,
-            found.high,
-            found.p,
+            area.difference,
+            area.low,
+            area.high,
+            area.p,
         )
     )
     columns = ["metric", "plain", "dropout", "difference", "low", "high", "p"]

@@ -68,6 +68,8 @@ def build(
     """
     if former:
         task, output, split = _read_former(former, task, output, split)
+    if task is None:
+        raise PredictionsError("task is missing; give the Task that was learned, such as labels.task")
     try:
         decoded = task.decode(output)
     except TaskError as error:
@@ -249,7 +251,7 @@ def write(predictions: pd.DataFrame, path: str | Path, *, made_from: dict | None
         Fingerprints of what the predictions were made from: data, split, descriptors, model.
     """
     check(predictions, str(path))
-    record = {TASK: task_of(predictions).to_record(), MADE_FROM: made_from or {}}
+    record: dict = {TASK: task_of(predictions).to_record(), MADE_FROM: made_from or {}}
     record["content"] = _content_hash(predictions)
     table = pa.Table.from_pandas(predictions, preserve_index=False)
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), METADATA: json.dumps(record)})

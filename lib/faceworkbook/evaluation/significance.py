@@ -254,7 +254,7 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
     return adjusted
 
 
-def nadeau_bengio(differences: np.ndarray, *, n_train: int, n_test: int) -> Result:
+def nadeau_bengio(differences: np.ndarray, *, n_train: float, n_test: float) -> Result:
     """Corrected t test over repeated folds, whose training sets overlap (Nadeau and Bengio 2003).
 
     Parameters
