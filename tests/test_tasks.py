@@ -150,3 +150,11 @@ def test_a_task_comes_back_from_its_record():
     assert tasks.Task.from_record(task.to_record()) == task
     with pytest.raises(tasks.TaskError, match="describes no task"):
         tasks.Task.from_record({"kind": 3})
+
+
+def test_yaw_falls_into_five_bins():
+    yaw = np.array([-90, -60, -59, -10, -9.9, 0, 9.9, 10, 59, 60, np.nan])
+    names = [*["<= -60"] * 2, *["(-60, -10]"] * 2, *["(-10, 10)"] * 3, *["[10, 60)"] * 2, ">= 60", None]
+    assert tasks.name_yaw_bins(yaw).tolist() == names
+    mirrored = tasks.name_yaw_bins(-yaw[:-1])
+    assert mirrored[0] == ">= 60" and mirrored[4] == "(-10, 10)"

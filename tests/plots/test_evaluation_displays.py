@@ -1,4 +1,4 @@
-"""Displays draw what their tables say, and tell it in words."""
+"""Displays draw their tables, and describe them in words."""
 
 import numpy as np
 import pandas as pd
@@ -6,8 +6,16 @@ import pytest
 from matplotlib import pyplot as plt
 
 from faceworkbook.evaluation import calibration, comparison, predictions
-from faceworkbook.plots.comparison import ComparisonDisplay, FalseAlarmsDisplay
+from faceworkbook.plots import style
+from faceworkbook.plots.comparison import ComparisonDisplay
+from faceworkbook.plots.confusion import ConfusionDisplay
+from faceworkbook.plots.error_matrix import ErrorMatrixDisplay
+from faceworkbook.plots.errors import show_errors
+from faceworkbook.plots.false_alarms import FalseAlarmsDisplay
+from faceworkbook.plots.groups import GroupsDisplay
 from faceworkbook.plots.mitigation import MitigationDisplay
+from faceworkbook.plots.number_error import NumberErrorDisplay
+from faceworkbook.plots.per_label import PerLabelDisplay
 from faceworkbook.plots.reliability import ReliabilityDisplay
 from faceworkbook.plots.risk_coverage import RiskCoverageDisplay
 from faceworkbook.tasks import Task
@@ -35,8 +43,8 @@ def title_of(display):
 
 
 def test_comparison_draws_each_pair_and_zero():
-    found = comparison.compare({"a": table(0), "b": table(3)}, n_boot=100)
-    display = ComparisonDisplay.from_comparison(found).plot()
+    compared = comparison.compare({"a": table(0), "b": table(3)}, n_boot=100)
+    display = ComparisonDisplay.from_comparison(compared).plot()
     assert display.ax_.get_yticklabels()[0].get_text().startswith("a - b\nexact McNemar, n = 300")
     assert "accuracy" in display.ax_.get_xlabel()
     assert "a is better than b" in display.describe()
@@ -69,9 +77,9 @@ def test_risk_coverage_draws_the_table():
     assert "(n = 300)" in title_of(display)
 
 
-def test_remedies_stand_before_and_after_and_bear_a_missing_group():
+def test_mitigations_stand_beside_before_and_bear_a_missing_group():
     rows = {
-        "way": ["before", "balancing"], "overall": [0.9, 0.91], "overall_low": [0.88, 0.89],
+        "mitigation": ["before", "balancing"], "overall": [0.9, 0.91], "overall_low": [0.88, 0.89],
         "overall_high": [0.92, 0.93], "worst": ["Asian", ""], "worst_value": [0.8, np.nan],
         "worst_value_low": [0.7, np.nan], "worst_value_high": [0.85, np.nan],
     }  # fmt: skip
@@ -84,3 +92,74 @@ def test_displays_draw_into_given_axes():
     _, ax = plt.subplots()
     display = ReliabilityDisplay.from_predictions({"one": table()}, bins=3).plot(ax)
     assert display.ax_ is ax
+
+
+def test_small_groups_are_hollow_and_empty_ones_have_no_point():
+    rows = [
+        ("race", "White", 0.1, 200, False),
+        ("race", "Black", 0.2, 5, True),
+        ("race", "Asian", np.nan, 0, True),
+    ]
+    table = pd.DataFrame(rows, columns=["attribute", "group", "value", "n", "small"]).assign(metric="error")
+    table = table.assign(low=table["value"] - 0.05, high=table["value"] + 0.05)
+    display = GroupsDisplay.from_table(table, overall=0.12).plot()
+    points = [line for line in display.ax_.lines if line.get_marker() == "o"]
+    assert [list(line.get_xdata()) for line in points] == [[0.1], [0.2]]
+    assert [line.get_markerfacecolor() for line in points] == [style.COLORS[0], "white"]
+    names = [label.get_text() for label in display.ax_.get_yticklabels()]
+    assert names == ["race: White  (n = 200)", "race: Black  (n = 5)", "race: Asian  (n = 0)"]
+    assert "Asian" not in display.describe()
+
+
+def predict(task, truth, output):
+    faces = pd.DataFrame({"face_id": np.arange(len(truth)).astype(str), "identity": pd.NA})
+    return predictions.build(faces, task, truth=truth, output=output, split="test")
+
+
+def test_errors_are_drawn_as_the_task_asks():
+    """Nobody else tests what kind of task it is."""
+    rng = np.random.default_rng(0)
+    n = 60
+    share = rng.random((n, 3))
+    share /= share.sum(axis=1, keepdims=True)
+    names = np.array(["a", "b", "c"], dtype=object)
+    classes = show_errors(predict(Task("letter", classes=("a", "b", "c")), names[np.arange(n) % 3], share))
+    assert isinstance(classes, ConfusionDisplay) and classes.counts.sum() == n
+    age = rng.uniform(0, 80, n)
+    numbers = show_errors(predict(Task("age", "number", unit="years"), age, age + 2))
+    assert isinstance(numbers, NumberErrorDisplay) and "mean absolute error 2.00 years" in numbers.describe()
+    years = Task("age_years", "ordered", ("20", "21", "22"), "years", (20.0, 21.0, 22.0))
+    as_numbers = show_errors(
+        predict(years, np.array(["20", "21", "22"], dtype=object)[np.arange(n) % 3], share)
+    )
+    assert isinstance(as_numbers, NumberErrorDisplay)
+    np.testing.assert_allclose(as_numbers.predicted, share @ [20, 21, 22])
+    several = Task("glasses+smile", "multilabel", ("glasses", "smile"))
+    truth = np.array(["glasses", "smile", "glasses+smile", "none"], dtype=object)[np.arange(n) % 4]
+    always = show_errors(predict(several, truth, np.tile([0.9, 0.1], (n, 1))))
+    assert isinstance(always, PerLabelDisplay)
+    assert always.table["value"].tolist() == [0.5, 0.5] and always.table["n_yes"].tolist() == [30, 30]
+    assert [t.get_text() for t in always.ax_.get_yticklabels()] == [
+        "glasses  (30 of 60 yes)",
+        "smile  (30 of 60 yes)",
+    ]
+
+
+def test_the_errors_alone_leave_the_diagonal_out():
+    truth = np.array(["a", "a", "a", "a", "b"], dtype=object)
+    output = np.array([[0.9, 0.1]] * 3 + [[0.2, 0.8]] * 2)
+    display = ErrorMatrixDisplay.from_predictions(
+        predict(Task("letter", classes=("a", "b")), truth, output)
+    ).plot()
+    assert display.n_errors == 1
+    assert [text.get_text() for text in display.ax_.texts] == ["25.0", "0.0"]
+    assert "Most often a is taken for b: 25.0 % (1 of 4)." in display.describe()
+
+
+def test_a_class_has_one_colour_whichever_others_occur():
+    few, all_of_them = (
+        style.class_colors(names) for names in (["Asian"], ["White", "Black", "Asian", "Indian"])
+    )
+    assert few["Asian"] == all_of_them["Asian"] != all_of_them["White"]
+    own = style.class_colors(["round", "square", "(missing)"])
+    assert own["(missing)"] == style.GREY and own["round"] != own["square"]

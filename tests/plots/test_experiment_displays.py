@@ -1,4 +1,4 @@
-"""Displays of training curves, folds, data curves, robustness and cross-data-set tables."""
+"""Displays of training histories, folds, learning curves, corruptions and cross-data-set tables."""
 
 import matplotlib as mpl
 import numpy as np
@@ -9,7 +9,8 @@ mpl.use("Agg")
 
 from faceworkbook.plots.corruptions import CorruptionsDisplay
 from faceworkbook.plots.cross_dataset import CrossDatasetDisplay
-from faceworkbook.plots.folds import FoldHistoriesDisplay, FoldsDisplay
+from faceworkbook.plots.fold_histories import FoldHistoriesDisplay
+from faceworkbook.plots.folds import FoldsDisplay
 from faceworkbook.plots.learning_curve import LearningCurveDisplay
 from faceworkbook.plots.training_history import TrainingHistoryDisplay
 
@@ -27,7 +28,7 @@ def history():
     )
 
 
-def test_learning_curve_marks_the_epoch_kept(history):
+def test_training_history_marks_the_epoch_kept(history):
     display = TrainingHistoryDisplay.from_history(history).plot()
     assert display.best_epoch == 2
     loss, accuracy = display.axes_
@@ -36,7 +37,7 @@ def test_learning_curve_marks_the_epoch_kept(history):
     assert "epoch 2" in display.describe() and "0.850" in display.describe()
 
 
-def test_learning_curve_without_validation_and_with_a_unit(history):
+def test_training_history_without_validation_and_with_a_unit(history):
     numbers = history.rename(columns={"accuracy": "mae", "val_accuracy": "val_mae"}).assign(val_loss=np.nan)
     display = TrainingHistoryDisplay.from_history(numbers, unit="years").plot()
     assert display.best_epoch is None
@@ -57,36 +58,35 @@ def test_folds_show_every_fit_and_the_interval(history):
     assert "2 fits" in FoldHistoriesDisplay.from_history(both.reset_index(drop=True)).plot().describe()
 
 
-def test_data_curve_has_a_second_panel_where_people_are_known():
+def test_learning_curve_has_a_second_panel_where_people_are_known():
     rows = [
-        {"by": by, "share": s, "repeat": r, "n_train": 100 * s, "n_identities": 10 * s, "n_test": 50,
-         "metric": "accuracy", "value": 0.6 + s / 10 + r / 100, "error": 0.2,
-         "short": 0.0, "short_error": 0.01}
-        for by in ("faces", "identities") for s in (1, 2) for r in (0, 1)
+        {"by": by, "share": share, "n_train": 100 * share, "n_identities": 10 * share, "metric": "accuracy",
+         "mean": 0.6 + share / 10, "low": 0.5, "high": 0.9, "draws": 2, "n_test": 50}
+        for by in ("faces", "identities") for share in (0.5, 1)
     ]  # fmt: skip
-    table = pd.DataFrame(rows)
-    display = LearningCurveDisplay.from_measured(table).plot()
+    curve = pd.DataFrame(rows)
+    display = LearningCurveDisplay.from_curve(curve).plot()
     assert len(display.axes_) == 2
-    assert all(ax.dataLim.y1 == pytest.approx(1) for ax in display.axes_)  # no accuracy lies above 1
-    alone = LearningCurveDisplay.from_measured(table[table["by"] == "faces"]).plot()
-    assert (
-        len(alone.axes_) == 1
-        and "50 test faces" in alone.axes_[0].get_title(loc="left") + alone.axes_[0].get_title()
-    )
+    assert [label.get_text() for label in display.axes_[0].get_xticklabels()] == ["50", "100"]
+    assert "0.650 with 50, 0.700 with 100" in display.describe()
+    [alone] = LearningCurveDisplay.from_curve(curve[curve["by"] == "faces"], unit="years").plot().axes_
+    assert "50 test faces; mean of 2 draws" in title_of(alone) and alone.get_ylabel().endswith("(years)")
 
 
-def test_robustness_has_one_panel_a_damage():
+def title_of(ax):
+    return ax.get_title(loc="left") + ax.get_title()
+
+
+def test_corruptions_have_a_panel_each():
     rows = [("none", 0, 0.9, 0), ("blur", 0.1, 0.8, -0.1), ("blur", 0.2, 0.6, -0.3), ("jpeg", 5, 0.85, -0.05)]
-    table = pd.DataFrame(rows, columns=["damage", "level", "value", "change"])
+    table = pd.DataFrame(rows, columns=["corruption", "severity", "value", "change"])
     table = table.assign(
         low=table["value"] - 0.05, high=table["value"] + 0.05, metric="accuracy", n=100, unit="u"
     )
     display = CorruptionsDisplay.from_measured(table).plot()
-    assert [ax.get_title(loc="left") or ax.get_title() for ax in display.axes_ if ax.get_visible()] == [
-        "blur",
-        "jpeg",
-    ]
-    assert "blur 0.2" in display.describe()
+    assert [title_of(ax) for ax in display.axes_] == ["blur", "jpeg"]
+    assert display.axes_[0].get_xlabel() == "severity (u)" and display.axes_[0].get_ylabel() == "accuracy"
+    assert "blur 0.2" in display.describe() and "n = 100 test faces" in display.figure_.get_suptitle()
 
 
 def test_cross_table_writes_value_interval_and_n():
@@ -96,3 +96,11 @@ def test_cross_table_writes_value_interval_and_n():
     display = CrossDatasetDisplay.from_measured(table).plot()
     assert "0.700\n[0.680, 0.720]\nn = 40" in [t.get_text() for t in display.ax_.texts]
     assert "0.900" in display.describe() and "0.700" in display.describe()
+
+
+def test_cross_table_with_nothing_left_to_train_on_is_drawn():
+    rows = [("X", "X", 0.9), ("X", "Y", 0.7), ("Y", "X", np.nan), ("Y", "Y", 0.8)]
+    table = pd.DataFrame(rows, columns=["trained_on", "tested_on", "value"])
+    table = table.assign(low=table["value"], high=table["value"], n_test=40, metric="accuracy")
+    display = CrossDatasetDisplay.from_measured(table).plot()
+    assert "nothing left\nto train on" in [t.get_text() for t in display.ax_.texts]

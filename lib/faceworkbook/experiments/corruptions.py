@@ -1,12 +1,14 @@
-"""What happens to a fitted classifier when pictures get worse: descriptors are computed anew.
+"""What happens to a fitted classifier when pictures get worse (Hendrycks and Dietterich 2019).
 
-Each damage takes a picture as uint8 RGB and a strength; sizes are shares of the face's width, so
-that a strength means the same on chips of any size.
+A corruption takes a picture as uint8 RGB and a level of severity; descriptors are computed anew. Sizes are
+shares of the face's width, so that a level means the same on chips of any size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -15,14 +17,68 @@ import pandas as pd
 
 from faceworkbook import images
 from faceworkbook.evaluation import comparison, metrics
-from faceworkbook.experiments.learning_curve import score
+from faceworkbook.evaluation.predictions import outputs_of
+from faceworkbook.experiments.scoring import score
+from faceworkbook.tasks import Labels
 
 BATCH = 64
 CLEAN = "none"
 
 
+@dataclass(frozen=True)
+class Corruption:
+    """How pictures get worse: ``function(picture, level, rng)``, its usual levels and their unit."""
+
+    function: Callable[[np.ndarray, float, np.random.Generator], np.ndarray]
+    levels: tuple[float, ...]
+    unit: str
+
+
+CORRUPTIONS: dict[str, Corruption] = {}
+
+
+def register(name: str, function: Callable, *, levels: Sequence[float], unit: str = "") -> None:
+    """Make a corruption known by `name`.
+
+    Parameters
+    ----------
+    name : str
+    function : callable
+        ``(picture, level, rng)`` to the picture corrupted, both uint8 RGB; `rng` is a
+        ``numpy.random.Generator`` for what is random.
+    levels : sequence of float
+        Levels of severity that are tried where none are named.
+    unit : str
+        Of the levels.
+    """
+    if name == CLEAN or not levels:
+        raise ValueError(
+            f"corruption {name!r}, levels={levels!r}; allowed is any name but {CLEAN!r}, with levels"
+        )
+    CORRUPTIONS[name] = Corruption(function, tuple(levels), unit)
+
+
+def levels_of(names: Sequence[str], *, at_most: int | None = None) -> dict[str, tuple[float, ...]]:
+    """Return the usual levels of registered corruptions, the first `at_most` of each.
+
+    Raises
+    ------
+    ValueError
+        A name that is not registered.
+    """
+    unknown = sorted(set(names) - set(CORRUPTIONS))
+    if unknown:
+        raise ValueError(
+            f"unknown corruptions {unknown}; known are {list(CORRUPTIONS)}, add one with corruptions.register"
+        )
+    return {name: CORRUPTIONS[name].levels[:at_most] for name in names}
+
+
+# --------------------------------------------------------------------------- the corruptions
+
+
 def blur(picture: np.ndarray, sigma: float, rng=None) -> np.ndarray:
-    """Gaussian blur; `sigma` as a share of the width."""
+    """Blur by a Gaussian; `sigma` is a share of the width."""
     return cv2.GaussianBlur(picture, (0, 0), sigma * picture.shape[1]) if sigma > 0 else picture
 
 
@@ -50,10 +106,9 @@ def downscale(picture: np.ndarray, width: float, rng=None) -> np.ndarray:
     height, full = picture.shape[:2]
     if width >= full:
         return picture
-    small = cv2.resize(
-        picture, (int(width), max(round(height * width / full), 1)), interpolation=cv2.INTER_AREA
-    )
-    return cv2.resize(small, (full, height), interpolation=cv2.INTER_LINEAR)
+    small = (int(width), max(round(height * width / full), 1))
+    shrunk = cv2.resize(picture, small, interpolation=cv2.INTER_AREA)
+    return cv2.resize(shrunk, (full, height), interpolation=cv2.INTER_LINEAR)
 
 
 def occlude(picture: np.ndarray, share: float, rng=None) -> np.ndarray:
@@ -67,146 +122,116 @@ def occlude(picture: np.ndarray, share: float, rng=None) -> np.ndarray:
     return covered
 
 
-CORRUPTIONS: dict[str, Callable] = {
-    "blur": blur,
-    "brightness": brightness,
-    "crop margin": crop_margin,
-    "JPEG quality": jpeg,
-    "down-scaling": downscale,
-    "occlusion": occlude,
-}
-UNITS = {
-    "blur": "sigma, share of the width",
-    "brightness": "factor",
-    "crop margin": "share of the width added on each side",
-    "JPEG quality": "1..100",
-    "down-scaling": "width in pixels",
-    "occlusion": "share of the area",
-}
-LEVELS: dict[str, tuple[float, ...]] = {
-    "blur": (0.01, 0.02, 0.04),
-    "brightness": (0.3, 0.6, 1.6),
-    "crop margin": (-0.1, 0.15, 0.3),
-    "JPEG quality": (5, 15, 40),
-    "down-scaling": (16, 32, 64),
-    "occlusion": (0.05, 0.15, 0.3),
-}
+register("blur", blur, levels=(0.01, 0.02, 0.04), unit="sigma, share of the width")
+register("brightness", brightness, levels=(0.3, 0.6, 1.6), unit="factor")
+register("crop margin", crop_margin, levels=(-0.1, 0.15, 0.3), unit="share of the width added on each side")
+register("JPEG quality", jpeg, levels=(5, 15, 40), unit="1..100")
+register("down-scaling", downscale, levels=(16, 32, 64), unit="width in pixels")
+register("occlusion", occlude, levels=(0.05, 0.15, 0.3), unit="share of the area")
 
 
-def read_pictures(faces: pd.DataFrame, root: str | Path, *, margin: float = 0.0) -> Iterator[np.ndarray]:
-    """The faces' pictures, cropped to their boxes, uint8 RGB; one at a time.
+# --------------------------------------------------------------------------- measuring
+
+
+def read_pictures(faces: pd.DataFrame, root: str | Path, *, margin: float = 0.0):
+    """Yield the faces' pictures one at a time, cropped to their boxes, uint8 RGB.
 
     Raises
     ------
     faceworkbook.images.UnreadableImage
         A picture that cannot be decoded; leave it out first (extraction lists them).
     """
-    boxes = faces[["top", "left", "bottom", "right"]].astype("Float64")
-    whole = boxes.isna().any(axis=1).to_numpy()
-    numbers = boxes.to_numpy(dtype=float, na_value=np.nan)
-    for i, name in enumerate(faces["image"]):
+    boxes = faces[["top", "left", "bottom", "right"]].to_numpy(dtype=float, na_value=np.nan)
+    for name, box in zip(faces["image"], boxes, strict=True):
         picture = images.read(Path(root) / name)
-        yield picture if whole[i] else images.crop(picture, tuple(numbers[i]), margin=margin)
+        yield picture if np.isnan(box).any() else images.crop(picture, tuple(box), margin=margin)
 
 
-def describe_with(backbone) -> Callable[[list[np.ndarray]], np.ndarray]:
-    """A function from pictures (uint8 RGB, any size) to descriptors (n, d) of `backbone`."""
+def make_describer(backbone, faces: pd.DataFrame, root: str | Path) -> Callable:
+    """Return a function that takes ``corrupt(picture)`` and returns the faces' descriptors (n, d) after it."""
     recipe = backbone.preprocessing
 
-    def describe(pictures: list[np.ndarray]) -> np.ndarray:
-        pixels = [images.resize(p, recipe.size, interpolation=recipe.interpolation) for p in pictures]
-        return np.asarray(backbone.model(images.network_input(np.stack(pixels), recipe), training=False))
+    def describe(corrupt: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        pictures = map(corrupt, read_pictures(faces, root, margin=recipe.crop_margin))
+        resized = (images.resize(p, recipe.size, interpolation=recipe.interpolation) for p in pictures)
+        batches = iter(lambda: list(islice(resized, BATCH)), [])
+        inputs = (images.network_input(np.stack(batch), recipe) for batch in batches)
+        return np.concatenate([np.asarray(backbone.model(x, training=False)) for x in inputs])
 
     return describe
 
 
 def measure(
     fitted,
-    describe: Callable[[list[np.ndarray]], np.ndarray],
-    pictures: Callable[[], Iterator[np.ndarray]],
-    target,
+    describe: Callable,
+    labels: Labels,
     faces: pd.DataFrame,
     *,
     levels: Mapping[str, Sequence[float]] | None = None,
-    metric: str | None = None,
     seed: int = 0,
     n_boot: int = 2000,
 ) -> pd.DataFrame:
-    """Score the same faces, whole and damaged.
+    """Score the same faces, clean and corrupted.
 
     Parameters
     ----------
     fitted : faceworkbook.training.Fitted
-        Or any object with ``predict(matrix)``.
+        The experiment's own classifier, or any object with ``predict(matrix)``.
     describe : callable
-        From a list of pictures (uint8 RGB) to their descriptors; see `describe_with`.
-    pictures : callable
-        Gives the pictures of `faces`, in order, each time it is called.
-    target, faces
-        Of those faces: test rows.
-    levels : mapping of damage to strengths, optional
-        `LEVELS` where None.
+        From a function of one picture to the descriptors of all `faces` after it; see `make_describer`.
+    labels, faces
+        Of the same faces: test rows.
+    levels : mapping of corruption to levels, optional
+        All registered ones where None.
 
     Returns
     -------
     pandas.DataFrame
-        damage ('none' first), level, unit, metric, value, low, high (95 %), change (to the same
-        pictures undamaged), change_low, change_high (95 %, paired by person), n.
+        corruption ('none' first), severity, unit, metric (the task's headline), value, low, high (95 %),
+        change (to the same pictures clean), change_low, change_high (95 %, paired by person), n.
     """
-    levels = LEVELS if levels is None else levels
-    wrong = sorted(set(levels) - set(CORRUPTIONS))
-    if wrong:
-        raise ValueError(f"no such damage: {wrong}; allowed are {list(CORRUPTIONS)}")
-    name = metric or target.task.headline
-    conditions = [(CLEAN, 0.0), *((damage, level) for damage, chosen in levels.items() for level in chosen)]
-    outputs = _outputs(fitted, describe, pictures, conditions, seed)
-    scored = [score(output, target, faces, name=name) for output in outputs]
-    clean = scored[0][0]
-    records = []
-    for (damage, level), (table, value) in zip(conditions, scored, strict=True):
-        whole = metrics.summary(table, names=[name], n_boot=n_boot, seed=seed).iloc[0]
-        change = comparison.paired_difference(table, clean, metric=name, n_boot=n_boot, seed=seed)
+    levels = levels_of(list(CORRUPTIONS)) if levels is None else levels
+    levels_of(list(levels))
+    metric = labels.task.headline
+    records, clean = [], None
+    conditions = [(CLEAN, 0.0), *((name, level) for name, chosen in levels.items() for level in chosen)]
+    for name, severity in conditions:
+        matrix = describe(_corruptor(name, severity, seed))
+        table, value = score(outputs_of(fitted, matrix, labels.task), labels, faces, metric=metric)
+        clean = table if clean is None else clean
+        ends = metrics.summary(table, names=[metric], n_boot=n_boot, seed=seed).iloc[0]
+        moved = comparison.paired_difference(table, clean, metric=metric, n_boot=n_boot, seed=seed)
         records.append(
             {
-                "damage": damage,
-                "level": level,
-                "unit": UNITS.get(damage, ""),
-                "metric": name,
+                "corruption": name,
+                "severity": severity,
+                "unit": CORRUPTIONS[name].unit if name != CLEAN else "",
+                "metric": metric,
                 "value": value,
-                "low": whole["low"],
-                "high": whole["high"],
-                "change": change["difference"],
-                "change_low": change["low"],
-                "change_high": change["high"],
+                "low": ends["low"],
+                "high": ends["high"],
+                "change": moved["difference"],
+                "change_low": moved["low"],
+                "change_high": moved["high"],
                 "n": len(faces),
             }
         )
     return pd.DataFrame(records)
 
 
-def _outputs(fitted, describe, pictures, conditions, seed: int) -> list[np.ndarray]:
-    return [fitted.predict(_descriptors(describe, pictures(), *c, seed)) for c in conditions]
+def _corruptor(name: str, severity: float, seed: int) -> Callable[[np.ndarray], np.ndarray]:
+    if name == CLEAN:
+        return lambda picture: picture
+    rng, function = np.random.default_rng(seed), CORRUPTIONS[name].function
+    return lambda picture: function(picture, severity, rng)
 
 
-def _descriptors(
-    describe, pictures: Iterator[np.ndarray], damage: str, level: float, seed: int
-) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    parts, batch = [], []
-    for picture in pictures:
-        batch.append(picture if damage == CLEAN else CORRUPTIONS[damage](picture, level, rng))
-        if len(batch) == BATCH:
-            parts.append(describe(batch))
-            batch = []
-    if batch:
-        parts.append(describe(batch))
-    return np.concatenate(parts)
-
-
-def sheet(picture: np.ndarray, levels: Mapping[str, Sequence[float]] | None = None, *, seed: int = 0):
-    """One picture under every damage: list of (damage, level, uint8 RGB), the picture itself first."""
-    shown = [(CLEAN, 0.0, picture)]
-    for damage, chosen in (LEVELS if levels is None else levels).items():
-        rng = np.random.default_rng(seed)
-        shown += [(damage, level, CORRUPTIONS[damage](picture, level, rng)) for level in chosen]
-    return shown
+def make_sheet(
+    picture: np.ndarray, levels: Mapping[str, Sequence[float]], *, seed: int = 0
+) -> list[tuple[str, float, np.ndarray]]:
+    """Return one picture under every corruption: (corruption, severity, uint8 RGB), the clean one first."""
+    sheet = [(CLEAN, 0.0, picture)]
+    for name, chosen in levels.items():
+        rng, function = np.random.default_rng(seed), CORRUPTIONS[name].function
+        sheet += [(name, level, function(picture, level, rng)) for level in chosen]
+    return sheet

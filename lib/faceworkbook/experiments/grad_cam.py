@@ -42,7 +42,7 @@ class ClassMaps:
 def class_maps(
     network: Network,
     source,
-    target: Labels,
+    labels: Labels,
     *,
     rows: np.ndarray,
     layer: str | None = None,
@@ -56,7 +56,7 @@ def class_maps(
     network : Network
     source : PixelFiles, PixelArray or PixelShards
         Aligned faces, or chips cut alike: a mean of faces that stand elsewhere says nothing.
-    target : Labels
+    labels : Labels
         Gives each face's class; for numbers all faces make one map, of what raises the number.
     rows : ndarray of int
     layer : str, optional
@@ -75,15 +75,15 @@ def class_maps(
         raise ValueError(
             f"layer {layer!r} has no height and width; choose one such as {_last_maps(network)!r}"
         )
-    groups = _groups(target, rows, per_class, np.random.default_rng(seed))
+    groups = _groups(labels, rows, per_class, np.random.default_rng(seed))
     if not groups:
-        raise ValueError(f"none of the {len(rows)} rows has a label for '{target.name}'")
-    both = tf.keras.Model(model.input, [upto(model, layer).output, model.output[target.name]])
-    found = [_mean_map(both, source, chosen, column) for column, chosen in groups.values()]
+        raise ValueError(f"none of the {len(rows)} rows has a label for '{labels.name}'")
+    both = tf.keras.Model(model.input, [upto(model, layer).output, model.output[labels.name]])
+    means = [_mean_map(both, source, chosen, column) for column, chosen in groups.values()]
     return ClassMaps(
         tuple(groups),
-        np.stack([heat for heat, _ in found]),
-        np.stack([face for _, face in found]),
+        np.stack([heat for heat, _ in means]),
+        np.stack([face for _, face in means]),
         np.array([len(chosen) for _, chosen in groups.values()]),
         layer,
     )
@@ -94,16 +94,16 @@ def _last_maps(network: Network) -> str:
     return [layer.name for layer in layers if len(layer.output.shape) == 4][-1]
 
 
-def _groups(target: Labels, rows: np.ndarray, per_class: int, rng) -> dict[str, tuple[int, np.ndarray]]:
-    """Output column and rows by class name, classes without faces left out."""
-    rows = rows[target.known[rows]]
-    if target.task.is_number or target.task.class_values:
-        found = {ALL: (0, rows)}
+def _groups(labels: Labels, rows: np.ndarray, per_class: int, rng) -> dict[str, tuple[int, np.ndarray]]:
+    """Return the output column and rows of each class that has faces."""
+    rows = rows[labels.known[rows]]
+    if labels.task.is_number or labels.task.class_values:
+        by_class = {ALL: (0, rows)}
     else:
-        found = {n: (i, rows[target.codes[rows] == i]) for i, n in enumerate(target.classes)}
+        by_class = {n: (i, rows[labels.codes[rows] == i]) for i, n in enumerate(labels.classes)}
     return {
         name: (column, rng.choice(chosen, min(per_class, len(chosen)), replace=False))
-        for name, (column, chosen) in found.items()
+        for name, (column, chosen) in by_class.items()
         if len(chosen)
     }
 
@@ -111,15 +111,15 @@ def _groups(target: Labels, rows: np.ndarray, per_class: int, rng) -> dict[str, 
 def _mean_map(both, source, rows: np.ndarray, column: int) -> tuple[np.ndarray, np.ndarray]:
     height, width = source.preprocessing.size
     heat, face = np.zeros((height, width)), np.zeros((height, width, 3))
-    for part in np.array_split(rows, -(-len(rows) // BATCH)):
-        for cam in grad_cam(both, Prepared(source)[part], column):
+    for batch in np.array_split(rows, -(-len(rows) // BATCH)):
+        for cam in grad_cam(both, Prepared(source)[batch], column):
             heat += cv2.resize(cam, (width, height), interpolation=cv2.INTER_LINEAR) / max(cam.max(), 1e-12)
-        face += source.take(part).sum(axis=0)
+        face += source.take(batch).sum(axis=0)
     return (heat / len(rows)).astype(np.float32), np.rint(face / len(rows)).astype(np.uint8)
 
 
 def grad_cam(both, x: np.ndarray, column: int) -> np.ndarray:
-    """relu(sum over channels k of a_k A_k), a_k the mean over the map of d output / d A_k.
+    """Return relu(sum over channels k of a_k A_k), a_k the mean over the map of d output / d A_k.
 
     Parameters
     ----------

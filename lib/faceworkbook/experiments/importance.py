@@ -12,48 +12,52 @@ import numpy as np
 import pandas as pd
 
 from faceworkbook.evaluation import metrics
-from faceworkbook.experiments.learning_curve import score
+from faceworkbook.evaluation.predictions import outputs_of
+from faceworkbook.experiments.prepared import PreparedData
+from faceworkbook.experiments.scoring import score
 
 COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+FIRST_LAYERS = ("dense1", "output")
 
 
-def weights(fitted) -> pd.DataFrame:
-    """Size of the first layer's weights by direction, on standardised descriptors.
+def rank(fitted, data: PreparedData) -> pd.DataFrame:
+    """Rank the directions of the descriptor, largest first.
 
-    For the logistic reference they are the model; for a dense net they bound what a direction can do.
+    Parameters
+    ----------
+    fitted : faceworkbook.training.Fitted, or any object with ``predict(matrix)``
+        A net is ranked by the weights of its first layer on standardised descriptors: for a linear model they
+        are the model, for an MLP they bound what a direction can do. A model without such a layer is ranked
+        by each direction's F statistic on the training rows.
 
     Returns
     -------
     pandas.DataFrame
-        direction, weight (Euclidean norm over units), and for a linear model of two classes or a
-        number ``signed``; largest first.
+        direction, weight (Euclidean norm over units, or F), and for a linear model of two classes or a
+        number ``signed``.
     """
     kernel = _first_kernel(fitted)
-    table = pd.DataFrame({"direction": np.arange(len(kernel)), "weight": np.linalg.norm(kernel, axis=1)})
-    if kernel.shape[1] == 1:
-        table["signed"] = kernel[:, 0]
-    return table.sort_values("weight", ascending=False, kind="stable", ignore_index=True)
+    if kernel is None:
+        return _sort(pd.DataFrame({"weight": _f_statistics(data)}))
+    table = pd.DataFrame({"weight": np.linalg.norm(kernel, axis=1)})
+    return _sort(table.assign(signed=kernel[:, 0]) if kernel.shape[1] == 1 else table)
 
 
 def permutation(
     fitted,
-    matrix: np.ndarray,
-    target,
-    faces: pd.DataFrame,
+    data: PreparedData,
     *,
     directions: Sequence[int] | None = None,
     metric: str | None = None,
     repeats: int = 5,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Loss of the metric when one direction is shuffled over the faces (Breiman 2001).
+    """Measure what is lost on the test rows when one direction is shuffled over them (Breiman 2001).
 
     Parameters
     ----------
-    matrix, target, faces
-        Of the same faces, none of them trained on.
     directions : sequence of int, optional
-        The 20 with the largest weights where None.
+        The first 20 of `rank` where None.
     metric : str, optional
         log_loss, or mae for numbers, where None.
 
@@ -62,17 +66,17 @@ def permutation(
     pandas.DataFrame
         direction, change (metric shuffled minus whole, mean over repeats), sd (over repeats), metric, n.
     """
-    name = metric or ("mae" if target.task.is_number else "log_loss")
-    chosen = weights(fitted)["direction"][:20] if directions is None else directions
-    x = np.array(matrix, dtype=np.float32)
-    whole = score(fitted.predict(x), target, faces, name=name)[1]
+    name = metric or ("mae" if data.labels.task.is_number else "log_loss")
+    chosen = rank(fitted, data)["direction"][:20] if directions is None else directions
+    x = np.array(data.matrix[data.split.test], dtype=np.float32)
+    whole = _score(fitted, x, data, name)[1]
     rng = np.random.default_rng(seed)
     records = []
     for direction in chosen:
         column, changes = x[:, direction].copy(), []
         for _ in range(repeats):
             x[:, direction] = rng.permutation(column)
-            changes.append(score(fitted.predict(x), target, faces, name=name)[1] - whole)
+            changes.append(_score(fitted, x, data, name)[1] - whole)
         x[:, direction] = column
         records.append((int(direction), np.mean(changes), np.std(changes, ddof=1) if repeats > 1 else np.nan))
     table = pd.DataFrame(records, columns=["direction", "change", "sd"]).assign(metric=name, n=len(x))
@@ -81,39 +85,58 @@ def permutation(
 
 def keep_best(
     fitted,
-    matrix: np.ndarray,
-    target,
-    faces: pd.DataFrame,
+    data: PreparedData,
     *,
     order: Sequence[int] | None = None,
     counts: Sequence[int] = COUNTS,
-    metric: str | None = None,
     n_boot: int = 500,
 ) -> pd.DataFrame:
-    """The metric when all but the first directions of `order` stand at their training mean.
+    """Measure the headline on the test rows when all but the first directions stand at their training mean.
+
+    Parameters
+    ----------
+    order : sequence of int, optional
+        That of `rank` where None.
 
     Returns
     -------
     pandas.DataFrame
         n_directions, metric, value, low, high (95 %), n; the last row has all directions.
     """
-    name = metric or target.task.headline
-    order = weights(fitted)["direction"].to_numpy() if order is None else np.asarray(order)
-    x = np.asarray(matrix, dtype=np.float32)
-    mean = np.ravel(np.asarray(fitted.model.get_layer("standardise").mean))
-    records = []
+    name = data.labels.task.headline
+    order = rank(fitted, data)["direction"].to_numpy() if order is None else np.asarray(order)
+    x = np.asarray(data.matrix[data.split.test], dtype=np.float32)
+    mean = np.asarray(data.matrix[data.split.train], dtype=np.float32).mean(axis=0)
+    rows = []
     for count in sorted({*(c for c in counts if c < x.shape[1]), x.shape[1]}):
-        kept = np.tile(mean, (len(x), 1)).astype(np.float32)
+        kept = np.tile(mean, (len(x), 1))
         kept[:, order[:count]] = x[:, order[:count]]
-        table = score(fitted.predict(kept), target, faces, name=name)[0]
-        found = metrics.summary(table, names=[name], n_boot=n_boot)
-        records.append(found[["metric", "value", "low", "high", "n"]].assign(n_directions=count))
-    made = pd.concat(records, ignore_index=True)
-    return made[["n_directions", "metric", "value", "low", "high", "n"]]
+        table, _ = _score(fitted, kept, data, name)
+        rows.append(metrics.summary(table, names=[name], n_boot=n_boot).assign(n_directions=count))
+    return pd.concat(rows, ignore_index=True)[["n_directions", "metric", "value", "low", "high", "n"]]
 
 
-def _first_kernel(fitted) -> np.ndarray:
-    for layer in fitted.model.layers:
-        if layer.name in ("dense1", "output"):
-            return np.asarray(layer.get_weights()[0])
-    raise ValueError("this model has no dense layer called 'dense1' or 'output'; was it fitted here?")
+def _score(fitted, x: np.ndarray, data: PreparedData, metric: str):
+    rows = data.split.test
+    output = outputs_of(fitted, x, data.labels.task)
+    return score(output, data.labels.take(rows), data.faces.iloc[rows], metric=metric)
+
+
+def _sort(table: pd.DataFrame) -> pd.DataFrame:
+    table.insert(0, "direction", np.arange(len(table)))
+    return table.sort_values("weight", ascending=False, kind="stable", ignore_index=True)
+
+
+def _first_kernel(fitted) -> np.ndarray | None:
+    layers = {layer.name: layer for layer in getattr(getattr(fitted, "model", None), "layers", ())}
+    named = [layers[name] for name in FIRST_LAYERS if name in layers]
+    return np.asarray(named[0].get_weights()[0]) if named else None
+
+
+def _f_statistics(data: PreparedData) -> np.ndarray:
+    from sklearn.feature_selection import f_classif, f_regression
+
+    rows = data.split.train
+    is_number = data.labels.task.is_number
+    truth = (data.labels.values if is_number else data.labels.codes)[rows]
+    return np.nan_to_num((f_regression if is_number else f_classif)(data.matrix[rows], truth)[0])

@@ -1,7 +1,7 @@
 """What to do about a group that is served worse: reweighing, balancing, thresholds, measured.
 
-Weights and extra copies touch training rows only; thresholds are chosen on validation rows; every
-remedy is shown as a before / after table with the overall and the worst group's figures.
+Weights and repeated rows touch training rows only; thresholds are chosen on validation rows; every mitigation
+stands beside the figures before it, over all faces and in the worst group.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from sklearn.preprocessing import StandardScaler
 from faceworkbook.evaluation import comparison, groups, intervals, metrics
 from faceworkbook.evaluation import predictions as tables
 from faceworkbook.evaluation.groups import Attribute, GroupsError
-from faceworkbook.tasks import Task
+from faceworkbook.experiments.prepared import PreparedData
+from faceworkbook.splits import SUBSETS
 
 MITIGATIONS = ("reweighing", "balancing", "thresholds", "equalised odds")
 CONSTRAINTS = (
@@ -33,7 +34,7 @@ CONSTRAINTS = (
 
 
 def reweigh(labels: np.ndarray, group: np.ndarray) -> np.ndarray:
-    """Weights that make label and group independent (Kamiran and Calders 2012).
+    """Return weights that make label and group independent (Kamiran and Calders 2012).
 
     Parameters
     ----------
@@ -55,7 +56,7 @@ def reweigh(labels: np.ndarray, group: np.ndarray) -> np.ndarray:
 
 
 def balance(labels: np.ndarray, group: np.ndarray, *, seed: int = 0) -> np.ndarray:
-    """Positions that repeat training rows until every label has as many rows in each group.
+    """Return positions that repeat training rows until every label has as many rows in each group.
 
     Returns
     -------
@@ -78,7 +79,7 @@ def group_thresholds(table: pd.DataFrame, attribute: str) -> pd.DataFrame:
     Parameters
     ----------
     table : pandas.DataFrame
-        Predictions of two classes with `attribute` and rows of parts 'validation' and 'test'.
+        Predictions of two classes with `attribute` and rows of the subsets 'validation' and 'test'.
 
     Returns
     -------
@@ -133,32 +134,21 @@ def equalise_odds(
     )  # fmt: skip
     seen, test, column = scored.validation, scored.test, scored.score[:, None]
     optimiser.fit(column[seen], scored.truth[seen].astype(int), sensitive_features=scored.group[seen])
-    said = optimiser.predict(column[test], sensitive_features=scored.group[test], random_state=seed)
-    return _decide(table, scored, np.asarray(said, dtype=int))
+    decided = optimiser.predict(column[test], sensitive_features=scored.group[test], random_state=seed)
+    return _decide(table, scored, np.asarray(decided, dtype=int))
 
 
 def try_mitigations(
-    matrix: np.ndarray,
-    faces: pd.DataFrame,
-    *,
-    target: str,
-    attribute: str,
-    train: np.ndarray,
-    validation: np.ndarray,
-    test: np.ndarray,
-    strength: float = 1e-3,
-    seed: int = 0,
+    data: PreparedData, attribute: str, *, strength: float = 1e-3, seed: int = 0
 ) -> dict[str, pd.DataFrame]:
-    """Fit the logistic reference plainly and with each remedy, on the same rows.
+    """Fit logistic regression plainly and with each mitigation, on the same rows.
 
     Parameters
     ----------
-    matrix : ndarray of shape (n, d)
-        Descriptors of `faces`.
-    target, attribute : str
-        Columns of labels; rows that lack either are left out.
-    train, validation, test : ndarray of int
-        Positions.
+    data : PreparedData
+        Faces without the label or the attribute are left out.
+    attribute : str
+        Column of the face table.
     strength : float
         C of the logistic regression on standardised descriptors.
 
@@ -168,30 +158,35 @@ def try_mitigations(
         'before', 'reweighing', 'balancing' and, where `why_no_thresholds` has nothing against it,
         'thresholds' and 'equalised odds': predictions of validation and test rows, with the attribute.
     """
-    known = (faces[target].notna() & faces[attribute].notna()).to_numpy()
-    train, validation, test = (np.asarray(rows)[known[rows]] for rows in (train, validation, test))
-    labels, group = faces[target].astype(str).to_numpy(), faces[attribute].astype(str).to_numpy()
-    copies = balance(labels[train], group[train], seed=seed)
-    ways = {
+    known = data.labels.known & data.faces[attribute].notna().to_numpy()
+    rows = {subset: own[known[own]] for subset in SUBSETS for own in [getattr(data.split, subset)]}
+    truth, group = data.labels.truth, data.faces[attribute].astype("string").to_numpy(dtype=object)
+    train = rows["train"]
+    labels = truth[train].astype(str)
+    repeated = train[balance(labels, group[train], seed=seed)]
+    fits = {
         "before": (train, None),
-        "reweighing": (train, reweigh(labels[train], group[train])),
-        "balancing": (train[copies], None),
+        "reweighing": (train, reweigh(labels, group[train])),
+        "balancing": (repeated, None),
     }
-    task = Task(target, classes=[name for name in groups.levels(faces[target]) if name in set(labels[train])])
-    found = {}
-    for name, (rows, weight) in ways.items():
-        model = _fit_logistic(matrix[rows], labels[rows], weight, strength=strength)
-        found[name] = _predict(model, matrix, faces, labels, task, validation, test).assign(
-            **{attribute: np.concatenate([group[validation], group[test]])}
-        )
-    if not why_no_thresholds(found["before"], attribute):
-        found["thresholds"] = group_thresholds(found["before"], attribute)
-        found["equalised odds"] = equalise_odds(found["before"], attribute, seed=seed)
-    return found
+    present = set(labels)
+    task = data.labels.task.keep([name for name in data.labels.classes if name in present])
+    judged = np.concatenate([rows["validation"], rows["test"]])
+    subset = np.repeat(["validation", "test"], [len(rows["validation"]), len(rows["test"])])
+    tried = {}
+    for name, (own, weight) in fits.items():
+        model = _fit_logistic(data.matrix[own], truth[own].astype(str), weight, strength=strength)
+        output = tables.outputs_of(model, data.matrix[judged], task)
+        table = tables.build(data.faces.iloc[judged], task, truth=truth[judged], output=output, split=subset)
+        tried[name] = table.assign(**{attribute: group[judged]})
+    if not why_no_thresholds(tried["before"], attribute):
+        tried["thresholds"] = group_thresholds(tried["before"], attribute)
+        tried["equalised odds"] = equalise_odds(tried["before"], attribute, seed=seed)
+    return tried
 
 
 def why_no_thresholds(table: pd.DataFrame, attribute: str) -> str:
-    """Why thresholds by group cannot be chosen from the validation rows; empty where they can."""
+    """Return why thresholds by group cannot be chosen from the validation rows; empty where they can."""
     try:
         _read_scores(table, attribute)
     except GroupsError as reason:
@@ -199,8 +194,8 @@ def why_no_thresholds(table: pd.DataFrame, attribute: str) -> str:
     return ""
 
 
-def before_after(
-    ways: Mapping[str, pd.DataFrame],
+def compare_with_before(
+    tried: Mapping[str, pd.DataFrame],
     attribute: Attribute,
     *,
     metric: str = "balanced_accuracy",
@@ -209,74 +204,70 @@ def before_after(
     n_boot: int = intervals.N_BOOT,
     small: int = groups.SMALL,
 ) -> pd.DataFrame:
-    """Overall and worst-group figures of each way beside those of the first, with paired intervals.
+    """Return overall and worst-group figures of each mitigation beside those before, with paired intervals.
 
     Parameters
     ----------
-    ways : mapping of str to pandas.DataFrame
+    tried : mapping of str to pandas.DataFrame
         Predictions of the same rows with the attribute; the first is 'before'.
 
     Returns
     -------
     pandas.DataFrame
-        way, overall, overall_low, overall_high, overall_change (with _low, _high), worst, worst_value,
-        worst_value_low, worst_value_high, gap, gap_low, gap_high, gap_p, and target_change (with _low, _high):
-        the paired change in the group that was worst before.
+        mitigation, overall, overall_low, overall_high, worst, worst_value, worst_value_low,
+        worst_value_high, gap, gap_low, gap_high, gap_p, worst_before (the group that was worst before), and
+        overall_change and worst_before_change (each with _low, _high): paired changes to 'before'.
     """
-    (first, before), *_ = ways.items()
-    target = groups.gaps(
-        before, attribute, names=[metric], subset=subset, seed=seed, n_boot=n_boot, small=small
-    )
-    worst_before = target["worst"].iloc[0]
-    records = []
-    for name, table in ways.items():
-        overall = metrics.summary(table, subset=subset, names=[metric], seed=seed, n_boot=n_boot).iloc[0]
-        gap = groups.gaps(
-            table, attribute, names=[metric], subset=subset, seed=seed, n_boot=n_boot, small=small
-        )
-        each = groups.by_group(table, attribute, names=[metric], subset=subset, seed=seed, n_boot=n_boot)
-        gap, each = gap.iloc[0], each.set_index("group")
+    options = {"subset": subset, "seed": seed, "n_boot": n_boot}
+    before = next(iter(tried.values()))
+    records, worst_before = [], None
+    for name, table in tried.items():
+        overall = metrics.summary(table, names=[metric], **options).iloc[0]
+        gap = groups.gaps(table, attribute, names=[metric], small=small, **options).iloc[0]
+        each = groups.by_group(table, attribute, names=[metric], **options).set_index("group")
+        worst_before = gap["worst"] if worst_before is None else worst_before
         record = {
-            "way": name, "overall": overall["value"], "overall_low": overall["low"],
+            "mitigation": name, "overall": overall["value"], "overall_low": overall["low"],
             "overall_high": overall["high"], "worst": gap["worst"], "worst_value": gap["worst_value"],
             "worst_value_low": each["low"].get(gap["worst"], np.nan),
             "worst_value_high": each["high"].get(gap["worst"], np.nan),
             "gap": gap["gap"], "gap_low": gap["low"], "gap_high": gap["high"], "gap_p": gap["p"],
+            "worst_before": worst_before,
         }  # fmt: skip
-        in_group = {key: _rows_of(t, attribute, worst_before) for key, t in ((first, before), (name, table))}
-        for label, pair in (("overall", {first: before, name: table}), ("target", in_group)):
-            change = _change(pair, metric, subset=subset, seed=seed, n_boot=n_boot)
+        inside = [_rows_of(one, attribute, worst_before) for one in (before, table)]
+        for label, pair in (("overall", [before, table]), ("worst_before", inside)):
+            moved = _change(*pair, metric=metric, **options)
             record |= {
-                f"{label}_change{end}": value
-                for end, value in zip(("", "_low", "_high"), change, strict=True)
+                f"{label}_change": moved["difference"],
+                f"{label}_change_low": moved["low"],
+                f"{label}_change_high": moved["high"],
             }
-        records.append(record | {"target": worst_before})
+        records.append(record)
     return pd.DataFrame(records)
 
 
-def tell(changes: pd.DataFrame, metric: str = "balanced accuracy") -> list[str]:
-    """One sentence a remedy: did it help the group that was worst before, and what did it cost overall?
+def describe_changes(changes: pd.DataFrame, metric: str = "balanced accuracy") -> list[str]:
+    """Return a sentence a mitigation: did it help the group that was worst before, and what did it cost?
 
     Parameters
     ----------
     changes : pandas.DataFrame
-        Of `before_after`.
+        Of `compare_with_before`.
     """
-    sentences = []
-    for row in changes.iloc[1:].itertuples():
-        target = _say_change(row.target_change, row.target_change_low, row.target_change_high)
-        overall = _say_change(row.overall_change, row.overall_change_low, row.overall_change_high)
-        sentences.append(
-            f"{row.way}: {metric} of {row.target or 'no group'} {target}; of all faces {overall}"
-        )
-    return sentences
+    return [
+        f"{row.mitigation}: {metric} of {row.worst_before or 'no group'} "
+        f"{_describe_change(row.worst_before_change, row.worst_before_change_low, row.worst_before_change_high)}"
+        f"; of all faces "
+        f"{_describe_change(row.overall_change, row.overall_change_low, row.overall_change_high)}"
+        for row in changes.iloc[1:].itertuples()
+    ]
 
 
-def _say_change(value: float, low: float, high: float) -> str:
+def _describe_change(value: float, low: float, high: float) -> str:
     if np.isnan(value):
-        return "not known"
-    seen = "no change seen" if low <= 0 <= high else "rises" if value > 0 else "falls"
-    return f"{seen} ({value:+.3f} [{low:+.3f}, {high:+.3f}])"
+        return "is not known"
+    verb = "shows no significant change" if low <= 0 <= high else "rises" if value > 0 else "falls"
+    return f"{verb} ({value:+.3f}, 95 % interval {low:+.3f} to {high:+.3f})"
 
 
 class _Given(ClassifierMixin, BaseEstimator):
@@ -312,7 +303,7 @@ def _read_scores(table: pd.DataFrame, attribute: str) -> _Scored:
     if len(classes) != 2:
         raise GroupsError(f"thresholds by group need two classes, the table has {classes or 'numbers'}")
     known = table[attribute].notna().to_numpy()
-    validation, test = (known & (table["split"] == part).to_numpy() for part in ("validation", "test"))
+    validation, test = (known & (table["split"] == subset).to_numpy() for subset in ("validation", "test"))
     _require_both_classes(table[validation], table[test], attribute)
     return _Scored(
         table[tables.PROBABILITY + classes[1]].to_numpy(dtype=float),
@@ -323,9 +314,9 @@ def _read_scores(table: pd.DataFrame, attribute: str) -> _Scored:
     )
 
 
-def _decide(table: pd.DataFrame, scored: _Scored, said: np.ndarray) -> pd.DataFrame:
+def _decide(table: pd.DataFrame, scored: _Scored, second: np.ndarray) -> pd.DataFrame:
     predicted = table["predicted"].to_numpy(dtype=object).copy()
-    predicted[scored.test] = np.asarray(tables.class_names(table), dtype=object)[said.astype(int)]
+    predicted[scored.test] = np.asarray(tables.class_names(table), dtype=object)[second.astype(int)]
     return table.assign(predicted=predicted)
 
 
@@ -346,31 +337,13 @@ def _fit_logistic(matrix: np.ndarray, labels: np.ndarray, weight, *, strength: f
     return model.fit(matrix, labels, logisticregression__sample_weight=weight)
 
 
-def _predict(model, matrix, faces, labels, task: Task, validation, test) -> pd.DataFrame:
-    rows = np.concatenate([validation, test])
-    return tables.build(
-        faces.iloc[rows],
-        task,
-        truth=labels[rows].astype(object),
-        output=tables.outputs_of(model, matrix[rows], task),
-        split=np.repeat(["validation", "test"], [len(validation), len(test)]),
-    )
-
-
 def _rows_of(table: pd.DataFrame, attribute: Attribute, group: str) -> pd.DataFrame:
     columns = [attribute] if isinstance(attribute, str) else list(attribute)
     names = table[columns].astype(str).agg(" x ".join, axis=1)
     return table[names == group]
 
 
-def _change(pair: dict, metric: str, *, subset: str, seed: int, n_boot: int) -> tuple[float, float, float]:
-    """After minus before with its paired interval; zeros for the first way, NaN without a worst group."""
-    if any(table.empty for table in pair.values()):
-        return np.nan, np.nan, np.nan
-    if len(pair) < 2:
-        return 0.0, 0.0, 0.0
-    before, after = pair
-    found = comparison.compare({after: pair[after], before: pair[before]}, metric=metric, subset=subset,
-                               seed=seed, n_boot=n_boot).pairs  # fmt: skip
-    row = found[found["test"] == "paired bootstrap"].iloc[0]
-    return row["difference"], row["low"], row["high"]
+def _change(before: pd.DataFrame, after: pd.DataFrame, **options) -> dict[str, float]:
+    if before.empty:
+        return dict.fromkeys(("difference", "low", "high"), np.nan)
+    return comparison.paired_difference(after, before, **options)

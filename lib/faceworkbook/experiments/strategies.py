@@ -1,14 +1,16 @@
-"""The ways of training several tasks, side by side: single, joint, in turn, with missing labels filled or not."""
+"""Strategies for training several tasks: single, joint, alternating, with missing labels filled or not."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
-from faceworkbook.experiments.multi_dataset import MultiDataset, Parts, stages
+from faceworkbook.evaluation import predictions
+from faceworkbook.experiments.multi_dataset import MultiDataset, MultiSplit, make_stages
 from faceworkbook.models import multitask
 from faceworkbook.training.batches import Alternating, Joint
 from faceworkbook.training.multitask import Fitted, Settings, fit
@@ -18,79 +20,111 @@ TRAININGS = ("single", "joint", "alternating")
 
 
 @dataclass(frozen=True)
-class Way:
-    """One way of training: 'single', 'joint' or 'alternating', and what stands for missing labels."""
+class Strategy:
+    """'single', 'joint' or 'alternating' training, and what stands for missing labels."""
 
     training: str
     fill: Fill
 
     @property
     def name(self) -> str:
+        """Such as 'joint-pseudo'."""
         return self.training if self.training == "single" else f"{self.training}-{self.fill.method}"
 
 
-def parse(text: str, fill: Fill) -> Way:
-    """'single', 'joint', 'alternating-pseudo' and so on; `fill` gives the settings of the filling."""
+@dataclass(frozen=True)
+class Options:
+    """How every strategy is trained.
+
+    Attributes
+    ----------
+    settings : faceworkbook.training.multitask.Settings
+    heads : mapping
+        Options of `faceworkbook.models.multitask.build`, its seed among them.
+    batch_size : int
+    mixing : {'proportional', 'balanced'}
+        How joint batches mix the data sets.
+    turn : {'epoch', 'batch'}
+        What is taken in turn.
+    folder : path, optional
+        For checkpoints and logs, one folder a net.
+    """
+
+    settings: Settings
+    heads: Mapping = field(default_factory=dict)
+    batch_size: int = 128
+    mixing: str = "proportional"
+    turn: str = "epoch"
+    folder: Path | None = None
+
+    def with_seed(self, seed: int) -> Options:
+        """Return the options with a seed for initial weights and batches."""
+        return replace(self, settings=replace(self.settings, seed=seed), heads={**self.heads, "seed": seed})
+
+
+def parse(text: str, fill: Fill) -> Strategy:
+    """Read 'single', 'joint', 'alternating-pseudo' and so on; `fill` gives the settings of the filling."""
     training, _, method = text.partition("-")
     method = method or "naive"
     if training not in TRAININGS or method not in METHODS:
         raise ValueError(
-            f"way {text!r}; allowed are {list(TRAININGS)}, and joint or alternating followed by "
+            f"strategy {text!r}; allowed are {list(TRAININGS)}, and joint or alternating followed by "
             f"{['-' + method for method in METHODS]}"
         )
-    return Way(training, replace(fill, method=method))
+    return Strategy(training, replace(fill, method=method))
 
 
-def train(
-    way: Way,
-    pool: MultiDataset,
-    parts: Parts,
-    *,
-    settings: Settings,
-    heads: Mapping,
-    batch_size: int = 128,
-    mixing: str = "proportional",
-    turn: str = "epoch",
-    folder: Path | None = None,
-    progress: bool = True,
-) -> list[Fitted]:
-    """Train `way`; one net, or one a task for 'single'.
-
-    Parameters
-    ----------
-    heads : mapping
-        Options of `classifiers.multitask.build`, its seed among them.
-    folder : path, optional
-        For checkpoints and logs, one folder a net.
-    """
-    groups = [[name] for name in pool.targets] if way.training == "single" else [list(pool.targets)]
-    options = {"batch_size": batch_size, "mixing": mixing, "turn": turn, "progress": progress}
-    return [_train(way, pool, parts, group, settings, heads, folder, **options) for group in groups]
+def train(strategy: Strategy, multi: MultiDataset, split: MultiSplit, options: Options) -> list[Fitted]:
+    """Train by `strategy`: one net, or one a task for 'single'."""
+    tasks = list(multi.labels)
+    groups = [[name] for name in tasks] if strategy.training == "single" else [tasks]
+    return [_train(strategy, multi, split, names, options) for names in groups]
 
 
-def _train(way, pool, parts, names, settings, heads, folder, *, batch_size, mixing, turn, progress) -> Fitted:
-    made = stages(pool, parts.train, names)
-    rows = np.unique(np.concatenate([stage.rows for stage in made]))
-    tasks = [multitask.make_head(pool.targets[name], rows=rows) for name in names]
+def predict(
+    fitted: Sequence[Fitted], multi: MultiDataset, rows: np.ndarray, *, repeat: int = 0
+) -> dict[str, pd.DataFrame]:
+    """Return a table of predictions a task, of those `rows` (test rows) that bear its label."""
+    tables = {}
+    for one in fitted:
+        for name in (head.name for head in one.net.heads):
+            labels = multi.labels[name]
+            known = rows[labels.known[rows]]
+            tables[name] = predictions.build(
+                multi.faces.iloc[known],
+                labels.task,
+                truth=labels.truth[known],
+                output=multitask.predict(one.net, multi.matrix, rows=known)[name],
+                split="test",
+                repeat=repeat,
+            )
+    return tables
+
+
+def _train(strategy: Strategy, multi: MultiDataset, split, names: list[str], options: Options) -> Fitted:
+    stages = make_stages(multi, split.train, names)
+    rows = np.unique(np.concatenate([stage.rows for stage in stages]))
     net = multitask.build(
-        pool.matrix.shape[1],
-        tasks,
-        standardise=multitask.standardiser(pool.matrix, rows=rows),
-        **heads,
+        multi.matrix.shape[1],
+        [multitask.make_head(multi.labels[name], rows=rows) for name in names],
+        standardise=multitask.standardiser(multi.matrix, rows=rows),
+        **options.heads,
     )
-    if way.training == "alternating":
-        plan = Alternating(made, batch_size, turn)
+    settings = options.settings
+    if strategy.training == "alternating":
+        plan = Alternating(stages, options.batch_size, options.turn)
         # One turn of each stage goes through the rows that one epoch of the others does.
-        settings = replace(settings, epochs=settings.epochs * (len(made) if turn == "epoch" else 1))
+        turns = len(stages) if options.turn == "epoch" else 1
+        settings = replace(settings, epochs=settings.epochs * turns)
     else:
-        plan = Joint(made, batch_size, mixing)
-    own = None if folder is None else folder / f"{way.name}-{'+'.join(names)}-{settings.seed}"
+        plan = Joint(stages, options.batch_size, options.mixing)
+    name = f"{strategy.name}-{'+'.join(names)}-{settings.seed}"
     return fit(
         net,
-        pool.matrix,
-        pool.targets,
+        multi.matrix,
+        multi.labels,
         plan=plan,
-        validation=parts.validation,
-        settings=replace(settings, fill=way.fill, progress=progress),
-        folder=own,
+        validation=split.validation,
+        settings=replace(settings, fill=strategy.fill),
+        folder=None if options.folder is None else options.folder / name,
     )

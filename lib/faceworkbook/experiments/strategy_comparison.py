@@ -1,65 +1,46 @@
-"""Ways of training several tasks, compared: repeated over seeds, tested on the same faces, corrected intervals."""
+"""Training strategies compared: repeated over seeds, tested on the same faces, corrected intervals."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
 
 from faceworkbook.evaluation import metrics, predictions, significance
+from faceworkbook.experiments import multi_dataset
+from faceworkbook.experiments.multi_dataset import MultiDataset, MultiSplit
+from faceworkbook.experiments.strategies import Options, Strategy, predict, train
+
+VALUES = ["task", "strategy", "repeat", "metric", "value", "n", "n_train", "labels", "seconds", "constant"]
+PAIRS = ["task", "metric", "first", "second", "difference", "low", "high", "p", "p_holm", "repeats"]
 
 
-def predict(fitted: Sequence, pool, rows: np.ndarray, *, repeat: int = 0) -> dict:
-    """A table of predictions a task, on those of `rows` (test rows) that have the task's label.
+@dataclass(frozen=True)
+class Shares:
+    """Shares of the faces that test and that validate, and of each task's labels that training never sees."""
 
-    Parameters
-    ----------
-    fitted : sequence of training.multitask.Fitted
-    pool : training.multi_dataset.Pool
-    rows : ndarray of int
-    repeat : int
-        Stands in the tables.
-    """
-    from faceworkbook.models import multitask
-
-    tables = {}
-    for one in fitted:
-        for task in one.net.heads:
-            known = rows[pool.targets[task.name].known[rows]]
-            said = multitask.predict(one.net, pool.matrix, rows=known)[task.name]
-            tables[task.name] = _table(said, task, pool, known, repeat)
-    return tables
-
-
-def _table(said: np.ndarray, task, pool, rows: np.ndarray, repeat: int) -> pd.DataFrame:
-    labels = pool.targets[task.name]
-    return predictions.build(
-        pool.faces.iloc[rows],
-        labels.task,
-        truth=labels.truth[rows],
-        output=said,
-        split="test",
-        repeat=repeat,
-    )
+    test: float = 0.25
+    validation: float = 0.15
+    hidden: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
 class Repeats:
-    """What repeating all ways over seeds gave.
+    """What repeating all strategies over seeds gave.
 
     Attributes
     ----------
-    tables : dict of (way, task) to DataFrame
+    tables : dict of (strategy, task) to DataFrame
         Predictions on the test rows of every seed, ``repeat`` counts the seeds.
     values : pandas.DataFrame
-        task, way, repeat, metric, value, n (test rows), n_train (training rows with the label), labels (how
-        many of those were not hidden), seconds (training of all nets of the way), constant (the metric of
-        always saying the training rows' most frequent class, or their median).
-    fitted : dict of way to list of training.multitask.Fitted
+        task, strategy, repeat, metric, value, n (test rows), n_train (training rows with the label), labels
+        (how many of those were not hidden), seconds (training of all nets of the strategy), constant (the
+        metric of always answering the training rows' most frequent class, or their median).
+    fitted : dict of strategy to list of training.multitask.Fitted
         Of the last seed.
     """
 
@@ -69,146 +50,121 @@ class Repeats:
 
 
 def repeat(
-    ways: Sequence,
-    pool,
+    strategies: Sequence[Strategy],
+    multi: MultiDataset,
+    options: Options,
     *,
     seeds: Sequence[int],
-    settings,
-    heads: Mapping,
-    hidden: Mapping[str, float] | None = None,
-    test: float = 0.25,
-    validation: float = 0.15,
-    **options,
+    shares: Shares | None = None,
 ) -> Repeats:
-    """Train every way once a seed; a seed draws the split, the initial weights and the batches.
+    """Train by every strategy once a seed; a seed draws the split, the initial weights and the batches.
 
-    Parameters
-    ----------
-    ways : sequence of training.ways.Way
-    pool : training.multi_dataset.Pool
-    settings : training.multitask.Settings
-    heads : mapping
-        Options of `classifiers.multitask.build`.
-    hidden : mapping of task to share, optional
-        Labels that training and validation rows lose; test rows keep theirs.
-    **options
-        Further ones of `training.ways.train`.
+    Test rows keep the labels that `shares` hides.
     """
-    from faceworkbook.experiments import multi_dataset
-    from faceworkbook.experiments.strategies import train
-
+    shares = shares or Shares()
     tables: dict[tuple[str, str], list] = {}
     rows, fitted = [], {}
     for number, seed in enumerate(seeds):
-        parts = multi_dataset.split(pool, seed=seed, test=test, validation=validation)
-        seen = _hide(pool, parts, hidden or {}, seed)
-        for way in ways:
-            own = {"settings": replace(settings, seed=seed), "heads": {**heads, "seed": seed}}
+        split = multi_dataset.split(multi, seed=seed, test=shares.test, validation=shares.validation)
+        seen = _hide(multi, split, shares.hidden, seed)
+        for strategy in strategies:
             started = time.perf_counter()
-            fitted[way.name] = train(way, seen, parts, **own, **options)
+            fitted[strategy.name] = train(strategy, seen, split, options.with_seed(seed))
             seconds = time.perf_counter() - started
-            for task, table in predict(fitted[way.name], pool, parts.test, repeat=number).items():
-                tables.setdefault((way.name, task), []).append(table)
-                counts = [int(of.targets[task].known[parts.train].sum()) for of in (pool, seen)]
-                figure = _figure(table)
-                constant = _constant(pool.targets[task], parts)
-                rows.append((task, way.name, number, *figure, *counts, seconds, constant))
-    columns = ["task", "way", "repeat", "metric", "value", "n", "n_train", "labels", "seconds", "constant"]
-    joined = {key: pd.concat(made, ignore_index=True) for key, made in tables.items()}
-    return Repeats(joined, pd.DataFrame(rows, columns=columns), fitted)
+            for task, table in predict(fitted[strategy.name], multi, split.test, repeat=number).items():
+                tables.setdefault((strategy.name, task), []).append(table)
+                counts = [int(of.labels[task].known[split.train].sum()) for of in (multi, seen)]
+                constant = _score_constant(multi.labels[task], split)
+                rows.append((task, strategy.name, number, *_score(table), *counts, seconds, constant))
+    joined = {key: pd.concat(each, ignore_index=True) for key, each in tables.items()}
+    return Repeats(joined, pd.DataFrame(rows, columns=VALUES), fitted)
 
 
-def _hide(pool, parts, hidden: Mapping[str, float], seed: int):
-    from faceworkbook.experiments import multi_dataset
-
-    rows = np.concatenate([parts.train, parts.validation])
+def _hide(multi: MultiDataset, split: MultiSplit, hidden: Mapping[str, float], seed: int) -> MultiDataset:
+    rows = np.concatenate([split.train, split.validation])
     for task, share in hidden.items():
-        pool = multi_dataset.hide(pool, task, share=share, rows=rows, seed=seed)
-    return pool
+        multi = multi_dataset.hide(multi, task, share=share, rows=rows, seed=seed)
+    return multi
 
 
-def _constant(target, parts) -> float:
-    train, test = (rows[target.known[rows]] for rows in (parts.train, parts.test))
-    if not (target.task.is_number or target.task.class_values):
-        return float((target.codes[test] == np.bincount(target.codes[train]).argmax()).mean())
-    train, test = (target.values[rows] for rows in (train, test))
-    return float(np.abs(test - np.median(train)).mean())
+def _score_constant(labels, split: MultiSplit) -> float:
+    train, test = (rows[labels.known[rows]] for rows in (split.train, split.test))
+    if not (labels.task.is_number or labels.task.class_values):
+        return float((labels.codes[test] == np.bincount(labels.codes[train]).argmax()).mean())
+    return float(np.abs(labels.values[test] - np.median(labels.values[train])).mean())
 
 
-def _figure(table: pd.DataFrame) -> tuple[str, float, int]:
+def _score(table: pd.DataFrame) -> tuple[str, float, int]:
     rows = metrics.rows_of(table, subset=None)
     headline = predictions.task_of(table).headline
     return headline, float(metrics.pick(headline, rows.task).value(rows)), len(table)
 
 
-def summarise(found: Repeats, *, n_boot: int = 1000, seed: int = 0) -> pd.DataFrame:
-    """The figure of every way on each task, mean over the repeats.
+def summarise(repeats: Repeats, *, n_boot: int = 1000, seed: int = 0) -> pd.DataFrame:
+    """Return the figure of every strategy on each task, mean over the repeats.
 
     Returns
     -------
     pandas.DataFrame
-        task, metric, way, value, low, high (95 %: people drawn with replacement, faces where people are
+        task, metric, strategy, value, low, high (95 %: people drawn with replacement, faces where people are
         unknown; a face of several repeats is drawn with all of them), sd (over repeats), n (test faces a
         repeat), labels (training labels a repeat), repeats, seconds (training, a repeat), constant (what always
         the same answer would reach).
     """
     rows = []
-    for (task, metric, way), own in found.values.groupby(["task", "metric", "way"], sort=False):
-        [made] = metrics.summary(
-            found.tables[way, task], names=[metric], n_boot=n_boot, seed=seed
-        ).itertuples()
-        means = own[["n", "labels"]].mean().round().astype(int)
+    for (task, metric, strategy), own in repeats.values.groupby(["task", "metric", "strategy"], sort=False):
+        table = repeats.tables[strategy, task]
+        ends = metrics.summary(table, names=[metric], n_boot=n_boot, seed=seed).iloc[0]
         rows.append(
             {
                 "task": task,
                 "metric": metric,
-                "way": way,
+                "strategy": strategy,
                 "value": own["value"].mean(),
-                "low": made.low,
-                "high": made.high,
+                "low": ends["low"],
+                "high": ends["high"],
                 "sd": own["value"].std(),
-                **means,
+                **own[["n", "labels"]].mean().round().astype(int),
                 "repeats": len(own),
-                "seconds": own["seconds"].mean(),
-                "constant": own["constant"].mean(),
+                **own[["seconds", "constant"]].mean(),
             }
         )
     return pd.DataFrame(rows)
 
 
 def compare(values: pd.DataFrame) -> pd.DataFrame:
-    """Every pair of ways on each task: difference, corrected interval and p, Holm over the pairs of a task.
+    """Compare every pair of strategies on each task: difference, corrected interval and p, Holm over the pairs.
 
     Each repeat is another split and other initial weights, and the rows of the repeats overlap, so the t
     test is Nadeau and Bengio's; a plain paired t would be too sure. How much they overlap follows from the
-    parts' shares: labels that were hidden from training count as training rows here.
+    subsets' shares: labels that were hidden from training count as training rows here.
 
     Parameters
     ----------
     values : pandas.DataFrame
         Of `Repeats`; with one repeat there is nothing to compare, and the table is empty.
     """
-    found = []
-    for task, own in values.groupby("task", sort=False):
-        wide = own.pivot_table(index="repeat", columns="way", values="value", sort=False)
-        pairs = combinations(wide.columns, 2) if len(wide) > 1 else ()
-        rows = [_pair(task, a, b, wide, own) for a, b in pairs]
+    pairs = []
+    for _, own in values.groupby("task", sort=False):
+        wide = own.pivot_table(index="repeat", columns="strategy", values="value", sort=False)
+        names = combinations(wide.columns, 2) if len(wide) > 1 else ()
+        rows = [_compare_pair(first, second, wide, own) for first, second in names]
         adjusted = significance.holm([row["p"] for row in rows])
-        found += [{**row, "p_holm": p} for row, p in zip(rows, adjusted, strict=True)]
-    columns = ["task", "metric", "first", "second", "difference", "low", "high", "p", "p_holm", "repeats"]
-    return pd.DataFrame(found, columns=columns)
+        pairs += [{**row, "p_holm": p} for row, p in zip(rows, adjusted, strict=True)]
+    return pd.DataFrame(pairs, columns=PAIRS)
 
 
-def _pair(task: str, a: str, b: str, wide: pd.DataFrame, own: pd.DataFrame) -> dict:
-    sizes = {name: round(own[name].mean()) for name in ("n_train", "n")}
+def _compare_pair(first: str, second: str, wide: pd.DataFrame, own: pd.DataFrame) -> dict:
     result = significance.nadeau_bengio(
-        (wide[a] - wide[b]).to_numpy(), n_train=sizes["n_train"], n_test=sizes["n"]
+        (wide[first] - wide[second]).to_numpy(),
+        n_train=round(own["n_train"].mean()),
+        n_test=round(own["n"].mean()),
     )
     return {
-        "task": task,
+        "task": own["task"].iloc[0],
         "metric": own["metric"].iloc[0],
-        "first": a,
-        "second": b,
+        "first": first,
+        "second": second,
         "difference": result.difference,
         "low": result.low,
         "high": result.high,
@@ -217,24 +173,25 @@ def _pair(task: str, a: str, b: str, wide: pd.DataFrame, own: pd.DataFrame) -> d
     }
 
 
-def tell(differences: pd.DataFrame, *, at_most: int = 6) -> list[str]:
-    """The rows of `compare` in words: what is told apart, which is better, and by how much.
+def describe_differences(differences: pd.DataFrame, *, at_most: int = 6) -> list[str]:
+    """Return the rows of `compare` in words: which strategy is better, and by how much.
 
-    More than `at_most` pairs that show no significant difference are counted instead of listed.
+    More than `at_most` pairs without a significant difference are counted instead of listed.
     """
     apart = (differences["low"] > 0) | (differences["high"] < 0)
     if (~apart).sum() <= at_most:
-        return [_tell(row) for row in differences.itertuples()]
-    rest = f"{(~apart).sum()} of {len(apart)} differences show no significant difference: their intervals hold 0."
-    return [*(_tell(row) for row in differences[apart].itertuples()), rest]
+        return [_describe_difference(row) for row in differences.itertuples()]
+    rest = f"{(~apart).sum()} of {len(apart)} differences are not significant: their 95 % intervals hold 0."
+    return [*(_describe_difference(row) for row in differences[apart].itertuples()), rest]
 
 
-def _tell(row) -> str:
-    figures = f"{row.difference:+.3f} ({row.low:+.3f} to {row.high:+.3f})"
-    start = f"{row.task}, {row.metric.replace('_', ' ')}: {row.first} minus {row.second} {figures}"
+def _describe_difference(row) -> str:
+    start = (
+        f"{row.task}, {row.metric.replace('_', ' ')}: {row.first} minus {row.second} {row.difference:+.3f}"
+    )
+    interval = f"95 % interval {row.low:+.3f} to {row.high:+.3f}"
     if row.low <= 0 <= row.high:
-        return f"{start}: not told apart, the interval holds 0."
-    higher = row.metric == "accuracy"
-    better = row.first if (row.difference > 0) == higher else row.second
+        return f"{start}, no significant difference ({interval})."
+    better = row.first if (row.difference > 0) == (row.metric == "accuracy") else row.second
     kept = "" if row.p_holm < 0.05 else f", but not after Holm's adjustment (p = {row.p_holm:.2f})"
-    return f"{start}: {better} is better, the interval excludes 0{kept}."
+    return f"{start}, {better} is better ({interval}){kept}."

@@ -32,13 +32,13 @@ class AgeHistogramDisplay:
 
     @classmethod
     def from_faces(cls, faces: pd.DataFrame, *, column: str = "age", by: str = "") -> AgeHistogramDisplay:
-        """Ages (or `column`) of `faces`, stacked by the classes of the label `by` where one is named."""
+        """Take the ages (or `column`) of `faces`, stacked by the classes of the label `by` where one is named."""
         numbers = faces[column].to_numpy(dtype=float, na_value=np.nan)
         known = np.isfinite(numbers)
         if not by:
             return cls({"all": numbers[known]}, column, int((~known).sum()))
-        names = faces[by].astype(object).where(faces[by].notna(), "(missing)").to_numpy()
-        order = [c for c in (*faces[by].cat.categories, "(missing)") if (names[known] == c).any()]
+        names = faces[by].astype(object).where(faces[by].notna(), style.MISSING).to_numpy()
+        order = [c for c in (*faces[by].cat.categories, style.MISSING) if (names[known] == c).any()]
         return cls({c: numbers[known & (names == c)] for c in order}, column, int((~known).sum()))
 
     def plot(self, ax=None) -> AgeHistogramDisplay:
@@ -51,7 +51,7 @@ class AgeHistogramDisplay:
             low, high = np.floor(everything.min() / width) * width, everything.max()
             bins = np.arange(low, high + 2 * width, width) - width / 2
             labels = [f"{name} (n = {len(v):,})" for name, v in self.values.items()]
-            colors = [style.COLORS[i % len(style.COLORS)] for i in range(len(labels))]
+            colors = [*style.class_colors(list(self.values)).values()]
             self.ax_.hist([*self.values.values()], bins=bins, stacked=True, label=labels, color=colors)
         if len(self.values) > 1:
             self.ax_.legend(fontsize=8)
@@ -69,7 +69,7 @@ class AgeHistogramDisplay:
         return float((everything % 5 == 0).mean()) if len(everything) else float("nan")
 
     def describe(self) -> str:
-        """Alt text."""
+        """Return the alt text."""
         everything = np.concatenate([*self.values.values()])
         if not len(everything):
             return f"Histogram of {self.column}: no face has one."

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from matplotlib import pyplot as plt
 
 from faceworkbook import faces as face_table
 from faceworkbook.plots import style
@@ -45,13 +44,11 @@ class BalanceDisplay:
 
     def plot(self) -> BalanceDisplay:
         """Draw into a new figure (``figure_``, ``axes_``) and return self."""
-        rows = max(1, -(-len(self.panels) // COLUMNS))
-        self.figure_, grid = plt.subplots(rows, COLUMNS, figsize=(9.6, 2.7 * rows), squeeze=False)
-        self.axes_ = grid.ravel()
-        for ax, (name, values) in zip(self.axes_, self.panels.items(), strict=False):
+        n = len(self.panels)
+        size = (3.2 * min(COLUMNS, max(n, 1)), 2.7 * max(1, -(-n // COLUMNS)))
+        self.figure_, self.axes_ = style.panels(n, columns=COLUMNS, size=size)
+        for ax, (name, values) in zip(self.axes_, self.panels.items(), strict=True):
             (self._histogram if name in self.numbers else self._bars)(ax, name, values)
-        for ax in self.axes_[len(self.panels) :]:
-            ax.set_visible(False)
         return self
 
     def _bars(self, ax, name: str, counts: pd.Series) -> None:
@@ -62,7 +59,7 @@ class BalanceDisplay:
             )
         ax.margins(x=0.18)
         ax.invert_yaxis()
-        ax.set(title=f"{name.replace('_', ' ')} (n = {int(counts.sum()):,})", xlabel="faces")
+        ax.set(title=f"{style.words(name)} (n = {int(counts.sum()):,})", xlabel="faces")
 
     def _histogram(self, ax, name: str, values: pd.Series) -> None:
         unit = {"age": "years", **dict.fromkeys(face_table.POSE, "degrees")}.get(name, "")
@@ -70,13 +67,13 @@ class BalanceDisplay:
         ax.set(title=f"{name} (n = {len(values):,})", xlabel=unit, ylabel="faces")
 
     def describe(self) -> str:
-        """Alt text."""
-        parts = []
+        """Return the alt text."""
+        listed = []
         for name, values in self.panels.items():
             if name not in self.numbers:
-                parts.append(f"{name}: " + ", ".join(f"{c} {int(v):,}" for c, v in values.items()))
+                listed.append(f"{name}: " + ", ".join(f"{c} {int(v):,}" for c, v in values.items()))
             else:
-                parts.append(
+                listed.append(
                     f"{name}: {values.min():.0f} to {values.max():.0f}, median {values.median():.0f}"
                 )
-        return f"Labels of {self.n:,} faces. " + "; ".join(parts) + "."
+        return f"Labels of {self.n:,} faces. " + "; ".join(listed) + "."

@@ -1,4 +1,4 @@
-"""Confusion matrices: counts and rates side by side, and the errors alone."""
+"""Confusion matrix: counts and rates side by side."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from matplotlib import pyplot as plt
 
+from faceworkbook.evaluation import predictions as tables
 from faceworkbook.plots import style
 
 
@@ -27,74 +27,44 @@ class ConfusionDisplay:
 
     @classmethod
     def from_predictions(
-        cls, predictions: pd.DataFrame, *, classes: list[str], subset: str = "test"
+        cls, predictions: pd.DataFrame, *, classes: list[str] | None = None, subset: str = "test"
     ) -> ConfusionDisplay:
-        """Count `truth` against `predicted` in the rows of `subset`."""
-        return cls(count(predictions[predictions["split"] == subset], classes), list(classes))
+        """Count `truth` against `predicted` in the rows of `subset`; all of the task's classes where None."""
+        classes = tables.class_names(predictions) if classes is None else list(classes)
+        return cls(count(predictions[predictions["split"] == subset], classes), classes)
 
     def plot(self, *, title: str = "") -> ConfusionDisplay:
         """Draw into a new figure (``figure_``, ``axes_``) and return self."""
-        k = len(self.classes)
-        width = max(3.2, 0.62 * k + 1.6)
-        self.figure_, self.axes_ = plt.subplots(1, 2, figsize=(2 * width, max(2.6, 0.52 * k + 1.3)))
-        totals = self.counts.sum(axis=1, keepdims=True)
-        rates = np.divide(self.counts, totals, out=np.full(self.counts.shape, np.nan), where=totals > 0)
-        n = int(self.counts.sum())
+        k, n = len(self.classes), int(self.counts.sum())
+        size = (2 * max(3.2, 0.62 * k + 1.6), max(2.6, 0.52 * k + 1.3))
+        self.figure_, self.axes_ = style.panels(2, columns=2, size=size, title=title)
         draw(self.axes_[0], self.counts, self.classes, "{:,.0f}", f"faces (n = {n:,})")
-        draw(self.axes_[1], rates, self.classes, "{:.2f}", "share of the true class", vmax=1.0)
-        if title:
-            self.figure_.suptitle(title, x=0.01, ha="left", fontsize=11)
+        draw(self.axes_[1], shares(self.counts), self.classes, "{:.2f}", "share of the true class", vmax=1.0)
         return self
 
     def describe(self) -> str:
-        """Alt text."""
-        right = int(np.trace(self.counts))
+        """Return the alt text."""
         return (
-            f"Confusion matrix of {int(self.counts.sum()):,} test faces in {len(self.classes)} classes, counts and rates: "
-            f"{right:,} are right. {worst_confusion(self.counts, self.classes)}"
+            f"Confusion matrix of {int(self.counts.sum()):,} test faces in {len(self.classes)} classes, counts "
+            f"and rates: {int(np.trace(self.counts)):,} are right. {worst_confusion(self.counts, self.classes)}"
         )
-
-
-@dataclass
-class ErrorMatrixDisplay:
-    """The errors alone: which true class is taken for which other, as a share of the true class."""
-
-    counts: np.ndarray
-    classes: list[str]
-
-    from_predictions = classmethod(ConfusionDisplay.from_predictions.__func__)
-
-    def plot(self, *, title: str = "") -> ErrorMatrixDisplay:
-        """Draw into a new figure (``figure_``, ``ax_``) and return self."""
-        k = len(self.classes)
-        self.figure_, self.ax_ = plt.subplots(figsize=(max(3.6, 0.62 * k + 2.2), max(2.6, 0.52 * k + 1.3)))
-        totals = self.counts.sum(axis=1, keepdims=True)
-        rates = np.divide(
-            100.0 * self.counts, totals, out=np.full(self.counts.shape, np.nan), where=totals > 0
-        )
-        np.fill_diagonal(rates, np.nan)
-        errors = int(self.counts.sum() - np.trace(self.counts))
-        draw(self.ax_, rates, self.classes, "{:.1f}", f"errors, % of the true class (n = {errors:,} errors)")
-        if title:
-            self.figure_.suptitle(title, x=0.01, ha="left", fontsize=11)
-        return self
-
-    def describe(self) -> str:
-        """Alt text."""
-        errors = int(self.counts.sum() - np.trace(self.counts))
-        return f"Matrix of the {errors:,} errors alone, in percent of the true class. {worst_confusion(self.counts, self.classes)}"
 
 
 def count(predictions: pd.DataFrame, classes: list[str]) -> np.ndarray:
-    """ndarray of shape (n_classes, n_classes): rows true, columns predicted, in the order of `classes`."""
+    """Return counts, ndarray of shape (n_classes, n_classes): rows true, columns predicted."""
     truth = pd.Categorical(predictions["truth"], categories=classes).codes
     predicted = pd.Categorical(predictions["predicted"], categories=classes).codes
     if (truth < 0).any() or (predicted < 0).any():
         strange = set(predictions["truth"]) | set(predictions["predicted"])
         raise ValueError(f"classes {sorted(map(str, strange - set(classes)))} are not among {classes}")
-    return np.bincount(truth * len(classes) + predicted, minlength=len(classes) ** 2).reshape(
-        len(classes), -1
-    )
+    k = len(classes)
+    return np.bincount(truth * k + predicted, minlength=k * k).reshape(k, k)
+
+
+def shares(counts: np.ndarray) -> np.ndarray:
+    """Return counts as shares of each row, 0..1; NaN in empty rows."""
+    totals = counts.sum(axis=1, keepdims=True)
+    return np.divide(counts, totals, out=np.full(counts.shape, np.nan), where=totals > 0)
 
 
 def draw(
@@ -116,11 +86,13 @@ def draw(
 
 
 def worst_confusion(counts: np.ndarray, classes: list[str]) -> str:
-    """A sentence about the largest share of a true class that is taken for one other class."""
-    totals = counts.sum(axis=1, keepdims=True)
-    rates = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0).astype(float)
+    """Describe the largest share of a true class that is taken for one other class."""
+    rates = np.nan_to_num(shares(counts))
     np.fill_diagonal(rates, 0)
     i, j = np.unravel_index(rates.argmax(), rates.shape)
     if rates[i, j] == 0:
         return "There is no error."
-    return f"Most often {classes[i]} is taken for {classes[j]}: {100 * rates[i, j]:.1f} % ({int(counts[i, j])} of {int(totals[i, 0])})."
+    return (
+        f"Most often {classes[i]} is taken for {classes[j]}: {100 * rates[i, j]:.1f} % ({int(counts[i, j])} of "
+        f"{int(counts[i].sum())})."
+    )

@@ -124,7 +124,7 @@ class ContactSheetDisplay:
         return self
 
     def describe(self) -> str:
-        """Alt text."""
+        """Return the alt text."""
         headings = "; ".join(heading for heading, _, _ in self.rows[:6])
         return f"Contact sheet of {self.about}. Rows: {headings or 'none'}."
 

@@ -1,4 +1,4 @@
-"""A metric under damaged pictures, one panel a damage."""
+"""A metric of corrupted pictures, one panel a corruption."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from matplotlib import pyplot as plt
 
 from faceworkbook.plots import style
 
@@ -15,60 +14,51 @@ CLEAN = "none"
 
 @dataclass
 class CorruptionsDisplay:
-    """Value with its interval by strength of each damage, beside the value on undamaged pictures.
+    """Value with its interval by severity of each corruption, beside the value on clean pictures.
 
     Attributes
     ----------
     measured : pandas.DataFrame
-        What `evaluation.robustness.measure` returned.
+        Of `faceworkbook.experiments.corruptions.measure`.
     """
 
     measured: pd.DataFrame
 
     @classmethod
     def from_measured(cls, measured: pd.DataFrame) -> CorruptionsDisplay:
-        """From the table of `evaluation.robustness.measure`."""
+        """Take the table of `experiments.corruptions.measure`."""
         return cls(measured)
+
+    @property
+    def clean(self) -> pd.Series:
+        """The row of the clean pictures."""
+        return self.measured[self.measured["corruption"] == CLEAN].iloc[0]
 
     def plot(self, *, title: str = "") -> CorruptionsDisplay:
         """Draw into a new figure (``figure_``, ``axes_``) and return self."""
-        damages = [d for d in self.measured["damage"].unique() if d != CLEAN]
-        columns = min(3, len(damages))
-        rows = -(-len(damages) // columns)
-        with plt.rc_context(style.SETTINGS):
-            self.figure_, axes = plt.subplots(
-                rows, columns, figsize=(3.4 * columns, 2.8 * rows), sharey=True, squeeze=False
-            )
-        self.axes_ = axes.ravel()
-        for ax in self.axes_[len(damages) :]:
-            ax.set_visible(False)
-        for ax, damage in zip(self.axes_, damages, strict=False):
-            self._draw(ax, damage)
-        for ax in axes[:, 0]:
-            ax.set_ylabel(self.measured["metric"].iloc[0])
-        self.figure_.suptitle(
-            title or f"n = {self.measured['n'].iloc[0]:,} test faces; line: undamaged",
-            x=0.01,
-            ha="left",
-            fontsize=11,
-        )
+        names = [name for name in self.measured["corruption"].unique() if name != CLEAN]
+        size = (3.4 * min(3, len(names)), 2.8 * -(-len(names) // 3))
+        title = title or f"n = {self.clean['n']:,} test faces; line: clean pictures"
+        self.figure_, self.axes_ = style.panels(len(names), columns=3, size=size, title=title, sharey=True)
+        for ax, name in zip(self.axes_, names, strict=True):
+            self._draw(ax, name)
+        for ax in self.axes_[::3]:
+            ax.set_ylabel(style.words(self.clean["metric"]))
         return self
 
-    def describe(self) -> str:
-        """Alt text."""
-        clean = self.measured[self.measured["damage"] == CLEAN].iloc[0]
-        worst = self.measured.loc[self.measured["change"].abs().idxmax()]
-        return (
-            f"{clean['metric']} of {clean['n']:,} faces under damage: {clean['value']:.3f} undamaged; it changes most "
-            f"under {worst['damage']} {worst['level']:g} ({worst['unit']}), to {worst['value']:.3f}."
-        )
-
-    def _draw(self, ax, damage: str) -> None:
-        clean = self.measured[self.measured["damage"] == CLEAN].iloc[0]
-        rows = self.measured[self.measured["damage"] == damage].sort_values("level")
+    def _draw(self, ax, name: str) -> None:
+        rows = self.measured[self.measured["corruption"] == name].sort_values("severity")
         position = np.arange(len(rows))
-        ax.axhline(clean["value"], color=style.GREY, lw=1)
+        ax.axhline(self.clean["value"], color=style.GREY, lw=1)
         errors = [rows["value"] - rows["low"], rows["high"] - rows["value"]]
         ax.errorbar(position, rows["value"], yerr=errors, marker="o", capsize=3, color=style.COLORS[0])
-        ax.set_xticks(position, [f"{level:g}" for level in rows["level"]])
-        ax.set(title=damage, xlabel=rows["unit"].iloc[0])
+        ax.set_xticks(position, [f"{severity:g}" for severity in rows["severity"]])
+        ax.set(title=name, xlabel=f"severity ({rows['unit'].iloc[0]})")
+
+    def describe(self) -> str:
+        """Return the alt text."""
+        clean, worst = self.clean, self.measured.loc[self.measured["change"].abs().idxmax()]
+        return (
+            f"{clean['metric']} of {clean['n']:,} faces under corruptions: {clean['value']:.3f} clean; it changes "
+            f"most under {worst['corruption']} {worst['severity']:g} ({worst['unit']}), to {worst['value']:.3f}."
+        )

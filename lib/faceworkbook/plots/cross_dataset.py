@@ -17,28 +17,30 @@ class CrossDatasetDisplay:
     Attributes
     ----------
     measured : pandas.DataFrame
-        What `evaluation.transfer.measure` returned.
+        Of `faceworkbook.experiments.cross_dataset.measure`.
     """
 
     measured: pd.DataFrame
 
     @classmethod
     def from_measured(cls, measured: pd.DataFrame) -> CrossDatasetDisplay:
-        """From the table of `evaluation.transfer.measure`."""
+        """Take the table of `experiments.cross_dataset.measure`."""
         return cls(measured)
 
-    def plot(self, *, ax=None, title: str = "") -> CrossDatasetDisplay:
-        """Draw into `ax` or a new figure (``figure_``, ``ax_``) and return self."""
+    def plot(self, ax=None, *, title: str = "") -> CrossDatasetDisplay:
+        """Draw (``figure_``, ``ax_``) and return self."""
         names = list(dict.fromkeys(self.measured["trained_on"]))
         self.ax_ = style.axes(ax, figsize=(1.9 * len(names) + 2, 1.1 * len(names) + 1.4))
         self.figure_ = self.ax_.figure
-        values = self.measured.pivot_table("value", "trained_on", "tested_on").loc[names, names].to_numpy()
+        values = self.measured.pivot(index="trained_on", columns="tested_on", values="value")
+        values = values.loc[names, names].to_numpy(dtype=float)
         self.ax_.imshow(values, cmap=style.SEQUENTIAL, aspect="auto")
         middle = (np.nanmin(values) + np.nanmax(values)) / 2
         for row in self.measured.itertuples():
             i, j = names.index(row.trained_on), names.index(row.tested_on)
             text = f"{row.value:.3f}\n[{row.low:.3f}, {row.high:.3f}]\nn = {row.n_test:,}"
-            ink = "black" if row.value > middle else "white"
+            text = text if np.isfinite(row.value) else "nothing left\nto train on"
+            ink = "white" if row.value <= middle else "black"
             self.ax_.text(j, i, text, ha="center", va="center", fontsize=8.5, color=ink)
         self.ax_.set_xticks(range(len(names)), names)
         self.ax_.set_yticks(range(len(names)), names)
@@ -47,7 +49,7 @@ class CrossDatasetDisplay:
         return self
 
     def describe(self) -> str:
-        """Alt text."""
+        """Return the alt text."""
         own = self.measured["trained_on"] == self.measured["tested_on"]
         return (
             f"{self.measured['metric'].iloc[0]} by training and test set: {self.measured['value'][own].mean():.3f} on "

@@ -17,7 +17,7 @@ class FoldsDisplay:
     Attributes
     ----------
     scored : pandas.DataFrame
-        One row a fit: repeat, fold, and the columns ``PART_METRIC``.
+        One row a fit: repeat, fold, and the columns ``SUBSET_METRIC``.
     metric, subset : str
     mean, low, high : float
         Over all fits, with the interval corrected for overlapping training sets.
@@ -34,12 +34,12 @@ class FoldsDisplay:
     def from_scores(
         cls, scored: pd.DataFrame, summary: pd.DataFrame, *, metric: str = "accuracy", subset: str = "test"
     ) -> FoldsDisplay:
-        """From `evaluation.cross_validation.scores` and its `summary` of the same subset."""
+        """Take `evaluation.cross_validation.scores` and its `summary` of the same subset."""
         row = summary.set_index("metric").loc[metric]
         return cls(scored, metric, subset, float(row["mean"]), float(row["low"]), float(row["high"]))
 
-    def plot(self, *, ax=None, title: str = "") -> FoldsDisplay:
-        """Draw into `ax` or a new figure (``figure_``, ``ax_``) and return self."""
+    def plot(self, ax=None, *, title: str = "") -> FoldsDisplay:
+        """Draw (``figure_``, ``ax_``) and return self."""
         self.ax_ = style.axes(ax, figsize=(6.4, 3.6))
         self.figure_ = self.ax_.figure
         column = f"{self.subset}_{self.metric}"
@@ -61,47 +61,10 @@ class FoldsDisplay:
         return self
 
     def describe(self) -> str:
-        """Alt text."""
+        """Return the alt text."""
         values = self.scored[f"{self.subset}_{self.metric}"]
         reach = "" if pd.isna(self.low) else f" [{self.low:.3f}, {self.high:.3f}]"
         return (
             f"{self.subset.capitalize()} {self.metric.replace('_', ' ')} of {len(values)} fits, from {values.min():.3f} to "
             f"{values.max():.3f}, mean {self.mean:.3f}{reach}."
         )
-
-
-@dataclass
-class FoldHistoriesDisplay:
-    """Validation loss of all fits by epoch, with the epoch that each kept."""
-
-    history: pd.DataFrame
-
-    @classmethod
-    def from_history(cls, history: pd.DataFrame) -> FoldHistoriesDisplay:
-        """From the history of dense fits: repeat, fold, epoch, val_loss."""
-        return cls(history)
-
-    def plot(self, *, ax=None) -> FoldHistoriesDisplay:
-        """Draw into `ax` or a new figure (``figure_``, ``ax_``) and return self."""
-        self.ax_ = style.axes(ax, figsize=(6.4, 3.6))
-        self.figure_ = self.ax_.figure
-        groups = self.history.groupby(["repeat", "fold"])
-        for (repeat, _), rows in groups:
-            color = style.COLORS[int(repeat) % len(style.COLORS)]
-            self.ax_.plot(rows["epoch"], rows["val_loss"], color=color, lw=0.8, alpha=0.7)
-        best = self._kept()
-        self.ax_.plot(best["epoch"], best["val_loss"], "o", ms=3.5, color="black", label="kept")
-        self.ax_.set(
-            xlabel="epoch", ylabel="validation loss", title=f"{groups.ngroups} fits, one colour a repeat"
-        )
-        self.ax_.legend()
-        return self
-
-    def describe(self) -> str:
-        """Alt text."""
-        kept = self._kept()["epoch"]
-        return f"Validation loss of {len(kept)} fits by epoch; the epochs kept lie between {kept.min()} and {kept.max()}."
-
-    def _kept(self) -> pd.DataFrame:
-        known = self.history.dropna(subset=["val_loss"])
-        return known.loc[known.groupby(["repeat", "fold"])["val_loss"].idxmin()]

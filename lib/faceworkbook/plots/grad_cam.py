@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib import pyplot as plt
 
 from faceworkbook.plots import style
 
@@ -34,33 +33,26 @@ class GradCamDisplay:
 
     @classmethod
     def from_maps(cls, maps) -> GradCamDisplay:
-        """From ``training.grad_cam.class_maps``."""
+        """Take the maps of ``faceworkbook.experiments.grad_cam.class_maps``."""
         return cls(maps.names, maps.maps, maps.faces, maps.counts, maps.layer)
 
     def plot(self) -> GradCamDisplay:
         """Draw into a new figure (``figure_``, ``axes_``) and return self."""
-        columns = min(COLUMNS, len(self.names))
-        rows = -(-len(self.names) // columns)
-        with plt.rc_context(style.SETTINGS):
-            self.figure_, axes = plt.subplots(
-                rows, columns, figsize=(2.4 * columns + 1, 2.6 * rows), squeeze=False
-            )
-        self.axes_ = axes.ravel()
-        drawn = None
-        for ax, name, heat, face, n in zip(
-            self.axes_, self.names, self.maps, self.faces, self.counts, strict=False
-        ):
+        n_panels = len(self.names)
+        size = (2.4 * min(COLUMNS, n_panels) + 1, 2.6 * -(-n_panels // COLUMNS))
+        self.figure_, self.axes_ = style.panels(n_panels, columns=COLUMNS, size=size)
+        panels = zip(self.axes_, self.names, self.maps, self.faces, self.counts, strict=True)
+        for ax, name, heat, face, n in panels:
             ax.imshow(face)
             drawn = ax.imshow(heat, cmap="inferno", alpha=0.55, vmin=0, vmax=1)
-            ax.set_title(f"{name} (n = {n:,})")
-        for ax in self.axes_:
+            ax.set_title(f"{name} (n = {n:,})", loc="center")
             ax.axis("off")
         label = "Grad-CAM, share of each face's largest"
         self.figure_.colorbar(drawn, ax=self.axes_, label=label, shrink=0.8)
         return self
 
     def describe(self) -> str:
-        """Alt text."""
+        """Return the alt text."""
         return (
             f"Mean Grad-CAM maps at layer {self.layer} over the mean face of each class; "
             + "; ".join(f"{name}: strongest {self._where(i)}" for i, name in enumerate(self.names))

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from faceworkbook.plots import style
+from faceworkbook.plots import forest, style
 
-STYLES = {"with": (style.COLORS[3], "o"), "without": (style.COLORS[0], "s")}
+LOOKS = {
+    "with": {"color": style.COLORS[3], "marker": "o"},
+    "without": {"color": style.COLORS[0], "marker": "s"},
+}
 
 
 @dataclass
@@ -36,24 +39,23 @@ class LeakageDisplay:
         self.ax_ = style.axes(ax, figsize=(6.4, 2.6))
         self.figure_ = self.ax_.figure
         names = [*self.table["rows"].unique()]
-        for trained, (color, marker) in STYLES.items():
+        for trained, look in LOOKS.items():
             rows = self.table[self.table["trained"] == trained]
-            y = [names.index(name) + (0.12 if trained == "with" else -0.12) for name in rows["rows"]]
-            ends = [rows["value"] - rows["low"], rows["high"] - rows["value"]]
+            at = [names.index(name) + (0.12 if trained == "with" else -0.12) for name in rows["rows"]]
             label = f"trained {trained} the people of the test rows"
-            self.ax_.errorbar(rows["value"], y, xerr=ends, fmt=marker, color=color, capsize=3, label=label)
+            forest.draw(self.ax_, rows["value"], rows["low"], rows["high"], places=at, label=label, **look)
         counts = self.table.groupby("rows")["n"].first()
-        ticks = [f"{name} rows (n = {counts[name]:,})" for name in names]
-        self.ax_.set_yticks(range(len(names)), ticks)
+        forest.name_rows(
+            self.ax_, range(len(names)), [f"{name} rows (n = {counts[name]:,})" for name in names]
+        )
         self.ax_.set(xlabel=f"{self.table['measure'].iloc[0]} (95 % interval)", title=self.name)
-        self.ax_.set_ylim(-0.6, len(names) - 0.4)
         self.ax_.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.28), ncols=2)
         return self
 
     def describe(self) -> str:
-        """Alt text."""
-        parts = [
+        """Return the alt text."""
+        rows = [
             f"{row.rows} rows, trained {row.trained}: {row.value:.3f} ({row.low:.3f} to {row.high:.3f})"
             for row in self.table.itertuples()
         ]
-        return f"{self.table['measure'].iloc[0]} of {self.name}: {'; '.join(parts)}."
+        return f"{self.table['measure'].iloc[0]} of {self.name}: {'; '.join(rows)}."

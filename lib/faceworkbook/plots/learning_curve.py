@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pandas as pd
-from matplotlib import pyplot as plt
 
-from faceworkbook.experiments import learning_curve
 from faceworkbook.plots import style
 
 NAMES = {"faces": "faces at random", "identities": "all faces of people at random"}
@@ -19,58 +17,54 @@ class LearningCurveDisplay:
 
     Attributes
     ----------
-    measured : pandas.DataFrame
-        What `evaluation.data_curve.measure` returned, for one way of drawing or several together.
+    curve : pandas.DataFrame
+        Of `faceworkbook.experiments.learning_curve.summarise`.
     unit : str
         Of the metric, '' for shares.
     """
 
-    measured: pd.DataFrame
+    curve: pd.DataFrame
     unit: str = ""
 
     @classmethod
-    def from_measured(cls, *measured: pd.DataFrame, unit: str = "") -> LearningCurveDisplay:
-        """From one table or several."""
-        return cls(pd.concat(measured, ignore_index=True), unit)
+    def from_curve(cls, curve: pd.DataFrame, *, unit: str = "") -> LearningCurveDisplay:
+        """Take the table of `experiments.learning_curve.summarise`."""
+        return cls(curve, unit)
 
     def plot(self, *, title: str = "") -> LearningCurveDisplay:
         """Draw into a new figure (``figure_``, ``axes_``): against faces, and against people where known."""
-        by_people = self.measured[self.measured["by"] == "identities"]
         sides = [("n_train", "training faces")]
-        if len(by_people):
+        if (self.curve["by"] == "identities").any():
             sides.append(("n_identities", "people in the training faces"))
-        with plt.rc_context(style.SETTINGS):
-            self.figure_, axes = plt.subplots(1, len(sides), figsize=(5.2 * len(sides), 3.7), squeeze=False)
-        self.axes_ = axes[0]
+        n = len(sides)
+        self.figure_, self.axes_ = style.panels(n, columns=2, size=(5.2 * n, 3.7), title=title)
         for ax, (column, label) in zip(self.axes_, sides, strict=True):
             self._draw(ax, column, label)
         self.axes_[0].legend()
-        if title:
-            self.figure_.suptitle(title, x=0.01, ha="left", fontsize=11)
         return self
 
-    def describe(self) -> str:
-        """Alt text."""
-        mean = self.measured.groupby(["by", "share"])[["n_train", "value"]].mean().reset_index()
-        few, many = mean.iloc[0], mean[mean["by"] == mean["by"].iloc[0]].iloc[-1]
-        return (
-            f"{self.measured['metric'].iloc[0]} against training faces: {few['value']:.3f} with {few['n_train']:.0f}, "
-            f"{many['value']:.3f} with {many['n_train']:.0f}."
-        )
-
     def _draw(self, ax, column: str, label: str) -> None:
-        for number, (by, points) in enumerate(learning_curve.summary(self.measured).groupby("by", sort=True)):
-            style_of = {"color": style.COLORS[number], "marker": "os"[number % 2], "capsize": 3}
+        for number, (by, points) in enumerate(self.curve.groupby("by", sort=True)):
             reach = [points["mean"] - points["low"], points["high"] - points["mean"]]
-            ax.errorbar(points[column], points["mean"], yerr=reach, label=NAMES[by], **style_of)
+            look = {"color": style.color(number), "marker": "os"[number % 2], "capsize": 3}
+            ax.errorbar(points[column], points["mean"], yerr=reach, label=NAMES[by], **look)
         ax.set_xscale("log")
-        sizes = self.measured.groupby("share")[column].mean()
+        sizes = self.curve.groupby("share")[column].mean()
         ax.set_xticks(sizes, [f"{size:,.0f}" for size in sizes], rotation=30)
         ax.minorticks_off()
-        metric = self.measured["metric"].iloc[0] + (f" ({self.unit})" if self.unit else "")
-        draws = self.measured["repeat"].nunique()
+        first = self.curve.iloc[0]
+        unit = f" ({self.unit})" if self.unit else ""
         ax.set(
             xlabel=f"{label} (log scale)",
-            ylabel=f"test {metric}",
-            title=f"n = {self.measured['n_test'].iloc[0]:,} test faces; mean of {draws} draws, 95 % interval",
+            ylabel=f"test {style.words(first['metric'])}{unit}",
+            title=f"n = {first['n_test']:,} test faces; mean of {first['draws']} draws, 95 % interval",
+        )
+
+    def describe(self) -> str:
+        """Return the alt text."""
+        own = self.curve[self.curve["by"] == self.curve["by"].iloc[0]].sort_values("share")
+        few, many = own.iloc[0], own.iloc[-1]
+        return (
+            f"{few['metric']} against training faces: {few['mean']:.3f} with {few['n_train']:.0f}, "
+            f"{many['mean']:.3f} with {many['n_train']:.0f}."
         )

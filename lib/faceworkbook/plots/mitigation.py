@@ -1,4 +1,4 @@
-"""Before and after a remedy: all faces and the worst group, side by side."""
+"""Before and after mitigations: all faces and the worst group, side by side."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from faceworkbook.plots import style
+from faceworkbook.plots import forest, style
+
+FIGURES = {"all faces": "overall", "worst group": "worst_value"}
 
 
 @dataclass
 class MitigationDisplay:
-    """One row a remedy: overall figure and worst group's figure with their intervals.
+    """One row a mitigation: overall figure and worst group's figure with their intervals.
 
     Attributes
     ----------
     table : pandas.DataFrame
-        Of `faceworkbook.experiments.mitigation.before_after`.
+        Of `faceworkbook.experiments.mitigation.compare_with_before`.
     metric : str
     n : int
         Test faces.
@@ -29,7 +31,7 @@ class MitigationDisplay:
 
     @classmethod
     def from_table(cls, table: pd.DataFrame, *, metric: str, n: int) -> MitigationDisplay:
-        """From the table of `before_after`."""
+        """Take the table of `compare_with_before`."""
         return cls(table.reset_index(drop=True), metric, n)
 
     def plot(self, ax=None, *, title: str = "") -> MitigationDisplay:
@@ -37,29 +39,26 @@ class MitigationDisplay:
         t, places = self.table, np.arange(len(self.table), dtype=float)
         self.ax_ = style.axes(ax, figsize=(7.0, 1.3 + 0.5 * len(t)))
         self.figure_ = self.ax_.figure
-        for shift, (name, columns) in enumerate(
-            {"all faces": ["overall", "overall_low", "overall_high"],
-             "worst group": ["worst_value", "worst_value_low", "worst_value_high"]}.items()
-        ):  # fmt: skip
-            value, low, high = (t[c].to_numpy(dtype=float) for c in columns)
-            self.ax_.errorbar(
-                value, places + 0.22 * (shift - 0.5), xerr=[(value - low).clip(0), (high - value).clip(0)],
-                fmt="os"[shift], ms=5, capsize=3, color=style.COLORS[3 * shift], label=name,
-            )  # fmt: skip
+        for number, (label, name) in enumerate(FIGURES.items()):
+            figures = [t[name], t[f"{name}_low"], t[f"{name}_high"]]
+            at, look = (
+                places + 0.22 * (number - 0.5),
+                {"color": style.COLORS[3 * number], "marker": "os"[number]},
+            )
+            forest.draw(self.ax_, *figures, places=at, label=label, **look)
         self.ax_.axvline(t["worst_value"].iloc[0], color=style.GREY, lw=0.8, ls=":")
-        self.ax_.set_yticks(places, [f"{r.way}\n(worst: {r.worst})" for r in t.itertuples()], fontsize=8.5)
-        self.ax_.invert_yaxis()
+        forest.name_rows(self.ax_, places, [f"{r.mitigation}\n(worst: {r.worst})" for r in t.itertuples()])
         self.ax_.set(
-            xlabel=f"{self.metric.replace('_', ' ')}, 95 % interval (dotted: worst group before)",
-            title=title or f"before and after (n = {self.n:,})",
+            xlabel=f"{style.words(self.metric)}, 95 % interval (dotted: worst group before)",
+            title=title or f"before and after mitigation (n = {self.n:,})",
         )
         self.ax_.legend(fontsize=8, loc="best")
         return self
 
     def describe(self) -> str:
-        """Alt text."""
-        parts = [
-            f"{r.way}: all faces {r.overall:.3f}, worst group {r.worst} {r.worst_value:.3f}"
+        """Return the alt text."""
+        rows = [
+            f"{r.mitigation}: all faces {r.overall:.3f}, worst group {r.worst} {r.worst_value:.3f}"
             for r in self.table.itertuples()
         ]
-        return f"{self.metric} before and after each remedy. " + "; ".join(parts) + "."
+        return f"{self.metric} before and after each mitigation. {'; '.join(rows)}."

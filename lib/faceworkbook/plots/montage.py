@@ -88,7 +88,7 @@ class MontageDisplay:
         return self
 
     def describe(self) -> str:
-        """Alt text."""
+        """Return the alt text."""
         first = "; ".join(c.replace("\n", ", ") for c in self.captions[:3])
         return f"Montage of {self.about}, captioned true, predicted, probability and file. First: {first or 'none'}."
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from matplotlib import pyplot as plt
 
 from faceworkbook.plots import style
 
@@ -48,19 +47,25 @@ class NumberErrorDisplay:
 
     def plot(self, *, title: str = "") -> NumberErrorDisplay:
         """Draw into a new figure (``figure_``, ``axes_``) and return self."""
-        self.figure_, (left, right) = plt.subplots(1, 2, figsize=(9.6, 3.9))
-        self.axes_ = (left, right)
-        left.hexbin(self.truth, self.predicted, gridsize=36, mincnt=1, bins="log", cmap=style.SEQUENTIAL)
+        self.figure_, self.axes_ = style.panels(2, columns=2, size=(9.6, 3.9), title=title)
+        self._draw_predictions(self.axes_[0])
+        self._draw_errors(self.axes_[1])
+        return self
+
+    def _draw_predictions(self, ax) -> None:
+        ax.hexbin(self.truth, self.predicted, gridsize=36, mincnt=1, bins="log", cmap=style.SEQUENTIAL)
         ends = [min(self.truth.min(), self.predicted.min()), max(self.truth.max(), self.predicted.max())]
-        left.plot(ends, ends, color=style.COLORS[3], lw=1.2, label="no error")
-        left.set(
+        ax.plot(ends, ends, color=style.COLORS[3], lw=1.2, label="no error")
+        ax.set(
             xlabel=f"true ({self.unit})",
             ylabel=f"predicted ({self.unit})",
             title=f"n = {len(self.truth):,} faces",
         )
-        left.legend()
+        ax.legend()
+
+    def _draw_errors(self, ax) -> None:
         b = self.bins
-        right.errorbar(
+        ax.errorbar(
             b["center"],
             b["mae"],
             yerr=[b["mae"] - b["low"], b["high"] - b["mae"]],
@@ -68,20 +73,18 @@ class NumberErrorDisplay:
             capsize=3,
         )
         full = (b["n"] >= SMALL).to_numpy()
-        right.plot(
+        ax.plot(
             b["center"][full],
             b["mae"][full],
             "o",
             color=style.COLORS[0],
             label="mean absolute error, 95 % interval",
         )
-        right.plot(b["center"][~full], b["mae"][~full], "o", mfc="white", color=style.COLORS[0])
-        right.plot(
-            b["center"], b["bias"], "s--", color=style.COLORS[1], label="mean error (predicted - true)"
-        )
-        right.axhline(0, color=style.GREY, lw=0.8)
+        ax.plot(b["center"][~full], b["mae"][~full], "o", mfc="white", color=style.COLORS[0])
+        ax.plot(b["center"], b["bias"], "s--", color=style.COLORS[1], label="mean error (predicted - true)")
+        ax.axhline(0, color=style.GREY, lw=0.8)
         for row in b.itertuples():
-            right.annotate(
+            ax.annotate(
                 f"{row.n}",
                 (row.center, row.high),
                 textcoords="offset points",
@@ -89,18 +92,15 @@ class NumberErrorDisplay:
                 ha="center",
                 fontsize=7,
             )
-        right.set(
+        ax.set(
             xlabel=f"true ({self.unit})",
             ylabel=f"error ({self.unit})",
             title="error by true value; numbers: n, hollow: n < 10",
         )
-        right.legend(fontsize=8)
-        if title:
-            self.figure_.suptitle(title, x=0.01, ha="left", fontsize=11)
-        return self
+        ax.legend(fontsize=8)
 
     def describe(self) -> str:
-        """Alt text."""
+        """Return the alt text."""
         worst = self.bins.loc[self.bins["mae"].idxmax()]
         error = np.abs(self.predicted - self.truth).mean()
         return (

@@ -51,7 +51,7 @@ class PairBalanceDisplay:
         return self
 
     def describe(self) -> str:
-        """Alt text."""
+        """Return the alt text."""
         values = self.counts.to_numpy()
         largest, smallest = (balance.name_cell(self.counts, at) for at in (values.argmax(), values.argmin()))
         return (

@@ -51,9 +51,10 @@ class PCADisplay:
         """Draw (``figure_``, ``ax_``) and return self."""
         self.ax_ = style.axes(ax, figsize=(6.4, 4.6))
         self.figure_ = self.ax_.figure
+        colors = style.class_colors(self.labels.categories)
         for i, name in enumerate(self.labels.categories):
             at = self.labels == name
-            marker, color = MARKERS[i % len(MARKERS)], style.COLORS[i % len(style.COLORS)]
+            marker, color = MARKERS[i % len(MARKERS)], colors[name]
             label = f"{name} (n = {int(at.sum()):,})"
             self.ax_.scatter(
                 *self.points[at].T, s=10, marker=marker, color=color, alpha=0.55, linewidths=0, label=label
@@ -66,7 +67,7 @@ class PCADisplay:
         return self
 
     def describe(self) -> str:
-        """Alt text."""
+        """Return the alt text."""
         names = ", ".join(self.labels.categories)
         return (
             f"Scatter of {len(self.points):,} descriptors on their first two principal components, which hold "

@@ -13,7 +13,7 @@ from faceworkbook.plots import style
 
 @dataclass
 class ReliabilityDisplay:
-    """One line a model, group or way of scaling; the diagonal is a model that knows itself.
+    """One line a model, group or kind of scaling; the diagonal is a model that knows itself.
 
     Attributes
     ----------
@@ -27,7 +27,7 @@ class ReliabilityDisplay:
     def from_predictions(
         cls, named: Mapping[str, pd.DataFrame], *, subset: str = "test", bins: int = 10, seed: int = 0
     ) -> ReliabilityDisplay:
-        """From tables of predictions by name."""
+        """Bin the tables of predictions, by name."""
         return cls(
             {
                 name: calibration.reliability(table, subset=subset, bins=bins, seed=seed)
@@ -56,10 +56,10 @@ class ReliabilityDisplay:
         return self
 
     def describe(self) -> str:
-        """Alt text."""
-        parts = []
+        """Return the alt text."""
+        models = []
         for name, t in self.bins.items():
             gap = ((t["confidence"] - t["accuracy"]) * t["n"]).sum() / t["n"].sum()
-            way = "more" if gap > 0 else "less"
-            parts.append(f"{name}, {t['n'].sum():,} faces, is {abs(gap):.3f} {way} sure than right")
-        return "Reliability diagram. On average " + "; ".join(parts) + "."
+            side = "more" if gap > 0 else "less"
+            models.append(f"{name}, {t['n'].sum():,} faces, is {abs(gap):.3f} {side} sure than right")
+        return "Reliability diagram. On average " + "; ".join(models) + "."

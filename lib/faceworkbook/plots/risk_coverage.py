@@ -27,7 +27,7 @@ class RiskCoverageDisplay:
     def from_predictions(
         cls, named: Mapping[str, pd.DataFrame], *, subset: str = "test", seed: int = 0
     ) -> RiskCoverageDisplay:
-        """From tables of predictions by name."""
+        """Take the curves of tables of predictions, by name."""
         return cls(
             {
                 name: calibration.risk_coverage(table, subset=subset, seed=seed)
@@ -54,12 +54,12 @@ class RiskCoverageDisplay:
         return self
 
     def describe(self) -> str:
-        """Alt text."""
-        parts = []
+        """Return the alt text."""
+        models = []
         for name, t in self.curves.items():
             first, last = t.iloc[0], t.iloc[-1]
-            parts.append(
+            models.append(
                 f"{name}: accuracy {first['accuracy']:.3f} on all {first['n']:,.0f} faces, "
                 f"{last['accuracy']:.3f} when {last['left_to_a_person']:.0%} are left to a person"
             )
-        return "Risk-coverage curve. " + "; ".join(parts) + "."
+        return "Risk-coverage curve. " + "; ".join(models) + "."

@@ -42,7 +42,7 @@ class RocDisplay:
     def from_predictions(
         cls, predictions: pd.DataFrame, *, subset: str = "test", seed: int = 0, n_boot: int = 200
     ) -> RocDisplay:
-        """From the rows of `subset`; the second class is the positive one."""
+        """Rank the rows of `subset`; the second class is the positive one."""
         rows = metrics.rows_of(predictions, subset=subset)
         if len(rows.classes) != 2:
             raise ValueError(f"a ROC curve needs two classes, these predictions have {len(rows.classes)}")
@@ -80,7 +80,7 @@ class RocDisplay:
         return self
 
     def describe(self) -> str:
-        """Alt text."""
+        """Return the alt text."""
         value, low, high = self.auc
         return (
             f"ROC curve for {self.positive} on {self.n:,} test faces; area under it {value:.3f}, "

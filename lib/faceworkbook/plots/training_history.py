@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pandas as pd
-from matplotlib import pyplot as plt
 
 from faceworkbook.plots import style
 
@@ -36,7 +35,7 @@ class TrainingHistoryDisplay:
 
     @classmethod
     def from_history(cls, history: pd.DataFrame, *, unit: str = "") -> TrainingHistoryDisplay:
-        """From the history of a dense classifier (`faceworkbook.training.Fitted.history`)."""
+        """Take the history of an MLP (`faceworkbook.training.Fitted.history`)."""
         lacking = {"epoch", "loss", "val_loss"} - set(history)
         if lacking:
             raise ValueError(f"the history lacks {sorted(lacking)}; it has {list(history)}")
@@ -47,17 +46,14 @@ class TrainingHistoryDisplay:
 
     def plot(self, *, title: str = "") -> TrainingHistoryDisplay:
         """Draw into a new figure (``figure_``, ``axes_``) and return self."""
-        with plt.rc_context(style.SETTINGS):
-            self.figure_, self.axes_ = plt.subplots(1, 2, figsize=(9.6, 3.6))
+        self.figure_, self.axes_ = style.panels(2, columns=2, size=(9.6, 3.6), title=title)
         for ax, name in zip(self.axes_, ("loss", self.metric), strict=True):
             self._draw(ax, name)
         self.axes_[0].legend()
-        if title:
-            self.figure_.suptitle(title, x=0.01, ha="left", fontsize=11)
         return self
 
     def describe(self) -> str:
-        """Alt text."""
+        """Return the alt text."""
         last = self.history.iloc[-1]
         if self.best_epoch is None:
             return f"Loss and {self.metric} over {len(self.history)} epochs of training, without validation rows."

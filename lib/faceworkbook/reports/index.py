@@ -89,7 +89,7 @@ def _figures(path: Path, results: Path) -> list[list[str]]:
     folds = [_of_folds(fold) for fold in metrics.get("folds", [])]
     return [
         [*start, _cell(f.get("task", params.get("label", ""))), _cell(metrics.get("network", "")),
-         _cell(f.get("model", f.get("run", f.get("way", "")))), _cell(f.get("metric", metrics.get("metric", ""))),
+         _cell(f.get("model", f.get("run", f.get("strategy", f.get("way", ""))))), _cell(f.get("metric", metrics.get("metric", ""))),
          _number(f.get("value")), _interval(f), _number(f.get("n"), digits=0), _moment(_started(step))]
         for f in [*metrics.get("figures", []), *folds]
         if isinstance(f, dict)

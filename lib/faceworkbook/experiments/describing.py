@@ -1,0 +1,97 @@
+"""What the faces of several data sets are described with: a network, five points, or both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from faceworkbook import alignment, backbones, descriptors
+from faceworkbook import faces as face_table
+from faceworkbook.descriptors import landmarks
+
+SOURCES = ("network", "landmarks", "both")
+
+
+def describe_with(source: str, *, backbone: str, tap: str, store: Path) -> tuple[Callable, str]:
+    """Return the function that describes faces, and its name, from plain parameters.
+
+    Parameters
+    ----------
+    source : {'network', 'landmarks', 'both'}
+        'both': the points, and the network on the square around them, see `describe_with_both`.
+    backbone : str
+        'auto' (VGG-Face if its file is there, else the embedded default), or a registered name.
+    tap : str
+        Empty for the network's default.
+    store : path
+        Folder of the descriptor stores.
+
+    Returns
+    -------
+    callable, str
+        The callable takes ``(faces, name, root)`` and returns ``face_id``, ``matrix`` and ``left_out``.
+    """
+    if source not in SOURCES:
+        raise ValueError(f"source={source!r}; allowed are {list(SOURCES)}")
+    if source == "landmarks":
+        return describe_with_landmarks(), "five points by YuNet"
+    net = (
+        backbones.default(tap=tap or None)
+        if backbone == "auto"
+        else backbones.load(backbone, tap=tap or None)
+    )
+    if source == "both":
+        return describe_with_both(net, store), f"five points by YuNet and {net.name} {net.tap}, both sides"
+    return describe_with_network(net, store), f"{net.name} {net.tap}"
+
+
+def describe_with_network(net, store: Path) -> Callable:
+    """Describe faces by a backbone, each data set in a store NAME-NETWORK-TAP of its own."""
+
+    def describe(faces: pd.DataFrame, name: str, root: Path):
+        return descriptors.extract(faces, net, root=root, store=store / f"{name}-{net.name}-{net.tap}")
+
+    return describe
+
+
+def describe_with_landmarks() -> Callable:
+    """Describe faces by their five points (head pose)."""
+    detector = alignment.Detector()
+
+    def describe(faces: pd.DataFrame, name: str, root: Path):
+        return landmarks.extract(faces, root=root, detector=detector)
+
+    return describe
+
+
+def describe_with_both(net, store: Path) -> Callable:
+    """Describe faces by their five points and by a network that sees the detected face (head pose).
+
+    The network sees each face as it is and mirrored. The columns are the points', the mean of both descriptors
+    (the same for a face and its mirror image) and half of their difference (which changes sign).
+    """
+    detector = alignment.Detector()
+    sides = (net, backbones.mirrored(net))
+
+    def describe(faces: pd.DataFrame, name: str, root: Path):
+        points = landmarks.extract(faces, root=root, detector=detector)
+        boxed = faces.set_index("face_id", drop=False).loc[points.face_id].reset_index(drop=True)
+        boxed[list(face_table.BOX)] = points.boxes
+        straight, turned = (
+            descriptors.extract(
+                boxed, side, root=root, store=store / f"{name}-{side.name}-{side.tap}-detected"
+            )
+            for side in sides
+        )
+        columns = [
+            points.matrix,
+            (straight.matrix + turned.matrix) / 2,
+            (straight.matrix - turned.matrix) / 2,
+        ]
+        return replace(points, matrix=np.concatenate(columns, axis=1))
+
+    return describe

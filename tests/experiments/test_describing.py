@@ -1,0 +1,52 @@
+"""What faces of several data sets are described with."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+pytestmark = [pytest.mark.tensorflow, pytest.mark.xdist_group("tensorflow")]
+
+pytest.importorskip("keras")
+
+from faceworkbook import faces, images, project  # noqa: E402
+from faceworkbook.descriptors import landmarks  # noqa: E402
+from faceworkbook.experiments import describing  # noqa: E402
+from tests.training import toy_network  # noqa: E402
+
+
+def test_a_mirrored_network_says_of_a_picture_what_the_network_says_of_its_mirror_image():
+    from faceworkbook import backbones
+
+    net = toy_network.backbone()
+    x = np.random.default_rng(0).normal(size=(3, 12, 12, 3)).astype(np.float32)
+    turned = backbones.mirrored(net)
+    np.testing.assert_allclose(turned.model(x), net.model(x[:, :, ::-1].copy()), atol=1e-5)
+    assert turned.dim == net.dim and turned.fingerprint != net.fingerprint
+
+
+def test_faces_described_by_both_hold_points_and_both_sides_of_the_detected_face(tmp_path):
+    """The mirror image of a picture has the same even columns, and odd ones of the other sign."""
+    root = project.resolve("data/synthetic")
+    names = pd.read_csv(root / "labels.csv")["image"].iloc[:3].tolist()
+    for name in names:
+        pixels = images.read(root / name)
+        for kind, picture in {"as": pixels, "turned": pixels[:, ::-1]}.items():
+            cv2.imwrite(str(tmp_path / f"{kind}_{Path(name).stem}.png"), picture[..., ::-1])
+    files = sorted(path.name for path in tmp_path.glob("*.png"))
+    table = faces.build({"image": files, "yaw": [0.0] * 6}, dataset="mine")
+    made = describing.describe_with_both(toy_network.backbone(), tmp_path / "store")(table, "mine", tmp_path)
+    n, points = 5, len(landmarks.NAMES)
+    assert made.matrix.shape == (6, points + 2 * n) and list(made.face_id) == list(table["face_id"])
+    even, odd = made.matrix[:, points : points + n], made.matrix[:, points + n :]
+    scale = np.abs(even).max()
+    # The detector's points differ by a pixel between a picture and its mirror image, so the squares do too.
+    np.testing.assert_allclose(even[:3], even[3:], atol=0.1 * scale)
+    np.testing.assert_allclose(odd[:3], -odd[3:], atol=0.1 * scale)
+
+
+def test_an_unknown_source_is_refused():
+    with pytest.raises(ValueError, match="source='eyes'; allowed are"):
+        describing.describe_with("eyes", backbone="auto", tap="", store=None)

@@ -1,0 +1,186 @@
+"""Several data sets below each other: labels, people, copies and splits."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from faceworkbook import audit, datasets, faces
+from faceworkbook.experiments import multi_dataset, overlap
+from tests.experiments.multi_toys import make_multi
+
+
+def test_a_label_that_a_set_lacks_is_missing_not_a_class():
+    multi = make_multi()
+    counts = multi.counts().set_index("dataset")
+    assert counts.loc["one"].tolist() == [160, 0] and counts.loc["two"].tolist() == [0, 160]
+    assert multi.labels["gender"].classes == ("male", "female")
+
+
+def test_class_names_of_several_sets_are_joined_by_name():
+    a = faces.build({"image": ["a", "b"], "race": ["White", "Indian"]}, dataset="a")
+    b = faces.build(
+        {"image": ["c", "d"], "race": ["Latino", "White"]},
+        dataset="b",
+        vocabularies={"race": ("Latino", "White")},
+    )
+    multi = multi_dataset.build({"a": a, "b": b}, [np.zeros((2, 3)), np.ones((2, 3))], ["race"])
+    assert multi.labels["race"].truth.tolist() == ["White", "Indian", "Latino", "White"]
+
+
+def test_no_person_and_no_row_stands_in_two_subsets():
+    """One fold must not be validation, test and early stopping at once, and no subset may be empty."""
+    multi = make_multi()
+    split = multi_dataset.split(multi, seed=3)
+    rows = [split.train, split.validation, split.test]
+    assert sorted(np.concatenate(rows)) == list(range(320)) and min(map(len, rows)) > 0
+    people = [set(multi.faces["identity"].iloc[r]) for r in rows]
+    assert not (people[0] & people[1] or people[0] & people[2] or people[1] & people[2])
+    for r in rows:
+        assert set(multi.faces["dataset"].iloc[r]) == {"one", "two"}
+
+
+def test_data_sets_take_turns_and_tasks_do_in_a_single_set():
+    multi = make_multi()
+    made = multi_dataset.make_stages(multi, np.arange(320), ["gender", "yaw"])
+    assert [(s.name, s.tasks, len(s.rows)) for s in made] == [
+        ("one", ("gender",), 160),
+        ("two", ("yaw",), 160),
+    ]
+    whole = faces.build(
+        {"image": list("abcd"), "gender": ["male", "female"] * 2, "yaw": [1.0, 2, 3, 4]}, dataset="whole"
+    )
+    single = multi_dataset.build({"whole": whole}, [np.zeros((4, 2))], ["gender", "yaw"])
+    assert [
+        (s.name, s.tasks) for s in multi_dataset.make_stages(single, np.arange(4), ["gender", "yaw"])
+    ] == [
+        ("gender", ("gender",)),
+        ("yaw", ("yaw",)),
+    ]
+
+
+def test_hidden_labels_are_hidden_from_those_rows_only():
+    multi = make_multi()
+    rows = np.arange(100)
+    seen = multi_dataset.hide(multi, "gender", share=0.9, rows=rows, seed=0)
+    assert seen.labels["gender"].known[:100].sum() == 10
+    assert seen.labels["gender"].known[100:160].all()
+    assert multi.labels["gender"].known[:160].all(), "the first one keeps its labels"
+    assert (
+        np.isnan(
+            multi_dataset.hide(multi, "yaw", share=0.5, rows=np.arange(160, 320), seed=0).labels["yaw"].values
+        ).sum()
+        == 160 + 80
+    )
+
+
+@pytest.fixture
+def twins(tmp_path):
+    """Two sets whose first 30 pictures are the same files, under other names of people."""
+    rng = np.random.default_rng(0)
+    tables, pictures = {}, rng.integers(0, 256, (90, 16, 16, 3), dtype=np.uint8)
+    for name, own in {"one": pictures[:60], "two": pictures[[*range(30), *range(60, 90)]]}.items():
+        (tmp_path / name).mkdir()
+        images = [f"{i}.png" for i in range(60)]
+        for image, picture in zip(images, own, strict=True):
+            cv2.imwrite(str(tmp_path / name / image), picture)
+        people = [f"{name}{i // 2}" if name == "one" else f"{name}{i // 3}" for i in range(60)]
+        labels = {"gender": np.where(np.arange(60) % 12 < 6, "male", "female")}
+        tables[name] = faces.build({"image": images, "identity": people, **labels}, dataset=name)
+    found = overlap.find(tables, {name: tmp_path / name for name in tables})
+    return multi_dataset.build(tables, [np.zeros((60, 2))] * 2, ["gender"], overlap=found)
+
+
+def test_copies_are_searched_over_all_sets_and_people_who_share_one_are_one(twins):
+    assert twins.shared["same_picture"].tolist() == [30, 30]
+    assert (twins.copies[:30] == twins.copies[60:90]).all() and (twins.copies[30:60] == -1).all()
+    people = twins.faces["identity"]
+    assert (people[:30].to_numpy() == people[60:90].to_numpy()).all()
+    # Two pictures a person here, three there: six pictures are one person.
+    assert people[:30].nunique() == 5 and people[30:60].nunique() == 15
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_picture_that_two_sets_share_trains_and_tests(twins, seed):
+    split = multi_dataset.split(twins, seed=seed)
+    pictures = np.r_[np.arange(30), 30 + np.arange(30), np.arange(30), 60 + np.arange(30)]
+    fitted = np.concatenate([split.train, split.validation])
+    assert not set(pictures[fitted]) & set(pictures[split.test])
+    assert not set(pictures[split.train]) & set(pictures[split.validation])
+    assert split.leakage["leaked"] == 0 and split.leakage["test_rows"] == len(split.test) > 0
+    assert sorted(np.concatenate([fitted, split.test])) == list(range(120))
+
+
+def test_copies_of_two_sets_with_contradicting_labels_do_not_test(twins):
+    labels = np.array(twins.faces["gender"], dtype=object)
+    labels[60:90] = np.where(labels[60:90] == "male", "female", "male")
+    table = twins.faces.assign(gender=pd.Categorical(labels, ["male", "female"]))
+    split = multi_dataset.split(replace(twins, faces=table), seed=0)
+    assert split.n_contradicting > 0
+    assert not set(split.test) & {*range(30), *range(60, 90)}
+
+
+def test_sets_that_share_nothing_are_split_as_if_each_stood_alone():
+    from faceworkbook import splits
+
+    multi = make_multi()
+    split = multi_dataset.split(multi, seed=3)
+    alone = splits.make(
+        multi.faces.iloc[160:].reset_index(drop=True), label=["yaw"], seed=3, test=0.25, validation=0.15
+    )
+    assert set(split.test[split.test >= 160]) == set(160 + alone.test)
+
+
+@pytest.mark.realdata
+def test_adience_within_agegender_cleaned_never_trains_and_tests(shared_data):
+    """All different Adience files stand byte for byte in the other set, under other names of people."""
+    roots = {name: shared_data(name) for name in ("adience", "agegender_cleaned")}
+    tables = {name: datasets.load(name, root).faces for name, root in roots.items()}
+    found = overlap.find(tables, roots, search=audit.exact_duplicates)
+    multi = multi_dataset.build(
+        tables, [np.zeros((len(table), 1)) for table in tables.values()], ["gender"], overlap=found
+    )
+    shared = multi.shared.set_index("dataset")["same_picture"]
+    assert shared["adience"] == len(tables["adience"])
+    paths = [Path(roots[name]) / image for name, table in tables.items() for image in table["image"]]
+    hashes = np.array([hash(path.read_bytes()) for path in paths])
+    split = multi_dataset.split(multi, seed=0)
+    fitted = np.concatenate([split.train, split.validation])
+    assert not set(hashes[fitted]) & set(hashes[split.test])
+    assert split.leakage["leaked"] == 0
+    for name, share in (("train", 0.6), ("validation", 0.15), ("test", 0.25)):
+        assert len(getattr(split, name)) == pytest.approx(share * len(multi.faces), rel=0.25)
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: multi_dataset.parse(["utkface"]), "expected a list of NAME=FOLDER"),
+        (lambda: multi_dataset.parse([]), "expected a list of NAME=FOLDER"),
+        (
+            lambda: multi_dataset.hide(make_multi(), "gender", share=1.0, rows=np.arange(4), seed=0),
+            "share=1.0 of the labels",
+        ),
+        (
+            lambda: multi_dataset.build(
+                {d: faces.build({"image": ["a"], "gender": ["male"]}, dataset=d) for d in "ab"},
+                [np.zeros((1, 2)), np.zeros((1, 3))],
+                ["gender"],
+            ),
+            r"widths \[2, 3\]; describe them with one network",
+        ),
+    ],
+)
+def test_wrong_sets_are_refused(make, text):
+    with pytest.raises(multi_dataset.MultiDatasetError, match=text):
+        make()
+
+
+def test_a_set_without_any_of_the_labels_is_refused():
+    table = faces.build({"image": ["a", "b"], "gender": ["male", "female"]}, dataset="mine")
+    with pytest.raises(multi_dataset.MultiDatasetError, match="no face of mine has a label of"):
+        multi_dataset._with_label(table, ["race"])
+    assert isinstance(multi_dataset._with_label(table, ["race", "gender"]), pd.DataFrame)
