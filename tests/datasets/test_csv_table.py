@@ -100,7 +100,7 @@ def test_a_bad_row_is_listed_and_the_others_stay(lay, header, row, reason):
         ("age", "31", "inf"),
         ("age", "31", "0x10"),
         ("fold", "1", "1.5"),
-        ("split", "train", "trian"),
+        ("split", "train", "trains"),
         ("yaw", "-1", "360"),
         ("emotion", "happy", "-2"),
     ],

@@ -147,6 +147,25 @@ def test_a_reader_that_returns_no_columns_and_a_taken_name_are_refused(lay):
             datasets.register(name, lambda root: {})
 
 
+def test_the_label_of_a_page_names_the_folders_unless_an_option_does():
+    assert datasets.with_label("image_folder", {}, "smile") == {"label": "smile"}
+    assert datasets.with_label("image_folder", {"label": "mood"}, "smile") == {"label": "mood"}
+    assert datasets.with_label("utkface", {}, "age") == {}
+
+
+def test_what_must_be_known_first_is_a_warning(lay):
+    names = [f"20_0_0_2017011617452{i:04}.jpg" for i in range(8)]
+    assert datasets.load("utkface", lay(names)).warnings == []
+    several = datasets.load("utkface", lay([*names, "x.jpg", "a.txt", "b.txt"])).warnings
+    assert several == [
+        "3 of 11 files or rows were left out (27%), most of them (2) for the reason 'not a picture'"
+    ]
+    assert "no face was read; is this UTKFace" in datasets.load("utkface", lay(["x.jpg"])).warnings[1]
+    rows = "".join(f"{i}.jpg,{'someone' if i < 20 else f'p{i}'}\n" for i in range(30))
+    files = {"faces.csv": "image,identity\n" + rows} | {f"{i}.jpg": b"" for i in range(30)}
+    assert "the person 'someone' has 20 of 30 faces" in datasets.load("csv", lay(files)).warnings[0]
+
+
 def test_importing_the_readers_does_not_import_tensorflow():
     code = "import sys, faceworkbook.datasets as d; d.list(); print('tensorflow' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from faceworkbook import faces as face_table
-from faceworkbook import row_groups
+from faceworkbook import files, row_groups
 from faceworkbook.audit import linear
 from faceworkbook.row_groups import ALONE
 
@@ -144,8 +144,4 @@ def write_corrections(errors: Iterable[LabelErrors], path: str | Path, *, accept
     table = pd.concat([empty, *(each.table for each in errors)], ignore_index=True)
     table = table.rename(columns={"given": "was"}).assign(value=table["suggested"] if accept else "")
     order = ["face_id", "column", "value", "was", "suggested", "p_given", "p_suggested", "image"]
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".part")
-    table[order].to_csv(beside, index=False, float_format="%.4f")
-    return beside.replace(path)
+    return files.write_beside(path, table[order].to_csv(index=False, float_format="%.4f"))

@@ -29,6 +29,7 @@ __all__ = [
     "markdown",
     "options",
     "register",
+    "with_label",
 ]
 
 _MODULES = {
@@ -197,6 +198,11 @@ def _rule(hint):
 def options(name: str) -> dict:
     """Options of the reader `name` and their defaults."""
     return {option: default for option, (default, _) in _parameters(_reader(name).read).items()}
+
+
+def with_label(name: str, settings: dict, label: str) -> dict:
+    """Return a reader's options, with the label that its folders are named after where it asks for one."""
+    return ({"label": label} if "label" in options(name) else {}) | settings
 
 
 def describe(name: str) -> DatasetInfo:

@@ -23,6 +23,8 @@ PICTURES = (
 )
 JUNK = ("__MACOSX", "Thumbs.db", "desktop.ini", "@eaDir")  # systems leave them behind
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_MANY_LEFT_OUT = 0.1  # of all files or rows
+_ONE_PERSON, _PLACEHOLDER = 1 / 3, 20  # share of the faces, and least number of them
 NO_PICTURE = "the table names it, no file is there"
 NO_ROW = "no row of the table names the picture"
 _REMARKS = {
@@ -105,6 +107,28 @@ class Dataset:
         rows += [(f"left out: {reason}", n) for reason, n in self.left_out["reason"].value_counts().items()]
         rows += [(f"noticed: {reason}", n) for reason, n in self.notices["reason"].value_counts().items()]
         return pd.DataFrame(rows, columns=["what", "count"])
+
+    @property
+    def warnings(self) -> list[str]:
+        """Sentences about what must be known before anything is trained; empty where nothing stands out."""
+        n, gone = len(self.faces), len(self.left_out)
+        sentences = []
+        if gone > _MANY_LEFT_OUT * (n + gone):
+            reasons = self.left_out["reason"].value_counts()
+            sentences.append(
+                f"{gone:,} of {n + gone:,} files or rows were left out ({gone / (n + gone):.0%}), most of them "
+                f"({reasons.iloc[0]:,}) for the reason {reasons.index[0]!r}"
+            )
+        if not n:
+            title = self.info.title if self.info else "the data set that was named"
+            sentences.append(f"no face was read; is this {title}, laid out as distributed?")
+        people = self.faces["identity"].value_counts()
+        if len(people) > 1 and people.iloc[0] > _ONE_PERSON * people.sum() and people.iloc[0] >= _PLACEHOLDER:
+            sentences.append(
+                f"the person {people.index[0]!r} has {people.iloc[0]:,} of {people.sum():,} faces; if this stands for "
+                "an unknown person, leave it empty"
+            )
+        return sentences
 
 
 @dataclass

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +11,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from faceworkbook import faces
+from faceworkbook import faces, files
 from faceworkbook.datasets.base import (
     Dataset,
     DatasetError,
@@ -245,7 +244,8 @@ def write_pictures(root: Path) -> int:
         if _NAME.fullmatch(named["Image name"]) and not path.exists():
             todo.append((line, row["pixels"], path))
     for line, text, path in tqdm(todo, unit="picture", desc="FER2013 pictures"):
-        _write_png(path, _picture(text, root / "fer2013.csv", line))
+        picture = _picture(text, root / "fer2013.csv", line)
+        files.write_beside(path, cv2.imencode(".png", picture)[1].tobytes())
     return len(todo)
 
 
@@ -288,11 +288,3 @@ def _picture(text: str, path: Path, line: int) -> np.ndarray:
             f"{path} line {line}: expected {_SIDE * _SIDE} pixels in 0..255, received {len(words)}"
         )
     return np.array(words, dtype=int).astype(np.uint8).reshape(_SIDE, _SIDE)
-
-
-def _write_png(path: Path, picture: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data = cv2.imencode(".png", picture)[1].tobytes()
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
-        file.write(data)
-    Path(file.name).replace(path)
