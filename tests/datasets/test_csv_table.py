@@ -260,11 +260,14 @@ def test_a_last_line_without_an_end_keeps_its_face_and_loses_a_value_that_may_be
     text = f"image,{column}\na/1.jpg,{'male' if column == 'gender' else 31}\na/2.jpg,{last}"
     dataset = datasets.load("csv", lay(table_set(text)))
     assert len(dataset.faces) == 2
-    assert [
-        None if v is None or v != v else v
-        for v in dataset.faces[column].astype(object).where(dataset.faces[column].notna(), None)
-    ][1] == value
-    assert (dataset.notices["reason"].tolist() == []) == (value is not None or last == "")
+    held = dataset.faces[column].astype(object)
+    assert held.where(held.notna(), None)[1] == value
+    assert dataset.notices["reason"].tolist() == ([] if value else ["last line cut short"])
+
+
+def test_a_last_line_that_ends_in_its_picture_is_whole(lay):
+    dataset = datasets.load("csv", lay(table_set("age,image\n31,a/1.jpg\n32,a/2.jpg")))
+    assert dataset.faces["age"].tolist() == [31, 32] and dataset.notices.empty
 
 
 @pytest.mark.parametrize(

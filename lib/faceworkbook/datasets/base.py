@@ -268,7 +268,9 @@ def read_rows(
 def _drop_cut_value(table: pd.DataFrame, path: Path, notices: Reasons) -> None:
     *others, last = table.iloc[:, -1]
     whole = last in others and not any(text != last and text.startswith(last) for text in others)
-    if last and (not whole or _NUMBER.fullmatch(last)):
+    if last.lower().endswith(PICTURES):  # a path that is cut leads to no picture
+        return
+    if not whole or _NUMBER.fullmatch(last):
         detail = (
             f"line {table.index[-1]} has no line end, so {last!r} may be cut short and is taken as unknown"
         )
