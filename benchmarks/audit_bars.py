@@ -2,7 +2,7 @@
 
     python benchmarks/audit_bars.py [DATASET ROOT ...] [--every 4] [--scale 100000]
 
-Planted are exact copies, resized and re-encoded copies, people moved between the parts of a split, and 10 % wrong
+Planted are exact copies, resized and re-encoded copies, people moved between the subsets of a split, and 10 % wrong
 gender labels. `--scale` also times the comparison of all pairs at so many faces.
 """
 
@@ -26,11 +26,11 @@ COPIES = ((0.8, 70), (0.5, 70), (0.5, 30), (0.3, 50), (1.5, 60))
 NOISE = 0.10
 
 
-def pairs_of(found, faces: pd.DataFrame) -> set:
-    """The pairs of face ids that were found."""
+def pairs_of(result, faces: pd.DataFrame) -> set:
+    """Return the pairs of face ids in a result of the audit."""
     ids = faces["face_id"].to_numpy()
     return {
-        frozenset(pair) for pair in zip(ids[found.pairs["first"]], ids[found.pairs["second"]], strict=True)
+        frozenset(pair) for pair in zip(ids[result.pairs["first"]], ids[result.pairs["second"]], strict=True)
     }
 
 
@@ -48,7 +48,7 @@ def exact_copies(faces: pd.DataFrame, root: Path, out: Path) -> str:
     groups = pd.Series(audit.exact_duplicates(both, out).groups, index=both["face_id"])
     pairs = zip(chosen["face_id"], copies["face_id"], strict=True)
     hits = sum(groups[a] == groups[b] != -1 for a, b in pairs)
-    return f"exact copies found: {hits} of {len(chosen)} (bar: all)"
+    return f"exact copies detected: {hits} of {len(chosen)} (bar: all)"
 
 
 def near_copies(faces: pd.DataFrame, root: Path, scale: float, quality: int) -> str:
@@ -58,23 +58,23 @@ def near_copies(faces: pd.DataFrame, root: Path, scale: float, quality: int) -> 
         planted = planting.plant_near_duplicates(
             faces, root=root, out=out, rate=0.5, seed=0, scale=scale, quality=quality
         )
-        found = pairs_of(audit.near_duplicates(planted.faces, out), planted.faces)
+        detected = pairs_of(audit.near_duplicates(planted.faces, out), planted.faces)
     truth = {frozenset(pair) for pair in planted.planted[["face_id", "copy_of"]].to_numpy().tolist()}
     copy_of = planted.planted.set_index("face_id")["copy_of"].to_dict()
-    folded = {frozenset(copy_of.get(face, face) for face in pair) for pair in found - truth}
+    folded = {frozenset(copy_of.get(face, face) for face in pair) for pair in detected - truth}
     false = {pair for pair in folded if len(pair) == 2} - before
-    hits = len(truth & found)
+    hits = len(truth & detected)
     return (
         f"near copies, scale {scale}, JPEG {quality}: {hits} of {len(truth)} ({hits / len(truth):.1%}, bar 95 %); "
-        f"false pairs {len(false)} of {len(found)} ({len(false) / len(found):.2%}, bar 1 %)"
+        f"false pairs {len(false)} of {len(detected)} ({len(false) / len(detected):.2%}, bar 1 %)"
     )
 
 
 def planted_leaks(faces: pd.DataFrame) -> str:
-    """Split by person, move people into the test part, and count them."""
+    """Split by person, move people into the test subset, and count them."""
     clean = splits.make(faces, label="gender", validation=0.0)
-    part = pd.Series(clean.subset_of(len(faces)), dtype="string")
-    placed = faces.assign(split=part.where(part != ""))
+    subset = pd.Series(clean.subset_of(len(faces)), dtype="string")
+    placed = faces.assign(split=subset.where(subset != ""))
     planted = planting.plant_identity_leakage(placed, rate=0.2, seed=0)
     split = splits.make(planted.faces, label="gender", scheme="official", validation=0.0)
     measured = split.leakage["same_person"]
@@ -84,8 +84,8 @@ def planted_leaks(faces: pd.DataFrame) -> str:
 def wrong_labels(faces: pd.DataFrame, matrix: np.ndarray, copies: np.ndarray) -> str:
     """Turn 10 % of the gender labels over and look for them."""
     planted = planting.plant_label_noise(faces, column="gender", rate=NOISE, seed=1)
-    found = audit.find_label_errors(planted.faces, matrix, label="gender", copies=copies)
-    hits = found.table["face_id"].isin(planted.planted["face_id"]).to_numpy()
+    errors = audit.find_label_errors(planted.faces, matrix, label="gender", copies=copies)
+    hits = errors.table["face_id"].isin(planted.planted["face_id"]).to_numpy()
     top = {n: f"{hits[:n].mean():.3f}" for n in (100, 500) if n <= len(hits)}
     recall = hits.sum() / len(planted.planted)
     return (
@@ -122,8 +122,8 @@ def measure(dataset: str, root: Path, every: int) -> None:
         print(" ", planted_leaks(faces))
     net = backbones.load("faceres_deep")
     store = project.resolve(f"results/descriptors/{dataset}-{net.name}-{net.tap}")
-    found = descriptors.extract(faces, net, root=root, store=store)
-    matrix = audit.align_rows(faces, found.face_id, found.matrix)
+    extracted = descriptors.extract(faces, net, root=root, store=store)
+    matrix = audit.align_rows(faces, extracted.face_id, extracted.matrix)
     print(" ", wrong_labels(faces, matrix, audit.exact_duplicates(faces, root).groups))
 
 

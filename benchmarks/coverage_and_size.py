@@ -1,4 +1,4 @@
-"""Do the intervals cover what they promise, and do the tests keep their 5 %?
+"""Measure the coverage of the 95 % intervals and the size of the tests at 5 %.
 
     python -m benchmarks.coverage_and_size --simulations 1000
 
@@ -43,29 +43,29 @@ def people_of(rng: np.random.Generator, people: int, faces_a_person: int):
 
 
 def class_table(rng, *, people: int, faces_a_person: int = 1, classes: int = 2, signal=1.5, models: int = 1):
-    """Predictions of equally good models; the faces of a person share part of what makes them hard."""
+    """Predictions of equally good models; the faces of a person share some of what makes them hard."""
     who, faces = people_of(rng, people, faces_a_person)
     truth = rng.integers(0, classes, people)[who]
     names = [f"c{k}" for k in range(classes)]
     hard = rng.normal(size=(people, classes))[who] * 0.6
-    found = []
+    tables = []
     for _ in range(models):
         own = rng.normal(size=(people, classes))[who] * 0.4 + rng.normal(size=(len(who), classes)) * 0.7
         logits = hard + own
         logits[np.arange(len(who)), truth] += signal
         shares = np.exp(logits - logits.max(axis=1, keepdims=True))
         shares /= shares.sum(axis=1, keepdims=True)
-        found.append(
+        tables.append(
             predictions.build(
                 faces, Task("label", classes=names), truth=np.array(names, dtype=object)[truth],
                 output=shares, split="test",
             )
         )  # fmt: skip
-    return found
+    return tables
 
 
 def number_table(rng, *, people: int, faces_a_person: int = 1):
-    """Ages with errors that the faces of a person share in part."""
+    """Ages with errors that the faces of a person partly share."""
     who, faces = people_of(rng, people, faces_a_person)
     truth = rng.uniform(0, 90, people)[who]
     error = 1 + 4 * rng.normal(size=people)[who] + 5 * rng.normal(size=len(who))
@@ -89,9 +89,9 @@ def coverage(simulations: int) -> Iterator[dict]:
         hits = dict.fromkeys(truth, 0)
         for seed in range(simulations):
             (table,) = make(np.random.default_rng(seed), **options)
-            found = metrics.summary(table, seed=seed, n_boot=N_BOOT).set_index("metric")
+            summary = metrics.summary(table, seed=seed, n_boot=N_BOOT).set_index("metric")
             for name, value in truth.items():
-                hits[name] += found.loc[name, "low"] <= value <= found.loc[name, "high"]
+                hits[name] += summary.loc[name, "low"] <= value <= summary.loc[name, "high"]
         for name, count in hits.items():
             yield {
                 "what": "coverage",
@@ -122,12 +122,12 @@ def paired(
     runs = {f"m{i}": table for i, table in enumerate(made)}
     rows = {name: metrics.rows_of(table) for name, table in runs.items()}
     chosen = metrics.pick(metric, next(iter(rows.values())).task)
-    found = comparison.pairs_of_rows(rows, chosen, seed=seed, n_boot=N_BOOT)
-    p = {result.test + ("" if result.valid else " (invalid here)"): result.p for _, _, result in found[:2]}
+    pairs = comparison.pairs_of_rows(rows, chosen, seed=seed, n_boot=N_BOOT)
+    p = {result.test + ("" if result.valid else " (invalid here)"): result.p for _, _, result in pairs[:2]}
     if models > 2:
         together = comparison.tests_of_all(rows, chosen, seed=seed, n_boot=N_BOOT)
         p = {result.test: result.p for result in together}
-        tests = pd.DataFrame([(r.test, r.p) for _, _, r in found if r.valid], columns=["test", "p"])
+        tests = pd.DataFrame([(r.test, r.p) for _, _, r in pairs if r.valid], columns=["test", "p"])
         p |= {
             f"{test}, Holm over {len(t)} pairs": significance.holm(t["p"]).min()
             for test, t in tests.groupby("test")
@@ -145,8 +145,10 @@ def folds(rng, seed: int, *, repeats: int = 5, splits: int = 5, n: int = 300):
             x, y
         ):
             score = [
-                LinearDiscriminantAnalysis().fit(x[train][:, part], y[train]).score(x[test][:, part], y[test])
-                for part in (slice(0, 5), slice(5, 10))
+                LinearDiscriminantAnalysis()
+                .fit(x[train][:, columns], y[train])
+                .score(x[test][:, columns], y[test])
+                for columns in (slice(0, 5), slice(5, 10))
             ]
             d.append(score[0] - score[1])
     d = np.array(d)
@@ -217,11 +219,11 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--simulations", type=int, default=SIMULATIONS, help="made-up data sets a design")
-    parser.add_argument("--only", choices=["coverage", "size"], help="one of the two parts")
+    parser.add_argument("--only", choices=["coverage", "size"], help="measure one of the two only")
     options = parser.parse_args()
     print(f"{'what':9} {'of':48} {'design':30} {'share':>6}  95 % interval   simulations")
-    for part, rows in {"size": sizes, "coverage": coverage}.items():
-        if options.only not in (None, part):
+    for what, rows in {"size": sizes, "coverage": coverage}.items():
+        if options.only not in (None, what):
             continue
         for row in rows(options.simulations):
             low, high = intervals.wilson(round(row["share"] * row["n"]), row["n"])

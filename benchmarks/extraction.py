@@ -4,8 +4,8 @@
 
 The limit is NumPy's sgemm measured in the same run, over the multiplications of the network. Runs of the
 engines are interleaved and the median is taken. VGG-Face is full size with random weights. The descriptors of
-every engine are compared with Keras's on 200 real faces, and what the project promises stands beside what was
-found.
+every engine are compared with Keras's on 200 real faces, and the bars stand beside the
+measured values.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def main(quick: bool = False) -> dict[str, pd.DataFrame]:
 
 
 def bars(name: str, speeds: pd.DataFrame, same: pd.DataFrame) -> pd.DataFrame:
-    """What is promised of the quickest engine at the largest batch, and of every engine's descriptors."""
+    """Return the bars for the fastest engine at the largest batch, and for every engine's descriptors."""
     largest = speeds.xs(speeds.index.get_level_values("batch").max(), level="batch")
     best = largest.loc[same.index, "faces/s"].idxmax()
     rows = [(f"{best}: {what}", largest.loc[best, what], least) for what, least in BARS[name].items()]
@@ -153,12 +153,12 @@ def agreement(name: str, weights: Path | None, engines: list[str], *, n: int) ->
 
     backbone = backbones.load(name, weights=weights)
     pixels = read_pixels(*face_files(n), backbone.preprocessing)
-    parts = [pixels[start : start + 32] for start in range(0, len(pixels), 32)]
-    reference = np.concatenate([predict(backbone, part) for part in parts])
+    batches = [pixels[start : start + 32] for start in range(0, len(pixels), 32)]
+    reference = np.concatenate([predict(backbone, batch) for batch in batches])
     rows = {}
     for engine in engines:
         runner = made(backbone, engine)
-        rows[engine] = compare(np.concatenate([runner.run(part) for part in parts]), reference)
+        rows[engine] = compare(np.concatenate([runner.run(batch) for batch in batches]), reference)
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("engine")
     table.attrs["faces"] = len(pixels)
     return table.rename(columns={"cosine": "smallest cosine", "relative_error": "largest relative error"})

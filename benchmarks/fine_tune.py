@@ -1,4 +1,4 @@
-"""Speed and memory of fine-tuning's parts: input each way, augmentation, training steps.
+"""Speed of fine-tuning's steps: input from each source, augmentation, training.
 
     python benchmarks/fine_tune.py [--root PATH/TO/pictures] [--n 512]
 
@@ -57,10 +57,12 @@ def time_input(paths: list[Path], folder: Path) -> list[tuple[str, float]]:
     array, _ = read_all(files, progress=False)
     shards = write_shards(files, folder / "shards", progress=False)
     sources = {"files": files, "shards": shards, "array": array}
-    found = [(f"input from {name}", _speed(Prepared(source), len(paths))) for name, source in sources.items()]
+    speeds = [
+        (f"input from {name}", _speed(Prepared(source), len(paths))) for name, source in sources.items()
+    ]
     drawn_all = augment.draw(augment.Augmentation(), np.arange(len(paths)), seed=0, epoch=0)
     seconds = _seconds(lambda: augment.apply(array.pixels, drawn_all))
-    return [*found, ("augmentation", len(paths) / seconds)]
+    return [*speeds, ("augmentation", len(paths) / seconds)]
 
 
 @dataclass
@@ -75,7 +77,7 @@ class _OneBatch:
 
 def time_steps(paths: list[Path]) -> list[tuple[str, float]]:
     """Faces a second in training steps: mini-Xception whole, the embedded default's last two blocks."""
-    found = []
+    speeds = []
     for name, freeze in (("mini_xception", None), ("faceres_deep", "conv_pw_11_relu")):
         backbone = backbones.load(name)
         network = cutting.assemble(backbone, [Head(Task("gender", classes=("male", "female")))])
@@ -86,13 +88,13 @@ def time_steps(paths: list[Path]) -> list[tuple[str, float]]:
         target, mask = tf.constant(np.eye(2, dtype=np.float32)[np.arange(len(x)) % 2]), tf.ones(len(x))
         rows = _OneBatch(loop.Batch(x, {"gender": (target, mask)}))
         learner.train_epoch(rows, 0)
-        found.append(
+        speeds.append(
             (
                 f"training {name}" + (f", frozen up to {freeze}" if freeze else ""),
                 len(x) / _seconds(lambda learner=learner, rows=rows: learner.train_epoch(rows, 0)),
             )
         )
-    return found
+    return speeds
 
 
 def _speed(prepared: Prepared, n: int) -> float:

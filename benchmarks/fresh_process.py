@@ -17,8 +17,8 @@ def peak_memory() -> float:
 def call(module: str, function: str, *arguments) -> dict:
     """What ``module.function(*arguments)`` returns (a dict of plain types), computed in a fresh process."""
     code = (
-        f"import importlib, json; found = importlib.import_module({module!r}).{function}(*{arguments!r}); "
-        "print(json.dumps(found))"
+        f"import importlib, json; result = importlib.import_module({module!r}).{function}(*{arguments!r}); "
+        "print(json.dumps(result))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

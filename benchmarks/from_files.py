@@ -60,7 +60,7 @@ def face_files(n: int) -> tuple[Path, list[str]]:
 
 
 def measure(name: str, weights: str, n: int, rounds: int) -> dict:
-    """The engine alone and the whole way, by turns."""
+    """The engine alone and the way from files to store, by turns."""
     from faceworkbook import backbones, descriptors, faces
     from faceworkbook.descriptors import engines
 

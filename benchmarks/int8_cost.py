@@ -3,7 +3,7 @@
     python -m benchmarks int8_cost [--quick]
     python -m benchmarks.int8_cost --root PATH/TO/UTKFace --publish     # what the workbook prints with int8
 
-Gender and race by the dense classifier, 5 x 5 folds with copies kept together. The difference is that of each fold,
+Gender and race by the MLP, 5 x 5 folds with copies kept together. The difference is that of each fold,
 its interval corrected for overlapping training sets (Nadeau and Bengio 2003).
 """
 
@@ -38,17 +38,17 @@ def measure(root: Path, stores: Path, *, limit: int, n_repeats: int) -> tuple[pd
     """Both precisions on the same faces: one row a label, and what it was measured on."""
     from faceworkbook import audit, backbones, datasets, descriptors, faces
 
-    found = datasets.load("utkface", root)
-    table = faces.draw(found.faces, limit=limit, seed=0)
+    dataset = datasets.load("utkface", root)
+    table = faces.draw(dataset.faces, limit=limit, seed=0)
     net = backbones.load("faceres_deep")
     matrices = {
         precision: descriptors.extract(
-            table, net, root=found.root, store=stores / f"{net.name}-{precision}", precision=precision
+            table, net, root=dataset.root, store=stores / f"{net.name}-{precision}", precision=precision
         )
         for precision in ("float32", "int8")
     }
     kept = table[table["face_id"].isin(matrices["float32"].face_id)].reset_index(drop=True)
-    copies = audit.copies(kept, found.root).groups
+    copies = audit.copies(kept, dataset.root).groups
     rows = [compared(label, kept, copies, matrices, n_repeats) for label in LABELS]
     notes = {
         "network": net.name,
@@ -69,16 +69,16 @@ def compared(label: str, table: pd.DataFrame, copies: np.ndarray, matrices: dict
     splits = training.plan(
         table, label=label, keep_together=copies, n_folds=5, n_repeats=n_repeats, validation=0.15, seed=0
     )
-    said = {}
-    for precision, found in matrices.items():
+    tables = {}
+    for precision, extracted in matrices.items():
         fits = training.fit_folds(
-            found.matrix, target, splits, classifier="mlp", seed=0, widths=(64,), input_dropout=0.3
+            extracted.matrix, target, splits, classifier="mlp", seed=0, widths=(64,), input_dropout=0.3
         )
-        said[precision] = cross_validation.predictions(fits, table)
-    pairs = comparison.compare({name: said[name] for name in ("int8", "float32")}).pairs
+        tables[precision] = cross_validation.predictions(fits, table)
+    pairs = comparison.compare({name: tables[name] for name in ("int8", "float32")}).pairs
     pair = pairs.set_index("test").iloc[0]
     accuracy = {
-        name: comparison.fold_values(t, metric="accuracy")["value"].mean() for name, t in said.items()
+        name: comparison.fold_values(t, metric="accuracy")["value"].mean() for name, t in tables.items()
     }
     return {
         "label": label,

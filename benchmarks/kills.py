@@ -37,11 +37,11 @@ BACKBONE = tiny.backbone(size=8, dim=3)
 
 def main(quick: bool = False) -> dict[str, pd.DataFrame]:
     """Kill and compare, on one machine and on Ray where it is installed."""
-    ways = ["one machine"] + ["ray"] * (importlib.util.find_spec("ray") is not None)
+    places = ["one machine"] + ["ray"] * (importlib.util.find_spec("ray") is not None)
     kills, n = (3, FACES // 4) if quick else (KILLS, FACES)
     with tempfile.TemporaryDirectory() as folder:
         pictures = make_pictures(Path(folder) / "pictures", n)
-        rows = {way: killed(way, pictures, Path(folder) / way, kills=kills) for way in ways}
+        rows = {place: killed(place, pictures, Path(folder) / place, kills=kills) for place in places}
     return {
         f"{kills} kills by SIGKILL, {n:,} faces": pd.DataFrame.from_dict(rows, orient="index").rename_axis(
             "on"
@@ -59,7 +59,7 @@ def make_pictures(folder: Path, n: int) -> Path:
 
 
 class Slow:
-    """An engine whose descriptor is the mean colour; notes each face in `log` before it computes it."""
+    """An engine whose descriptor is the mean colour; writes each face to `log` before it computes it."""
 
     name, batch_size, settings = "slow", BATCH, {"name": "slow"}
 
@@ -76,43 +76,43 @@ class Slow:
         return pixels.reshape(len(pixels), -1, 3).mean(axis=1).astype(np.float32)
 
 
-def extract(pictures: Path, store: Path, engine: Slow, way: str) -> descriptors.Descriptors:
+def extract(pictures: Path, store: Path, engine: Slow, place: str) -> descriptors.Descriptors:
     """One extraction of all pictures."""
     table = faces.build({"image": sorted(path.name for path in pictures.iterdir())}, dataset="kills")
-    options = {"cluster": "ray", "batch_size": BATCH} if way == "ray" else {}
+    options = {"cluster": "ray", "batch_size": BATCH} if place == "ray" else {}
     return descriptors.extract(
         table, BACKBONE, root=pictures, store=store, engine=engine, progress=False, **options
     )
 
 
-def killed(way: str, pictures: Path, folder: Path, *, kills: int) -> dict:
-    """Kill runs until `kills` have died, let the last one end; what was found."""
+def killed(place: str, pictures: Path, folder: Path, *, kills: int) -> dict:
+    """Kill runs until `kills` have died, let the last one end; return the counts."""
     folder.mkdir()
     straight = extract(pictures, folder / "straight", Slow(None, 0), "one machine")
     log, rng, landed = folder / "begun.txt", np.random.default_rng(0), Counter()
     log.touch()
-    process = start(way, pictures, folder / "store", log)
+    process = start(place, pictures, folder / "store", log)
     while landed.total() < kills and process.poll() is None:
         before = log.stat().st_size
         if rng.random() >= AT_START:
             wait_for_growth(log, before, process)
-        time.sleep(rng.uniform(0, WINDOW[way]))
-        actor = actor_of(process) if way == "ray" and landed.total() % 2 else None
+        time.sleep(rng.uniform(0, WINDOW[place]))
+        actor = actor_of(process) if place == "ray" and landed.total() % 2 else None
         if kill(actor or process.pid):
             landed["while computing" if log.stat().st_size > before else "while starting"] += 1
         if not actor:
             process.wait()
-            process = start(way, pictures, folder / "store", log)
+            process = start(place, pictures, folder / "store", log)
     if process.wait(timeout=900):
         raise RuntimeError(
-            f"the last run on {way} failed with status {process.returncode}: {last_words(log)}"
+            f"the last run on {place} failed with status {process.returncode}: {last_words(log)}"
         )
-    return {"kills": landed.total(), **dict(landed), **found(straight, folder / "store", log)}
+    return {"kills": landed.total(), **dict(landed), **compare_stores(straight, folder / "store", log)}
 
 
-def start(way: str, pictures: Path, store: Path, log: Path) -> subprocess.Popen:
+def start(place: str, pictures: Path, store: Path, log: Path) -> subprocess.Popen:
     """A run in a process of its own."""
-    code = f"from benchmarks import kills; kills.run_once({way!r}, {str(pictures)!r}, {str(store)!r}, {str(log)!r})"
+    code = f"from benchmarks import kills; kills.run_once({place!r}, {str(pictures)!r}, {str(store)!r}, {str(log)!r})"
     environment = {**os.environ, "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
     with log.with_suffix(".stderr").open("w") as errors:
         return subprocess.Popen(
@@ -121,17 +121,17 @@ def start(way: str, pictures: Path, store: Path, log: Path) -> subprocess.Popen:
 
 
 def last_words(log: Path) -> str:
-    """The end of what the last run said."""
+    """Return the end of what the last run printed."""
     return log.with_suffix(".stderr").read_text()[-1500:]
 
 
-def run_once(way: str, pictures: str, store: str, log: str) -> None:
+def run_once(place: str, pictures: str, store: str, log: str) -> None:
     """What a run does: one extraction, on two actors where it is Ray's."""
-    if way == "ray":
+    if place == "ray":
         import ray
 
         ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
-    extract(Path(pictures), Path(store), Slow(log, WAIT[way]), way)
+    extract(Path(pictures), Path(store), Slow(log, WAIT[place]), place)
 
 
 def wait_for_growth(log: Path, size: int, process: subprocess.Popen, *, seconds: float = 120) -> None:
@@ -162,7 +162,7 @@ def kill(pid: int) -> bool:
         return False
 
 
-def found(straight: descriptors.Descriptors, store: Path, log: Path) -> dict:
+def compare_stores(straight: descriptors.Descriptors, store: Path, log: Path) -> dict:
     """How often faces were begun, and whether the store is that of the undisturbed run."""
     begun = Counter(log.read_text().split())
     same = all((store / name).read_bytes() == (straight.folder / name).read_bytes() for name in FILES)

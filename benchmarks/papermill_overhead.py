@@ -2,7 +2,7 @@
 
     python -m benchmarks papermill_overhead [--quick]
 
-The same code, parameters and data both ways, each step in a process of its own. Papermill's way includes the
+The same code, parameters and data in both, each step in a process of its own. Papermill's time includes the
 kernel, the executed notebook and its HTML page.
 """
 
@@ -25,13 +25,13 @@ DISPLAY = "from IPython.display import display\n"
 
 
 def main(quick: bool = False) -> dict[str, pd.DataFrame]:
-    """Run the first three steps on the embedded faces, both ways; quick: 300 faces."""
+    """Run the first three steps on the embedded faces, with and without papermill; quick: 300 faces."""
     with tempfile.TemporaryDirectory() as folder:
-        ways = {
-            way: [run(step, Path(folder) / way, smoke=quick) for step in STEPS]
-            for way, run in (("plain", run_plainly), ("papermill", run_through_papermill))
+        seconds = {
+            name: [run(step, Path(folder) / name, smoke=quick) for step in STEPS]
+            for name, run in (("plain", run_plainly), ("papermill", run_through_papermill))
         }
-    table = pd.DataFrame({f"{way}, s": seconds for way, seconds in ways.items()}, index=list(STEPS))
+    table = pd.DataFrame({f"{name}, s": values for name, values in seconds.items()}, index=list(STEPS))
     table.loc["all three"] = table.sum()
     table["papermill minus plain, s"] = table["papermill, s"] - table["plain, s"]
     table["times plain"] = table["papermill, s"] / table["plain, s"]
@@ -51,7 +51,9 @@ def run_through_papermill(step: str, folder: Path, *, smoke: bool) -> float:
 
     notebook = NOTEBOOKS / f"{step}.ipynb"
     given = {
-        name: value for name, value in parameters(folder, smoke=smoke).items() if name in wanted(notebook)
+        name: value
+        for name, value in parameters(folder, smoke=smoke).items()
+        if name in parameter_names(notebook)
     }
     start = time.perf_counter()
     runner.run_step(Step(step, notebook, given), folder / "out" / step, "", step)
@@ -80,16 +82,16 @@ def run_plainly(step: str, folder: Path, *, smoke: bool) -> float:
 
 def as_program(notebook: Path, given: dict) -> str:
     """The code cells below each other, the parameters' own values replaced by `given`."""
-    parts = [DISPLAY]
+    cells = [DISPLAY]
     for cell in nbformat.read(notebook, as_version=4).cells:
         if cell.cell_type == "code":
-            parts.append(cell.source)
+            cells.append(cell.source)
             if "parameters" in cell.metadata.get("tags", []):
-                parts += [f"{name} = {value!r}" for name, value in given.items()]
-    return "\n".join(parts)
+                cells += [f"{name} = {value!r}" for name, value in given.items()]
+    return "\n".join(cells)
 
 
-def wanted(notebook: Path) -> set[str]:
+def parameter_names(notebook: Path) -> set[str]:
     """Names that the notebook's parameters cell sets."""
     import papermill
 

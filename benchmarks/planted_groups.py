@@ -1,9 +1,9 @@
-"""Faults planted in the embedded faces: found in the right group, and nowhere where nothing was planted.
+"""Faults planted in the embedded faces: detected in the right group, and nowhere where nothing was planted.
 
     python -m benchmarks planted_groups
 
 Gender is read with 15 % of one race's labels turned round; race is read with 7 in 10 people of one race taken out
-of training. Found: the verdict 'worse' of `groups.against_rest`. Groups drawn at random show its false alarms.
+of training. Detected: the verdict 'worse' of `groups.against_rest`. Groups drawn at random show its false alarms.
 """
 
 from __future__ import annotations
@@ -30,23 +30,25 @@ def main(*, quick: bool = False) -> dict[str, pd.DataFrame]:
         split = splits.make(faces, label=("gender", "race"), test=0.4, validation=0.1, seed=seed)
         train = np.concatenate([split.train, split.validation])
         records += trials(faces, matrix, train=train, test=split.test, seed=seed, draws=5 if quick else DRAWS)
-    found = pd.DataFrame(records).groupby(["planted", "label"], sort=False)
-    table = found.agg(trials=("right", "size"), right=("right", "sum"), wrong=("wrong", "sum")).reset_index()
+    trials_of = pd.DataFrame(records).groupby(["planted", "label"], sort=False)
+    table = trials_of.agg(
+        trials=("right", "size"), right=("right", "sum"), wrong=("wrong", "sum")
+    ).reset_index()
     return {"Faults planted in the embedded faces": describe(table)}
 
 
 def load() -> tuple[pd.DataFrame, np.ndarray]:
     """The embedded faces and their descriptors by the default network, row by row."""
-    found = datasets.load("synthetic", project.resolve("data/synthetic"))
+    dataset = datasets.load("synthetic", project.resolve("data/synthetic"))
     net = backbones.default()
     store = project.resolve(f"results/descriptors/synthetic-{net.name}-{net.tap}")
-    described = descriptors.extract(found.faces, net, root=found.root, store=store)
-    order = pd.Index(described.face_id).get_indexer(found.faces["face_id"])
-    return found.faces, described.matrix[order]
+    described = descriptors.extract(dataset.faces, net, root=dataset.root, store=store)
+    order = pd.Index(described.face_id).get_indexer(dataset.faces["face_id"])
+    return dataset.faces, described.matrix[order]
 
 
 def trials(faces, matrix, *, train, test, seed: int, draws: int) -> list[dict]:
-    """One record a trial: whether the planted group was found, and how many others were."""
+    """One record a trial: whether the planted group was detected, and whether others were."""
     records = []
     for label in ("gender", "race"):
         honest = read_label(faces, matrix, label, train, test)
@@ -60,15 +62,15 @@ def trials(faces, matrix, *, train, test, seed: int, draws: int) -> list[dict]:
         noisy = planting.plant_group_noise(
             faces, column="gender", group_column="race", group=race, rate=NOISE, seed=seed
         ).faces
-        said = read_label(noisy, matrix, "gender", train, test)
-        records.append(judge(said, "race", planted="noisier labels", label="gender", group=race))
+        table = read_label(noisy, matrix, "gender", train, test)
+        records.append(judge(table, "race", planted="noisier labels", label="gender", group=race))
         inside = pd.Series(np.isin(np.arange(len(faces)), train), index=faces.index)
         gone = planting.plant_underrepresentation(
             faces, column="race", group=race, keep=KEPT, seed=seed, where=inside
         ).planted
         left = train[~faces["face_id"].iloc[train].isin(gone["face_id"]).to_numpy()]
-        said = read_label(faces, matrix, "race", left, test)
-        records.append(judge(said, "race", planted="few in training", label="race", group=race))
+        table = read_label(faces, matrix, "race", left, test)
+        records.append(judge(table, "race", planted="few in training", label="race", group=race))
     return records
 
 
@@ -98,7 +100,7 @@ def describe(table: pd.DataFrame) -> pd.DataFrame:
         share = table[column] / table["trials"]
         table[column] = [f"{s:.3f} [{a:.3f}, {b:.3f}]" for s, a, b in zip(share, low, high, strict=True)]
     table.loc[table["planted"].str.startswith("nothing"), "right"] = "-"
-    return table.rename(columns={"right": "found in its group", "wrong": "another group called worse"})
+    return table.rename(columns={"right": "detected in its group", "wrong": "another group called worse"})
 
 
 if __name__ == "__main__":

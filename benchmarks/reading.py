@@ -55,14 +55,14 @@ def lay_csv(root: Path, n: int) -> None:
 def measure(name: str, root: Path, what: str) -> dict:
     """Time one reading."""
     start, started = time.perf_counter(), time.process_time()
-    found = datasets.load(name, root)
+    dataset = datasets.load(name, root)
     seconds, cpu = time.perf_counter() - start, time.process_time() - started
-    rows = len(found.faces) + len(found.left_out)
+    rows = len(dataset.faces) + len(dataset.left_out)
     return {
         "data set": name,
         "what": what,
         "rows": rows,
-        "faces": len(found.faces),
+        "faces": len(dataset.faces),
         "seconds": round(seconds, 2),
         "CPU seconds": round(cpu, 2),
         "rows/s": round(rows / seconds),

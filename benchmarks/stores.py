@@ -154,7 +154,7 @@ def pass_through(folder: str, n: int) -> dict:
     table = faces.build({"image": [picture(i) for i in range(n)]}, dataset="tiny")
     engine, batches.READERS = Coarse(), 1
     options = {"root": root, "store": store, "engine": engine, "progress": False}
-    # What libraries take at their first use is no part of the measure.
+    # What libraries take at their first use is not measured.
     warm = {"store": Path(folder) / f"warm-{n}", "engine": Coarse()}
     descriptors.extract(table.head(2000), BACKBONE, **options | warm)
     give_back_unused()
@@ -236,7 +236,7 @@ def train_on(folder: str, n: int) -> dict:
         )
         seconds = time.perf_counter() - start
     return {
-        "what": "one epoch of a dense net",
+        "what": "one epoch of a small network",
         "seconds": seconds,
         "rows/s": n / seconds,
         "peak memory of its own, MB": peak.mb,

@@ -29,13 +29,15 @@ BORDER = 16
 
 
 def detect(pictures: list[np.ndarray]) -> np.ndarray:
-    """YuNet's five points, shape (n, 5, 2), and NaN where it finds no face."""
+    """YuNet's five points, shape (n, 5, 2), and NaN where it detects no face."""
     detector = cv2.FaceDetectorYN.create(str(DETECTOR), "", (256, 256), 0.6)
     points = np.full((len(pictures), 5, 2), np.nan)
     for i, picture in enumerate(pictures):
-        _, found = detector.detect(cv2.resize(picture[..., ::-1], (256, 256), interpolation=cv2.INTER_CUBIC))
-        if found is not None:
-            points[i] = found[np.argmax(found[:, 14]), 4:14].reshape(5, 2)
+        _, detected = detector.detect(
+            cv2.resize(picture[..., ::-1], (256, 256), interpolation=cv2.INTER_CUBIC)
+        )
+        if detected is not None:
+            points[i] = detected[np.argmax(detected[:, 14]), 4:14].reshape(5, 2)
     return points
 
 
@@ -108,16 +110,16 @@ def measure(root: Path) -> pd.DataFrame:
 
 def _detection_rows(faces, pictures):
     points = detect(pictures)
-    found = ~np.isnan(points[:, 0, 0])
+    detected = ~np.isnan(points[:, 0, 0])
     near = faces["yaw"].abs().to_numpy(float) <= 45
     yaw = np.sin(np.radians(faces["yaw"].to_numpy(float)))
-    both = found & near
+    both = detected & near
     correlation = np.corrcoef(sideways(points[both]), yaw[both])[0, 1]
-    everywhere = np.corrcoef(sideways(points[found]), yaw[found])[0, 1]
+    everywhere = np.corrcoef(sideways(points[detected]), yaw[detected])[0, 1]
     return [
-        at_least("YuNet finds a face, |yaw| <= 45", found[near].mean(), 0.97),
+        at_least("YuNet detects a face, |yaw| <= 45", detected[near].mean(), 0.97),
         at_least("nose offset against sin(yaw), |yaw| <= 45", correlation, 0.95),
-        at_least("nose offset against sin(yaw), all found", everywhere, 0.95),
+        at_least("nose offset against sin(yaw), all detected", everywhere, 0.95),
     ]
 
 
@@ -150,9 +152,9 @@ def _border_rows(faces, features, name, components=None):
     for column, labels in [("gender", faces["gender"]), ("age group", third), ("emotion", faces["emotion"])]:
         labels = labels.astype(str).to_numpy()
         guess = probe(features, labels, people, components=components)
-        chance = 1 / len(np.unique(labels))
-        gain = balanced_accuracy_score(labels, guess) - chance
-        rows.append(at_most(f"border {name}: {column}, balanced, above chance", gain, 0.05))
+        base = 1 / len(np.unique(labels))
+        gain = balanced_accuracy_score(labels, guess) - base
+        rows.append(at_most(f"border {name}: {column}, balanced, above 1 / classes", gain, 0.05))
     return rows
 
 

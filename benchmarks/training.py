@@ -1,4 +1,4 @@
-"""Twenty-five fits of a dense classifier: as one program, and one Keras ``fit`` after another.
+"""Twenty-five fits of an MLP: as one program, and one Keras ``fit`` after another.
 
     python -m benchmarks training [--quick]
     python -m benchmarks.training [--descriptors FILE.npy --labels FILE.npy] [--epochs 15]
@@ -35,13 +35,12 @@ def material(descriptors: str | None, labels: str | None):
     return x.astype(np.float32), np.array(["female", "male"])[codes]
 
 
-def fit_in_keras(x, target, split, settings: batched.Settings, seed: int) -> float:
+def fit_in_keras(x, labels, split, settings: batched.Settings, seed: int) -> float:
     """One plain Keras fit with early stopping, as a notebook would write it; returns its best loss."""
     keras.utils.set_random_seed(seed)
     mean, spread = batched.moments(x[split.train])
     model = mlp.build(
-        kind=target.kind,
-        n_classes=len(target.classes),
+        labels.task,
         mean=mean,
         variance=spread**2,
         widths=settings.widths,
@@ -50,14 +49,14 @@ def fit_in_keras(x, target, split, settings: batched.Settings, seed: int) -> flo
     )
     model.compile(
         keras.optimizers.Adam(settings.learning_rate),
-        mlp.loss(target.kind, len(target.classes)),
+        labels.task.loss,
         metrics=["accuracy"],
     )
     stop = keras.callbacks.EarlyStopping(patience=settings.patience, restore_best_weights=True)
-    held = (x[split.validation], target.codes[split.validation])
+    held = (x[split.validation], labels.codes[split.validation])
     history = model.fit(
         x[split.train],
-        target.codes[split.train],
+        labels.codes[split.train],
         validation_data=held,
         batch_size=settings.batch_size,
         epochs=settings.epochs,
@@ -75,41 +74,41 @@ def timed(function, *args, **settings):
 
 
 def main(quick: bool = False) -> dict[str, pd.DataFrame]:
-    """Time both ways on random descriptors; quick: three epochs, and two Keras fits scaled up."""
+    """Time both on random descriptors; quick: three epochs, and two Keras fits scaled up."""
     return measure(*material(None, None), epochs=3 if quick else 15, timed_fits=2 if quick else 25)
 
 
 def measure(x: np.ndarray, names: np.ndarray, *, epochs: int, timed_fits: int) -> dict[str, pd.DataFrame]:
     """Twenty-five fits as one program and in turn, of which `timed_fits` are timed and scaled up."""
     table = faces.build({"image": [f"{i}.jpg" for i in range(len(x))], "gender": names}, dataset="bench")
-    target = tasks.read_labels(table, "gender")
+    labels = tasks.read_labels(table, "gender")
     plan = splits.folds(table, label="gender")
     seeds = [split.repeat for split in plan]
     settings = batched.Settings(epochs=epochs, patience=epochs)
     keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])(np.zeros((1, 4), "f"))  # start the engine
 
-    together, stack = timed(batched.fit, x, target, plan, settings, seeds=seeds)
+    together, stack = timed(batched.fit, x, labels, plan, settings, seeds=seeds)
     singly = list(zip(plan, [settings] * len(plan), seeds, strict=True))[:timed_fits]
-    times, losses = zip(*[timed(fit_in_keras, x, target, *fit) for fit in singly], strict=True)
+    times, losses = zip(*[timed(fit_in_keras, x, labels, *fit) for fit in singly], strict=True)
     one_by_one = np.mean(times, axis=0) * len(plan)
     kept = stack.history.groupby("model")["val_loss"].min().to_numpy()[: len(losses)]
-    alone = batched.fit(x, target, [plan[7]], settings, seeds=[seeds[7]]).predict(x)[0]
-    found = pd.DataFrame(
+    alone = batched.fit(x, labels, [plan[7]], settings, seeds=[seeds[7]]).predict(x)[0]
+    summary = pd.DataFrame(
         [(*one_by_one, np.mean(losses)), (*together, kept.mean())],
         columns=["seconds", "CPU seconds", "mean best validation loss"],
-        index=pd.Index([f"Keras fits in turn ({len(times)} timed)", "one program"], name="way"),
+        index=pd.Index([f"Keras fits in turn ({len(times)} timed)", "one program"], name="fitted as"),
     )
-    found.insert(1, "times faster (bar: 8)", one_by_one[0] / found["seconds"])
-    found.attrs["plot"] = "seconds"
-    found.attrs["note"] = (
+    summary.insert(1, "times faster (bar: 8)", one_by_one[0] / summary["seconds"])
+    summary.attrs["plot"] = "seconds"
+    summary.attrs["note"] = (
         "Largest difference of a probability to the same model fitted by itself: "
         f"{np.abs(stack.predict(x)[7] - alone).max():.1e}."
     )
-    return {f"{len(plan)} fits of {x.shape[0]:,} x {x.shape[1]}, {epochs} epochs": found}
+    return {f"{len(plan)} fits of {x.shape[0]:,} x {x.shape[1]}, {epochs} epochs": summary}
 
 
 def from_command_line() -> None:
-    """Time both ways on the files that the command line names."""
+    """Time both on the files that the command line names."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -54,8 +54,8 @@ def test_points_land_on_the_template(size, margin):
     chip = alignment.align(canvas, points, size=size, margin=margin)
     assert chip.shape == (*size, 3) and chip.dtype == np.uint8
     scale = min(size) / (112 * (1 + 2 * margin))
-    wanted = (alignment.TEMPLATE - 56) * scale + np.array([size[1], size[0]]) / 2
-    for k, (x, y) in enumerate(wanted):
+    expected = (alignment.TEMPLATE - 56) * scale + np.array([size[1], size[0]]) / 2
+    for k, (x, y) in enumerate(expected):
         near = chip[round(y) - 1 : round(y) + 2, round(x) - 1 : round(x) + 2, 2]
         assert near.max() == pytest.approx(50 * (k + 1), abs=12)
 

@@ -125,20 +125,20 @@ def test_reduced_decoding_of_a_large_jpeg_stays_within_tolerance():
         rng.integers(0, 255, (60, 50, 3), dtype=np.uint8), (1500, 1800), interpolation=cv2.INTER_CUBIC
     )
     data = encode(large, "jpeg", quality=92)
-    wanted = Preprocessing(size=(224, 224), channels="RGB", mean=(0, 0, 0))
-    assert images._reduction(data, wanted, None) == 2
-    fast = images.face_pixels(data, wanted).astype(float)
+    preprocessing = Preprocessing(size=(224, 224), channels="RGB", mean=(0, 0, 0))
+    assert images._reduction(data, preprocessing, None) == 2
+    fast = images.face_pixels(data, preprocessing).astype(float)
     slow = images.resize(images.decode(data), (224, 224)).astype(float)
     assert np.abs(fast - slow).mean() < 0.7
     box = (200, 300, 1400, 1400)
-    fast = images.face_pixels(data, wanted, box=box).astype(float)
+    fast = images.face_pixels(data, preprocessing, box=box).astype(float)
     slow = images.resize(images.crop(images.decode(data), box), (224, 224)).astype(float)
     assert np.abs(fast - slow).mean() < 1.0
 
 
 def test_small_pictures_are_decoded_whole(photo):
-    wanted = Preprocessing(size=(224, 224), channels="RGB", mean=(0, 0, 0))
-    assert images._reduction(encode(photo, "jpeg"), wanted, None) == 1
+    preprocessing = Preprocessing(size=(224, 224), channels="RGB", mean=(0, 0, 0))
+    assert images._reduction(encode(photo, "jpeg"), preprocessing, None) == 1
 
 
 def test_network_input_by_hand():

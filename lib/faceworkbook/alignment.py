@@ -1,4 +1,4 @@
-"""Find faces and their five points (YuNet), and cut them out aligned by a similarity transform."""
+"""Detect faces and their five points (YuNet), and cut them out aligned by a similarity transform."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from faceworkbook import project
 WEIGHTS = "weights/yunet/face_detection_yunet_2023mar_int8bq.onnx"
 POINTS = ("right eye", "left eye", "nose", "right mouth corner", "left mouth corner")
 
-# Where the five points lie in an aligned chip of 112 x 112 pixels (x, y); the person's right eye is
-# on the picture's left. Deng et al. 2019, ArcFace.
+# The five points in an aligned chip of 112 x 112 pixels (x, y); the person's right eye is on the picture's left.
+# Deng et al. 2019, ArcFace.
 TEMPLATE = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]],
     np.float64,
 )
 TEMPLATE_SIDE = 112
 
-# The network wants some room around a face: a tight chip is padded, and everything is brought to
-# one size. Measured with both: of 580 faces of seven data sets none is missed.
+# The network needs some room around a face, so that a tight chip is padded and all pictures are resized to one
+# size. With both, none of 580 faces of seven data sets was missed.
 PAD = 0.25
 SIDE = 320
 MIN_SCORE = 0.3
@@ -32,7 +32,7 @@ MAX_FACES = 200
 
 
 class AlignmentError(ValueError):
-    """No detector, or points that give no alignment; the text says what to do."""
+    """There is no detector, or the points give no alignment; the text says what to do."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +94,7 @@ class Detector:
         self._own = threading.local()
 
     def detect(self, image: np.ndarray) -> list[Face]:
-        """Find faces.
+        """Detect faces.
 
         Parameters
         ----------
@@ -140,7 +140,7 @@ def _face(row: np.ndarray, factor: float, border: int) -> Face:
 
 
 def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The rotation, scale and shift that brings `source` nearest to `target` (Umeyama 1991).
+    """Return the rotation, scale and shift that bring `source` nearest to `target` (Umeyama 1991).
 
     Parameters
     ----------
@@ -204,7 +204,7 @@ def _blurred(image: np.ndarray, shrink: float) -> np.ndarray:
 
 
 def main_face(faces: list[Face], shape: tuple[int, ...]) -> Face | None:
-    """The face a picture is about: large, central and certain; None where there is none.
+    """Return the face that a picture is about: large, central and certain; None where there is none.
 
     Parameters
     ----------

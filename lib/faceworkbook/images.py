@@ -1,4 +1,4 @@
-"""Decode, crop and resize pictures: uint8 RGB arrays, and the `Preprocessing` that a network wants."""
+"""Decode, crop and resize pictures to uint8 RGB arrays; the `Preprocessing` that a network needs."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ MAX_BYTES = 2**28  # of a picture's file
 MAX_PIXELS = 2**27  # of a decoded picture: 0.4 GB as RGB
 BACKGROUND = (255, 255, 255)  # what transparent pixels become
 ORIENTATION = 0x0112  # the EXIF tag
+GREY_WEIGHTS = (0.299, 0.587, 0.114)  # of R, G, B (ITU-R BT.601)
 _JPEG, _PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
 _TURNS = {
     2: np.fliplr,
@@ -50,12 +51,12 @@ DECODER = (
 
 
 class UnreadableImage(ValueError):
-    """A picture that cannot be decoded; the text names the file and what was found in it."""
+    """A picture that cannot be decoded; the text names the file and the reason."""
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a network wants its input. Stored with weights, descriptors and trained models.
+    """How a network's input is prepared. Stored with weights, descriptors and trained models.
 
     Attributes
     ----------
@@ -67,7 +68,7 @@ class Preprocessing:
     scale : float
         Multiplies the result; 1.0 leaves 0..255 units.
     interpolation : str
-        One of `INTERPOLATIONS`; shrinking by 2 or more averages areas whatever stands here.
+        One of `INTERPOLATIONS`; shrinking by 2 or more always averages areas.
     crop_margin : float
         Share of the box's height and width that is added on each side before the crop (boxes only).
     """
@@ -90,17 +91,17 @@ class Preprocessing:
         object.__setattr__(self, "mean", tuple(float(m) for m in self.mean))
 
     def to_dict(self) -> dict:
-        """Plain types, for JSON."""
+        """Return plain types, for JSON."""
         return {**asdict(self), "size": [*self.size], "mean": [*self.mean]}
 
     @classmethod
     def from_dict(cls, values: dict) -> Preprocessing:
-        """The record that `to_dict` wrote."""
+        """Make the record that `to_dict` wrote."""
         return cls(**values)
 
 
 def content_hash(data: bytes) -> str:
-    """128-bit hash of a file's bytes, as 32 hexadecimal digits (XXH3; not for security)."""
+    """Return the 128-bit hash of a file's bytes, as 32 hexadecimal digits (XXH3; not for security)."""
     return xxhash.xxh3_128_hexdigest(data)
 
 
@@ -140,7 +141,7 @@ def decode(data: bytes, *, name: str = "picture", reduce: int = 1) -> np.ndarray
 
 
 def _decode_jpeg(data: bytes, reduce: int) -> np.ndarray:
-    # libjpeg-turbo as OpenCV's, but it says where data are missing instead of filling in grey.
+    # libjpeg-turbo as in OpenCV, which however fills missing data with grey where this one raises.
     height, width, space, _ = simplejpeg.decode_jpeg_header(data)
     _check_size(-(-height // reduce), -(-width // reduce))
     if space not in ("YCbCr", "RGB", "Gray"):
@@ -162,7 +163,7 @@ def _turn_upright(pixels: np.ndarray, data: bytes) -> np.ndarray:
 
 
 def _is_plain_png(data: bytes) -> bool:
-    """Whether it is a PNG without transparency that ends whole; its size is checked."""
+    """Return whether it is a PNG without transparency that ends whole; its size is checked."""
     if data[:8] != _PNG or data[-8:-4] != b"IEND" or len(data) < 33:
         return False
     width, height = struct.unpack(">II", data[16:24])
@@ -174,7 +175,7 @@ def _is_plain_png(data: bytes) -> bool:
 
 def _decode_with_pillow(data: bytes) -> np.ndarray:
     with warnings.catch_warnings():
-        # The limit is `MAX_PIXELS`; what a decoder only doubts ends in pixels or in an error all the same.
+        # The limit is `MAX_PIXELS`; a decoder's warning ends in pixels or in an error all the same.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         warnings.simplefilter("ignore", UserWarning)
         with Image.open(io.BytesIO(data)) as picture:
@@ -225,9 +226,8 @@ def read_file(path: str) -> tuple[bytes, os.stat_result]:
 
     Each call to the system lets another thread in, so there are no more than are needed.
     """
-    file = os.open(
-        path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)
-    )  # a pipe without a writer would wait forever
+    # Without O_NONBLOCK, opening a pipe that nobody writes to would wait forever.
+    file = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     try:
         state = os.fstat(file)
         if not stat.S_ISREG(state.st_mode):
@@ -243,8 +243,10 @@ def read_file(path: str) -> tuple[bytes, os.stat_result]:
 
 
 def widen(box: tuple[float, float, float, float], *, margin: float) -> tuple[int, int, int, int]:
-    """The whole pixels (top, left, bottom, right) of `box` with a share of its height and width added on each
-    side, at least one pixel each way; see `crop`."""
+    """Return `box` in whole pixels with a share of its height and width added on each side; see `crop`.
+
+    The result (top, left, bottom, right) is at least one pixel high and wide.
+    """
     top, left, bottom, right = (float(v) for v in box)
     dy, dx = (bottom - top) * margin, (right - left) * margin
     y0, x0 = round(top - dy), round(left - dx)
@@ -309,7 +311,7 @@ def face_pixels(data: bytes, preprocessing: Preprocessing, *, box=None, name: st
 
 
 def _reduction(data: bytes, preprocessing: Preprocessing, box) -> int:
-    """How much smaller a JPEG may be decoded so that twice the network's input is left to average."""
+    """Return the factor by which a JPEG may be decoded smaller and still have twice the network's input size."""
     if len(data) < 40_000 or data[:2] != _JPEG:
         return 1
     try:
@@ -323,11 +325,12 @@ def _reduction(data: bytes, preprocessing: Preprocessing, box) -> int:
 
 
 def network_input(pixels: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
-    """Turn uint8 RGB pixels into what the network was trained on.
+    """Convert uint8 RGB pixels to the input that the network was trained on.
 
     Parameters
     ----------
-    pixels : ndarray of shape (n, height, width, 3), uint8, RGB
+    pixels : ndarray of shape (n, height, width, 3), uint8, RGB, 0..255
+    preprocessing : Preprocessing
 
     Returns
     -------
@@ -335,7 +338,7 @@ def network_input(pixels: np.ndarray, preprocessing: Preprocessing) -> np.ndarra
         ``(channels in order - mean) * scale``.
     """
     if preprocessing.channels == "GRAY":
-        ordered = pixels @ np.array([0.299, 0.587, 0.114], np.float32)
+        ordered = pixels @ np.array(GREY_WEIGHTS, np.float32)
         ordered = ordered[..., None]
     else:
         ordered = pixels if preprocessing.channels == "RGB" else pixels[..., ::-1]

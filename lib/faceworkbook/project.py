@@ -1,4 +1,4 @@
-"""Where the workbook's own folders are, and how relative paths are read."""
+"""The workbook's own folders, and how relative paths are read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def root() -> Path:
-    """The folder with notebooks/, weights/, data/ and results/.
+    """Return the folder with notebooks/, weights/, data/ and results/.
 
     ``FACEWORKBOOK_HOME`` where it is set, else the checkout that this package lies in, else the
     nearest folder above the working directory that has notebooks/index.ipynb.
@@ -19,20 +19,22 @@ def root() -> Path:
         if (folder / "notebooks" / "index.ipynb").exists():
             return folder
     raise FileNotFoundError(
-        f"no folder with notebooks/index.ipynb was found above {Path.cwd()}; start inside the project or set "
+        f"no folder with notebooks/index.ipynb is above {Path.cwd()}; start inside the project or set "
         "FACEWORKBOOK_HOME to it"
     )
 
 
 def resolve(path: str | Path) -> Path:
-    """A path as given if it is absolute, else relative to the project's root, so that a notebook
-    finds the same files from any working directory."""
+    """Return an absolute path as it is, another one relative to the project's root.
+
+    A notebook so reads the same files from any working directory.
+    """
     path = Path(path).expanduser()
     return path if path.is_absolute() else root() / path
 
 
 def shorten(path: str | Path) -> str:
-    """`path` relative to the project's root where it lies near it, otherwise whole, with forward slashes."""
+    """Return `path` relative to the project's root where it is near it, else whole, with forward slashes."""
     whole = Path(path).resolve()
     try:
         relative = os.path.relpath(whole, root())
@@ -42,7 +44,7 @@ def shorten(path: str | Path) -> str:
 
 
 def commit() -> str:
-    """Commit of the checkout, with ``-dirty`` where files differ from it; '' outside of git."""
+    """Return the commit of the checkout, with ``-dirty`` where files differ from it; '' outside of git."""
     command = ["git", "-C", str(root()), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.stdout.strip() if done.returncode == 0 else ""

@@ -27,7 +27,7 @@ def faces(shared_data, net):
     return images.network_input(np.stack(pixels), net.preprocessing)
 
 
-def evaluate(graph: dict, constants: dict, x: np.ndarray, wanted: tuple[str, ...]) -> list[np.ndarray]:
+def evaluate(graph: dict, constants: dict, x: np.ndarray, names: tuple[str, ...]) -> list[np.ndarray]:
     """Run a TensorFlow graph with NumPy and OpenCV: every node in the order of the file."""
     values = {**constants, "input_1": x}
     nodes = {node["name"]: node for node in graph["modelTopology"]["node"]}
@@ -38,7 +38,7 @@ def evaluate(graph: dict, constants: dict, x: np.ndarray, wanted: tuple[str, ...
             values[name] = run(node, [value(given) for given in node["input"]])
         return values[name]
 
-    return [value(name) for name in wanted]
+    return [value(name) for name in names]
 
 
 def run(node, given):
@@ -97,14 +97,14 @@ def test_descriptors_and_answers_equal_the_original_graph(net, faces, shared_wei
     source = shared_weights("faceres-deep") / "faceres-deep.json"
     graph = json.loads(source.read_text())
     constants = convert_faceres.read_graph_weights(source)
-    wanted = ("global_pooling/Mean", "gender_pred/Sigmoid", "age_pred/Softmax")
-    descriptors, gender, age = evaluate(graph, constants, faces, wanted)
-    found = net.full.predict(faces, verbose=0)
-    cosine = (found[0] * descriptors).sum(1) / np.linalg.norm(found[0], axis=1)
+    names = ("global_pooling/Mean", "gender_pred/Sigmoid", "age_pred/Softmax")
+    descriptors, gender, age = evaluate(graph, constants, faces, names)
+    result = net.full.predict(faces, verbose=0)
+    cosine = (result[0] * descriptors).sum(1) / np.linalg.norm(result[0], axis=1)
     assert (cosine / np.linalg.norm(descriptors, axis=1)).min() > 0.9999
-    assert np.abs(found[0] - descriptors).max() / np.abs(descriptors).max() <= 2e-3
-    np.testing.assert_allclose(found[1], gender, atol=0.01)
-    np.testing.assert_allclose(found[2], age, atol=0.01)
+    assert np.abs(result[0] - descriptors).max() / np.abs(descriptors).max() <= 2e-3
+    np.testing.assert_allclose(result[1], gender, atol=0.01)
+    np.testing.assert_allclose(result[2], age, atol=0.01)
 
 
 def test_converting_again_gives_the_file_that_is_shipped(tmp_path, shared_weights, net):
@@ -122,8 +122,8 @@ def test_keras_itself_can_load_the_file(net):
     for variable in model.weights:
         variable.assign(variable * 0)
     model.load_weights(net.weights)
-    for found, expected in zip(model.get_weights(), before, strict=True):
-        np.testing.assert_array_equal(found, expected)
+    for after, expected in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(after, expected)
 
 
 def test_the_file_is_small_and_mostly_float16_but_computes_in_float32(net):
@@ -137,13 +137,13 @@ def test_the_file_is_small_and_mostly_float16_but_computes_in_float32(net):
 @pytest.mark.parametrize("tap", faceres_deep.TAPS)
 def test_every_tap_has_its_width_and_its_pooling(net, tap):
     x = np.random.default_rng(0).normal(0, 50, (2, 224, 224, 3)).astype(np.float32)
-    found = net.at(tap).model.predict(x, verbose=0)
-    assert found.shape == (2, net.at(tap).dim)
+    result = net.at(tap).model.predict(x, verbose=0)
+    assert result.shape == (2, net.at(tap).dim)
     import keras
 
     raw = keras.Model(net.full.input, net.full.get_layer(tap).output).predict(x, verbose=0)
     expected = raw.mean((1, 2)) if raw.ndim == 4 else raw
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_genders_read_off_the_name_of_real_faces(shared_data, net):
@@ -172,8 +172,8 @@ def test_the_default_is_vgg_face_where_its_file_is_there(tmp_path):
     vgg_files.write_mat(
         tmp_path / "vgg-face.mat", vgg_files.random_parameters(np.random.default_rng(0), **small)
     )
-    found = backbones.default(tmp_path, tap="fc7")
-    assert (found.name, found.tap, found.weights.name) == ("vgg_face", "fc7", "vgg-face.mat")
+    result = backbones.default(tmp_path, tap="fc7")
+    assert (result.name, result.tap, result.weights.name) == ("vgg_face", "fc7", "vgg-face.mat")
 
 
 def test_importing_the_room_and_describing_a_network_does_not_import_tensorflow():

@@ -45,7 +45,7 @@ def test_mini_xception_keeps_taps_and_shapes(mini):
     assert described.preprocessing.size == (64, 64)
 
 
-def test_the_short_way_equals_a_convolution_with_stride_two(mini):
+def test_the_shortcut_equals_a_convolution_with_stride_two(mini):
     import keras
 
     x = np.random.default_rng(0).normal(size=(2, 60, 60, 8)).astype(np.float32)
@@ -54,8 +54,8 @@ def test_the_short_way_equals_a_convolution_with_stride_two(mini):
     expected.build(x.shape)
     expected.set_weights(kernel)
     every_other = keras.layers.AveragePooling2D(1, strides=2, padding="same")(x)
-    found = mini.get_layer("module_1_short")(every_other)
-    np.testing.assert_allclose(found, expected(x), atol=1e-5)
+    result = mini.get_layer("module_1_short")(every_other)
+    np.testing.assert_allclose(result, expected(x), atol=1e-5)
 
 
 def test_mini_xception_trains_without_damage_to_memory(mini):
@@ -107,10 +107,10 @@ def test_keras_applications_have_their_own_preprocessing(name, dim):
     height, width = described.preprocessing.size
     pixels = np.random.default_rng(0).integers(0, 256, (2, height, width, 3), dtype=np.uint8)
     expected = imagenet_utils.preprocess_input(pixels.astype(np.float32), mode="tf")
-    found = images.network_input(pixels, described.preprocessing)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    result = images.network_input(pixels, described.preprocessing)
+    np.testing.assert_allclose(result, expected, atol=1e-5)
     assert described.model.output_shape == (None, dim)
-    assert described.model(found[:1]).shape == (1, dim)
+    assert described.model(result[:1]).shape == (1, dim)
 
 
 def test_weights_come_from_a_file(mini, tmp_path):

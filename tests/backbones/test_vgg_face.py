@@ -73,8 +73,8 @@ def by_hand(parameters, x):
     return taps
 
 
-def relative(found, expected):
-    return np.linalg.norm(found - expected) / np.linalg.norm(expected)
+def relative(result, expected):
+    return np.linalg.norm(result - expected) / np.linalg.norm(expected)
 
 
 def test_the_hand_written_network_is_right_on_a_case_that_can_be_checked_by_eye():
@@ -92,10 +92,10 @@ def test_every_tap_of_each_matlab_layout_equals_the_network_computed_by_hand(toy
     expected = [by_hand(toy, x.transpose(2, 0, 1)) for x in pixels]
     net = backbones.load("vgg_face", weights=path)
     for tap in net.taps:
-        found = net.at(tap).model.predict(pixels, verbose=0)
-        assert found.shape == (2, net.at(tap).dim)
+        result = net.at(tap).model.predict(pixels, verbose=0)
+        assert result.shape == (2, net.at(tap).dim)
         for n in range(2):
-            assert relative(found[n], expected[n][tap]) < 1e-4, (layout, tap)
+            assert relative(result[n], expected[n][tap]) < 1e-4, (layout, tap)
 
 
 def test_the_torch_file_gives_the_same_network(toy, t7):
@@ -112,11 +112,11 @@ def test_both_files_describe_the_same_face_although_one_wants_rgb_and_the_other_
     vgg_files.write_t7(tmp_path / "VGG_FACE.t7", dataclasses.replace(toy, kernels=flipped))
     vgg_files.write_mat(tmp_path / "vgg_face.mat", toy)
     face = np.random.default_rng(3).integers(0, 256, (1, 64, 64, 3), np.uint8)
-    found = []
+    results = []
     for file in ("vgg_face.mat", "VGG_FACE.t7"):
         net = backbones.load("vgg_face", weights=tmp_path / file)
-        found.append(net.model.predict(images.network_input(face, net.preprocessing), verbose=0))
-    assert relative(found[1], found[0]) < 1e-4
+        results.append(net.model.predict(images.network_input(face, net.preprocessing), verbose=0))
+    assert relative(results[1], results[0]) < 1e-4
 
 
 def test_preprocessing_of_the_matlab_file(mat):
@@ -142,11 +142,11 @@ def test_a_larger_picture_is_resized_as_the_file_says(mat):
     net = backbones.load("vgg_face", weights=mat)
     rng = np.random.default_rng(4)
     picture = rng.integers(0, 256, (80, 80, 3), np.uint8)
-    wanted = images.resize(picture, (64, 64), interpolation="bicubic")
+    expected_pixels = images.resize(picture, (64, 64), interpolation="bicubic")
     ok, data = cv2.imencode(".png", picture[..., ::-1])
     assert ok
-    np.testing.assert_array_equal(images.face_pixels(data.tobytes(), net.preprocessing), wanted)
-    assert not np.array_equal(wanted, images.resize(picture, (64, 64), interpolation="bilinear"))
+    np.testing.assert_array_equal(images.face_pixels(data.tobytes(), net.preprocessing), expected_pixels)
+    assert not np.array_equal(expected_pixels, images.resize(picture, (64, 64), interpolation="bilinear"))
 
 
 def test_layers_bear_the_names_of_the_file_and_classes_are_read(mat):

@@ -195,7 +195,7 @@ def plant_identity_leakage(
     people = np.array(sorted(counts.index[counts >= 2].astype(str)))
     if len(people) == 0:
         raise ValueError(
-            f"split {source!r}: found nobody with two faces or more there; nothing can leak. "
+            f"split {source!r}: nobody has two faces or more there; nothing can leak. "
             f"Splits in the table: {sorted(faces['split'].dropna().unique())}."
         )
     leaked = people[_draw_rows(np.arange(len(people)), rate, rng)]

@@ -43,8 +43,8 @@ def pictures(faces):
 
 
 def test_every_row_has_a_picture_and_every_picture_a_row(faces):
-    found = datasets.load("synthetic", ROOT)
-    assert len(found.left_out) == 0
+    dataset = datasets.load("synthetic", ROOT)
+    assert len(dataset.left_out) == 0
     assert set(faces["image"]) == {f"images/{path.name}" for path in (ROOT / "images").iterdir()}
     assert len(faces) == 2400 and faces["identity"].nunique() == 600
 
@@ -141,10 +141,10 @@ def test_a_detector_finds_the_faces_and_their_pose(faces, pictures):
     near = np.flatnonzero(faces["yaw"].abs().to_numpy(float) <= 45)[::6]
     offsets, heights, tilts, rows = [], [], [], []
     for row in near:
-        _, found = detector.detect(cv2.resize(pictures[row], (256, 256), interpolation=cv2.INTER_CUBIC))
-        if found is None:
+        _, detected = detector.detect(cv2.resize(pictures[row], (256, 256), interpolation=cv2.INTER_CUBIC))
+        if detected is None:
             continue
-        points = found[np.argmax(found[:, 14]), 4:14].reshape(5, 2)
+        points = detected[np.argmax(detected[:, 14]), 4:14].reshape(5, 2)
         across = points[1] - points[0]
         eyes, mouth = points[:2].mean(axis=0), points[3:].mean(axis=0)
         along = across / np.linalg.norm(across)
@@ -200,6 +200,6 @@ def test_the_seed_gives_the_committed_pictures(renderer, faces, parameters, numb
         encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, drawn["quality"]])[1]
         again = cv2.imdecode(encoded, cv2.IMREAD_COLOR).astype(float)
         assert np.abs(committed - again).mean() < 1.5
-        found = faces.set_index("face_id").loc[labels["face_id"]]
+        committed_row = faces.set_index("face_id").loc[labels["face_id"]]
         for axis in ("yaw", "pitch", "roll", "top", "right"):
-            assert found[axis] == pytest.approx(labels[axis], abs=0.11)
+            assert committed_row[axis] == pytest.approx(labels[axis], abs=0.11)

@@ -49,7 +49,7 @@ def test_amounts_of_the_body_model_sum_to_one(age):
 
 
 def test_rotation_follows_the_convention(renderer):
-    from faceworkbook.synthetic.render import rotation
+    from faceworkbook.synthetic.camera import rotation
 
     nose, crown = np.array([0, 0, 1.0]), np.array([0, 1.0, 0])
     assert (rotation(yaw=30, pitch=0, roll=0) @ nose)[0] == pytest.approx(0.5)
@@ -58,7 +58,7 @@ def test_rotation_follows_the_convention(renderer):
 
 
 def test_the_eye_line_tilts_by_the_roll_whatever_the_yaw(renderer):
-    from faceworkbook.synthetic.render import rotation
+    from faceworkbook.synthetic.camera import rotation
 
     x, y, _ = rotation(yaw=35, pitch=12, roll=15) @ [1.0, 0, 0]
     assert np.degrees(np.arctan2(-y, x)) == pytest.approx(15)
@@ -66,7 +66,7 @@ def test_the_eye_line_tilts_by_the_roll_whatever_the_yaw(renderer):
 
 def test_the_camera_sees_what_the_angles_say(renderer):
     """Right is right and up is up in pixels, and a decimetre at the centre has its size."""
-    from faceworkbook.synthetic.render import Camera
+    from faceworkbook.synthetic.camera import Camera
 
     camera = Camera(np.zeros(3), 10.0, 36.0, np.array([64.0, 64.0]))
     x, y, depth = camera.project(np.array([[1.0, 0, 0], [0, 1.0, 0], [0, 0, 5.0]])).T
@@ -77,8 +77,8 @@ def test_the_camera_sees_what_the_angles_say(renderer):
 
 def test_a_generated_folder_is_a_data_set(renderer, tmp_path):
     labels = generate.generate(tmp_path, n_identities=2, shots=2, seed=5)
-    found = datasets.load("synthetic", tmp_path)
-    assert len(found.faces) == len(labels) == 4 and len(found.left_out) == 0
+    dataset = datasets.load("synthetic", tmp_path)
+    assert len(dataset.faces) == len(labels) == 4 and len(dataset.left_out) == 0
     assert (tmp_path / "contact_sheet.jpg").stat().st_size > 1000
     assert not list(tmp_path.rglob("*.part"))
 

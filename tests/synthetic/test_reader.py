@@ -48,9 +48,9 @@ def test_a_row_is_read_as_it_stands(tmp_path):
 )
 def test_a_bad_row_is_listed_and_the_others_stay(tmp_path, change, reason):
     write(tmp_path, {}, change, {})
-    found = datasets.load("synthetic", tmp_path)
-    assert len(found.faces) == 2
-    assert found.left_out["reason"].tolist() == [reason]
+    dataset = datasets.load("synthetic", tmp_path)
+    assert len(dataset.faces) == 2
+    assert dataset.left_out["reason"].tolist() == [reason]
 
 
 def test_a_table_without_a_column_is_refused(tmp_path):

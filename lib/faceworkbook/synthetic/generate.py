@@ -1,4 +1,4 @@
-"""The embedded set: who is in it, and writing it to a folder."""
+"""Draw who is in a set of synthetic faces, and write the set to a folder."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from faceworkbook.files import write_beside
 from faceworkbook.synthetic import people
 
 SEED = 20
@@ -29,7 +30,7 @@ SPLIT_PATTERN = ["train", "test", "train", "train", "validation", "train", "trai
 
 
 def draw_people(n_identities: int, *, seed: int = SEED) -> pd.DataFrame:
-    """Identity, gender, race, age and split of each person; every pair of attributes is independent.
+    """Draw identity, gender, race, age and split of each person; every pair of attributes is independent.
 
     Each gender and race gets the same number of people (within one), and within each the ages are spread
     evenly over `people.AGE_RANGE`; the splits take turns along the ages.
@@ -51,7 +52,7 @@ def draw_people(n_identities: int, *, seed: int = SEED) -> pd.DataFrame:
 
 
 def deal_emotions(n_identities: int, shots: int, *, seed: int = SEED) -> list[list[str]]:
-    """Emotions of each person's shots, dealt from shuffled decks so that all are equally frequent."""
+    """Draw the emotions of each person's shots from shuffled decks, so that all are equally frequent."""
     rng = np.random.default_rng([seed, 1])
     decks = -(-n_identities * shots // len(people.EMOTIONS))
     dealt = np.concatenate([rng.permutation(people.EMOTIONS) for _ in range(decks)])[: n_identities * shots]
@@ -83,7 +84,7 @@ def shoot_person(
     labels : dict
         A row of labels.csv.
     parameters : dict
-        A row of parameters.csv: what was drawn and is not a label.
+        A row of parameters.csv: what was drawn besides the labels.
     """
     from faceworkbook.synthetic import render
 
@@ -159,8 +160,8 @@ def _map(work, jobs, workers):
     if workers == 1:
         yield from map(work, jobs)
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(work, jobs, chunksize=2)
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as executor:
+        yield from executor.map(work, jobs, chunksize=2)
 
 
 def _write_person(job, *, out: Path, seed: int) -> list[tuple[dict, dict]]:
@@ -172,21 +173,17 @@ def _write_person(job, *, out: Path, seed: int) -> list[tuple[dict, dict]]:
 
 
 def write_jpeg(path: Path, picture: np.ndarray, *, quality: int) -> None:
-    """Write a BGR picture beside its place and move it there."""
+    """Write a BGR picture."""
     _, encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    beside = path.with_suffix(".part")
-    beside.write_bytes(encoded.tobytes())
-    beside.replace(path)
+    write_beside(path, encoded.tobytes())
 
 
 def _write_table(table: pd.DataFrame, path: Path) -> None:
-    beside = path.with_suffix(".part")
-    table.to_csv(beside, index=False, lineterminator="\n")
-    beside.replace(path)
+    write_beside(path, table.to_csv(index=False, lineterminator="\n"))
 
 
 def write_contact_sheet(out: Path, labels: pd.DataFrame, *, columns: int = 12, rows: int = 6) -> Path:
-    """One picture a person, sorted by race, gender and age, in one JPEG of `columns` x `rows`."""
+    """Write one picture of each person, sorted by race, gender and age, as one JPEG of `columns` x `rows`."""
     first = labels.drop_duplicates("identity").sort_values(["race", "gender", "age"])
     chosen = first.iloc[np.unique(np.linspace(0, len(first) - 1, columns * rows).astype(int))]
     pictures = [cv2.imread(str(out / image)) for image in chosen["image"]]

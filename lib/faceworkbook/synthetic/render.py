@@ -1,4 +1,4 @@
-"""From a person and a shot to a picture."""
+"""Render a person and a shot to a picture."""
 
 from __future__ import annotations
 
@@ -9,13 +9,10 @@ import cv2
 import numpy as np
 
 from faceworkbook.synthetic import hair, headmodel, raster, skin
+from faceworkbook.synthetic.camera import PIVOT, SIZE, SUPER, aim_camera, rotation, unit
+from faceworkbook.synthetic.scene import background, develop, key_light, sky_light
 from faceworkbook.synthetic.skin import srgb_to_linear
 
-SIZE = 128
-SUPER = 3
-PIXELS_PER_DECIMETRE = 36.0
-PIVOT = np.array([0.0, 6.75, 0.35])
-LOOK_AT = np.array([0.0, 7.32, 0.55])
 HEAD_TOP, CHIN = 8.49, 6.17
 RED_SPREAD = np.array([1.0, 0.45, 0.25])
 
@@ -41,7 +38,7 @@ class Head:
 
 
 def build_head(person: dict, rng: np.random.Generator) -> Head:
-    """Shape, paint and comb a person."""
+    """Shape, paint and comb a person's head (see `people.draw_person`)."""
     mesh = headmodel.load_mesh()
     shaped = headmodel.add_targets(mesh.vertices, person["shape"])
     vertices, size = _normalise(shaped, mesh.vertices)
@@ -50,7 +47,7 @@ def build_head(person: dict, rng: np.random.Generator) -> Head:
 
 
 def _normalise(shaped, template):
-    """Bring the head to the template's height and place, on the shoulders that everybody shares."""
+    """Scale and move a head to the template's height and place, on the shoulders that all heads share."""
     crown = np.argmax(template[:, 1] * (np.abs(template[:, 0]) < 0.2))
     front = (np.abs(template[:, 0]) < 0.1) & (template[:, 2] > 1.2) & (np.abs(template[:, 1] - 6.2) < 0.06)
     chin = shaped[front, 1].min()
@@ -67,57 +64,8 @@ def _smooth(value, low, high):
     return t * t * (3 - 2 * t)
 
 
-def rotation(*, yaw: float, pitch: float, roll: float) -> np.ndarray:
-    """Rotation of the head (degrees): pitch about the ears first, then yaw about the vertical, then roll.
-
-    In the frame x to the picture's right, y up, z to the camera: yaw > 0 turns the face to the right,
-    pitch > 0 lifts it, roll > 0 leans the head's top to the right.
-    """
-    y, p, r = np.radians([yaw, pitch, roll])
-    about_x = np.array([[1, 0, 0], [0, np.cos(p), np.sin(p)], [0, -np.sin(p), np.cos(p)]])
-    about_y = np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]])
-    about_z = np.array([[np.cos(r), np.sin(r), 0], [-np.sin(r), np.cos(r), 0], [0, 0, 1]])
-    return about_z @ about_y @ about_x
-
-
-@dataclass(frozen=True)
-class Camera:
-    """A pinhole camera that looks along -z at the head's centre.
-
-    Attributes
-    ----------
-    centre : float array of shape (3,)
-        The point that lies on the optical axis.
-    distance : float
-        From the camera to that point, in decimetres.
-    pixels : float
-        Pixels a decimetre at that distance.
-    middle : float array of shape (2,)
-        Where the axis meets the picture, in pixels.
-    """
-
-    centre: np.ndarray
-    distance: float
-    pixels: float
-    middle: np.ndarray
-
-    @property
-    def position(self) -> np.ndarray:
-        """Where the camera stands."""
-        return self.centre + np.array([0, 0, self.distance])
-
-    def project(self, points: np.ndarray) -> np.ndarray:
-        """x, y in pixels (y down) and depth of points of shape (..., 3)."""
-        away = points - self.centre
-        depth = np.maximum(self.distance - away[..., 2], 0.2)
-        factor = self.pixels * self.distance / depth
-        x = self.middle[0] + away[..., 0] * factor
-        y = self.middle[1] - away[..., 1] * factor
-        return np.stack([x, y, depth], axis=-1)
-
-
 def render(head: Head, person: dict, expression: dict, pose: dict, scene: dict) -> tuple[np.ndarray, dict]:
-    """Take the picture.
+    """Render one shot of a person.
 
     Returns
     -------
@@ -128,7 +76,7 @@ def render(head: Head, person: dict, expression: dict, pose: dict, scene: dict) 
     """
     shot = _Shot(head, person, expression, pose, scene)
     linear = shot.shade()
-    return _develop(linear, scene), shot.box()
+    return develop(linear, scene), shot.box()
 
 
 class _Shot:
@@ -143,8 +91,8 @@ class _Shot:
         self.turn = rotation(**pose)
         body = rotation(yaw=pose["yaw"] * 0.3 + scene["body_turn"], pitch=0, roll=0)
         self.posed = self._pose(self.face, body)
-        self.camera = self._camera()
-        self.key, self.key_colour = _key_light(scene)
+        self.camera = aim_camera(self.turn, scene)
+        self.key, self.key_colour = key_light(scene)
 
     def _pose(self, vertices, body):
         template_y = self.mesh.vertices[:, 1]
@@ -157,12 +105,6 @@ class _Shot:
         still = (wide - PIVOT) @ body.T + PIVOT
         return turned * weight[:, None] + still * (1 - weight[:, None])
 
-    def _camera(self):
-        scene = self.scene
-        centre = self.turn @ (LOOK_AT - PIVOT) + PIVOT
-        middle = np.array([SIZE / 2 + scene["shift_x"], SIZE / 2 + scene["shift_y"]]) * SUPER
-        return Camera(centre, scene["distance"], PIXELS_PER_DECIMETRE * scene["scale"] * SUPER, middle)
-
     def box(self):
         template = self.mesh.vertices
         face = (template[:, 1] > 6.2) & (template[:, 1] < 7.9) & (template[:, 2] > 0.75)
@@ -173,7 +115,7 @@ class _Shot:
         return {name: round(float(value), 1) for name, value in box.items()}
 
     def shade(self):
-        """Linear RGB of shape (size, size, 3)."""
+        """Return linear RGB of shape (size, size, 3)."""
         mesh, points = self.mesh, self.camera.project(self.posed)
         depth, hit, weights = raster.fill_triangles(points, mesh.triangles, self.size)
         self.depth, self.seen = depth, hit >= 0
@@ -184,8 +126,8 @@ class _Shot:
         self.at = self._mix(self.posed[corners])
         self.template = self._mix(mesh.vertices[corners])
         normals = headmodel.vertex_normals(self.posed, mesh.triangles)
-        self.normal = _unit(self._mix(normals[corners]))
-        image = _background(self.scene, self.size)
+        self.normal = unit(self._mix(normals[corners]))
+        image = background(self.scene, self.size)
         albedo, gloss = self._surface()
         image[self.seen] = self._light(albedo, gloss)
         image = self._scatter(image)
@@ -196,19 +138,19 @@ class _Shot:
         return (corners * self.weight[..., None]).sum(axis=1)
 
     def _surface(self):
-        """Albedo and gloss of each seen point; bends the normals of the skin."""
-        part = self.mesh.part[self.triangle]
-        albedo, gloss = np.zeros((len(part), 3)), np.full(len(part), 0.35 * self.person["oil"])
-        own = part == headmodel.SKIN
+        """Return albedo and gloss of each visible point; bend the normals of the skin."""
+        surface = self.mesh.surface[self.triangle]
+        albedo, gloss = np.zeros((len(surface), 3)), np.full(len(surface), 0.35 * self.person["oil"])
+        own = surface == headmodel.SKIN
         albedo[own] = self._skin_albedo(own)
         self._bend(own)
         for eye in (headmodel.EYE_LEFT, headmodel.EYE_RIGHT):
-            mine = part == eye
+            mine = surface == eye
             if mine.any():
                 albedo[mine], gloss[mine] = self._eye(mine, eye)
-        teeth = (part == headmodel.TEETH_UPPER) | (part == headmodel.TEETH_LOWER)
+        teeth = (surface == headmodel.TEETH_UPPER) | (surface == headmodel.TEETH_LOWER)
         albedo[teeth] = srgb_to_linear([226, 214, 196]) * 0.8
-        albedo[part == headmodel.TONGUE] = srgb_to_linear([150, 70, 70]) * 0.6
+        albedo[surface == headmodel.TONGUE] = srgb_to_linear([150, 70, 70]) * 0.6
         cloth = own & (self.template[:, 1] < self.scene["collar"] + 0.1 * self.template[:, 0] ** 2)
         self.cloth = cloth
         albedo[cloth] = [self.scene[f"cloth_{c}"] for c in "rgb"]
@@ -228,7 +170,7 @@ class _Shot:
         return colour * (1 - line[:, None] * [0.8, 0.9, 0.9])
 
     def _bend(self, own):
-        """Turn the normals by the slope of pores and furrows, measured on the picture."""
+        """Tilt the normals by the slope of pores and furrows, measured in the picture."""
         place = skin.to_map(self.template[own]).astype(np.float32)
         depth = self._furrow_depths()
         profile, valley = skin.furrow_stack()
@@ -242,18 +184,18 @@ class _Shot:
         slope = np.clip(np.column_stack([-right[rows, columns], down[rows, columns]]), -0.8, 0.8)
         bent = self.normal[own].copy()
         bent[:, :2] += slope * np.clip(bent[:, 2:3], 0, 1)
-        self.normal[own] = _unit(bent)
+        self.normal[own] = unit(bent)
         self.crease = np.zeros(len(own))
         self.crease[own] = np.clip(got[:, 1], 0, 1.5)
 
     def _furrow_depths(self):
-        """Depth of each furrow group: what age left, and what the expression adds on skin that folds."""
+        """Return the depth of each furrow group: at rest by age, plus what the expression adds."""
         folds, rest = self.expression["folds"], self.head.skin.furrows
         young = 0.2 + 0.8 * min(self.person["age"] / 30, 1)
         return np.array([rest[name] + folds.get(name, 0.0) * young for name in skin.FURROWS], np.float32)
 
     def _eye(self, mine, eye):
-        index = np.unique(self.mesh.triangles[self.mesh.part == eye])
+        index = np.unique(self.mesh.triangles[self.mesh.surface == eye])
         ball = self.face[index]
         centre = (ball.min(axis=0) + ball.max(axis=0)) / 2
         radius = np.ptp(ball[:, 1]) / 2
@@ -277,17 +219,17 @@ class _Shot:
         open_sky = self._occlusion()[self.seen]
         open_sky = open_sky * (1 - 0.45 * self.crease)
         up = (n[:, 1:2] + 1) / 2
-        sky = self._sky()
+        sky = sky_light(self.scene)
         ambient = sky * (up + (1 - up) * scene["ground"])
         shade = self._key_shadow()
-        # A beard's or long hair's shadow would carry the label into the lower edge of the picture.
+        # The shadow of a beard or of long hair would carry the label into the lower edge of the picture.
         shade[self.cloth], open_sky[self.cloth] = 0.9, 0.9
         lambert = (n @ self.key)[:, None]
         wrapped = np.clip((lambert + 0.25 * RED_SPREAD) / (1 + 0.25 * RED_SPREAD), 0, 1)
         key = self.key_colour * wrapped * shade[:, None]
         self.irradiance = ambient * open_sky[:, None] + key
-        view = _unit(self.camera.position - self.at)
-        half = _unit(view + self.key)
+        view = unit(self.camera.position - self.at)
+        half = unit(view + self.key)
         sharp = np.where(gloss > 1, 220, 22)
         spot = np.clip((n * half).sum(axis=1), 0, 1) ** sharp * shade
         rim = (1 - np.clip((n * view).sum(axis=1), 0, 1)) ** 4
@@ -298,7 +240,7 @@ class _Shot:
         return albedo * self.irradiance + shine
 
     def _occlusion(self):
-        """How open each point is to the sky, from how far it lies behind its surroundings (0..1)."""
+        """Return how open each point is to the sky (0..1), from how far it lies behind its surroundings."""
         depth = np.where(np.isfinite(self.depth), self.depth, self.camera.distance + 0.9).astype(np.float32)
         opened = np.ones_like(depth)
         for radius, weight, span in ((0.05, 0.35, 0.03), (0.14, 0.35, 0.10), (0.4, 0.25, 0.35)):
@@ -308,7 +250,7 @@ class _Shot:
         return self.openness
 
     def _key_shadow(self):
-        """Soft shadow of the head and the hair in the key light (0..1)."""
+        """Return the key light that reaches each point past head and hair (0..1), with soft edges."""
         basis = _basis(self.key)
         scale = 256 / 4.2
 
@@ -343,9 +285,9 @@ class _Shot:
         return 0.15 + 0.85 * light
 
     def _scatter(self, image):
-        """Light wanders under the skin, red further than blue: blur the light, not the colour."""
+        """Scatter light under the skin, red further than blue, by blurring the light and not the colour."""
         skin_only = np.zeros((self.size, self.size), np.float32)
-        skin_only[self.seen] = self.mesh.part[self.triangle] == headmodel.SKIN
+        skin_only[self.seen] = self.mesh.surface[self.triangle] == headmodel.SKIN
         field = np.zeros((self.size, self.size, 3), np.float32)
         field[self.seen] = self.irradiance
         result = image.copy()
@@ -379,16 +321,16 @@ class _Shot:
         image *= (1 - 0.3 * shadow * self.seen)[..., None]
 
     def _strand_colours(self, strands, placed):
-        """Kajiya and Kay's hair: bright across the light, with a highlight where it mirrors."""
-        sky, key = (v.astype(np.float32) for v in (self._sky(), self.key_colour))
+        """Return the strands' linear RGB after Kajiya and Kay: bright across the light, with a highlight."""
+        sky, key = (v.astype(np.float32) for v in (sky_light(self.scene), self.key_colour))
         towards = self.key.astype(np.float32)
         along = np.empty_like(placed)
         along[:, 1:] = placed[:, 1:] - placed[:, :-1]
         along[:, 0] = along[:, 1]
-        along = _unit(along)
-        outward = _unit(placed - (self.turn @ (hair.CENTRE - PIVOT) + PIVOT).astype(np.float32))
+        along = unit(along)
+        outward = unit(placed - (self.turn @ (hair.CENTRE - PIVOT) + PIVOT).astype(np.float32))
         facing = np.clip(0.5 + 0.6 * (outward @ towards), 0.12, 1)
-        half = _unit(towards + np.array([0, 0, 1], np.float32))
+        half = unit(towards + np.array([0, 0, 1], np.float32))
         shine = np.clip(1 - (along @ half) ** 2, 0, 1) ** 40 * facing
         across = np.sqrt(np.clip(1 - (along @ towards) ** 2, 0, 1)) * facing
         up = (outward[..., 1] + 1) / 2
@@ -398,28 +340,10 @@ class _Shot:
         colour = strands.colour.astype(np.float32)[:, None] * light
         return colour + (np.float32(0.35 * strands.shine) * shine * inside)[..., None] * key
 
-    def _sky(self):
-        return self.scene["fill_strength"] * _warm(self.scene["sky_warmth"])
-
-
-def _key_light(scene):
-    azimuth, height = np.radians([scene["key_azimuth"], scene["key_height"]])
-    towards = np.array([np.sin(azimuth) * np.cos(height), np.sin(height), np.cos(azimuth) * np.cos(height)])
-    return towards, scene["key_strength"] * _warm(scene["key_warmth"])
-
-
-def _warm(amount):
-    return np.array([1 + amount, 1.0, 1 - amount])
-
 
 def _basis(towards):
-    right = _unit(np.cross([0, 1.0, 0], towards))
+    right = unit(np.cross([0, 1.0, 0], towards))
     return np.stack([right, np.cross(towards, right), towards])
-
-
-def _unit(vectors):
-    length = np.sqrt(np.einsum("...i,...i->...", vectors, vectors))
-    return vectors / np.maximum(length, 1e-9)[..., None]
 
 
 @cache
@@ -434,7 +358,7 @@ def _sample(mask, uv):
 
 
 def _look_up(picture, places):
-    """Values of a picture at (column, row) places, linear between cells."""
+    """Return a picture's values at (column, row) places, interpolated linearly."""
     rows = -(-len(places) // 512)  # OpenCV allows no side above 32,767
     grid = np.zeros((rows * 512, 2), np.float32)
     grid[: len(places)] = places
@@ -442,39 +366,3 @@ def _look_up(picture, places):
         picture, grid.reshape(rows, 512, 2), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
     return got.reshape(rows * 512, *picture.shape[2:])[: len(places)]
-
-
-def _background(scene, size):
-    rng = np.random.default_rng(scene["background_seed"])
-    first = np.array([scene[f"back_{c}"] for c in "rgb"])
-    second = np.array([scene[f"back2_{c}"] for c in "rgb"])
-    low = 48
-    y, x = np.mgrid[0:low, 0:low] / low
-    turn = rng.uniform(0, 2 * np.pi)
-    t = np.clip(0.5 + 0.7 * ((x - 0.5) * np.cos(turn) + (y - 0.5) * np.sin(turn)), 0, 1)[..., None]
-    canvas = (first * (1 - t) + second * t).astype(np.float32)
-    for _ in range(rng.integers(0, 9)):
-        colour = rng.uniform(0.02, 0.9, 3) * rng.uniform(0.3, 1)
-        corner, extent = rng.uniform(-8, low, 2).astype(int), rng.uniform(3, 26, 2).astype(int)
-        if rng.random() < 0.6:
-            cv2.rectangle(canvas, corner.tolist(), (corner + extent).tolist(), colour.tolist(), -1)
-        else:
-            cv2.circle(canvas, corner.tolist(), int(extent[0] / 2 + 1), colour.tolist(), -1)
-    canvas = cv2.GaussianBlur(canvas, (0, 0), rng.uniform(0.7, 3))
-    return cv2.resize(canvas, (size, size), interpolation=cv2.INTER_CUBIC).clip(0.005, 2)
-
-
-def _develop(linear, scene):
-    """Lens blur, exposure, tone curve, sensor noise."""
-    rng = np.random.default_rng(scene["background_seed"] + 1)
-    blurred = cv2.GaussianBlur(linear.astype(np.float32), (0, 0), scene["blur"] * SUPER)
-    small = cv2.resize(blurred, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
-    level = np.exp(scene["exposure"]) * 0.8 / (0.5 * scene["key_strength"] + 0.75 * scene["fill_strength"])
-    exposed = small * level
-    exposed = exposed * (1 + exposed / 2.25) / (1 + exposed)
-    shown = np.clip(exposed * 1.25, 0, 1) ** (1 / 2.2)
-    shown = np.clip((shown - 0.5) * scene["contrast"] + 0.5, 0, 1)
-    grey = shown.mean(axis=2, keepdims=True)
-    shown = grey + (shown - grey) * scene["saturation"]
-    shown = shown + rng.normal(0, scene["noise"], shown.shape)
-    return (np.clip(shown, 0, 1) * 255).round().astype(np.uint8)[..., ::-1].copy()

@@ -1,7 +1,7 @@
-"""Skin painted on a map that is wrapped round the template head like a label round a jar.
+"""Skin painted on a map that is wrapped around the template head like a label around a jar.
 
-The map's coordinates are those of the unshaped template (angle round the vertical axis, height), so that
-every layer, once painted, follows the head through every shape and expression.
+The map's coordinates are those of the unshaped template (angle around the vertical axis, height), so that a
+painted layer follows the head through every shape and expression.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Canvas:
 
 
 def to_map(points: np.ndarray) -> np.ndarray:
-    """Column and row on the map (float) of template points of shape (..., 3)."""
+    """Return column and row on the map (float) of template points of shape (..., 3)."""
     angle = np.arctan2(points[..., 0], points[..., 2] - AXIS_Z)
     column = (angle / (2 * np.pi) + 0.5) * WIDTH
     row = (HIGHEST - points[..., 1]) / (HIGHEST - LOWEST) * HEIGHT
@@ -102,7 +102,7 @@ def to_map(points: np.ndarray) -> np.ndarray:
 def load_canvas() -> Canvas:
     """Rasterise the template's skin, seen from outside, onto the map."""
     mesh = headmodel.load_mesh()
-    own = np.flatnonzero(mesh.part == headmodel.SKIN)
+    own = np.flatnonzero(mesh.surface == headmodel.SKIN)
     place = to_map(mesh.vertices)
     corners = mesh.vertices[mesh.triangles[own]]
     seam = np.ptp(place[mesh.triangles[own]][..., 0], axis=1) > WIDTH / 2
@@ -122,7 +122,7 @@ def load_canvas() -> Canvas:
 @cache
 def _front_depth() -> np.ndarray:
     mesh = headmodel.load_mesh()
-    own = mesh.triangles[mesh.part == headmodel.SKIN]
+    own = mesh.triangles[mesh.surface == headmodel.SKIN]
     x, y, z = mesh.vertices.T
     points = np.column_stack([(x + 1.5) * 100, (HIGHEST - y) * 100, 10 - z])
     depth, _, _ = raster.fill_triangles(points, own, 300)
@@ -130,7 +130,7 @@ def _front_depth() -> np.ndarray:
 
 
 def lift(points: np.ndarray) -> np.ndarray:
-    """Template points (x, y, z) on the face's front for (x, y) of shape (n, 2)."""
+    """Return template points (x, y, z) on the face's front for (x, y) of shape (n, 2)."""
     column = np.clip((points[:, 0] + 1.5) * 100, 0, 299).astype(int)
     row = np.clip((HIGHEST - points[:, 1]) * 100, 0, 299).astype(int)
     return np.column_stack([points, _front_depth()[row, column]])
@@ -138,13 +138,13 @@ def lift(points: np.ndarray) -> np.ndarray:
 
 @cache
 def furrow_layers() -> dict[str, np.ndarray]:
-    """Depth profile (0..1, positive in the furrow, slightly negative beside it) of each furrow group."""
+    """Return the depth profile of each furrow group: up to 1 in the furrow, slightly negative beside it."""
     return {name: _draw_furrows(name, lines) for name, lines in FURROWS.items()}
 
 
 @cache
 def furrow_stack() -> tuple[np.ndarray, np.ndarray]:
-    """All layers in the order of `FURROWS`, shape (n, HEIGHT, WIDTH), and their positive parts."""
+    """Return all layers in the order of `FURROWS`, shape (n, HEIGHT, WIDTH), and the same clipped to 0..1."""
     profile = np.stack([furrow_layers()[name] for name in FURROWS])
     return profile, np.clip(profile, 0, 1)
 
@@ -153,7 +153,7 @@ def _draw_furrows(name: str, lines: list) -> np.ndarray:
     canvas = np.zeros((HEIGHT, WIDTH), np.float32)
     for line in lines:
         for side in (1, -1):
-            curve = _smooth_curve(np.array(line) * [side, 1])
+            curve = smooth_curve(np.array(line) * [side, 1])
             places = np.round(to_map(lift(curve)) * 8).astype(np.int32)
             cv2.polylines(canvas, [places[:, None]], False, 1.0, 1, cv2.LINE_AA, 3)
     width = FURROW_WIDTH.get(name, 0.014) * HEIGHT / (HIGHEST - LOWEST)
@@ -162,7 +162,8 @@ def _draw_furrows(name: str, lines: list) -> np.ndarray:
     return profile / max(profile.max(), 1e-6)
 
 
-def _smooth_curve(line: np.ndarray, n: int = 40) -> np.ndarray:
+def smooth_curve(line: np.ndarray, n: int = 40) -> np.ndarray:
+    """Return `n` points of a cubic curve through the points of a polyline, both (x, y)."""
     t = np.linspace(0, 1, len(line))
     fine = np.linspace(0, 1, n)
     degree = min(len(line) - 1, 3)
@@ -170,14 +171,14 @@ def _smooth_curve(line: np.ndarray, n: int = 40) -> np.ndarray:
 
 
 def blob(canvas: Canvas, x: float, y: float, rx: float, ry: float) -> np.ndarray:
-    """A soft spot on the front of the face and its mirror image, 0..1."""
+    """Return a soft spot on the front of the face and its mirror image, 0..1."""
     front = canvas.z > 0.3
     spot = np.exp(-(((np.abs(canvas.x) - x) / rx) ** 2) - ((canvas.y - y) / ry) ** 2)
     return spot * front
 
 
 def noise(rng: np.random.Generator, scale: float) -> np.ndarray:
-    """Smooth noise on the map with standard deviation 1; `scale` in decimetres."""
+    """Return smooth noise on the map with standard deviation 1; `scale` in decimetres."""
     cells = scale * HEIGHT / (HIGHEST - LOWEST)
     small = max(int(HEIGHT / cells), 2), max(int(WIDTH / cells), 2)
     field = rng.standard_normal(small).astype(np.float32)
@@ -187,7 +188,7 @@ def noise(rng: np.random.Generator, scale: float) -> np.ndarray:
 
 @cache
 def beard_layers() -> dict[str, np.ndarray]:
-    """Where the hair of the face grows (0..1): moustache, chin, jaw and cheeks."""
+    """Return where the hair of the face grows (0..1): moustache, chin, corners of the mouth, jaw."""
     c = load_canvas()
     across = np.abs(c.x)
     front = (c.z > 0.45).astype(np.float32)
@@ -266,7 +267,7 @@ def _redness(canvas: Canvas, person: dict, rng: np.random.Generator) -> np.ndarr
 
 
 def _spots(person: dict, rng: np.random.Generator) -> np.ndarray:
-    """Freckles, moles and, with age, age spots."""
+    """Return freckles, moles and, with age, age spots (0..1)."""
     layer = np.zeros((HEIGHT, WIDTH), np.float32)
     old = ramp(person["age"], 45, 85)
     kinds = [
@@ -294,11 +295,11 @@ def _beard_shade(person: dict) -> np.ndarray:
 
 
 def ramp(value: float, low: float, high: float) -> float:
-    """0 below `low`, 1 above `high`, smooth between."""
+    """Return 0 below `low`, 1 above `high`, smooth between."""
     t = float(np.clip((value - low) / (high - low), 0, 1))
     return t * t * (3 - 2 * t)
 
 
 def srgb_to_linear(colour: np.ndarray) -> np.ndarray:
-    """sRGB 0..255 to linear light 0..1."""
+    """Convert sRGB 0..255 to linear light 0..1."""
     return (np.asarray(colour, float) / 255) ** 2.2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from faceworkbook.backbones import Backbone, import_keras
+from faceworkbook.images import GREY_WEIGHTS
 
 CPU_BATCH, GPU_BATCH = 32, 128
 
@@ -47,7 +48,7 @@ def _compiled(backbone: Backbone, *, xla: bool):
     def descriptors(pixels):
         x = tf.cast(pixels, tf.float32)
         if preprocessing.channels == "GRAY":
-            x = tf.tensordot(x, tf.constant([0.299, 0.587, 0.114]), 1)[..., None]
+            x = tf.tensordot(x, tf.constant(GREY_WEIGHTS), 1)[..., None]
         elif preprocessing.channels == "BGR":
             x = x[..., ::-1]
         x = (x - tf.constant(preprocessing.mean)) * preprocessing.scale
