@@ -5,27 +5,30 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from sklearn.dummy import DummyClassifier
+from sklearn.neighbors import KNeighborsClassifier
 from training_toys import blobs, cut
 
-from faceworkbook import faces
+from faceworkbook import faces, tasks, training
 from faceworkbook.training import folds, single
+from faceworkbook.training.checkpoint import CheckpointError
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.xdist_group("tensorflow")]
 
 
 def repeated(n, n_repeats=2, n_folds=3):
-    """Repeated folds with a validation part each."""
+    """Repeated folds with validation rows each."""
     made = []
     for repeat in range(n_repeats):
-        part = np.random.default_rng(repeat).permutation(n) % n_folds
+        fold_of = np.random.default_rng(repeat).permutation(n) % n_folds
         for fold in range(n_folds):
-            rest = np.flatnonzero(part != fold)
+            rest = np.flatnonzero(fold_of != fold)
             cutoff = len(rest) // 5
             made.append(
                 SimpleNamespace(
                     train=rest[cutoff:],
                     validation=rest[:cutoff],
-                    test=np.flatnonzero(part == fold),
+                    test=np.flatnonzero(fold_of == fold),
                     repeat=repeat,
                     fold=fold,
                 )
@@ -33,7 +36,7 @@ def repeated(n, n_repeats=2, n_folds=3):
     return made
 
 
-def test_dense_folds_equal_single_fits():
+def test_mlp_folds_equal_single_fits():
     x, target = blobs(n=240, n_classes=3, noise=2.0)
     splits = repeated(240)
     fits = folds.fit_folds(x, target, splits, seed=4, epochs=5, learning_rate=0.01)
@@ -43,7 +46,7 @@ def test_dense_folds_equal_single_fits():
         np.testing.assert_allclose(fits.outputs[i], alone.predict(x), atol=2e-3)
 
 
-def test_logistic_folds_equal_single_fits_and_history_bears_repeat_and_fold():
+def test_linear_folds_equal_single_fits_and_history_bears_repeat_and_fold():
     x, target = blobs(n=200, noise=2.0)
     splits = repeated(200)
     fits = folds.fit_folds(x, target, splits, classifier="linear")
@@ -54,24 +57,50 @@ def test_logistic_folds_equal_single_fits_and_history_bears_repeat_and_fold():
     }
 
 
-def test_any_function_that_fits_is_a_classifier_and_its_finished_fits_are_kept(tmp_path):
-    x, target = blobs(n=120)
-    calls = itertools.count()
+class Stopping(DummyClassifier):
+    """Shares of the training rows; stops at the fit that `stop_at` counts."""
 
-    def majority(matrix, target, split, *, seed, stop_at):
-        if next(calls) == stop_at:
+    fits = itertools.count()
+    stop_at = 4
+
+    def fit(self, x, y):
+        if next(Stopping.fits) == Stopping.stop_at:
             raise KeyboardInterrupt
-        share = np.bincount(target.codes[split.train]) / len(split.train)
-        return SimpleNamespace(predict=lambda m: np.tile(share, (len(m), 1)))
+        return super().fit(x, y)
 
+
+def test_any_estimator_is_a_classifier_and_its_finished_fits_are_kept(tmp_path):
+    x, target = blobs(n=120)
     splits = repeated(120)
     with pytest.raises(KeyboardInterrupt):
-        folds.fit_folds(x, target, splits, classifier=majority, folder=tmp_path, stop_at=4)
-    fits = folds.fit_folds(x, target, splits, classifier=majority, folder=tmp_path, stop_at=4)
-    assert next(calls) == 7  # four kept, one stopped, two more
-    np.testing.assert_allclose(
-        fits.outputs[2][0], np.bincount(target.codes[splits[2].train]) / len(splits[2].train), rtol=1e-6
-    )
+        folds.fit_folds(x, target, splits, classifier=Stopping(), folder=tmp_path)
+    fits = folds.fit_folds(x, target, splits, classifier=Stopping(), folder=tmp_path)
+    assert next(Stopping.fits) == 7  # four kept, one stopped, two more
+    expected = np.bincount(target.codes[splits[2].train]) / len(splits[2].train)
+    np.testing.assert_allclose(fits.outputs[2][0], expected, rtol=1e-6)
+    assert fits.history["accuracy"].between(0, 1).all() and len(fits.history) == 6
+
+
+def test_kept_fits_of_other_parameters_descriptors_or_labels_are_not_taken(tmp_path):
+    x, target = blobs(n=120)
+    splits = repeated(120)[:2]
+    other = x + 1
+    flipped = tasks.Labels(target.task, 1 - target.codes, target.values)
+    for matrix, labels, neighbours in ((x, target, 3), (x, target, 5), (other, target, 3), (x, flipped, 3)):
+        knn = KNeighborsClassifier(neighbours)
+        fits = folds.fit_folds(matrix, labels, splits, classifier=knn, folder=tmp_path)
+        alone = training.fit(knn, matrix, labels, splits[1], seed=splits[1].repeat)
+        np.testing.assert_allclose(fits.outputs[1], alone.predict(matrix), atol=1e-6)
+    assert len(list(tmp_path.glob("fit-*.npz"))) == 8
+
+
+def test_a_damaged_kept_fit_is_refused_by_name(tmp_path):
+    x, target = blobs(n=120)
+    folds.fit_folds(x, target, repeated(120)[:1], classifier="linear", folder=tmp_path)
+    path = next(tmp_path.glob("fit-*.npz"))
+    path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(CheckpointError, match=rf"{path.name} is no whole checkpoint .*; delete it"):
+        folds.fit_folds(x, target, repeated(120)[:1], classifier="linear", folder=tmp_path)
 
 
 def people(n=200, **columns):
@@ -93,7 +122,7 @@ def test_folds_by_identity_share_nobody_and_careless_ones_do():
     assert all(shared_people(table, s) > 10 for s in careless) and careless[0].name == "random"
 
 
-def test_official_parts_are_repeated_with_other_validation_rows():
+def test_an_official_split_is_repeated_with_other_validation_rows():
     table = people(split=["train"] * 160 + ["test"] * 40)
     planned = folds.plan(table, label="gender", scheme="official", n_repeats=3)
     assert [s.repeat for s in planned] == [0, 1, 2]

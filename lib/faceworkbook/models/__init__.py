@@ -1,1 +1,1 @@
-"""What is learned on descriptors: targets out of the face table, dense nets, the logistic reference."""
+"""What is learned on descriptors: MLPs, multi-task nets, the linear reference."""

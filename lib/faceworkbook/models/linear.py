@@ -1,7 +1,7 @@
 """The reference of every report: regularised logistic regression, and ridge for numbers.
 
-The strength of regularisation is chosen on validation rows. What is learned becomes a dense
-classifier without hidden layers, so that it is saved and used like the others.
+The strength of regularisation is chosen on validation rows. What is learned becomes an MLP without
+hidden layers, so that it is saved and used like the others.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ class Linear:
     kernel : ndarray of shape (d, n_outputs)
     bias : ndarray of shape (n_outputs,)
     chosen : float
-        The strength (C of logistic regression, alpha of ridge) with the least validation loss.
+        The strength (C of logistic regression, alpha of ridge) with the least validation loss; of several
+        yes/no labels the median.
     history : pandas.DataFrame
         One row a strength: ``strength``, ``loss``, ``val_loss``.
     """
@@ -52,15 +53,24 @@ def fit_classes(
     strengths=STRENGTHS,
     max_iter: int = 300,
 ) -> Linear:
-    """Logistic regression by L-BFGS, warm-started from the strongest regularisation to the weakest.
+    """Fit logistic regression by L-BFGS, warm-started from the strongest regularisation to the weakest.
 
     Parameters
     ----------
     x, x_validation : ndarray of shape (n, d), float32, standardised
-    codes, codes_validation : ndarray of shape (n,), int, 0..n_classes-1
-        Without validation rows the loss of the training rows stands in.
+    codes, codes_validation : ndarray of shape (n,), int, 0..n_classes-1, or (n, n_classes) of yes/no labels
+        Several yes/no labels a row are learned one by one, each with its own strength. Without validation rows the loss of the training rows stands in.
     class_weights : {'none', 'balanced'}
     """
+    if codes.ndim == 2:
+        options = {"n_classes": 2, "class_weights": class_weights, "strengths": strengths}
+        each = [
+            fit_classes(x, own, x_validation, held, **options)
+            if np.ptp(own)
+            else _constant(x.shape[1], own[0])
+            for own, held in zip(codes.T, codes_validation.T, strict=True)
+        ]
+        return _join(each)
     model = LogisticRegression(
         max_iter=max_iter,
         warm_start=True,
@@ -84,6 +94,20 @@ def fit_classes(
     return _best(rows, learned)
 
 
+def _constant(width: int, code: int) -> Linear:
+    """Return the model of a label that all training rows have, or none has."""
+    bias = np.array([-_ABSENT if code else _ABSENT], np.float32)
+    history = pd.DataFrame(columns=["strength", "loss", "val_loss"], dtype=float)
+    return Linear(np.zeros((width, 1), np.float32), bias, np.nan, history)
+
+
+def _join(each: list[Linear]) -> Linear:
+    history = pd.concat([one.history for one in each], ignore_index=True)
+    mean = history.groupby("strength", as_index=False)[["loss", "val_loss"]].mean()
+    kernel, bias = np.hstack([one.kernel for one in each]), np.concatenate([one.bias for one in each])
+    return Linear(kernel, bias, float(np.nanmedian([one.chosen for one in each])), mean)
+
+
 def fit_number(
     x: np.ndarray,
     values: np.ndarray,
@@ -92,7 +116,7 @@ def fit_number(
     *,
     alphas=ALPHAS,
 ) -> Linear:
-    """Ridge regression on a standardised number; losses are mean squared errors."""
+    """Fit ridge regression on a standardised number; losses are mean squared errors."""
     rows, learned = [], []
     for alpha in sorted(alphas, reverse=True):
         model = Ridge(alpha=alpha).fit(x, values)
@@ -109,7 +133,7 @@ def fit_number(
 
 
 def _all_classes(model: LogisticRegression, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Kernel and bias with a column a class (one for two); classes without a training row get a low bias."""
+    """Return kernel and bias with a column a class (one for two); classes without a training row get a low bias."""
     seen = model.classes_.astype(int)
     if n_classes == 2:
         return model.coef_.T.copy(), model.intercept_.copy()

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
+from faceworkbook.tasks import Task
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -46,25 +48,14 @@ BEST = {
     "age_group": Recipe(1, 2, 128, 0.001167, 1.23e-4, 0.395),
 }
 
-# What the search went through: choices, or (low, high) of a log-uniform distribution.
-SEARCH_CHOICES = {
-    "residuals": (0, 1, 2, 3, 4, 5),
-    "groups": (0, 1, 2, 3, 4, 5),
-    "batch_size": (128, 256, 512),
-}
-SEARCH_RANGES = {"learning_rate": (1e-6, 1e-1), "weight_decay": (1e-6, 1e-1), "gamma": (1e-6, 1.0)}
 
-
-def draw(rng: np.random.Generator) -> Recipe:
-    """Draw a recipe at random out of the paper's search space."""
-    chosen = {name: int(rng.choice(values)) for name, values in SEARCH_CHOICES.items()}
-    for name, (low, high) in SEARCH_RANGES.items():
-        chosen[name] = float(np.exp(rng.uniform(np.log(low), np.log(high))))
-    return Recipe(**chosen)
+def recipe(label: str) -> Recipe:
+    """Return the best recipe of the paper for a label, that of gender for what it did not try."""
+    return BEST.get(label, BEST["gender"])
 
 
 def trunk(width: int, *, residuals: int, groups: int, dropout: float = 0.05, seed: int = 0) -> keras.Model:
-    """The perceptron without its last layer, for any heads.
+    """Build the perceptron without its last layer, for any heads.
 
     Parameters
     ----------
@@ -89,30 +80,56 @@ def trunk(width: int, *, residuals: int, groups: int, dropout: float = 0.05, see
         raise ValueError(f"residuals={residuals}, groups={groups}; both must be 0 or more")
     if width >> groups < 1:
         raise ValueError(f"groups={groups} would halve a width of {width} below 1; use fewer groups")
-    seeds = _seeds(seed)
     inputs = keras.Input((width,), name="descriptor")
-    x, first = inputs, True
-    for group in range(groups):
-        for block in range(residuals):
-            x = _residual(x, f"group{group + 1}_block{block + 1}", dropout, seeds, skip_first=first)
-            first = False
-        x = _dense(x.shape[-1] // 2, f"group{group + 1}_halve", seeds)(x)
+    x = _halving_groups(inputs, residuals, groups, dropout, _seeds(seed))
     return keras.Model(inputs, x, name="residual_mlp")
 
 
 def build(
-    width: int, n_outputs: int, *, residuals: int, groups: int, dropout: float = 0.05, seed: int = 0
+    task: Task,
+    recipe: Recipe,
+    *,
+    mean: np.ndarray,
+    variance: np.ndarray,
+    unit: tuple[float, float] = (0.0, 1.0),
+    seed: int = 0,
 ) -> keras.Model:
-    """The whole classifier: `trunk` and a linear layer.
+    """Build the whole classifier: standardisation, `trunk`, and the task's outputs.
+
+    Parameters
+    ----------
+    task : Task
+    recipe : Recipe
+        Groups that would halve the width below 1 are left out.
+    mean, variance : ndarray of shape (d,)
+        Of the training rows, per direction; kept inside the model.
+    unit : (offset, scale)
+        A number is ``offset + scale * output``, in its own unit.
+    seed : int
 
     Returns
     -------
     keras.Model
-        (batch, width) -> logits of shape (batch, n_outputs); train it with ``from_logits=True``.
+        (batch, d) raw descriptors -> (batch, n_outputs), float32, as of `models.mlp`.
     """
-    body = trunk(width, residuals=residuals, groups=groups, dropout=dropout, seed=seed)
-    logits = _dense(n_outputs, "logits", _seeds(seed + 1))(body.output)
-    return keras.Model(body.input, logits, name="residual_mlp_classifier")
+    groups = min(recipe.groups, len(mean).bit_length() - 1)
+    inputs = keras.Input((len(mean),), name="descriptor")
+    x = keras.layers.Normalization(mean=mean, variance=variance, name="standardise")(inputs)
+    x = _halving_groups(x, recipe.residuals, groups, recipe.dropout, _seeds(seed))
+    last = keras.initializers.GlorotUniform(seed=next(_seeds(seed + 1)))
+    x = keras.layers.Dense(task.n_outputs, task.activation, kernel_initializer=last, name="output")(x)
+    if task.is_number:
+        x = keras.layers.Rescaling(unit[1], unit[0], name="unit")(x)
+    return keras.Model(inputs, x, name="residual_mlp")
+
+
+def _halving_groups(x, residuals: int, groups: int, dropout: float, seeds):
+    for group in range(groups):
+        for block in range(residuals):
+            name = f"group{group + 1}_block{block + 1}"
+            x = _residual(x, name, dropout, seeds, skip_first=group == block == 0)
+        x = _dense(x.shape[-1] // 2, f"group{group + 1}_halve", seeds)(x)
+    return x
 
 
 def _seeds(seed: int):

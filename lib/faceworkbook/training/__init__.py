@@ -1,4 +1,4 @@
-"""Fitting: one classifier, the logistic reference, many folds at once.
+"""Fitting: any classifier, the linear reference, many folds at once.
 
 The names below are imported when they are first used, so that ``from faceworkbook import training``
 costs nothing.
@@ -10,7 +10,12 @@ import importlib
 
 _WHERE = {
     "Fitted": "fitted",
-    "load": "fitted",
+    "wrap": "fitted",
+    "fit": "classifiers",
+    "fit_estimator": "classifiers",
+    "load": "classifiers",
+    "register": "classifiers",
+    "targets_of": "classifiers",
     "fit_mlp": "single",
     "fit_linear": "single",
     "fit_folds": "folds",

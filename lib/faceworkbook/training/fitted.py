@@ -1,9 +1,9 @@
-"""A fitted classifier: a Keras model on raw descriptors, with the names of what it says."""
+"""A fitted classifier: a model on raw descriptors, with the task that its outputs are of."""
 
 from __future__ import annotations
 
-import json
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,9 +12,19 @@ import numpy as np
 import pandas as pd
 
 from faceworkbook import tasks
+from faceworkbook.evaluation.predictions import outputs_of
+from faceworkbook.files import open_beside, read_json, write_json
+from faceworkbook.training import estimators, logs
 
-MODEL, META, HISTORY = "model.keras", "model.json", "history.csv"
+MODEL, META = "model.keras", "model.json"
 BLOCK = 4096
+# Keras' names of what the figures call accuracy and mae.
+_METRICS = {
+    "mean_absolute_error": "mae",
+    "binary_accuracy": "accuracy",
+    "categorical_accuracy": "accuracy",
+    "sparse_categorical_accuracy": "accuracy",
+}
 
 
 class ModelFileError(ValueError):
@@ -27,20 +37,41 @@ class Fitted:
 
     Attributes
     ----------
-    model : keras.Model
+    model : keras.Model or scikit-learn estimator
         (batch, d) raw float32 descriptors -> probabilities or a number; standardisation inside.
     task : Task
     history : pandas.DataFrame
-        Dense: ``epoch, loss, val_loss, accuracy, val_accuracy`` (or mae). Logistic: ``strength,
-        loss, val_loss``.
+        ``epoch, loss, val_loss, accuracy, val_accuracy`` (or mae), one row for what has no epochs; the linear
+        reference: ``strength, loss, val_loss``.
     settings : dict
-        How it was fitted, plain types: classifier, seed, hyper-parameters, best epoch.
+        How it was fitted, plain types: ``classifier`` (a name, where there is one), ``seed``, ``options`` (what
+        `training.fit` takes), best epoch, counts of rows.
     """
 
-    model: keras.Model
+    model: object
     task: tasks.Task
     history: pd.DataFrame
     settings: dict = field(default_factory=dict)
+
+    @property
+    def classifier(self):
+        """What `training.fit` takes to fit such a model on other rows: a name, or the model itself."""
+        return self.settings.get("classifier") or self.model
+
+    @property
+    def options(self) -> dict:
+        """What `training.fit` takes beside the classifier."""
+        return dict(self.settings.get("options", {}))
+
+    @property
+    def is_network(self) -> bool:
+        """Whether the model is one of Keras, with layers to look into."""
+        return isinstance(self.model, keras.Model)
+
+    @property
+    def has_dropout(self) -> bool:
+        """Whether `sample` has something to draw."""
+        return bool(self._dropouts())
 
     def predict(self, matrix: np.ndarray) -> np.ndarray:
         """Predict faces from their descriptors.
@@ -51,10 +82,10 @@ class Fitted:
 
         Returns
         -------
-        ndarray of shape (n, n_classes) of probabilities in the order of `classes`, or (n,) of
-        numbers in the target's unit; float64
+        ndarray of shape (n, n_classes) of probabilities in the order of the task's classes, or (n,) of
+        numbers in its unit; float64
         """
-        return self._read(self._outputs(matrix))
+        return self.task.decode(self._outputs(matrix))
 
     def expected(self, matrix: np.ndarray) -> np.ndarray:
         """Predict a number, (n,): for classes that stand for numbers their mean under the probabilities."""
@@ -77,78 +108,127 @@ class Fitted:
         ValueError
             The model has no dropout, so that all samples would agree.
         """
-        drops = [
-            layer for layer in self.model.layers if isinstance(layer, keras.layers.Dropout) and layer.rate
-        ]
-        if not drops:
-            raise ValueError("this model has no dropout: every sample would be the same")
-        for number, layer in enumerate(drops):
+        dropouts = self._dropouts()
+        if not dropouts:
+            raise ValueError(
+                f"this model ({type(self.model).__name__}) has no dropout: every sample would be the same"
+            )
+        for number, layer in enumerate(dropouts):
             layer.seed_generator.state.assign([np.uint32(seed), np.uint32(number)])
-        return np.stack([self._read(self._outputs(matrix, training=True)) for _ in range(n)])
+        return np.stack([self.task.decode(self._outputs(matrix, training=True)) for _ in range(n)])
 
     def save(self, folder: str | Path) -> Path:
-        """Write ``model.keras``, ``model.json`` and ``history.csv`` into `folder`; returns it."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        beside = folder / f"part-{MODEL}"
-        self.model.save(beside)
-        beside.replace(folder / MODEL)
-        meta = {
-            "task": self.task.to_record(),
-            "settings": self.settings,
-        }
-        _write_text(folder / META, json.dumps(meta, indent=1))
-        _write_text(folder / HISTORY, self.history.to_csv(index=False))
+        """Write ``model.json``, the logs, and ``model.keras`` for a Keras model, into `folder`; return it.
+
+        An estimator of scikit-learn is written as its class and parameters: nothing is pickled.
+        """
+        folder, estimator = Path(folder), None
+        if self.is_network:
+            with open_beside(folder / MODEL) as beside:
+                self.model.save(beside)
+        else:
+            (folder / MODEL).unlink(missing_ok=True)  # of an earlier fit
+            estimator = _record_of(self.model)
+        record = {"task": self.task.to_record(), "settings": self.settings, "estimator": estimator}
+        write_json(folder / META, record)
+        logs.write(folder, self.history)
         return folder
 
     @classmethod
     def load(cls, folder: str | Path) -> Fitted:
-        """Read what `save` wrote; no code of the file is run.
+        """Read a Keras model that `save` wrote; no code of the file is run. See `training.load`.
 
         Raises
         ------
         ModelFileError
             A file is missing or damaged.
         """
-        folder = Path(folder)
-        missing = [name for name in (MODEL, META, HISTORY) if not (folder / name).is_file()]
-        if missing:
-            raise ModelFileError(f"{folder} lacks {missing}; give a folder that a fitted model was saved to")
+        folder, record = Path(folder), read_record(folder)
+        lacking = [name for name in (MODEL, logs.HISTORY) if not (folder / name).is_file()]
+        if lacking:
+            raise ModelFileError(f"{folder} lacks {lacking}; give a folder that a fitted model was saved to")
         try:
-            meta = json.loads((folder / META).read_text())
             model = keras.saving.load_model(folder / MODEL, compile=False, safe_mode=True)
-            history = pd.read_csv(folder / HISTORY)
-            return cls(model, tasks.Task.from_record(meta["task"]), history, meta["settings"])
+            history = pd.read_csv(folder / logs.HISTORY)
+            return cls(model, tasks.Task.from_record(record["task"]), history, dict(record["settings"]))
         except (ValueError, KeyError, OSError, TypeError, zipfile.BadZipFile) as error:
             raise ModelFileError(
                 f"{folder}: the saved model cannot be read ({error}); fit it again"
             ) from error
 
+    def _dropouts(self) -> list:
+        layers = self.model.layers if self.is_network else []
+        return [layer for layer in layers if isinstance(layer, keras.layers.Dropout) and layer.rate]
+
     def _outputs(self, matrix: np.ndarray, *, training: bool = False) -> np.ndarray:
-        width = self.model.input_shape[1]
+        width = self.model.input_shape[1] if self.is_network else self.model.n_features_in_
         if matrix.ndim != 2 or matrix.shape[1] != width:
             raise ValueError(
                 f"descriptors have shape {tuple(matrix.shape)}, this model wants (n, {width}): "
                 "use the network and tap that it was fitted on"
             )
-        parts = [
-            keras.ops.convert_to_numpy(
-                self.model(np.asarray(matrix[start : start + BLOCK], dtype=np.float32), training=training)
+        starts = range(0, max(len(matrix), 1), BLOCK)
+        blocks = (np.asarray(matrix[start : start + BLOCK], dtype=np.float32) for start in starts)
+        if self.is_network:
+            return np.concatenate(
+                [keras.ops.convert_to_numpy(self.model(block, training=training)) for block in blocks]
             )
-            for start in range(0, max(len(matrix), 1), BLOCK)
-        ]
-        return np.concatenate(parts)
-
-    def _read(self, output: np.ndarray) -> np.ndarray:
-        return self.task.decode(output)
+        return np.concatenate([estimator_outputs(self.model, block, self.task) for block in blocks])
 
 
-def load(folder: str | Path) -> Fitted:
-    """Read a fitted classifier; see `Fitted.load`."""
-    return Fitted.load(folder)
+def estimator_outputs(estimator, matrix: np.ndarray, task: tasks.Task) -> np.ndarray:
+    """Return probabilities (or numbers) of a fitted estimator; of yes/no labels that of yes, label by label."""
+    if not task.is_multilabel:
+        return outputs_of(estimator, matrix, task)
+    shares = estimator.predict_proba(matrix)
+    if isinstance(shares, np.ndarray):
+        return shares
+    # One array (n, 2) a label, or (n, 1) where the training rows had one value alone.
+    columns = [
+        s[:, list(classes).index(1)] if 1 in classes else np.zeros(len(s))
+        for s, classes in zip(shares, estimator.classes_, strict=True)
+    ]
+    return np.column_stack(columns)
 
 
-def _write_text(path: Path, text: str) -> None:
-    beside = path.with_name(path.name + ".part")
-    beside.write_text(text)
-    beside.replace(path)
+def wrap(model, task: tasks.Task, history, settings: Mapping | None = None) -> Fitted:
+    """Make a `Fitted` of a model that was trained in plain sight, such as by ``model.fit``.
+
+    Parameters
+    ----------
+    model : keras.Model or estimator
+        On raw descriptors, with the task's outputs.
+    task : Task
+    history : keras.callbacks.History or pandas.DataFrame
+        Of Keras: epochs count from 1 here.
+    settings : mapping, optional
+        See `Fitted`. Without ``classifier`` later steps train a copy of `model` itself, from fresh weights.
+    """
+    settings = dict(settings or {})
+    if not isinstance(history, pd.DataFrame):
+        history = pd.DataFrame(history.history)
+        history.insert(0, "epoch", np.arange(1, len(history) + 1))
+    history = history.rename(columns=_METRICS | {f"val_{old}": f"val_{new}" for old, new in _METRICS.items()})
+    wanted = ["loss", "mae" if task.is_number else "accuracy"]
+    for column in [*wanted, *(f"val_{name}" for name in wanted)]:
+        if column not in history:
+            history[column] = np.nan
+    if "epoch" in history and history["val_loss"].notna().any():
+        best = history.loc[history["val_loss"].idxmin(), "epoch"]
+        settings.setdefault("best_epoch", int(best))
+    return Fitted(model, task, history, settings)
+
+
+def read_record(folder: str | Path) -> dict:
+    """Read ``model.json`` of a saved model, or raise ModelFileError."""
+    path = Path(folder) / META
+    if not path.is_file():
+        raise ModelFileError(f"{folder} lacks {META}; give a folder that a fitted model was saved to")
+    return read_json(path, ModelFileError, remedy="fit the model again")
+
+
+def _record_of(estimator) -> dict | None:
+    try:
+        return estimators.to_record(estimator)
+    except estimators.RecordError:
+        return None

@@ -1,4 +1,4 @@
-"""Fit any list of splits with any classifier: dense ones as one program, others one after another.
+"""Fit any list of splits with any classifier: MLPs as one program, others one after another.
 
 Each fit sees its own training rows; its validation rows (chosen by the split, by person where
 people are known) decide when it stops; its test rows are only predicted.
@@ -6,36 +6,32 @@ people are known) decide when it stops; its test rows are only predicted.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import xxhash
 from tqdm.auto import tqdm
 
 from faceworkbook import splits as splitting
 from faceworkbook import tasks
-from faceworkbook.training import batched
-from faceworkbook.training.single import fit_linear
-
-CLASSIFIERS = ("mlp", "linear")
+from faceworkbook.files import hash_values
+from faceworkbook.training import batched, checkpoint, classifiers
 
 
 @dataclass(frozen=True, eq=False)
 class FoldFits:
-    """What the fits of all splits say of every face.
+    """What the fits of all splits predict for every face.
 
     Attributes
     ----------
-    target : Labels
+    labels : Labels
         Of n faces.
     splits : tuple of Split
         With ``repeat`` and ``fold``.
     outputs : ndarray of shape (n_splits, n, n_classes), or (n_splits, n) for numbers; float32
-        Also for rows that are in no part of a split.
+        Also for rows that are in no subset of a split.
     history : pandas.DataFrame
         Columns repeat, fold, and those of the classifier's history.
     classifier : str
@@ -44,7 +40,7 @@ class FoldFits:
         The trained models, where they were trained as one program.
     """
 
-    target: tasks.Labels
+    labels: tasks.Labels
     splits: tuple
     outputs: np.ndarray
     history: pd.DataFrame
@@ -72,8 +68,8 @@ def plan(
     Parameters
     ----------
     scheme : {'identity', 'official', 'random'}
-        'identity': folds by person and copy. 'official': the set's folds; where it has parts instead,
-        those parts once a repeat, with other validation rows where it has none. 'random': face by face,
+        'identity': folds by person and copy. 'official': the set's folds; where it has one split instead,
+        that split once a repeat, with other validation rows where it has none. 'random': face by face,
         careless on purpose.
 
     The other parameters are those of `faceworkbook.splits.folds`.
@@ -96,73 +92,61 @@ def plan(
 
 def fit_folds(
     matrix: np.ndarray,
-    target: tasks.Labels,
+    labels: tasks.Labels,
     splits: Sequence,
     *,
-    classifier: str | Callable = "mlp",
+    classifier="mlp",
     seed: int = 0,
     folder: str | Path | None = None,
     progress: bool = False,
-    **settings,
+    **options,
 ) -> FoldFits:
     """Fit one classifier a split.
 
     Parameters
     ----------
     matrix : ndarray of shape (n, d), float32, may be memory-mapped
-    target : Labels of n faces
+    labels : Labels of n faces
     splits : sequence of Split
         Such as ``splits.folds(...)`` gives: five repeats of five folds, or official folds.
-    classifier : 'mlp', 'linear' or callable
-        A callable takes ``(matrix, target, split, seed=..., **settings)`` and returns an object with
-        ``predict(matrix)`` and, if it likes, ``history``.
+    classifier : str, callable, estimator or keras.Model
+        See `classifiers.fit`.
     seed : int
         Each repeat adds its number, so that repeats differ in initial weights and batches too.
     folder : path, optional
         Checkpoints are kept there: a run that was stopped goes on and ends with the same result.
     progress : bool
-    **settings
-        Of the classifier: fields of `batched.Settings` for 'mlp', options of `fit_linear` or of
-        the callable.
+    **options
+        Of the classifier, see `classifiers.fit`; fields of `batched.Settings` for 'mlp'.
 
     Raises
     ------
     TrainingError
         Rows, labels and splits that do not fit together.
+    CheckpointError
+        A checkpoint in the folder is damaged.
     """
     splits = tuple(splits)
     seeds = [seed + getattr(split, "repeat", 0) for split in splits]
-    if classifier == "mlp":
-        return _dense(matrix, target, splits, seeds, folder, progress, settings)
-    fit = fit_linear if classifier == "linear" else classifier
-    if not callable(fit):
-        raise ValueError(
-            f"classifier={classifier!r}; allowed are {list(CLASSIFIERS)} or a function that fits"
-        )
-    batched.check_rows(matrix, target, splits)
-    name = classifier if isinstance(classifier, str) else f"{fit.__module__}.{fit.__qualname__}"
-    keep = _Kept.at(folder, matrix, target, name, settings)
+    if isinstance(classifier, str) and classifier == "mlp":
+        chosen = batched.with_settings(batched.defaults(labels.task), **options)
+        stack = batched.fit(matrix, labels, splits, chosen, seeds=seeds, folder=folder, progress=progress)
+        by_model = [table.drop(columns="model") for _, table in stack.history.groupby("model", sort=True)]
+        history = _concat([_with_keys(t, split) for t, split in zip(by_model, splits, strict=True)])
+        return FoldFits(labels, splits, stack.predict(matrix), history, "mlp", asdict(chosen), stack)
+    fit, name = classifiers.resolve(classifier), classifiers.describe(classifier, labels.task)
+    batched.check_rows(matrix, labels, splits)
+    keep = _Kept.at(folder, matrix, labels, [name, options])
     outputs, histories = [], []
     for split, own in zip(tqdm(splits, unit="fit", disable=not progress), seeds, strict=True):
-        output, history = keep.load(split, own) or keep.save(
-            split, own, *_one(fit, matrix, target, split, own, settings)
-        )
-        outputs.append(output)
-        histories.append(_with_keys(history, split))
-    return FoldFits(target, splits, np.stack(outputs), _concat(histories), name, settings)
-
-
-def _dense(matrix, target, splits, seeds, folder, progress: bool, settings: dict) -> FoldFits:
-    chosen = batched.with_settings(batched.defaults(target.task), **settings)
-    stack = batched.fit(matrix, target, splits, chosen, seeds=seeds, folder=folder, progress=progress)
-    by_model = [table.drop(columns="model") for _, table in stack.history.groupby("model", sort=True)]
-    history = _concat([_with_keys(table, split) for table, split in zip(by_model, splits, strict=True)])
-    return FoldFits(target, splits, stack.predict(matrix), history, "mlp", asdict(chosen), stack)
-
-
-def _one(fit, matrix, target, split, seed: int, settings: dict) -> tuple[np.ndarray, pd.DataFrame]:
-    fitted = fit(matrix, target, split, seed=seed, **settings)
-    return np.asarray(fitted.predict(matrix), np.float32), getattr(fitted, "history", pd.DataFrame())
+        result = keep.load(split, own)
+        if result is None:
+            fitted = fit(matrix, labels, split, seed=own, **options)
+            result = np.asarray(fitted.predict(matrix), np.float32), fitted.history
+            keep.save(split, own, *result)
+        outputs.append(result[0])
+        histories.append(_with_keys(result[1], split))
+    return FoldFits(labels, splits, np.stack(outputs), _concat(histories), name, options)
 
 
 def _with_keys(history: pd.DataFrame, split) -> pd.DataFrame:
@@ -178,41 +162,34 @@ def _concat(tables: list[pd.DataFrame]) -> pd.DataFrame:
 class _Kept:
     """Outputs of finished fits in a folder; does nothing without a folder."""
 
-    def __init__(self, folder: Path | None, recipe: str):
-        self.folder, self.recipe = folder, recipe
+    def __init__(self, folder: Path | None, identity: dict):
+        self._folder, self._identity = folder, identity
 
     @classmethod
-    def at(cls, folder, matrix, target, name: str, settings: dict) -> _Kept:
+    def at(cls, folder, matrix, labels: tasks.Labels, classifier: list) -> _Kept:
         if folder is None:
-            return cls(None, "")
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        digest = xxhash.xxh3_128(np.ascontiguousarray(matrix))
-        digest.update(target.codes)
-        digest.update(np.nan_to_num(target.values))
-        digest.update(json.dumps([name, target.task.to_record(), settings], default=str))
-        return cls(Path(folder), digest.hexdigest())
-
-    def path(self, split, seed: int) -> Path:
-        digest = xxhash.xxh3_64(self.recipe + str(seed))
-        digest.update(np.asarray(split.train, np.int64))
-        digest.update(b"|")
-        digest.update(np.asarray(split.validation, np.int64))
-        return self.folder / f"fit-{digest.hexdigest()}.npz"
+            return cls(None, {})
+        identity = {
+            "descriptors": checkpoint.fingerprint_rows(matrix, np.arange(len(matrix))),
+            "labels": hash_values(labels.task.to_record(), labels.codes, labels.values),
+            "classifier": classifier,
+        }
+        return cls(Path(folder), identity)
 
     def load(self, split, seed: int) -> tuple[np.ndarray, pd.DataFrame] | None:
-        if self.folder is None or not self.path(split, seed).exists():
+        identity, path = self._at(split, seed)
+        if self._folder is None or not path.exists():
             return None
-        with np.load(self.path(split, seed), allow_pickle=False) as saved:
-            return saved["output"], pd.DataFrame(saved["history"], columns=saved["columns"].tolist())
+        arrays, record = checkpoint.read(path, identity=identity, groups=("output",), keys=("history",))
+        return arrays["output"][0], pd.DataFrame(record["history"])
 
-    def save(self, split, seed: int, output: np.ndarray, history: pd.DataFrame):
-        if self.folder is not None:
-            numbers = history.select_dtypes("number")
-            path = self.path(split, seed)
-            beside = path.with_name(path.name + ".part")
-            with beside.open("wb") as file:
-                np.savez(
-                    file, output=output, history=numbers.to_numpy(float), columns=np.array(list(numbers), str)
-                )
-            beside.replace(path)
-        return output, history
+    def save(self, split, seed: int, output: np.ndarray, history: pd.DataFrame) -> None:
+        if self._folder is not None:
+            identity, path = self._at(split, seed)
+            record = {"history": history.select_dtypes("number").to_dict("list")}
+            checkpoint.write(path, identity=identity, arrays={"output": [output]}, record=record)
+
+    def _at(self, split, seed: int) -> tuple[dict, Path]:
+        rows = hash_values(np.asarray(split.train), np.asarray(split.validation))
+        identity = {**self._identity, "split": rows, "seed": seed}
+        return identity, (self._folder or Path()) / f"fit-{hash_values(identity)}.npz"

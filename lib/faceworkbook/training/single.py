@@ -1,4 +1,4 @@
-"""Fit one classifier on one split: the dense net, or the logistic reference."""
+"""Fit the MLP, or the linear reference, on one split."""
 
 from __future__ import annotations
 
@@ -15,55 +15,54 @@ from faceworkbook.training.fitted import Fitted
 
 def fit_mlp(
     matrix: np.ndarray,
-    target: tasks.Labels,
+    labels: tasks.Labels,
     split,
     *,
     seed: int = 0,
     folder: str | Path | None = None,
     progress: bool = False,
-    **settings,
+    **options,
 ) -> Fitted:
-    """Fit a dense classifier; keep the epoch with the lowest validation loss.
+    """Fit an MLP; keep the epoch with the lowest validation loss.
 
     Parameters
     ----------
     matrix : ndarray of shape (n, d), float32, may be memory-mapped
-        Descriptors of the n faces of `target`; only training and validation rows are read.
-    target : Labels
+        Descriptors of the n faces of `labels`; only training and validation rows are read.
+    labels : Labels
     split : Split
         Any object with index arrays ``train`` and ``validation``.
     seed : int
         Of initial weights, batches and dropout: the same seed gives the same weights.
     folder : path, optional
         The model is saved there, and what is returned has been read from there again.
-    **settings
+    **options
         Fields of `batched.Settings`: widths, dropout, input_dropout, epochs, batch_size,
-        learning_rate, weight_decay, class_weights, patience. Defaults by kind of target:
+        learning_rate, weight_decay, class_weights, patience. Defaults by kind of task:
         `batched.defaults`. ``widths=(64,), input_dropout=0.3`` does better on 1024 directions.
 
     Returns
     -------
     Fitted
     """
-    chosen = batched.with_settings(batched.defaults(target.task), **settings)
-    stack = batched.fit(matrix, target, [split], chosen, seeds=[seed], progress=progress)
+    chosen = batched.with_settings(batched.defaults(labels.task), **options)
+    stack = batched.fit(matrix, labels, [split], chosen, seeds=[seed], progress=progress)
     history = stack.history.drop(columns="model")
-    notes = {
+    settings = {
         "classifier": "mlp",
         "seed": int(seed),
         "best_epoch": int(stack.best_epoch[0]),
         "n_train": len(split.train),
         "n_validation": len(split.validation),
-        **asdict(chosen),
-        "widths": list(chosen.widths),
+        "options": {**asdict(chosen), "widths": list(chosen.widths)},
     }
-    fitted = Fitted(stack.model(0), target.task, history, notes)
+    fitted = Fitted(stack.model(0), labels.task, history, settings)
     return fitted if folder is None else Fitted.load(fitted.save(folder))
 
 
 def fit_linear(
     matrix: np.ndarray,
-    target: tasks.Labels,
+    labels: tasks.Labels,
     split,
     *,
     seed: int = 0,
@@ -75,10 +74,10 @@ def fit_linear(
 
     Parameters
     ----------
-    matrix, target, split, folder
+    matrix, labels, split, folder
         As for `fit_mlp`.
     seed : int
-        Noted only: the fit has no randomness.
+        Written down only: the fit has no randomness.
     class_weights : {'none', 'balanced'}
     strengths : tuple of float, optional
         Values of C (of alpha, for ridge) among which validation rows choose.
@@ -88,50 +87,54 @@ def fit_linear(
     Fitted
         Its ``settings['strength']`` is the one chosen.
     """
-    batched.check_rows(matrix, target, [split])
+    batched.check_rows(matrix, labels, [split])
     if class_weights not in batched.CLASS_WEIGHTS:
         raise ValueError(f"class_weights={class_weights!r}; allowed are {list(batched.CLASS_WEIGHTS)}")
     x = np.asarray(matrix[split.train], dtype=np.float32)
     mean, spread = batched.moments(x)
     held = (np.asarray(matrix[split.validation], dtype=np.float32) - mean) / spread
     x = (x - mean) / spread
-    if target.task.is_number:
-        values = target.values[split.train]
+    if labels.task.is_number:
+        values = labels.values[split.train]
         offset, scale = values.mean(), values.std() or 1.0
         weights = linear.fit_number(
             x,
             (values - offset) / scale,
             held,
-            (target.values[split.validation] - offset) / scale,
+            (labels.values[split.validation] - offset) / scale,
             alphas=strengths or linear.ALPHAS,
         )
     else:
         offset, scale = 0.0, 1.0
         weights = linear.fit_classes(
             x,
-            target.codes[split.train],
+            labels.codes[split.train],
             held,
-            target.codes[split.validation],
-            n_classes=len(target.classes),
+            labels.codes[split.validation],
+            n_classes=len(labels.classes),
             class_weights=class_weights,
             strengths=strengths or linear.STRENGTHS,
         )
-    notes = {
-        "classifier": "ridge" if target.task.is_number else "logistic",
+    options = {"class_weights": class_weights}
+    if strengths is not None:
+        options["strengths"] = list(strengths)
+    settings = {
+        "classifier": "linear",
+        "model": "ridge regression" if labels.task.is_number else "logistic regression",
         "seed": int(seed),
         "strength": weights.chosen,
-        "class_weights": class_weights,
         "n_train": len(split.train),
         "n_validation": len(split.validation),
+        "options": options,
     }
-    model = _linear_model(weights, target, mean, spread, float(offset), float(scale))
-    fitted = Fitted(model, target.task, weights.history, notes)
+    model = _linear_model(weights, labels, mean, spread, float(offset), float(scale))
+    fitted = Fitted(model, labels.task, weights.history, settings)
     return fitted if folder is None else Fitted.load(fitted.save(folder))
 
 
-def _linear_model(weights: linear.Linear, target, mean, spread, offset: float, scale: float):
+def _linear_model(weights: linear.Linear, labels, mean, spread, offset: float, scale: float):
     model = mlp.build(
-        target.task,
+        labels.task,
         mean=mean,
         variance=np.square(spread),
         widths=(),

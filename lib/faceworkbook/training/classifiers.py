@@ -1,0 +1,314 @@
+"""Any classifier: by name, from a function that makes one, or an unfitted model as it is.
+
+``register("knn", lambda task, seed: KNeighborsClassifier(5))`` makes a name known to every step that fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+from sklearn.base import is_classifier
+
+from faceworkbook import tasks
+from faceworkbook.files import hash_values
+from faceworkbook.models import residual_mlp
+from faceworkbook.training import batched, estimators
+from faceworkbook.training.batched import TrainingError
+from faceworkbook.training.checkpoint import fingerprint_rows
+from faceworkbook.training.fitted import Fitted, ModelFileError, estimator_outputs, read_record, wrap
+from faceworkbook.training.single import fit_linear, fit_mlp
+
+_FITS: dict[str, Callable] = {"mlp": fit_mlp, "linear": fit_linear}
+
+
+def register(name: str, make: Callable) -> None:
+    """Make a classifier known by `name`, in this process.
+
+    Parameters
+    ----------
+    name : str
+    make : callable
+        ``make(task, seed)`` returns an unfitted scikit-learn estimator, or a compiled Keras model.
+    """
+    if not name.isidentifier():
+        raise ValueError(f"name={name!r}; a classifier's name has letters, digits and underscores")
+    _FITS[name] = _Maker(make, name)
+
+
+def names() -> list[str]:
+    """Return the names that `fit` knows."""
+    return sorted(_FITS)
+
+
+def fit(
+    classifier,
+    matrix: np.ndarray,
+    labels: tasks.Labels,
+    split,
+    *,
+    seed: int = 0,
+    folder: str | Path | None = None,
+    **options,
+) -> Fitted:
+    """Fit any classifier on the training rows of a split.
+
+    Parameters
+    ----------
+    classifier : str, callable, estimator or keras.Model
+        A name ('mlp', 'linear', 'residual_mlp', or one of `register`), ``make(task, seed)``, an unfitted
+        scikit-learn estimator, or a compiled Keras model. What is given is copied, not changed.
+    matrix : ndarray of shape (n, d), float32, may be memory-mapped
+    labels : Labels of n faces
+    split : Split
+        Any object with index arrays ``train`` and ``validation``.
+    seed : int
+    folder : path, optional
+        The model and its logs are saved there.
+    **options
+        Of `fit_mlp`, `fit_linear`, or of `fit_estimator`.
+
+    Raises
+    ------
+    TrainingError
+        Rows, labels and split do not fit together.
+    """
+    return resolve(classifier)(matrix, labels, split, seed=seed, folder=folder, **options)
+
+
+def resolve(classifier) -> Callable:
+    """Return the function that fits `classifier`: ``(matrix, labels, split, *, seed, folder, **options)``."""
+    if isinstance(classifier, str):
+        if classifier not in _FITS:
+            raise ValueError(
+                f"classifier={classifier!r}; allowed are {names()}, or what training.register has named in this "
+                "process, or a model itself"
+            )
+        return _FITS[classifier]
+    if hasattr(classifier, "fit"):
+        return _Maker(lambda task, seed: classifier)
+    if not callable(classifier):
+        raise ValueError(
+            f"classifier is a {type(classifier).__name__}; allowed are a name of {names()}, a function "
+            "make(task, seed), an unfitted scikit-learn estimator or a compiled Keras model"
+        )
+    return _Maker(classifier)
+
+
+def describe(classifier, task: tasks.Task) -> str:
+    """Return what fits of a classifier are known by: its name and parameters, or its layers."""
+    if isinstance(classifier, str) and not isinstance(_FITS.get(classifier), _Maker):
+        return classifier
+    made = resolve(classifier).make(task, 0)
+    shape = f"{made.name} {hash_values(made.to_json())}" if isinstance(made, keras.Model) else repr(made)
+    return f"{classifier}: {shape}" if isinstance(classifier, str) else shape
+
+
+class _Maker:
+    """Fits what ``make(task, seed)`` returns."""
+
+    def __init__(self, make: Callable, name: str | None = None):
+        self.make, self._name = make, name
+
+    def __call__(self, matrix, labels, split, *, seed: int = 0, folder=None, **options) -> Fitted:
+        model = self.make(labels.task, seed)
+        return fit_estimator(
+            model, matrix, labels, split, seed=seed, folder=folder, name=self._name, **options
+        )
+
+
+def fit_estimator(
+    estimator, matrix, labels: tasks.Labels, split, *, seed: int = 0, folder=None, **options
+) -> Fitted:
+    """Fit a copy of a scikit-learn estimator or of a compiled Keras model; see `fit`.
+
+    Parameters
+    ----------
+    **options
+        ``name`` that the model is known by; of a Keras model `epochs` (at most, 60), `batch_size` (128) and
+        `patience` (8 epochs without a lower validation loss; the best weights are kept).
+
+    Notes
+    -----
+    Only the estimator standardises: give a Pipeline, or a network with a Normalization layer, whose mean and
+    variance become those of the training rows.
+    """
+    batched.check_rows(matrix, labels, [split])
+    name = options.pop("name", None)
+    is_network = isinstance(estimator, keras.Model)
+    if options and not is_network:
+        raise TypeError(f"{type(estimator).__name__} takes no options here, got {sorted(options)}")
+    fit_one = _fit_network if is_network else _fit_sklearn
+    model, history = fit_one(estimator, matrix, labels, split, seed=seed, **options)
+    settings = {
+        "classifier": name,
+        "model": repr(model) if not is_network else model.name,
+        "seed": int(seed),
+        "options": options,
+        "n_train": len(split.train),
+        "n_validation": len(split.validation),
+        "made_from": _made_from(matrix, labels, split),
+    }
+    fitted = wrap(model, labels.task, history, settings)
+    if folder is not None:
+        fitted.save(folder)
+    return fitted
+
+
+def targets_of(labels: tasks.Labels) -> np.ndarray:
+    """Return what models learn: codes of classes (n,), yes/no labels (n, n_labels), or numbers (n,)."""
+    return labels.values if labels.task.is_number else labels.codes
+
+
+def load(folder: str | Path, *, matrix=None, labels: tasks.Labels | None = None, split=None) -> Fitted:
+    """Read a fitted classifier that was saved in `folder`.
+
+    A Keras model is read. An estimator of scikit-learn is fitted again, on the rows that it was fitted on:
+    nothing is un-pickled here.
+
+    Parameters
+    ----------
+    matrix, labels, split
+        Of the data that the model was fitted on; needed for estimators alone.
+
+    Raises
+    ------
+    ModelFileError
+        A file is missing or damaged, or an estimator cannot be fitted again from what is given.
+    """
+    record = read_record(folder)
+    if "estimator" not in record or (Path(folder) / "model.keras").is_file():
+        return Fitted.load(folder)
+    try:
+        settings = record["settings"]
+        name, seed, made_from = settings.get("classifier"), settings["seed"], settings["made_from"]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ModelFileError(f"{folder}: model.json lacks {error}; fit the model again") from error
+    if matrix is None or labels is None or split is None:
+        raise ModelFileError(
+            f"{folder} holds {settings.get('model')}, which is fitted again from its rows; give load() matrix, "
+            "labels and split"
+        )
+    if _made_from(matrix, labels, split) != made_from:
+        raise ModelFileError(
+            f"{folder}: {settings.get('model')} was fitted on other descriptors, labels or rows; fit it again"
+        )
+    try:
+        classifier = name if name in _FITS else estimators.from_record(record["estimator"])
+    except estimators.RecordError as error:
+        raise ModelFileError(f"{folder}: {error}; fit the model again") from error
+    if classifier is None:
+        raise ModelFileError(
+            f"{folder} holds {settings.get('model')}, which this process cannot make; call training.register for "
+            f"{name or 'it'!r} first"
+        )
+    return fit(classifier, matrix, labels, split, seed=seed)
+
+
+def _made_from(matrix, labels: tasks.Labels, split) -> str:
+    rows = np.asarray(split.train)
+    return hash_values(rows, fingerprint_rows(matrix, rows), targets_of(labels)[rows])
+
+
+def _fit_sklearn(estimator, matrix, labels: tasks.Labels, split, *, seed: int):
+    if labels.task.is_number and is_classifier(estimator):
+        raise TrainingError(
+            f"'{labels.name}' is a number and {type(estimator).__name__} a classifier; give a regressor"
+        )
+    y = targets_of(labels)
+    model = estimators.fresh(estimator, seed).fit(np.asarray(matrix[split.train]), y[split.train])
+    row = {"epoch": 1}
+    for prefix, rows in (("", split.train), ("val_", split.validation)):
+        if len(rows):
+            row |= _figures(prefix, labels.take(rows), estimator_outputs(model, matrix[rows], labels.task))
+    return model, pd.DataFrame([row])
+
+
+def _figures(prefix: str, labels: tasks.Labels, output: np.ndarray) -> dict:
+    """Loss and accuracy (or mae), as a network's history has them."""
+    decoded, task = labels.task.decode(output), labels.task
+    if task.is_number:
+        missed = decoded - labels.values
+        return {f"{prefix}loss": np.mean(missed**2), f"{prefix}mae": np.mean(np.abs(missed))}
+    p = np.clip(decoded, 1e-7, 1 - 1e-7)
+    if task.is_multilabel:
+        right = p, (p >= 0.5) == labels.codes
+        chosen = np.where(labels.codes == 1, right[0], 1 - right[0])
+        return {f"{prefix}loss": -np.log(chosen).mean(), f"{prefix}accuracy": right[1].mean()}
+    chosen = p[np.arange(len(p)), labels.codes]
+    return {
+        f"{prefix}loss": -np.log(chosen).mean(),
+        f"{prefix}accuracy": (p.argmax(1) == labels.codes).mean(),
+    }
+
+
+def _fit_network(
+    model, matrix, labels: tasks.Labels, split, *, seed: int, epochs=60, batch_size=128, patience=8
+):
+    keras.utils.set_random_seed(seed)
+    x, y = np.asarray(matrix[split.train], np.float32), targets_of(labels)
+    model = _fresh_network(model, x, labels.task)
+    held, callbacks = None, []
+    if len(split.validation):
+        held = (np.asarray(matrix[split.validation], np.float32), y[split.validation])
+        callbacks = [keras.callbacks.EarlyStopping(patience=patience, restore_best_weights=True)]
+    history = model.fit(
+        x,
+        y[split.train],
+        validation_data=held,
+        epochs=epochs,
+        batch_size=batch_size,
+        callbacks=callbacks,
+        verbose=0,
+    )
+    return model, history
+
+
+def _fresh_network(model: keras.Model, x: np.ndarray, task: tasks.Task) -> keras.Model:
+    """Copy a network with fresh weights; Normalization layers take mean and variance of the training rows."""
+    mean, spread = batched.moments(x)
+
+    def copy(layer):
+        config = layer.get_config()
+        if isinstance(layer, keras.layers.Normalization):
+            return keras.layers.Normalization(mean=mean, variance=spread**2, name=config["name"])
+        return type(layer).from_config(config)
+
+    if not model.built:
+        model.build((None, x.shape[1]))
+    made = keras.models.clone_model(model, clone_function=copy)
+    if model.compiled:
+        made.compile_from_config(model.get_compile_config())
+    else:
+        metric = "mae" if task.is_number else "accuracy"
+        made.compile(keras.optimizers.Adam(), task.loss, metrics=[metric])
+    return made
+
+
+def _fit_residual_mlp(matrix, labels, split, *, seed: int = 0, folder=None, **options) -> Fitted:
+    """Fit the residual perceptron of arXiv 2108.08186; the recipe is the best for the label, see `Recipe`."""
+    best = asdict(residual_mlp.recipe(labels.name))
+    chosen = {name: options.pop(name, value) for name, value in best.items()}
+    recipe = residual_mlp.Recipe(**chosen)
+    mean, spread = batched.moments(np.asarray(matrix[split.train], np.float32))
+    model = residual_mlp.build(labels.task, recipe, mean=mean, variance=spread**2, seed=seed)
+    steps = -(-len(split.train) // recipe.batch_size)
+    rate = keras.optimizers.schedules.ExponentialDecay(
+        recipe.learning_rate, steps, recipe.gamma, staircase=True
+    )
+    metric = "mae" if labels.task.is_number else "accuracy"
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay)
+    model.compile(optimizer, labels.task.loss, metrics=[metric])
+    options["batch_size"] = recipe.batch_size
+    fitted = fit_estimator(model, matrix, labels, split, seed=seed, name="residual_mlp", **options)
+    fitted.settings["options"] |= chosen
+    if folder is not None:
+        fitted.save(folder)
+    return fitted
+
+
+_FITS["residual_mlp"] = _fit_residual_mlp
