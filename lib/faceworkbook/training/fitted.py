@@ -61,7 +61,8 @@ class Fitted:
     @property
     def options(self) -> dict:
         """What `training.fit` takes beside the classifier."""
-        return dict(self.settings.get("options", {}))
+        saved = self.settings.get("options", {})
+        return {name: tuple(value) if isinstance(value, list) else value for name, value in saved.items()}
 
     @property
     def is_network(self) -> bool:
