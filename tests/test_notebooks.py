@@ -62,13 +62,13 @@ def test_main_chain_leaves_a_report_with_every_figure(chain):
 
 def test_predictions_are_those_of_the_saved_split(chain):
     folder = chain(MAIN[:1]).parent / "smoke"
-    said = predictions.read(folder / "03_classifier" / "predictions.parquet")
+    predicted = predictions.read(folder / "03_classifier" / "predictions.parquet")
     split = json.loads((folder / "01_faces" / "split.json").read_text())
     faces = pd.read_parquet(folder / "01_faces" / "faces.parquet").set_index("face_id")
     for part in ("validation", "test"):
-        assert set(said.loc[said["split"] == part, "face_id"]) == set(split[part])
+        assert set(predicted.loc[predicted["split"] == part, "face_id"]) == set(split[part])
     train = faces.loc[split["train"], "identity"]
-    assert not set(train) & set(said.loc[said["split"] == "test", "identity"])
+    assert not set(train) & set(predicted.loc[predicted["split"] == "test", "identity"])
 
 
 @pytest.mark.parametrize("notebook", AFTER)

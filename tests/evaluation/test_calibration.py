@@ -63,9 +63,9 @@ def test_a_calibrated_model_shows_only_the_bias_of_small_samples():
 
 
 def test_an_overconfident_model_is_seen():
-    found = calibration.summary(drawn(sharpen=3), n_boot=200).iloc[0]
-    assert found["p_calibrated"] < 0.01 and found["overconfidence_low"] > 0.02
-    assert 0 < found["ece_corrected"] < found["ece"]
+    result = calibration.summary(drawn(sharpen=3), n_boot=200).iloc[0]
+    assert result["p_calibrated"] < 0.01 and result["overconfidence_low"] > 0.02
+    assert 0 < result["ece_corrected"] < result["ece"]
 
 
 @pytest.mark.parametrize("classes", [("male", "female"), FIVE])
@@ -76,14 +76,14 @@ def test_temperature_undoes_the_sharpening(classes):
 
 @pytest.mark.parametrize("classes", [("male", "female"), FIVE])
 def test_recalibration_lowers_the_loss_on_test_rows_and_keeps_the_predictions(classes):
-    found = calibration.recalibrate(drawn(6000, classes=classes, sharpen=3))
-    losses = {n: metrics.LOG_LOSS.value(metrics.rows_of(t)) for n, t in found.items()}
-    errors = {n: calibration.summary(t, n_boot=50)["ece"][0] for n, t in found.items()}
+    result = calibration.recalibrate(drawn(6000, classes=classes, sharpen=3))
+    losses = {n: metrics.LOG_LOSS.value(metrics.rows_of(t)) for n, t in result.items()}
+    errors = {n: calibration.summary(t, n_boot=50)["ece"][0] for n, t in result.items()}
     for name in calibration.METHODS:
         assert losses[name] < losses["before"] - 0.05
         assert errors[name] < errors["before"] / 2
-        np.testing.assert_allclose(predictions.probabilities(found[name]).sum(axis=1), 1)
-        assert (found[name]["predicted"] == found["before"]["predicted"]).all()
+        np.testing.assert_allclose(predictions.probabilities(result[name]).sum(axis=1), 1)
+        assert (result[name]["predicted"] == result["before"]["predicted"]).all()
 
 
 def test_temperature_minimises_the_validation_loss():
@@ -132,8 +132,8 @@ def test_conformal_sets_keep_their_promise_on_average():
     coverage = []
     for seed in range(60):
         table = drawn(600, classes=FIVE, seed=seed, sharpen=2)
-        found = calibration.Conformal.fit(table, coverage=0.9).check(table).iloc[0]
-        coverage.append(found["coverage"])
+        result = calibration.Conformal.fit(table, coverage=0.9).check(table).iloc[0]
+        coverage.append(result["coverage"])
     # On average over data sets: at least .9, at most .9 + 1 / (n_validation + 1); standard error .003.
     assert 0.893 < np.mean(coverage) < 0.915
 
@@ -142,8 +142,8 @@ def test_a_kept_coverage_is_seldom_called_broken():
     broken = []
     for seed in range(200):
         table = drawn(300, classes=FIVE, seed=seed)
-        found = calibration.Conformal.fit(table, coverage=0.9).check(table).iloc[0]
-        broken.append((not found["kept"], found["high"] < 0.9))
+        result = calibration.Conformal.fit(table, coverage=0.9).check(table).iloc[0]
+        broken.append((not result["kept"], result["high"] < 0.9))
     by_p, by_interval_of_test_rows = np.mean(broken, axis=0)
     # That interval forgets that the limit was drawn, too: it calls twice as many coverages missed.
     assert by_p <= 0.085 and by_interval_of_test_rows > by_p + 0.02
@@ -166,12 +166,12 @@ def test_coverage_by_group_is_kept_in_the_group_that_a_common_limit_fails():
 def test_a_group_too_small_for_its_coverage_gets_every_class():
     table = drawn(300)
     table["race"] = np.where(np.arange(300) < 9, "Black", "White")
-    found = calibration.Conformal.fit(table, coverage=0.9, attribute="race")
-    assert found.small == ("Black",)
-    assert found.sets(table[table["race"] == "Black"]).all()
+    result = calibration.Conformal.fit(table, coverage=0.9, attribute="race")
+    assert result.small == ("Black",)
+    assert result.sets(table[table["race"] == "Black"]).all()
 
 
-def test_calibration_by_group_finds_the_overconfident_group():
+def test_calibration_by_group_detects_the_overconfident_group():
     calm, sharp = drawn(3000, seed=1), drawn(3000, seed=2, sharpen=3)
     table = pd.concat([calm.assign(race="White"), sharp.assign(race="Black")], ignore_index=True)
     table["face_id"] = [f"f{i}" for i in range(6000)]
@@ -186,10 +186,10 @@ def test_monte_carlo_dropout_that_only_adds_noise_does_not_help():
     rng = np.random.default_rng(0)
     logits = np.log(predictions.probabilities(plain))
     sampled = np.stack([softmax(logits + 0.3 * rng.normal(size=logits.shape)) for _ in range(40)])
-    found = calibration.monte_carlo(table, sampled)
-    assert found.table["metric"].tolist() == ["accuracy", "log_loss", "brier", "risk_coverage"]
-    assert (found.table["verdict"] != "helps").all()
-    assert (found.disagreement >= 0).all() and (found.entropy <= np.log(2) + 1e-9).all()
+    result = calibration.monte_carlo(table, sampled)
+    assert result.table["metric"].tolist() == ["accuracy", "log_loss", "brier", "risk_coverage"]
+    assert (result.table["verdict"] != "helps").all()
+    assert (result.disagreement >= 0).all() and (result.entropy <= np.log(2) + 1e-9).all()
 
 
 def test_monte_carlo_dropout_that_softens_an_overconfident_model_helps_its_loss():
@@ -198,8 +198,8 @@ def test_monte_carlo_dropout_that_softens_an_overconfident_model_helps_its_loss(
     rng = np.random.default_rng(0)
     logits = np.log(predictions.probabilities(plain).clip(1e-12))
     sampled = np.stack([softmax(logits + 4 * rng.normal(size=logits.shape)) for _ in range(60)])
-    found = calibration.monte_carlo(table, sampled).table.set_index("metric")
-    assert found.loc["log_loss", "verdict"] == "helps" and found.loc["log_loss", "high"] < 0
+    result = calibration.monte_carlo(table, sampled).table.set_index("metric")
+    assert result.loc["log_loss", "verdict"] == "helps" and result.loc["log_loss", "high"] < 0
 
 
 def test_entropy_by_hand():

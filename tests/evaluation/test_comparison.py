@@ -1,4 +1,4 @@
-"""Comparisons choose the right test, refuse unlike runs by name, and say what they found."""
+"""Comparisons choose the right test, refuse unlike runs by name, and say what they result."""
 
 import made_predictions as made
 import numpy as np
@@ -19,49 +19,49 @@ def runs(*signals, n=600, people=None, classes=("male", "female")):
 
 
 def test_two_models_of_different_strength_differ():
-    found = comparison.compare(runs(2.5, 0.8), n_boot=500)
-    assert found.pairs["test"].tolist() == ["exact McNemar", "paired bootstrap"]
-    assert (found.pairs["verdict"] == "differ").all()
-    assert found.pairs["sentence"].iloc[0].startswith("m2.5 is better than m0.8: accuracy +0.")
-    assert found.overall.empty
+    result = comparison.compare(runs(2.5, 0.8), n_boot=500)
+    assert result.pairs["test"].tolist() == ["exact McNemar", "paired bootstrap"]
+    assert (result.pairs["verdict"] == "differ").all()
+    assert result.pairs["sentence"].iloc[0].startswith("m2.5 is better than m0.8: accuracy +0.")
+    assert result.overall.empty
 
 
-def test_two_equal_models_are_not_told_apart_and_power_is_said():
-    found = comparison.compare(runs(1.5, 1.50001), n_boot=500)
-    assert (found.pairs["verdict"] == "no significant difference").all()
-    assert "test faces would tell" in found.pairs["sentence"].iloc[0]
+def test_two_equal_models_are_not_significantly_different_and_power_is_stated():
+    result = comparison.compare(runs(1.5, 1.50001), n_boot=500)
+    assert (result.pairs["verdict"] == "no significant difference").all()
+    assert "test faces would show" in result.pairs["sentence"].iloc[0]
 
 
 def test_three_models_begin_with_cochrans_q_and_end_with_holm():
-    found = comparison.compare(runs(2.5, 1.5, 0.8), n_boot=500)
-    assert found.overall["test"].tolist() == ["Cochran's Q"]
-    mcnemar = found.pairs[found.pairs["test"] == "exact McNemar"]
+    result = comparison.compare(runs(2.5, 1.5, 0.8), n_boot=500)
+    assert result.overall["test"].tolist() == ["Cochran's Q"]
+    mcnemar = result.pairs[result.pairs["test"] == "exact McNemar"]
     assert len(mcnemar) == 3
     np.testing.assert_allclose(mcnemar["p_holm"], significance.holm(mcnemar["p"]))
 
 
 def test_people_who_repeat_rule_mcnemar_out():
-    found = comparison.compare(runs(2.0, 1.0, 0.9, people=60), n_boot=500)
-    by_test = found.pairs.groupby("test")["verdict"].unique()
+    result = comparison.compare(runs(2.0, 1.0, 0.9, people=60), n_boot=500)
+    by_test = result.pairs.groupby("test")["verdict"].unique()
     assert by_test["exact McNemar"].tolist() == ["not to be relied on"]
-    assert found.pairs.loc[found.pairs["test"] == "exact McNemar", "p_holm"].isna().all()
-    assert set(found.pairs.loc[found.pairs["test"] == "paired bootstrap", "counted"]) == {"identities"}
-    assert found.overall["test"].tolist() == ["Hotelling's T2 (bootstrap)"]
+    assert result.pairs.loc[result.pairs["test"] == "exact McNemar", "p_holm"].isna().all()
+    assert set(result.pairs.loc[result.pairs["test"] == "paired bootstrap", "counted"]) == {"identities"}
+    assert result.overall["test"].tolist() == ["Hotelling's T2 (bootstrap)"]
 
 
 def test_auc_is_compared_by_delong_and_other_metrics_by_bootstrap():
-    found = comparison.compare(runs(2.0, 1.0), metric="auc", n_boot=500)
-    assert found.pairs["test"].tolist() == ["DeLong", "paired bootstrap"]
-    delong, bootstrap = found.pairs.itertuples()
+    result = comparison.compare(runs(2.0, 1.0), metric="auc", n_boot=500)
+    assert result.pairs["test"].tolist() == ["DeLong", "paired bootstrap"]
+    delong, bootstrap = result.pairs.itertuples()
     assert bootstrap.low == pytest.approx(delong.low, abs=0.01)
     five = comparison.compare(runs(2.0, 1.0, classes=FIVE), metric="macro_f1", n_boot=500)
     assert five.pairs["test"].tolist() == ["paired bootstrap"]
 
 
 def test_a_lower_loss_is_better():
-    found = comparison.compare(runs(2.0, 0.5), metric="log_loss", n_boot=500)
-    assert found.pairs["difference"].iloc[0] < 0
-    assert "m2.0 is better than m0.5" in found.pairs["sentence"].iloc[0]
+    result = comparison.compare(runs(2.0, 0.5), metric="log_loss", n_boot=500)
+    assert result.pairs["difference"].iloc[0] < 0
+    assert "m2.0 is better than m0.5" in result.pairs["sentence"].iloc[0]
 
 
 def folded(signal, *, repeats=5, folds=5, n=100, seed=0):
@@ -76,12 +76,12 @@ def folded(signal, *, repeats=5, folds=5, n=100, seed=0):
 
 def test_repeated_folds_get_the_corrected_t_and_the_naive_one_is_marked():
     a, b = folded(2.0, seed=1), folded(1.0, seed=2)
-    found = comparison.compare({"a": a, "b": b}).pairs.set_index("test")
+    result = comparison.compare({"a": a, "b": b}).pairs.set_index("test")
     values = [comparison.fold_values(t, metric="accuracy")["value"] for t in (a, b)]
     expected = significance.nadeau_bengio((values[0] - values[1]).to_numpy(), n_train=80, n_test=20)
-    assert found.loc["Nadeau-Bengio corrected t", "p"] == pytest.approx(expected.p)
-    assert found.loc["paired t over folds (naive)", "verdict"] == "not to be relied on"
-    assert found.loc["paired t over folds (naive)", "p"] < expected.p
+    assert result.loc["Nadeau-Bengio corrected t", "p"] == pytest.approx(expected.p)
+    assert result.loc["paired t over folds (naive)", "verdict"] == "not to be relied on"
+    assert result.loc["paired t over folds (naive)", "p"] < expected.p
 
 
 def test_repeats_of_official_folds_count_once():
@@ -91,14 +91,14 @@ def test_repeats_of_official_folds_count_once():
     truth = made.class_predictions(n, signal=1, seed=0)["truth"].to_numpy()
     table["truth"] = np.tile(truth, 5)
     other = table.assign(predicted=np.where(rng.random(len(table)) < 0.9, table["truth"], "male"))
-    found = comparison.compare({"a": table, "b": other}).pairs.set_index("test")
-    assert found.loc["Nadeau-Bengio corrected t", "n"] == 5
-    assert found.loc["paired t over folds (naive)", "n"] == 25
+    result = comparison.compare({"a": table, "b": other}).pairs.set_index("test")
+    assert result.loc["Nadeau-Bengio corrected t", "n"] == 5
+    assert result.loc["paired t over folds (naive)", "n"] == 25
 
 
 def test_five_times_two_folds_add_the_f_test():
-    found = comparison.compare({"a": folded(2, folds=2, seed=1), "b": folded(1, folds=2, seed=2)})
-    assert "5x2cv F" in found.pairs["test"].tolist()
+    result = comparison.compare({"a": folded(2, folds=2, seed=1), "b": folded(1, folds=2, seed=2)})
+    assert "5x2cv F" in result.pairs["test"].tolist()
 
 
 def test_repeats_without_folds_have_no_training_rows_to_correct_by():
@@ -107,11 +107,11 @@ def test_repeats_without_folds_have_no_training_rows_to_correct_by():
 
 
 def test_independent_runs_get_welch_and_holm():
-    found = comparison.compare_independent(
+    result = comparison.compare_independent(
         {"a": [0.9, 0.91, 0.92], "b": [0.8, 0.81, 0.8], "c": [0.9, 0.92, 0.9]}
     )
-    assert found["verdict"].tolist() == ["differ", "no significant difference", "differ"]
-    assert (found["p_holm"] >= found["p"]).all()
+    assert result["verdict"].tolist() == ["differ", "no significant difference", "differ"]
+    assert (result["p_holm"] >= result["p"]).all()
 
 
 def test_independent_runs_are_read_by_model(tmp_path):
@@ -163,8 +163,8 @@ def test_rows_in_another_order_are_the_same_rows():
 def test_numbers_are_compared_too():
     a, b = made.number_predictions(seed=0), made.number_predictions(seed=0)
     b["predicted"] = b["truth"] + 2 * (b["predicted"] - b["truth"])
-    found = comparison.compare({"a": a, "b": b}, metric="mae", n_boot=500)
-    assert "a is better than b" in found.pairs["sentence"].iloc[0]
+    result = comparison.compare({"a": a, "b": b}, metric="mae", n_boot=500)
+    assert "a is better than b" in result.pairs["sentence"].iloc[0]
 
 
 def test_faces_needed_gives_that_power():
@@ -184,13 +184,13 @@ def test_run_folders_are_read_and_named(tmp_path):
     for name in ("one/03_classifier", "two/03_classifier"):
         (tmp_path / name).mkdir(parents=True)
         predictions.write(made.class_predictions(20), tmp_path / name / "predictions.parquet")
-    found = comparison.read_runs([tmp_path / "one/03_classifier", tmp_path / "two/03_classifier"])
-    assert list(found) == ["one/03_classifier", "two/03_classifier"]
+    result = comparison.read_runs([tmp_path / "one/03_classifier", tmp_path / "two/03_classifier"])
+    assert list(result) == ["one/03_classifier", "two/03_classifier"]
     beside = predictions.write(
         made.class_predictions(20), tmp_path / "one/03_classifier/predictions_reference.parquet"
     )
-    found = comparison.read_runs([tmp_path / "one/03_classifier", beside])
-    assert list(found) == ["03_classifier", "predictions_reference"]
+    result = comparison.read_runs([tmp_path / "one/03_classifier", beside])
+    assert list(result) == ["03_classifier", "predictions_reference"]
     with pytest.raises(FileNotFoundError, match="is missing; give the folder"):
         comparison.read_runs([tmp_path / "one"])
     with pytest.raises(comparison.ComparisonError, match="twice"):
@@ -217,12 +217,12 @@ def test_a_model_is_chosen_on_validation_rows_and_judged_on_test_rows(kind):
     table["split"] = np.where(np.arange(300) < 150, "validation", "test")
     models = {"good": shuffled(table, "test"), "lucky": shuffled(table, "validation")}
     metric = "accuracy" if kind == "classes" else "mae"
-    found = comparison.choose(models, metric=metric, n_boot=100).set_index("model")
-    assert found["chosen"].to_dict() == {"good": True, "lucky": False}
+    result = comparison.choose(models, metric=metric, n_boot=100).set_index("model")
+    assert result["chosen"].to_dict() == {"good": True, "lucky": False}
     test = models["good"][models["good"]["split"] == "test"]
     expected = (
         (test["truth"] == test["predicted"]).mean()
         if kind == "classes"
         else (test["truth"] - test["predicted"]).abs().mean()
     )
-    assert found.loc["good", "value"] == pytest.approx(expected) and (found["n"] == 150).all()
+    assert result.loc["good", "value"] == pytest.approx(expected) and (result["n"] == 150).all()

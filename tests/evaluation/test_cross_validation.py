@@ -51,7 +51,7 @@ def test_scores_agree_with_scikit_learn(fits, table):
 
 
 def test_predictions_bear_part_repeat_and_fold(fits, table):
-    made = cross_validation.predictions(fits, table, parts=("test",))
+    made = cross_validation.predictions(fits, table, subsets=("test",))
     assert len(made) == 6 * 30 and set(made["split"]) == {"test"}
     third = made[(made["repeat"] == 1) & (made["fold"] == 0)]
     np.testing.assert_array_equal(third["face_id"], table["face_id"].iloc[fits.splits[3].test])
@@ -68,13 +68,13 @@ def test_spread_of_folds_and_of_seeds_is_kept_apart():
             "test_accuracy": [0.84, 0.86, 0.85, 0.87],
         }
     )
-    found = cross_validation.summary(scored).iloc[0]
-    assert found["mean"] == pytest.approx(0.855)
-    assert found["sd_folds"] == pytest.approx(np.std([0.84, 0.86], ddof=1))
-    assert found["sd_seeds"] == pytest.approx(np.std([0.85, 0.86], ddof=1))
+    result = cross_validation.summary(scored).iloc[0]
+    assert result["mean"] == pytest.approx(0.855)
+    assert result["sd_folds"] == pytest.approx(np.std([0.84, 0.86], ddof=1))
+    assert result["sd_seeds"] == pytest.approx(np.std([0.85, 0.86], ddof=1))
     half = stats.t.ppf(0.975, 3) * np.sqrt((1 / 4 + 20 / 80) * np.var([0.84, 0.86, 0.85, 0.87], ddof=1))
-    assert found["low"] == pytest.approx(0.855 - half)
-    assert found["high"] == pytest.approx(0.855 + half)
+    assert result["low"] == pytest.approx(0.855 - half)
+    assert result["high"] == pytest.approx(0.855 + half)
 
 
 def test_repeats_of_the_same_test_rows_count_once(fits, table):
@@ -83,20 +83,20 @@ def test_repeats_of_the_same_test_rows_count_once(fits, table):
         again.test = first.test[::-1]
     fits = SimpleNamespace(target=fits.target, splits=tuple(fixed), outputs=fits.outputs)
     scored = cross_validation.scores(fits, table)
-    found = cross_validation.summary(scored).set_index("metric").loc["accuracy"]
+    result = cross_validation.summary(scored).set_index("metric").loc["accuracy"]
     values = scored["test_accuracy"].to_numpy().reshape(2, 3).mean(axis=0)
     low, high = cross_validation.corrected_interval(
         values, n_train=scored["n_train"].mean(), n_test=scored["n_test"].mean()
     )
-    assert (found["low"], found["high"]) == pytest.approx((low, high)) and found["n_fits"] == 6
+    assert (result["low"], result["high"]) == pytest.approx((low, high)) and result["n_fits"] == 6
 
 
 def test_no_interval_leaves_the_range_of_its_metric():
     scored = pd.DataFrame({"repeat": 0, "fold": [0, 1], "n_train": 80, "n_test": 20, "test_auc": [0.9, 1.0]})
     scored = scored.assign(test_mae=[1.0, 3.0], test_bias=[-1.0, 3.0])
-    found = cross_validation.summary(scored).set_index("metric")
-    assert found.loc["auc", "high"] == 1 and 0 <= found.loc["auc", "low"] < 0.5
-    assert found.loc["mae", "low"] == 0 and found.loc["mae", "high"] > 3 and found.loc["bias", "low"] < -1
+    result = cross_validation.summary(scored).set_index("metric")
+    assert result.loc["auc", "high"] == 1 and 0 <= result.loc["auc", "low"] < 0.5
+    assert result.loc["mae", "low"] == 0 and result.loc["mae", "high"] > 3 and result.loc["bias", "low"] < -1
 
 
 def test_one_fit_has_no_interval():
@@ -114,14 +114,14 @@ def test_difference_is_paired_on_the_common_faces(table):
     rng = np.random.default_rng(1)
     right = rng.random(120) < 0.8
     better = right | (rng.random(120) < 0.5)
-    found = comparison.paired_difference(predicted(table, better), predicted(table, right).iloc[:100])
-    assert found["n"] == 100 and found["n_units"] == 40
-    assert found["difference"] == pytest.approx(better[:100].mean() - right[:100].mean())
-    assert found["low"] < found["difference"] < found["high"]
+    result = comparison.paired_difference(predicted(table, better), predicted(table, right).iloc[:100])
+    assert result["n"] == 100 and result["n_units"] == 40
+    assert result["difference"] == pytest.approx(better[:100].mean() - right[:100].mean())
+    assert result["low"] < result["difference"] < result["high"]
 
 
 def test_no_difference_of_a_table_to_itself(table):
     right = np.arange(120) % 3 > 0
-    found = comparison.paired_difference(predicted(table, right), predicted(table, right))
-    assert found["difference"] == 0
-    assert found["low"] == found["high"] == 0 and found["p"] == 1
+    result = comparison.paired_difference(predicted(table, right), predicted(table, right))
+    assert result["difference"] == 0
+    assert result["low"] == result["high"] == 0 and result["p"] == 1

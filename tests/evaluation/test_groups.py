@@ -1,4 +1,4 @@
-"""Group figures agree with fairlearn, and a planted fault is found where it was planted only."""
+"""Group figures agree with fairlearn, and a planted fault is result where it was planted only."""
 
 import fairlearn.metrics as reference
 import made_predictions as made
@@ -84,14 +84,14 @@ def test_groups_that_are_all_small_have_no_gap(table):
 
 
 def test_odds_agree_with_fairlearn(table):
-    truth, said = (table[c] == "female" for c in ("truth", "predicted"))
+    truth, predicted = (table[c] == "female" for c in ("truth", "predicted"))
     got = groups.odds(table, "race", n_boot=200).set_index("measure")["value"]
     for measure, function in (
         ("equalised odds", reference.equalized_odds_difference),
         ("equal opportunity", reference.equal_opportunity_difference),
         ("demographic parity", reference.demographic_parity_difference),
     ):
-        assert got[measure] == pytest.approx(function(truth, said, sensitive_features=table["race"]))
+        assert got[measure] == pytest.approx(function(truth, predicted, sensitive_features=table["race"]))
 
 
 def test_difference_of_shares_has_newcombes_interval(table):
@@ -121,20 +121,20 @@ def test_gap_of_two_groups_agrees_with_fairlearns_metric_frame(table):
 
 
 @pytest.mark.parametrize("group", ["Black", "Indian"])
-def test_a_group_with_noisier_labels_is_found_and_no_other(group):
+def test_a_group_with_noisier_labels_is_detected_and_no_other(group):
     faces, _ = population(seed=1)
     noisy = planting.plant_group_noise(
         faces, column="gender", group_column="race", group=group, rate=0.15, seed=2
     ).faces
     honest = guesses(faces, error=0.05, seed=3)
     table = with_race(honest.assign(truth=noisy["gender"].astype(str).to_numpy(dtype=object)), noisy)
-    found = groups.against_rest(table, "race").set_index("group")
-    assert found.index[found["verdict"] == "worse"].tolist() == [group]
+    result = groups.against_rest(table, "race").set_index("group")
+    assert result.index[result["verdict"] == "worse"].tolist() == [group]
     gap = groups.gaps(table, "race", names=["accuracy"]).iloc[0]
     assert gap["worst"] == group and gap["p"] < 0.01 and gap["low"] > 0
 
 
-def test_nothing_is_found_where_nothing_was_planted():
+def test_nothing_is_detected_where_nothing_was_planted():
     alarms = 0
     for seed in range(40):
         faces, _ = population(1000, seed=seed)
@@ -157,7 +157,7 @@ def fitted(faces, matrix, *, test):
 
 
 @pytest.mark.parametrize("planted", [True, False])
-def test_an_under_represented_group_is_found_in_training_and_nowhere_else(planted):
+def test_an_under_represented_group_is_detected_in_training_and_nowhere_else(planted):
     faces, matrix = population(6000, seed=4, own_direction=1.5)
     faces["row"], faces["split"] = np.arange(6000), np.where(np.arange(6000) < 3000, "train", "test")
     if planted:
@@ -165,8 +165,8 @@ def test_an_under_represented_group_is_found_in_training_and_nowhere_else(plante
             faces, column="race", group="Asian", keep=0.02, seed=0, where=faces["split"] == "train"
         ).faces
     table = fitted(faces, matrix[faces["row"]], test=(faces["split"] == "test").to_numpy())
-    found = groups.against_rest(with_race(table, faces), "race").set_index("group")
-    assert found.index[found["verdict"] == "worse"].tolist() == (["Asian"] if planted else [])
+    result = groups.against_rest(with_race(table, faces), "race").set_index("group")
+    assert result.index[result["verdict"] == "worse"].tolist() == (["Asian"] if planted else [])
 
 
 def test_people_who_repeat_widen_the_intervals_and_calm_the_test():

@@ -176,7 +176,7 @@ def test_joint_bootstrap_agrees_with_hotellings_t2():
     assert got.p == pytest.approx(p, rel=0.15)
 
 
-def test_joint_bootstrap_of_equal_models_finds_nothing():
+def test_joint_bootstrap_of_equal_models_detects_nothing():
     x = np.repeat(np.random.default_rng(3).normal(size=(50, 1)), 3, axis=1)
     assert significance.joint_bootstrap(lambda w: w @ x / w.sum(axis=1, keepdims=True), 50).p == 1
 

@@ -32,9 +32,9 @@ def test_intervals_over_people_cover_and_intervals_over_faces_do_not():
     hits = dict.fromkeys(names, 0) | {"as faces": 0}
     for seed in range(RUNS):
         table = people_table(np.random.default_rng(seed), 60, 6)
-        found = metrics.summary(table, names=names, n_boot=200, seed=seed).set_index("metric")
+        result = metrics.summary(table, names=names, n_boot=200, seed=seed).set_index("metric")
         for name in names:
-            hits[name] += found.loc[name, "low"] <= truth[name] <= found.loc[name, "high"]
+            hits[name] += result.loc[name, "low"] <= truth[name] <= result.loc[name, "high"]
         careless = metrics.summary(table.assign(identity=None), names=["accuracy"]).iloc[0]
         hits["as faces"] += careless["low"] <= truth["accuracy"] <= careless["high"]
     covered = {name: count / RUNS for name, count in hits.items()}

@@ -97,7 +97,7 @@ def test_paths_of_a_command_line_are_relative_to_where_it_is_typed(tmp_path, mon
 
 
 @pytest.mark.parametrize("place", ["near", "a/b/c/d"])
-def test_a_command_lines_path_is_found_from_any_depth(tmp_path, monkeypatch, place):
+def test_a_command_lines_path_is_detected_from_any_depth(tmp_path, monkeypatch, place):
     """A relative path far from the project's root once stayed relative, and was then read from the root."""
     home = tmp_path / "project"
     home.mkdir()

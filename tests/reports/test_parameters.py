@@ -22,9 +22,9 @@ def notebook_with(tmp_path, source, tags=("parameters",)):
 
 
 def test_names_defaults_and_comments(tmp_path):
-    found = parameters.read(notebook_with(tmp_path, "a: int = 3  # faces\nb = [1, 2]\nc = 'x # y'  # text"))
-    assert {n: p.default for n, p in found.items()} == {"a": 3, "b": [1, 2], "c": "x # y"}
-    assert found["a"].comment == "faces"
+    result = parameters.read(notebook_with(tmp_path, "a: int = 3  # faces\nb = [1, 2]\nc = 'x # y'  # text"))
+    assert {n: p.default for n, p in result.items()} == {"a": 3, "b": [1, 2], "c": "x # y"}
+    assert result["a"].comment == "faces"
 
 
 @pytest.mark.parametrize(
@@ -85,9 +85,9 @@ def test_malformed_assignment(text):
 @pytest.mark.parametrize("notebook", RUN_NOTEBOOKS, ids=lambda p: p.stem)
 class TestShippedNotebooks:
     def test_parameters_have_comments_and_the_common_ones_exist(self, notebook):
-        found = parameters.read(notebook)
-        assert {"smoke", "seed"} <= set(found)
-        assert all(p.comment for p in found.values())
+        result = parameters.read(notebook)
+        assert {"smoke", "seed"} <= set(result)
+        assert all(p.comment for p in result.values())
 
     def test_papermill_itself_knows_every_parameter(self, notebook):
         assert set(papermill.inspect_notebook(str(notebook))) == set(parameters.read(notebook))

@@ -103,8 +103,8 @@ def test_unknown_parameter_stops_before_anything_runs(home, capsys):
 def test_results_that_cannot_be_written_are_named(home, capsys):
     (home / "taken").write_text("a file")
     assert cli.main(["run", "small", "--results", "taken"]) == 2
-    said = capsys.readouterr().err
-    assert "taken/small" in said and "--results" in said and "Errno" not in said
+    predicted = capsys.readouterr().err
+    assert "taken/small" in predicted and "--results" in predicted and "Errno" not in predicted
 
 
 def test_two_runs_at_once_do_not_meet(home):

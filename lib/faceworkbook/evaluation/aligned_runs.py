@@ -32,11 +32,11 @@ def read_runs(places: Sequence[str | Path]) -> dict[str, pd.DataFrame]:
     files = [find_predictions(Path(place)) for place in places]
     if len({file.resolve() for file in files}) < len(files):
         raise ComparisonError(f"the same run is given twice: {[str(place) for place in places]}")
-    parts = [_telling_parts(file) for file in files]
+    paths = [_distinct_path(file) for file in files]
     length = 1
-    while len({subset[-length:] for subset in parts}) < len(parts):
+    while len({path[-length:] for path in paths}) < len(paths):
         length += 1
-    return {"/".join(subset[-length:]): tables.read(file) for subset, file in zip(parts, files, strict=True)}
+    return {"/".join(path[-length:]): tables.read(file) for path, file in zip(paths, files, strict=True)}
 
 
 def find_predictions(place: Path) -> Path:
@@ -49,7 +49,7 @@ def find_predictions(place: Path) -> Path:
     return file
 
 
-def _telling_parts(file: Path) -> tuple[str, ...]:
+def _distinct_path(file: Path) -> tuple[str, ...]:
     """Folders that name a run, and the file where it is not the usual one."""
     folders = file.resolve().parent.parts
     return folders if file.name == "predictions.parquet" else (*folders, file.stem)
@@ -87,14 +87,14 @@ def require_same_rows(
 
 
 def _differences(first: str, reference: pd.DataFrame, name: str, table: pd.DataFrame) -> list[str]:
-    found = []
+    differences = []
     classes, others = tables.class_names(reference), tables.class_names(table)
     if classes != others:
-        found.append(f"classes of {first} are {classes or 'numbers'}, of {name} {others or 'numbers'}")
+        differences.append(f"classes of {first} are {classes or 'numbers'}, of {name} {others or 'numbers'}")
     for owner, mine, theirs in ((first, reference, table), (name, table, reference)):
         alone = mine.index.difference(theirs.index)
         if len(alone):
-            found.append(
+            differences.append(
                 f"{len(alone)} of {len(mine)} test rows only in {owner} (first: {_say_row(alone[0])})"
             )
     shared = reference.index.intersection(table.index)
@@ -103,11 +103,11 @@ def _differences(first: str, reference: pd.DataFrame, name: str, table: pd.DataF
         same = (mine == theirs).fillna(False).to_numpy(dtype=bool) | (mine.isna() & theirs.isna()).to_numpy()
         if not same.all():
             at = shared[~same][0]
-            found.append(
+            differences.append(
                 f"{column} differs in {int((~same).sum())} rows (first: {_say_row(at)} is "
                 f"{mine.loc[at]!r} in {first}, {theirs.loc[at]!r} in {name})"
             )
-    return found
+    return differences
 
 
 def _say_row(key: tuple) -> str:

@@ -147,8 +147,8 @@ def by_group(
                 n_boot=n_boot,
             )
         records.append(record.assign(group=groups.describe_attribute(group), small=n < small))
-    found = pd.concat(records, ignore_index=True)
-    return found[["group", *found.columns.drop(["group", "small"]), "small"]]
+    table = pd.concat(records, ignore_index=True)
+    return table[["group", *table.columns.drop(["group", "small"]), "small"]]
 
 
 @dataclass(frozen=True)
@@ -167,8 +167,8 @@ class Temperature:
             shares = softmax(logits / np.exp(log_temperature))
             return -np.log(np.clip(shares[np.arange(len(shares)), rows.truth], SMALLEST, 1)).mean()
 
-        found = optimize.minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded")
-        return cls(float(np.exp(found.x)))
+        table = optimize.minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded")
+        return cls(float(np.exp(table.x)))
 
     def apply(self, predictions: pd.DataFrame) -> pd.DataFrame:
         """The table with scaled probabilities; what is predicted stays as it is."""

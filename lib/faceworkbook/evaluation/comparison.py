@@ -58,7 +58,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a comparison found.
+    """The outcome of a comparison.
 
     Attributes
     ----------
@@ -189,13 +189,13 @@ def choose(
         rows; the chosen model's figure is fair, for its test rows had no say in the choice).
     """
     options = {"names": [metric], "seed": seed, "n_boot": n_boot}
-    found = metrics.summaries(models, subset="test", **options)
+    table = metrics.summaries(models, subset="test", **options)
     held = [metrics.rows_of(table, subset="validation") for table in models.values()]
     of = metrics.pick(metric, held[0].task)
-    found["validation"] = [of.value(rows) for rows in held]
-    best = found["validation"].idxmin() if of.better == "lower" else found["validation"].idxmax()
-    found["chosen"] = found.index == best
-    return found[["model", "metric", "validation", "chosen", "value", "low", "high", "n"]]
+    table["validation"] = [of.value(rows) for rows in held]
+    best = table["validation"].idxmin() if of.better == "lower" else table["validation"].idxmax()
+    table["chosen"] = table.index == best
+    return table[["model", "metric", "validation", "chosen", "value", "low", "high", "n"]]
 
 
 def compare_independent(
@@ -233,15 +233,15 @@ def values_of_runs(
     resolve : callable, optional
         From the text of a folder to its path.
     """
-    found: dict[str, list[float]] = {}
+    values: dict[str, list[float]] = {}
     for text in runs:
         model, colon, place = (piece.strip() for piece in text.partition(":"))
         if not (model and colon and place):
             raise ComparisonError(f'{text!r} is no independent run; expected "MODEL: FOLDER"')
         table = tables.read(find_predictions(Path(resolve(place))))
         rows = metrics.rows_of(table, subset=subset)
-        found.setdefault(model, []).append(metrics.pick(metric, rows.task).value(rows))
-    return found
+        values.setdefault(model, []).append(metrics.pick(metric, rows.task).value(rows))
+    return values
 
 
 def fold_values(predictions: pd.DataFrame, *, metric: str, subset: str | None = "test") -> pd.DataFrame:

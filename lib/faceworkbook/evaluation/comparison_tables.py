@@ -16,7 +16,7 @@ POWER = 0.8
 
 
 def faces_needed(difference: float, error: float, *, n: int, alpha: float = ALPHA, power: float = POWER):
-    """Test faces that would tell a difference of this size, were it the true one.
+    """Return how many test faces would show a difference of this size, were it the true one.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def _pair_sentence(row, metric: Metric) -> str:
     if row.verdict == "differ":
         return f"{row.first} is {_direction(row.difference, metric)} than {row.second}: {figures}."
     needed = (
-        f" About {row.faces_needed:,.0f} test faces would tell a difference of this size in "
+        f" About {row.faces_needed:,.0f} test faces would show a difference of this size in "
         f"{POWER:.0%} of trials."
         if np.isfinite(row.faces_needed)
         else ""

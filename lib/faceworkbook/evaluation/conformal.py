@@ -90,16 +90,16 @@ class Conformal:
         """
         attribute = attribute or self.attribute
         chosen = predictions[predictions["split"] == subset]
-        parts = {"all": np.full(len(chosen), True)}
+        masks = {"all": np.full(len(chosen), True)}
         if attribute is not None:
             labels = chosen[attribute]
-            parts |= {n: (labels.astype(str) == n).to_numpy() for n in groups.levels(labels.dropna())}
+            masks |= {n: (labels.astype(str) == n).to_numpy() for n in groups.levels(labels.dropna())}
         rows, inside = metrics.rows_of(chosen, subset=None), self.sets(chosen)
         holds = inside[np.arange(len(rows.truth)), rows.truth]
         # A share of rows like accuracy is: right where the set holds the truth.
         as_hits = Rows(**{**vars(rows), "truth": np.ones(len(holds)), "predicted": holds.astype(float)})
         records = []
-        for name, mask in parts.items():
+        for name, mask in masks.items():
             value, low, high, _ = metrics.estimate(metrics.ACCURACY, as_hits.take(mask), seed=seed)
             size, n_cases = inside[mask].sum(axis=1), len(np.unique(rows.units[mask]))
             records.append(
@@ -107,9 +107,9 @@ class Conformal:
                  "mean_size": size.mean(), "singletons": (size == 1).mean(), "n": int(mask.sum()),
                  "p": self._chance(value, n_cases, self.sizes.get(name, self.sizes[""]))}
             )  # fmt: skip
-        found = pd.DataFrame(records)
-        adjusted = np.concatenate([found["p"][:1], significance.holm(found["p"][1:])])
-        return found.assign(kept=adjusted >= significance.ALPHA)
+        table = pd.DataFrame(records)
+        adjusted = np.concatenate([table["p"][:1], significance.holm(table["p"][1:])])
+        return table.assign(kept=adjusted >= significance.ALPHA)
 
     def _chance(self, coverage: float, n_test: int, n_validation: int) -> float:
         """How often so few sets hold the truth although the target is kept.

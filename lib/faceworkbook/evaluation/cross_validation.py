@@ -18,7 +18,9 @@ from faceworkbook.evaluation import predictions as tables
 SUBSETS = ("train", "validation", "test")
 
 
-def predictions(fits, faces: pd.DataFrame, *, parts: Sequence[str] = ("validation", "test")) -> pd.DataFrame:
+def predictions(
+    fits, faces: pd.DataFrame, *, subsets: Sequence[str] = ("validation", "test")
+) -> pd.DataFrame:
     """The table of predictions of all fits, one row a face, repeat and fold.
 
     Parameters
@@ -26,13 +28,13 @@ def predictions(fits, faces: pd.DataFrame, *, parts: Sequence[str] = ("validatio
     fits : faceworkbook.training.folds.FoldFits
     faces : pandas.DataFrame
         The face table that its splits and its target were made from.
-    parts : sequence of str
+    subsets : sequence of str
         Some of 'train', 'validation', 'test'.
     """
     made = [
         _predictions_of(fits, i, faces, getattr(split, subset), subset)
         for i, split in enumerate(fits.splits)
-        for subset in parts
+        for subset in subsets
         if len(getattr(split, subset))
     ]
     return pd.concat(made, ignore_index=True)
@@ -58,7 +60,7 @@ def scores(fits, faces: pd.DataFrame, *, names: Sequence[str] | None = None) -> 
     -------
     pandas.DataFrame
         One row a fit: repeat, fold, n_train, n_validation, n_test, rows_id (the same for the same test
-        rows), and ``PART_METRIC`` for the three parts (NaN for a subset without rows, or where a metric is
+        rows), and ``SUBSET_METRIC`` for the three subsets (NaN for a subset without rows, or where a metric is
         undefined).
     """
     records = []
@@ -98,10 +100,10 @@ def summary(scored: pd.DataFrame, *, subset: str = "test") -> pd.DataFrame:
     """
     prefix = f"{subset}_"
     names = [column.removeprefix(prefix) for column in scored if column.startswith(prefix)]
-    found = pd.DataFrame([{"metric": name} | _spread(scored, prefix + name) for name in names])
+    table = pd.DataFrame([{"metric": name} | _spread(scored, prefix + name) for name in names])
     # The t interval knows nothing of a metric's range: no accuracy is above 1.
     least, most = np.array([metrics.bounds(name) for name in names]).T
-    return found.assign(low=np.clip(found["low"], least, most), high=np.clip(found["high"], least, most))
+    return table.assign(low=np.clip(table["low"], least, most), high=np.clip(table["high"], least, most))
 
 
 def _spread(scored: pd.DataFrame, column: str) -> dict:

@@ -103,13 +103,13 @@ def attach(
             f"{int(strange.sum())} predicted faces are not in the face table "
             f"(first: {predictions.loc[strange, 'face_id'].iloc[0]!r}); give the table of the same experiment"
         )
-    found = by_face.loc[predictions["face_id"]]
-    found.index = predictions.index
+    values = by_face.loc[predictions["face_id"]]
+    values.index = predictions.index
     for name in attributes:
-        if pd.api.types.is_numeric_dtype(found[name]):
+        if pd.api.types.is_numeric_dtype(values[name]):
             is_age = name == "age"
-            found[name] = age_bands(found[name], edges=age_edges) if is_age else _fifths(found[name])
-    return predictions.drop(columns=list(attributes), errors="ignore").join(found)
+            values[name] = age_bands(values[name], edges=age_edges) if is_age else _fifths(values[name])
+    return predictions.drop(columns=list(attributes), errors="ignore").join(values)
 
 
 def age_bands(ages: pd.Series, *, edges: Sequence[float] = AGE_EDGES) -> pd.Series:
@@ -143,14 +143,14 @@ def cut(table: pd.DataFrame, attribute: Attribute, *, subset: str = "test") -> C
     if rows is None:
         raise GroupsError(f"no row of subset {subset!r} has {columns}; choose another attribute or subset")
     labels = chosen.loc[known, columns]
-    found = [levels(labels[name]) for name in columns]
+    values = [levels(labels[name]) for name in columns]
     codes = [
-        pd.Index(level).get_indexer(labels[c].astype(str)) for c, level in zip(columns, found, strict=True)
+        pd.Index(level).get_indexer(labels[c].astype(str)) for c, level in zip(columns, values, strict=True)
     ]
     if len(columns) == 1:
-        return Cut(rows, found[0], codes[0], int((~known).sum()))
-    names = [(a, b) for a in found[0] for b in found[1]]
-    return Cut(rows, names, codes[0] * len(found[1]) + codes[1], int((~known).sum()))
+        return Cut(rows, values[0], codes[0], int((~known).sum()))
+    names = [(a, b) for a in values[0] for b in values[1]]
+    return Cut(rows, names, codes[0] * len(values[1]) + codes[1], int((~known).sum()))
 
 
 def describe_attribute(name: Attribute) -> str:

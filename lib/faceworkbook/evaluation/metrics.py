@@ -96,8 +96,8 @@ def summary(
 
 def summaries(models: Mapping[str, pd.DataFrame], **options) -> pd.DataFrame:
     """`summary` of several models' predictions below each other; the first column ``model`` names them."""
-    parts = [summary(table, **options).assign(model=name) for name, table in models.items()]
-    joined = pd.concat(parts, ignore_index=True)
+    each = [summary(table, **options).assign(model=name) for name, table in models.items()]
+    joined = pd.concat(each, ignore_index=True)
     return joined[["model", *joined.columns.drop("model")]]
 
 
@@ -183,10 +183,12 @@ def estimate(
     if metric.proportion and rows.n_units == len(rows.units):
         value = metric.value(rows)
         return _finish(metric, rows, value, np.nan, np.nan, confidence=confidence)
-    found = intervals.bootstrap(
+    estimated = intervals.bootstrap(
         metric.statistic(rows), rows.n_units, n_boot=n_boot, seed=seed, confidence=confidence
     )
-    return _finish(metric, rows, found.value[0], found.low[0], found.high[0], confidence=confidence)
+    return _finish(
+        metric, rows, estimated.value[0], estimated.low[0], estimated.high[0], confidence=confidence
+    )
 
 
 def _finish(metric: Metric, rows: Rows, value: float, low: float, high: float, *, confidence: float):

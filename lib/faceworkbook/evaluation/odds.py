@@ -77,15 +77,15 @@ def _odds_figures(kept: Cut, *, seed: int, n_boot: int) -> dict[str, np.ndarray]
 
 def _odds_differences(totals: np.ndarray) -> np.ndarray:
     """From counts (b, groups, truth, predicted) to equalised odds, equal opportunity, parity: (b, 3)."""
-    true, said, all_rows = totals.sum(axis=3), totals.sum(axis=2), totals.sum(axis=(2, 3))[..., None]
+    true, predicted, all_rows = totals.sum(axis=3), totals.sum(axis=2), totals.sum(axis=(2, 3))[..., None]
     hits = np.diagonal(totals, axis1=2, axis2=3)
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = hits / true
-        wrong = (said - hits) / (all_rows - true)
-        chosen = said / all_rows
+        hit_rate = hits / true
+        wrong = (predicted - hits) / (all_rows - true)
+        chosen = predicted / all_rows
     # Of two classes, equal opportunity looks at the second alone, as fairlearn's functions do.
-    opportunity = _spread(found[..., 1:] if totals.shape[-1] == 2 else found)
-    odds_apart = np.maximum(_spread(found), _spread(wrong))
+    opportunity = _spread(hit_rate[..., 1:] if totals.shape[-1] == 2 else hit_rate)
+    odds_apart = np.maximum(_spread(hit_rate), _spread(wrong))
     return np.column_stack([odds_apart, opportunity, _spread(chosen)])
 
 

@@ -157,7 +157,7 @@ def outputs_of(model, matrix: np.ndarray, task: Task) -> np.ndarray:
             f"{type(model).__name__} gives classes without probabilities; wrap it in scikit-learn's "
             "CalibratedClassifierCV"
         )
-    # A Keras model shows a bar a batch unless it is told not to.
+    # A Keras model shows a bar a batch unless it is asked not to.
     quiet = {"verbose": 0} if hasattr(model, "layers") else {}
     return np.asarray(model.predict(matrix, **quiet))
 

@@ -29,7 +29,7 @@ def t_over_evaluations(
 ) -> Result:
     """t test over repeated evaluations of two fixed models: pseudo-replication, not to be relied on.
 
-    One fitted model is evaluated again and again on random parts of one test set, and the repeats
+    One fitted model is evaluated again and again on random samples of one test set, and the repeats
     are fed to a t test as if they were new experiments. More repeats make p as small as one likes,
     whatever the truth.
 
@@ -52,12 +52,12 @@ def t_over_evaluations(
         rng.hypergeometric(int(right.sum()), n - int(right.sum()), size, evaluations) / size
         for right in (np.asarray(right_a, dtype=int), np.asarray(right_b, dtype=int))
     )
-    found = stats.ttest_ind(a, b)
-    low, high = found.confidence_interval(1 - ALPHA)
+    test = stats.ttest_ind(a, b)
+    low, high = test.confidence_interval(1 - ALPHA)
     pooled = np.sqrt((a.var(ddof=1) + b.var(ddof=1)) / 2)
     return Result(
         "t over repeated evaluations (pseudo-replication)", float(a.mean() - b.mean()), float(low),
-        float(high), float(found.statistic), float(found.pvalue),
+        float(high), float(test.statistic), float(test.pvalue),
         float((a.mean() - b.mean()) / pooled) if pooled else 0.0, "Cohen's d", 2 * evaluations,
         "evaluations", "evaluations are independent, which they are not", valid=False,
     )  # fmt: skip

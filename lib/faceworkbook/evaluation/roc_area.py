@@ -68,6 +68,6 @@ def auc_components(positive: np.ndarray, score: np.ndarray) -> tuple[float, np.n
     return area, shares
 
 
-def _scaled_squares(parts: np.ndarray) -> float:
-    n = len(parts)
-    return float((parts**2).sum() * n / (n - 1)) if n > 1 else np.nan
+def _scaled_squares(shares: np.ndarray) -> float:
+    n = len(shares)
+    return float((shares**2).sum() * n / (n - 1)) if n > 1 else np.nan

@@ -125,8 +125,8 @@ def cochrans_q(right: np.ndarray) -> Result:
     if (right.sum(axis=1) % k == 0).all():
         q, p = 0.0, 1.0
     else:
-        found = contingency_tables.cochrans_q(right)
-        q, p = float(found.statistic), float(found.pvalue)
+        test = contingency_tables.cochrans_q(right)
+        q, p = float(test.statistic), float(test.pvalue)
     return Result(
         "Cochran's Q", np.nan, np.nan, np.nan, q, p, q / (n * (k - 1)),
         "Q / (n (k - 1))", n, "faces", "faces are independent",
@@ -331,14 +331,14 @@ def welch(values_a: np.ndarray, values_b: np.ndarray) -> Result:
         raise ValueError(
             f"{len(a)} and {len(b)} runs: Welch's test needs two independent runs or more of each"
         )
-    found = stats.ttest_ind(a, b, equal_var=False)
-    low, high = found.confidence_interval(1 - ALPHA)
+    test = stats.ttest_ind(a, b, equal_var=False)
+    low, high = test.confidence_interval(1 - ALPHA)
     freedom = len(a) + len(b) - 2
     pooled = np.sqrt(((len(a) - 1) * a.var(ddof=1) + (len(b) - 1) * b.var(ddof=1)) / freedom)
     g = (a.mean() - b.mean()) / pooled * (1 - 3 / (4 * freedom - 1)) if pooled else 0.0
     return Result(
-        "Welch's t", float(a.mean() - b.mean()), float(low), float(high), float(found.statistic),
-        float(found.pvalue), float(g), "Hedges' g", len(a) + len(b), "runs", "runs are independent",
+        "Welch's t", float(a.mean() - b.mean()), float(low), float(high), float(test.statistic),
+        float(test.pvalue), float(g), "Hedges' g", len(a) + len(b), "runs", "runs are independent",
     )  # fmt: skip
 
 

@@ -304,9 +304,7 @@ def _forget_figures(run: Run) -> None:
 
 def _settle(step: str, name: str, given, earlier: dict):
     if name not in earlier:
-        raise RunError(
-            f"{step}: '{name}' is settled by {FACES} or {DESCRIPTORS}, which have not said it; run them"
-        )
+        raise RunError(f"{step}: '{name}' is settled by {FACES} or {DESCRIPTORS}; run them")
     settled = earlier[name]
     if given in BLANK or _same(name, given, settled):
         return settled

@@ -14,7 +14,7 @@ def assign_groups(strata: np.ndarray, groups: np.ndarray, shares: np.ndarray, rn
     Groups of several rows go first, the large ones before the small: each is drawn into a subset with
     a probability in proportion to what the subset still needs of its strata (rare strata: to where the
     need is greatest). Single rows then fill what is missing, stratum by stratum. A stratum with as
-    many groups as there are subsets is found in all of them. Where groups are few the most even of
+    many groups as there are subsets is in all of them. Where groups are few the most even of
     several draws is taken.
 
     Parameters
@@ -41,10 +41,10 @@ def assign_groups(strata: np.ndarray, groups: np.ndarray, shares: np.ndarray, rn
 
 def _unevenness(subset: np.ndarray, counts: np.ndarray, shares: np.ndarray) -> float:
     # Pearson's chi-square of the counts by subset and stratum against the shares.
-    found = np.zeros((len(shares), counts.shape[1]))
-    np.add.at(found, subset, counts)
+    counted = np.zeros((len(shares), counts.shape[1]))
+    np.add.at(counted, subset, counts)
     wanted = np.outer(shares, counts.sum(axis=0))
-    return float(((found - wanted) ** 2 / wanted).sum())
+    return float(((counted - wanted) ** 2 / wanted).sum())
 
 
 def _draw_subsets(counts: np.ndarray, shares: np.ndarray, rng) -> np.ndarray:

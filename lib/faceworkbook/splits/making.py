@@ -132,8 +132,8 @@ def leave_one_dataset_out(
         rest = plan.labelled & ~tested
         both = rest & np.isin(plan.groups, plan.groups[tested])
         subset = _carve_validation(plan, subset, np.flatnonzero(rest & ~both), validation, rng)
-        aside = _aside(faces, both, "train", ALSO_IN_TEST)
-        made.append(_finish(plan, subset, name=f"without {name}", seed=seed, aside=aside))
+        excluded = _exclude(faces, both, "train", ALSO_IN_TEST)
+        made.append(_finish(plan, subset, name=f"without {name}", seed=seed, excluded=excluded))
     return made
 
 
@@ -206,15 +206,15 @@ def _check_shares(test: float, validation: float) -> None:
 
 
 def _finish(
-    plan: Plan, subset: np.ndarray, *, name: str, seed: int, repeat: int = 0, fold: int = 0, aside=None
+    plan: Plan, subset: np.ndarray, *, name: str, seed: int, repeat: int = 0, fold: int = 0, excluded=None
 ) -> Split:
     dropped = (subset == "test") & plan.contradicting
-    unplaced = plan.labelled & (subset == "") if aside is None else np.zeros(len(subset), bool)
+    unplaced = plan.labelled & (subset == "") if excluded is None else np.zeros(len(subset), bool)
     left_out = [
-        _aside(plan.faces, ~plan.labelled, "", NO_LABEL),
-        _aside(plan.faces, unplaced, "", NO_OFFICIAL_SUBSET),
-        _aside(plan.faces, dropped, "test", CONTRADICTING),
-        *([] if aside is None else [aside]),
+        _exclude(plan.faces, ~plan.labelled, "", NO_LABEL),
+        _exclude(plan.faces, unplaced, "", NO_OFFICIAL_SUBSET),
+        _exclude(plan.faces, dropped, "test", CONTRADICTING),
+        *([] if excluded is None else [excluded]),
     ]
     subset = np.where(dropped, "", subset)
     report = _report(plan, subset)
@@ -238,7 +238,7 @@ def _finish(
     )
 
 
-def _aside(faces: pd.DataFrame, rows: np.ndarray, subset: str, reason: str) -> pd.DataFrame:
+def _exclude(faces: pd.DataFrame, rows: np.ndarray, subset: str, reason: str) -> pd.DataFrame:
     ids = faces["face_id"].to_numpy()[rows]
     return pd.DataFrame({"face_id": ids, "subset": subset, "reason": reason}, dtype="string")
 
