@@ -8,6 +8,7 @@ import pytest
 from faceworkbook import audit
 from faceworkbook import faces as face_table
 from faceworkbook.plots.age_histogram import AgeHistogramDisplay
+from faceworkbook.plots.balance import BalanceDisplay
 from faceworkbook.plots.contact_sheet import ContactSheetDisplay
 from faceworkbook.plots.leakage import LeakageDisplay
 from faceworkbook.plots.pair_balance import PairBalanceDisplay
@@ -39,6 +40,14 @@ def test_heat_map_prints_each_count(faces):
     printed = [text.get_text() for text in display.ax_.texts]
     assert printed == [f"{n}" for n in display.counts.to_numpy().ravel()]
     assert sum(map(int, printed)) == 11 and "male & White: 3" in display.describe()
+
+
+def test_a_class_name_with_dollar_signs_is_drawn_as_written():
+    names = [r"low $\frac$ x", "high"] * 2
+    table = face_table.build({"image": [f"{i}.png" for i in range(4)], "tone": names}, dataset="made")
+    display = BalanceDisplay.from_faces(table).plot()
+    display.figure_.canvas.draw()
+    assert names[0] in [label.get_text() for label in display.axes_[0].get_yticklabels()]
 
 
 def test_histogram_counts_every_known_age(faces):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -49,22 +50,12 @@ _DATENUM_OF_1970 = 719529  # MATLAB counts days from the year 0, NumPy from 1970
 _DATENUMS = (367, 767010)  # the years 1 to 2099
 
 
-def read(
-    root: Path,
-    *,
-    source: Literal["both", "imdb", "wiki"] = "both",
-    images: Literal["crop", "whole"] = "crop",
-    min_age: int = 0,
-    max_age: int = 100,
-    min_face_score: float = 0.0,
-    several_faces: Literal["leave_out", "keep"] = "leave_out",
-    unknown_gender: Literal["keep", "leave_out"] = "keep",
-) -> Dataset:
-    """Read ``imdb.mat`` and ``wiki.mat`` and filter their rows.
+@dataclass(frozen=True)
+class Options:
+    """Which rows of the .mat files become faces.
 
-    Parameters
+    Attributes
     ----------
-    root : Path
     source : {'both', 'imdb', 'wiki'}
         Which of the two; 'both' reads what is there.
     images : {'crop', 'whole'}
@@ -76,6 +67,24 @@ def read(
     several_faces : {'leave_out', 'keep'}
         What becomes of rows with a second face in the photo.
     unknown_gender : {'keep', 'leave_out'}
+    """
+
+    source: Literal["both", "imdb", "wiki"] = "both"
+    images: Literal["crop", "whole"] = "crop"
+    min_age: int = 0
+    max_age: int = 100
+    min_face_score: float = 0.0
+    several_faces: Literal["leave_out", "keep"] = "leave_out"
+    unknown_gender: Literal["keep", "leave_out"] = "keep"
+
+
+def read(root: Path, options: Options) -> Dataset:
+    """Read ``imdb.mat`` and ``wiki.mat`` and filter their rows.
+
+    Parameters
+    ----------
+    root : Path
+    options : Options
 
     Returns
     -------
@@ -90,15 +99,15 @@ def read(
         No .mat file, one that cannot be read, or one without its fields.
     """
     left_out = Reasons()
-    rows = _read_sources(root, source, images)
+    rows = _read_sources(root, options.source, options.images)
     away = rows["full_path"].str.contains(r"(?:^|/)\.\.(?:/|$)|^/|\\") | (rows["full_path"] == "")
     rows = exclude(rows, away, left_out, "path malformed", "expected FOLDER/NAME.jpg")
     folders = sorted(set(rows["image"].str.rpartition("/")[0]) - {""})
     rows = keep_first(rows, ["image"], left_out)
     rows = _with_age(rows, left_out)
-    rows = _filter(rows, left_out, min_age, max_age, min_face_score, several_faces, unknown_gender)
+    rows = _filter(rows, left_out, options)
     rows = keep_pictured(rows, root, left_out, folders=folders)
-    table = faces.build(_columns(rows, images), dataset="imdb_wiki")
+    table = faces.build(_columns(rows, options.images), dataset="imdb_wiki")
     return Dataset(table, left_out.table(), Reasons().table(), root, INFO)
 
 
@@ -208,19 +217,19 @@ def _contradicts(names: pd.Series, rows: pd.DataFrame) -> pd.Series:
     return differs.reindex(rows.index, fill_value=False)
 
 
-def _filter(rows, left_out, min_age, max_age, min_face_score, several_faces, unknown_gender) -> pd.DataFrame:
-    beyond = ~rows["age"].between(min_age, max_age)
+def _filter(rows: pd.DataFrame, left_out: Reasons, options: Options) -> pd.DataFrame:
+    beyond = ~rows["age"].between(options.min_age, options.max_age)
     rows = exclude(rows, beyond, left_out, "age out of range", rows["age"].map("{:.0f} years".format))
     faceless = ~np.isfinite(rows["face_score"])
     rows = exclude(rows, faceless, left_out, "no face detected", "face_score is not finite")
-    low = rows["face_score"] < min_face_score
+    low = rows["face_score"] < options.min_face_score
     rows = exclude(rows, low, left_out, "below score", rows["face_score"].map("{:.3g}".format))
-    if several_faces == "leave_out":
+    if options.several_faces == "leave_out":
         second = rows[_SECOND].notna()
         rows = exclude(rows, second, left_out, "several faces", rows[_SECOND].map("second {:.3g}".format))
     wrong = rows["gender"].notna() & ~rows["gender"].isin(list(_GENDERS))
     rows = exclude(rows, wrong, left_out, "bad value in gender", rows["gender"].map("{!r}".format))
-    if unknown_gender == "leave_out":
+    if options.unknown_gender == "leave_out":
         rows = exclude(rows, rows["gender"].isna(), left_out, "gender unknown", "")
     return rows
 
