@@ -21,9 +21,9 @@ from tests.training import toy_network as toy  # noqa: E402
 @pytest.fixture(scope="module")
 def made():
     pixels, codes = toy.pictures(20)
-    target = tasks.labels_of_classes(np.where(codes, "above", "below"), name="light")
-    network = cutting.assemble(toy.backbone(), [make_head(target, rows=np.arange(20))], dropout=0.0)
-    return network, PixelArray(pixels, toy.PREPROCESSING), target
+    labels = tasks.labels_of_classes(np.where(codes, "above", "below"), name="light")
+    network = cutting.assemble(toy.backbone(), [make_head(labels, rows=np.arange(20))], dropout=0.0)
+    return network, PixelArray(pixels, toy.PREPROCESSING), labels
 
 
 def test_it_equals_class_activation_mapping_on_a_linear_head(made):
@@ -38,38 +38,38 @@ def test_it_equals_class_activation_mapping_on_a_linear_head(made):
 
 
 def test_maps_are_averaged_over_the_faces_of_each_class(made):
-    network, source, target = made
-    found = class_maps(network, source, target, rows=np.arange(20), per_class=1000)
-    assert found.names == ("above", "below")
-    assert found.counts.tolist() == target.counts().tolist()
-    assert found.maps.shape == (2, toy.SIZE, toy.SIZE)
-    assert 0 <= found.maps.min() <= found.maps.max() <= 1
-    above = source.pixels[target.codes == 0].mean(axis=0)
-    np.testing.assert_allclose(found.faces[0], above, atol=0.51)
+    network, source, labels = made
+    averaged = class_maps(network, source, labels, rows=np.arange(20), per_class=1000)
+    assert averaged.names == ("above", "below")
+    assert averaged.counts.tolist() == labels.counts().tolist()
+    assert averaged.maps.shape == (2, toy.SIZE, toy.SIZE)
+    assert 0 <= averaged.maps.min() <= averaged.maps.max() <= 1
+    above = source.pixels[labels.codes == 0].mean(axis=0)
+    np.testing.assert_allclose(averaged.faces[0], above, atol=0.51)
 
 
 def test_few_faces_are_drawn_where_asked(made):
-    network, source, target = made
-    assert class_maps(network, source, target, rows=np.arange(20), per_class=3).counts.tolist() == [3, 3]
+    network, source, labels = made
+    assert class_maps(network, source, labels, rows=np.arange(20), per_class=3).counts.tolist() == [3, 3]
 
 
 def test_layers_without_height_and_width_are_refused(made):
-    network, source, target = made
+    network, source, labels = made
     with pytest.raises(ValueError, match="has no height and width; choose one such as 'conv_3_relu'"):
-        class_maps(network, source, target, rows=np.arange(20), layer="light__logits")
+        class_maps(network, source, labels, rows=np.arange(20), layer="light__logits")
 
 
 def test_rows_without_label_are_refused(made):
-    network, source, target = made
+    network, source, labels = made
     with pytest.raises(ValueError, match="none of the 0 rows"):
-        class_maps(network, source, target, rows=np.arange(0))
+        class_maps(network, source, labels, rows=np.arange(0))
 
 
 def test_the_display_holds_its_data_and_says_where(made):
-    network, source, target = made
-    display = GradCamDisplay.from_maps(class_maps(network, source, target, rows=np.arange(20))).plot()
+    network, source, labels = made
+    display = GradCamDisplay.from_maps(class_maps(network, source, labels, rows=np.arange(20))).plot()
     assert [ax.get_title() for ax in display.axes_] == [
-        f"{name} (n = {n})" for name, n in target.counts().items()
+        f"{name} (n = {n})" for name, n in labels.counts().items()
     ]
     assert "conv_3_relu" in display.describe()
 

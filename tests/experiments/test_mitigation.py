@@ -52,7 +52,7 @@ def test_balancing_repeats_rows_until_cells_are_even():
 
 @pytest.fixture(scope="module")
 def tried():
-    # Gender and race go together in training, and a race shows gender its own way.
+    # Gender and race go together in training, and a race shows gender in a direction of its own.
     faces, matrix = population(6000, seed=6, own_direction=1.5)
     rows = np.arange(6000)
     race, gender = faces["race"].to_numpy(), faces["gender"].to_numpy()

@@ -90,8 +90,8 @@ def twins(tmp_path):
         people = [f"{name}{i // 2}" if name == "one" else f"{name}{i // 3}" for i in range(60)]
         labels = {"gender": np.where(np.arange(60) % 12 < 6, "male", "female")}
         tables[name] = faces.build({"image": images, "identity": people, **labels}, dataset=name)
-    found = overlap.find(tables, {name: tmp_path / name for name in tables})
-    return multi_dataset.build(tables, [np.zeros((60, 2))] * 2, ["gender"], overlap=found)
+    shared_faces = overlap.find(tables, {name: tmp_path / name for name in tables})
+    return multi_dataset.build(tables, [np.zeros((60, 2))] * 2, ["gender"], overlap=shared_faces)
 
 
 def test_copies_are_searched_over_all_sets_and_people_who_share_one_are_one(twins):
@@ -139,9 +139,9 @@ def test_adience_within_agegender_cleaned_never_trains_and_tests(shared_data):
     """All different Adience files stand byte for byte in the other set, under other names of people."""
     roots = {name: shared_data(name) for name in ("adience", "agegender_cleaned")}
     tables = {name: datasets.load(name, root).faces for name, root in roots.items()}
-    found = overlap.find(tables, roots, search=audit.exact_duplicates)
+    shared_faces = overlap.find(tables, roots, search=audit.exact_duplicates)
     multi = multi_dataset.build(
-        tables, [np.zeros((len(table), 1)) for table in tables.values()], ["gender"], overlap=found
+        tables, [np.zeros((len(table), 1)) for table in tables.values()], ["gender"], overlap=shared_faces
     )
     shared = multi.shared.set_index("dataset")["same_picture"]
     assert shared["adience"] == len(tables["adience"])

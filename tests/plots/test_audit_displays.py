@@ -7,6 +7,7 @@ import pytest
 
 from faceworkbook import audit
 from faceworkbook import faces as face_table
+from faceworkbook.audit import balance
 from faceworkbook.plots.age_histogram import AgeHistogramDisplay
 from faceworkbook.plots.balance import BalanceDisplay
 from faceworkbook.plots.contact_sheet import ContactSheetDisplay
@@ -36,7 +37,7 @@ def faces():
 
 
 def test_heat_map_prints_each_count(faces):
-    display = PairBalanceDisplay.from_faces(faces, "gender", "race").plot()
+    display = PairBalanceDisplay.from_counts(balance.pair_counts(faces, "gender", "race")).plot()
     printed = [text.get_text() for text in display.ax_.texts]
     assert printed == [f"{n}" for n in display.counts.to_numpy().ravel()]
     assert sum(map(int, printed)) == 11 and "male & White: 3" in display.describe()
@@ -64,17 +65,17 @@ def test_histogram_of_nothing_says_so(faces):
 
 
 def test_contact_sheet_has_a_row_a_group(faces, folder):
-    display = ContactSheetDisplay.from_groups(faces, folder, by="gender", n=3).plot(tile=(30, 30))
+    display = ContactSheetDisplay.from_groups(faces, folder, groups=faces["gender"], n=3).plot(tile=(30, 30))
     assert [heading for heading, _, _ in display.rows] == ["gender: male (n = 7)", "gender: female (n = 4)"]
     assert [len(pictures) for _, pictures, _ in display.rows] == [3, 3]
     assert display.figure_.dtype == np.uint8 and display.figure_.ndim == 3
 
 
 def test_contradicting_copies_lie_side_by_side(faces, folder):
-    found = audit.exact_duplicates(faces, folder)
-    display = ContactSheetDisplay.from_duplicates(found, faces, folder, column="gender")
+    duplicates = audit.exact_duplicates(faces, folder)
+    display = ContactSheetDisplay.from_duplicates(duplicates, faces, folder, column="gender")
     captions = [caption for _, _, captions in display.rows for caption in captions]
-    conflicts = found.conflicts("gender")
+    conflicts = duplicates.conflicts("gender")
     assert len(captions) == len(conflicts) > 0
     for _, pictures, _ in display.rows:
         assert all((a == b).all() for a, b in zip(pictures[::2], pictures[1::2], strict=True))

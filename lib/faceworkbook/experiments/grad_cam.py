@@ -55,7 +55,7 @@ def class_maps(
     ----------
     network : Network
     source : PixelFiles, PixelArray or PixelShards
-        Aligned faces, or chips cut alike: a mean of faces that stand elsewhere says nothing.
+        Aligned faces, or chips cut alike: a mean of faces that stand elsewhere shows nothing.
     labels : Labels
         Gives each face's class; for numbers all faces make one map, of what raises the number.
     rows : ndarray of int

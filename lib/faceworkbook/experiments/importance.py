@@ -1,7 +1,7 @@
 """Which directions of the descriptor matter to a fitted classifier.
 
 Descriptors are redundant: hundreds of directions carry the same thing, so that no single one looks
-important. The number of directions that is enough says more than the rank of one.
+important. The number of directions that is enough is a better measure than the rank of one.
 """
 
 from __future__ import annotations

@@ -153,7 +153,7 @@ def _errors(
     records = []
     for share, fits in at.items():
         value, draws = measured["value"].to_numpy()[fits], drawn[:, fits].mean(axis=1)
-        # Draws of a share overlap, so that their spread says a little less than it should.
+        # Draws of a share overlap, so that their spread is a little smaller than it should be.
         between = value.std(ddof=1) / np.sqrt(len(value)) if len(value) > 1 else 0.0
         between_full = measured["value"].iloc[full].sem() if len(full) > 1 else 0.0
         records.append(

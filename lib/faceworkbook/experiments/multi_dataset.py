@@ -18,7 +18,7 @@ from faceworkbook.training.batches import Stage
 
 
 class MultiDatasetError(ValueError):
-    """Data sets that cannot be learned together; the text says what is missing."""
+    """Data sets that cannot be learned together; the text names what is missing."""
 
 
 @dataclass(frozen=True, eq=False)

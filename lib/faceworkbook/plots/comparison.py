@@ -43,9 +43,7 @@ class ComparisonDisplay:
         self.ax_.axvline(0, color=style.GREY, lw=0.9, ls="--")
         for verdict, rows in t.groupby("verdict", sort=False):
             at, color = places[(t["verdict"] == verdict).to_numpy()], VERDICT_COLORS.get(verdict, style.GREY)
-            forest.draw(
-                self.ax_, rows["difference"], rows["low"], rows["high"], places=at, color=color, label=verdict
-            )
+            forest.draw(self.ax_, rows, places=at, color=color, name="difference", label=verdict)
         names = [f"{r.first} - {r.second}\n{r.test}, n = {r.n:,} {r.counted}" for r in t.itertuples()]
         forest.name_rows(self.ax_, places, names)
         self.ax_.set(

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from faceworkbook.audit import balance
 from faceworkbook.plots import tiles
 from faceworkbook.plots.montage import BOX, read_face
 
@@ -32,10 +31,10 @@ class ContactSheetDisplay:
 
     @classmethod
     def from_groups(
-        cls, faces: pd.DataFrame, root, *, by: str, n: int = 8, seed: int = 0
+        cls, faces: pd.DataFrame, root, *, groups: pd.Series, n: int = 8, seed: int = 0
     ) -> ContactSheetDisplay:
-        """`n` faces drawn at random from each class of the label `by` (ages in eight groups)."""
-        groups = balance.as_groups(faces[by])
+        """Show `n` faces drawn at random from each of the `groups` (a categorical, a value a face)."""
+        by = groups.name
         rng = np.random.default_rng(seed)
         rows = []
         for name in groups.cat.categories:
@@ -46,21 +45,21 @@ class ContactSheetDisplay:
         return cls(rows, f"{by}, {n} faces drawn at random from each of {len(rows)} groups")
 
     @classmethod
-    def from_duplicates(cls, found, faces: pd.DataFrame, root, *, column: str = "", n: int = 8):
-        """Groups of copies side by side, those that contradict each other in `column` first.
+    def from_duplicates(cls, duplicates, faces: pd.DataFrame, root, *, column: str = "", n: int = 8):
+        """Show groups of copies side by side, those that contradict each other in `column` first.
 
         Parameters
         ----------
-        found : faceworkbook.audit.Duplicates
+        duplicates : faceworkbook.audit.Duplicates
         faces : pandas.DataFrame
-            The table in which they were found.
+            The table in which they were searched.
         root : str or Path
         column : str
             Label in the captions; only groups with contradicting values are shown.
         n : int
             Groups shown.
         """
-        members = found.conflicts(column) if column else found.members
+        members = duplicates.conflicts(column) if column else duplicates.members
         shown = members[members["group"].isin(members["group"].unique()[:n])]
         table, rows = faces.set_index("face_id", drop=False), []
         for packed in _pack(shown["group"], COLUMNS):
@@ -72,11 +71,11 @@ class ContactSheetDisplay:
             rows.append((heading, read_faces(table.loc[chosen["face_id"]], root), captions))
         what = f"with contradicting {column}" if column else "of copies"
         total = members["group"].nunique()
-        return cls(rows, f"{min(n, total)} of {total:,} groups {what} ({found.how})")
+        return cls(rows, f"{min(n, total)} of {total:,} groups {what} ({duplicates.how})")
 
     @classmethod
     def from_removed(cls, cleaned, faces: pd.DataFrame, root, *, n: int = 8, seed: int = 0):
-        """Samples of what a cleaning pass removed, by reason.
+        """Show samples of what a cleaning pass removed, by reason.
 
         Parameters
         ----------
@@ -94,7 +93,7 @@ class ContactSheetDisplay:
 
     @classmethod
     def from_label_errors(cls, errors, faces: pd.DataFrame, root, *, n: int = 24):
-        """The `n` most doubtful labels, captioned given > suggested, probability, file."""
+        """Show the `n` most doubtful labels, captioned given > suggested, probability, file."""
         top = errors.table.head(n)
         table = faces.set_index("face_id", drop=False).loc[top["face_id"]]
         captions = [
@@ -130,7 +129,7 @@ class ContactSheetDisplay:
 
 
 def _pack(groups: pd.Series, columns: int) -> list[list[int]]:
-    """Groups in order, as many to a row as fit into `columns` tiles; a larger group has a row of its own."""
+    """Return groups in order, as many to a row as fit into `columns` tiles; a larger group has a row of its own."""
     rows, free = [], 0
     for group, size in groups.value_counts(sort=False).items():
         if size > free:
@@ -142,7 +141,7 @@ def _pack(groups: pd.Series, columns: int) -> list[list[int]]:
 
 
 def read_faces(faces: pd.DataFrame, root) -> list[np.ndarray]:
-    """The faces of the rows, uint8 RGB; a grey tile for one that cannot be read."""
+    """Read the faces of the rows, uint8 RGB; a grey tile for one that cannot be read."""
     rows = faces[["image", *BOX]].itertuples(index=False)
     return [read_face(Path(root), image, box) for image, *box in rows]
 

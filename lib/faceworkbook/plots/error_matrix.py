@@ -5,33 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
-from faceworkbook.evaluation import predictions as tables
 from faceworkbook.plots import confusion, style
 
 
 @dataclass
-class ErrorMatrixDisplay:
-    """Errors as a share of the true class.
-
-    Attributes
-    ----------
-    counts : ndarray of shape (n_classes, n_classes), int
-        Rows are true classes, columns predicted ones.
-    classes : list of str
-    """
-
-    counts: np.ndarray
-    classes: list[str]
-
-    @classmethod
-    def from_predictions(
-        cls, predictions: pd.DataFrame, *, classes: list[str] | None = None, subset: str = "test"
-    ) -> ErrorMatrixDisplay:
-        """Count `truth` against `predicted` in the rows of `subset`; all of the task's classes where None."""
-        classes = tables.class_names(predictions) if classes is None else list(classes)
-        return cls(confusion.count(predictions[predictions["split"] == subset], classes), classes)
+class ErrorMatrixDisplay(confusion.ConfusionDisplay):
+    """Errors as a share of the true class; made and held as `ConfusionDisplay` is."""
 
     @property
     def n_errors(self) -> int:

@@ -5,31 +5,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 
 
-def draw(ax, value, low, high, *, places: Sequence[float], color: str, marker="o", hollow=None, label=None):
+def draw(
+    ax, rows: pd.DataFrame, *, places: Sequence[float], color: str, marker="o", name="value", label=None
+) -> None:
     """Draw points with horizontal intervals into `ax`; what is not known (NaN) is left empty.
 
     Parameters
     ----------
-    value, low, high : array-like of shape (n,)
+    rows : pandas.DataFrame
+        The columns `name`, and ``NAME_low`` and ``NAME_high`` or else ``low`` and ``high``; rows whose column
+        ``small`` is true are drawn hollow.
     places : sequence of float
         Heights of the rows.
-    hollow : array-like of shape (n,), bool, optional
-        Points to be drawn hollow, such as those of few faces.
     label : str, optional
         In the legend.
     """
-    value, low, high, places = (np.asarray(one, dtype=float) for one in (value, low, high, places))
-    hollow = np.zeros(len(value), bool) if hollow is None else np.asarray(hollow, dtype=bool)
-    known = ~np.isnan(value)
-    reach = np.vstack([value - low, high - value]).clip(min=0)
-    for chosen, face in ((known & ~hollow, color), (known & hollow, "white")):
+    ends = [f"{name}_{end}" if f"{name}_{end}" in rows else end for end in ("low", "high")]
+    value, low, high = rows[[name, *ends]].to_numpy(dtype=float).T
+    reach, places = np.vstack([value - low, high - value]).clip(min=0), np.asarray(places, dtype=float)
+    hollow = rows["small"].to_numpy(dtype=bool) if "small" in rows else np.zeros(len(rows), bool)
+    look = {"fmt": marker, "ms": 5, "capsize": 3, "color": color}
+    for chosen, face in ((~hollow, color), (hollow, "white")):
+        chosen = chosen & ~np.isnan(value)
         if chosen.any():
-            ax.errorbar(
-                value[chosen], places[chosen], xerr=reach[:, chosen], fmt=marker, ms=5, capsize=3, color=color,
-                mfc=face, label=label,
-            )  # fmt: skip
+            ax.errorbar(value[chosen], places[chosen], xerr=reach[:, chosen], mfc=face, label=label, **look)
             label = None
 
 

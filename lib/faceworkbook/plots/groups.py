@@ -44,10 +44,7 @@ class GroupsDisplay:
             ax.axvline(self.overall, color=style.GREY, lw=0.9, ls="--", label="all faces")
             ax.legend(fontsize=8, loc="lower left")
         for number, (_, rows) in enumerate(t.groupby("attribute", sort=False)):
-            color, at = style.color(number), places[rows.index]
-            forest.draw(
-                ax, rows["value"], rows["low"], rows["high"], places=at, color=color, hollow=rows["small"]
-            )
+            forest.draw(ax, rows, places=places[rows.index], color=style.color(number))
         forest.name_rows(ax, places, [f"{r.attribute}: {r.group}  (n = {r.n:,})" for r in t.itertuples()])
         name = style.words(t["metric"].iloc[0])
         ax.set(

@@ -43,7 +43,7 @@ class LeakageDisplay:
             rows = self.table[self.table["trained"] == trained]
             at = [names.index(name) + (0.12 if trained == "with" else -0.12) for name in rows["rows"]]
             label = f"trained {trained} the people of the test rows"
-            forest.draw(self.ax_, rows["value"], rows["low"], rows["high"], places=at, label=label, **look)
+            forest.draw(self.ax_, rows, places=at, label=label, **look)
         counts = self.table.groupby("rows")["n"].first()
         forest.name_rows(
             self.ax_, range(len(names)), [f"{name} rows (n = {counts[name]:,})" for name in names]

@@ -40,12 +40,8 @@ class MitigationDisplay:
         self.ax_ = style.axes(ax, figsize=(7.0, 1.3 + 0.5 * len(t)))
         self.figure_ = self.ax_.figure
         for number, (label, name) in enumerate(FIGURES.items()):
-            figures = [t[name], t[f"{name}_low"], t[f"{name}_high"]]
-            at, look = (
-                places + 0.22 * (number - 0.5),
-                {"color": style.COLORS[3 * number], "marker": "os"[number]},
-            )
-            forest.draw(self.ax_, *figures, places=at, label=label, **look)
+            look = {"color": style.COLORS[3 * number], "marker": "os"[number], "label": label}
+            forest.draw(self.ax_, t, places=places + 0.22 * (number - 0.5), name=name, **look)
         self.ax_.axvline(t["worst_value"].iloc[0], color=style.GREY, lw=0.8, ls=":")
         forest.name_rows(self.ax_, places, [f"{r.mitigation}\n(worst: {r.worst})" for r in t.itertuples()])
         self.ax_.set(

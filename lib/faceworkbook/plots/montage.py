@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from faceworkbook import faces as face_table
 from faceworkbook import images
 from faceworkbook.evaluation import predictions as tables
 from faceworkbook.plots import tiles
@@ -18,7 +20,7 @@ BOX = ["top", "left", "bottom", "right"]
 
 @dataclass
 class MontageDisplay:
-    """Captioned faces in a grid; a face that cannot be read is a grey tile that says so.
+    """Captioned faces in a grid; a face that cannot be read is a grey tile with a cross.
 
     Attributes
     ----------
@@ -34,7 +36,7 @@ class MontageDisplay:
     def from_errors(
         cls, predictions: pd.DataFrame, faces: pd.DataFrame, root, *, n: int = 24, subset: str = "test"
     ) -> MontageDisplay:
-        """The errors of `subset`, the most confident (or, for numbers, the largest) first."""
+        """Show the errors of `subset`, the most confident (or, for numbers, the largest) first."""
         worst = rank_errors(predictions[predictions["split"] == subset]).head(n)
         return cls.from_rows(worst, faces, root, about=f"the {len(worst)} most confident errors")
 
@@ -49,7 +51,7 @@ class MontageDisplay:
         subset: str = "test",
         seed: int = 0,
     ) -> MontageDisplay:
-        """A random sample of `subset`, right and wrong ones."""
+        """Show a random sample of `subset`, right and wrong ones."""
         rows = predictions[predictions["split"] == subset]
         rows = rows.sample(min(n, len(rows)), random_state=seed)
         return cls.from_rows(with_confidence(rows), faces, root, about=f"{len(rows)} faces drawn at random")
@@ -58,7 +60,7 @@ class MontageDisplay:
     def from_rows(
         cls, rows: pd.DataFrame, faces: pd.DataFrame, root, *, about: str = "faces"
     ) -> MontageDisplay:
-        """The faces of the prediction rows `rows`, in their order; `root` is the data set's folder."""
+        """Show the faces of the prediction rows `rows`, in their order; `root` is the data set's folder."""
         table = faces.set_index("face_id").loc[rows["face_id"]]
         pictures = [
             read_face(Path(root), image, box)
@@ -71,14 +73,15 @@ class MontageDisplay:
 
     @classmethod
     def from_labels(cls, faces: pd.DataFrame, root, *, n: int = 32, seed: int = 0) -> MontageDisplay:
-        """Faces drawn at random, captioned with the labels they bear."""
+        """Show faces drawn at random, captioned with the labels they bear."""
         rows = faces.sample(min(n, len(faces)), random_state=seed)
+        own = [name for name in face_table.label_columns(faces) if name not in face_table.COLUMNS][:2]
         pictures = [
             read_face(Path(root), image, box) for image, *box in rows[["image", *BOX]].itertuples(index=False)
         ]
         return cls(
             pictures,
-            [label_caption(row) for row in rows.to_dict("records")],
+            [label_caption(row, own) for row in rows.to_dict("records")],
             f"{len(rows)} faces drawn at random",
         )
 
@@ -93,8 +96,8 @@ class MontageDisplay:
         return f"Montage of {self.about}, captioned true, predicted, probability and file. First: {first or 'none'}."
 
 
-def label_caption(row: dict) -> str:
-    """Up to three lines with what a face's labels say."""
+def label_caption(row: dict, own: Sequence[str] = ()) -> str:
+    """Return a line or more with the labels of a face, those of one's own by their names."""
     words = [str(row[c]) for c in ("gender", "race", "emotion") if pd.notna(row[c])]
     age = (
         f"{row['age']:.0f} y"
@@ -105,25 +108,26 @@ def label_caption(row: dict) -> str:
     )
     pose = f"yaw {row['yaw']:.0f}" if pd.notna(row["yaw"]) else ""
     lines = [" ".join(words[:2]), " ".join(filter(None, [*words[2:], age])), pose]
+    lines += [f"{name}: {row[name]}" for name in own if pd.notna(row[name])]
     return "\n".join(line for line in lines if line)
 
 
 def with_confidence(rows: pd.DataFrame) -> pd.DataFrame:
-    """`rows` with the column ``confidence``: the largest probability; for numbers, the absolute error."""
+    """Return `rows` with the column ``confidence``: the largest probability; for numbers, the absolute error."""
     if tables.class_names(rows):
         return rows.assign(confidence=tables.probabilities(rows).max(axis=1))
     return rows.assign(confidence=(rows["predicted"] - rows["truth"].astype(float)).abs())
 
 
 def rank_errors(rows: pd.DataFrame) -> pd.DataFrame:
-    """Wrong rows, the most confident first; for numbers all rows, the largest error first."""
+    """Return wrong rows, the most confident first; for numbers all rows, the largest error first."""
     rows = with_confidence(rows)
     wrong = rows[rows["truth"] != rows["predicted"]] if tables.class_names(rows) else rows
     return wrong.sort_values(["confidence", "face_id"], ascending=[False, True]).reset_index(drop=True)
 
 
 def caption(row: dict, image: str) -> str:
-    """Lines of a tile's caption."""
+    """Return the lines of a tile's caption."""
     if any(key.startswith(tables.PROBABILITY) for key in row):
         verdict = f"{row['truth']} > {row['predicted']}"
         return f"{verdict}\np {row['confidence']:.2f}\n{Path(image).name}"
@@ -131,7 +135,7 @@ def caption(row: dict, image: str) -> str:
 
 
 def read_face(root: Path, image: str, box) -> np.ndarray:
-    """The face as uint8 RGB; a grey tile with a cross where it cannot be read."""
+    """Read the face as uint8 RGB; a grey tile with a cross where it cannot be read."""
     try:
         pixels = images.read(root / image)
         return images.crop(pixels, tuple(box)) if pd.notna(box[0]) else pixels

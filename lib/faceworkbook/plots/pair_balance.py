@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from faceworkbook.audit import balance
 from faceworkbook.plots import style
 
 
@@ -24,12 +23,12 @@ class PairBalanceDisplay:
     """
 
     counts: pd.DataFrame
-    few: int = balance.FEW
+    few: int = 100
 
     @classmethod
-    def from_faces(cls, faces: pd.DataFrame, one: str, other: str, *, few: int = balance.FEW):
-        """Count `faces` by the labels `one` (rows) and `other` (columns)."""
-        return cls(balance.pair_counts(faces, one, other), few)
+    def from_counts(cls, counts: pd.DataFrame, *, few: int = 100) -> PairBalanceDisplay:
+        """Take the counts of `audit.balance.pair_counts`."""
+        return cls(counts, few)
 
     def plot(self, ax=None) -> PairBalanceDisplay:
         """Draw (``figure_``, ``ax_``) and return self."""
@@ -53,9 +52,13 @@ class PairBalanceDisplay:
     def describe(self) -> str:
         """Return the alt text."""
         values = self.counts.to_numpy()
-        largest, smallest = (balance.name_cell(self.counts, at) for at in (values.argmax(), values.argmin()))
+        largest, smallest = (self._name_cell(at) for at in (values.argmax(), values.argmin()))
         return (
             f"Heat map of faces by {self.counts.index.name} and {self.counts.columns.name}. Largest: {largest}; "
             f"smallest: {smallest}; {int((values < self.few).sum())} of {values.size} combinations have fewer "
             f"than {self.few} faces."
         )
+
+    def _name_cell(self, position: int) -> str:
+        row, column = np.unravel_index(position, self.counts.shape)
+        return f"{self.counts.index[row]} & {self.counts.columns[column]}: {self.counts.iat[row, column]:,}"

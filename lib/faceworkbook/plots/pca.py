@@ -76,7 +76,7 @@ class PCADisplay:
 
 
 def as_classes(labels: pd.Series) -> pd.Categorical:
-    """Categories that occur, in order; numbers become five bins of equal size."""
+    """Return the categories that occur, in order; numbers become five bins of equal size."""
     if isinstance(labels.dtype, pd.CategoricalDtype):
         return pd.Categorical(labels).remove_unused_categories()
     bins = pd.qcut(labels.astype(float), 5, duplicates="drop", precision=0)

@@ -38,7 +38,7 @@ class PerLabelDisplay:
         t, places = self.table, range(len(self.table))
         self.ax_ = style.axes(ax, figsize=(6.8, 1.2 + 0.3 * len(t)))
         self.figure_ = self.ax_.figure
-        forest.draw(self.ax_, t["value"], t["low"], t["high"], places=places, color=style.COLORS[0])
+        forest.draw(self.ax_, t, places=places, color=style.COLORS[0])
         forest.name_rows(
             self.ax_, places, [f"{r.label}  ({r.n_yes:,} of {r.n:,} yes)" for r in t.itertuples()]
         )

@@ -1,4 +1,4 @@
-"""Reliability diagram: how often a model is right against how sure it says it is."""
+"""Reliability diagram: how often a model is right against its probabilities."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def class_colors(classes: Sequence[str]) -> dict[str, str]:
 
 
 def words(name: str) -> str:
-    """Return the name of a metric, label or column as a reader says it."""
+    """Return the name of a metric, label or column in plain words."""
     return name.replace("_", " ")
 
 

@@ -2,7 +2,7 @@
 
 That function stretches pictures, takes (columns, rows), fills what is left over with black and
 answers an empty list with a black picture; here pictures keep their shape, the last row is filled
-with the paper's colour, and an empty list gives a tile that says so.
+with the paper's colour, and an empty list gives a tile that reads "no picture".
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def fit(picture: np.ndarray, tile: tuple[int, int]) -> np.ndarray:
 
 
 def heading(text: str, *, width: int) -> np.ndarray:
-    """One line of text over a grid: uint8 RGB array of the given width in pixels."""
+    """Return one line of text over a grid: uint8 RGB array of the given width in pixels."""
     strip = Image.new("RGB", (width, HEADING_PIXELS), (PAPER,) * 3)
     line = _shorten(text, width - 2 * GAP, _font(HEADING_FONT_PIXELS))
     ImageDraw.Draw(strip).text((GAP, 8), line, fill=INK, font=_font(HEADING_FONT_PIXELS))
