@@ -42,7 +42,7 @@ class GroupsDisplay:
         self.figure_ = ax.figure
         if self.overall is not None:
             ax.axvline(self.overall, color=style.GREY, lw=0.9, ls="--", label="all faces")
-            ax.legend(fontsize=8, loc="lower left")
+            ax.legend(fontsize=8, loc="lower right", bbox_to_anchor=(1, 1))
         for number, (_, rows) in enumerate(t.groupby("attribute", sort=False)):
             forest.draw(ax, rows, places=places[rows.index], color=style.color(number))
         forest.name_rows(ax, places, [f"{r.attribute}: {r.group}  (n = {r.n:,})" for r in t.itertuples()])

@@ -43,7 +43,9 @@ class MitigationDisplay:
             look = {"color": style.COLORS[3 * number], "marker": "os"[number], "label": label}
             forest.draw(self.ax_, t, places=places + 0.22 * (number - 0.5), name=name, **look)
         self.ax_.axvline(t["worst_value"].iloc[0], color=style.GREY, lw=0.8, ls=":")
-        forest.name_rows(self.ax_, places, [f"{r.mitigation}\n(worst: {r.worst})" for r in t.itertuples()])
+        forest.name_rows(
+            self.ax_, places, [f"{r.mitigation}\n(worst: {r.worst or 'not known'})" for r in t.itertuples()]
+        )
         self.ax_.set(
             xlabel=f"{style.words(self.metric)}, 95 % interval (dotted: worst group before)",
             title=title or f"before and after mitigation (n = {self.n:,})",

@@ -51,6 +51,7 @@ class TaskHistoriesDisplay:
                 ax.plot(history["epoch"], rates, color=style.color(place), label=strategy)
             measure = f"mean error ({self.units[task]})" if task in self.units else "accuracy"
             ax.set(xlabel="epoch", ylabel=f"{measure}, validation faces", title=task)
+            ax.xaxis.get_major_locator().set_params(integer=True)
         self.axes_[0].legend(fontsize=8)
         return self
 
