@@ -56,7 +56,12 @@ def near_copies(faces: pd.DataFrame, root: Path, scale: float, quality: int) -> 
     before = pairs_of(audit.near_duplicates(faces, root), faces)
     with tempfile.TemporaryDirectory() as out:
         planted = planting.plant_near_duplicates(
-            faces, root=root, out=out, rate=0.5, seed=0, scale=scale, quality=quality
+            faces,
+            root=root,
+            out=out,
+            rate=0.5,
+            seed=0,
+            copies=planting.CopyOptions(scale=scale, quality=quality),
         )
         detected = pairs_of(audit.near_duplicates(planted.faces, out), planted.faces)
     truth = {frozenset(pair) for pair in planted.planted[["face_id", "copy_of"]].to_numpy().tolist()}

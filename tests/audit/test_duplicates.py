@@ -120,7 +120,12 @@ def test_resized_and_encoded_copies_are_found_and_no_other_pair(scenes, tmp_path
     faces = table([f"{i}.png" for i in range(60)])
     out = tmp_path / "planted"
     planted = planting.plant_near_duplicates(
-        faces, root=scenes, out=out, rate=0.5, seed=0, scale=scale, quality=quality
+        faces,
+        root=scenes,
+        out=out,
+        rate=0.5,
+        seed=0,
+        copies=planting.CopyOptions(scale=scale, quality=quality),
     )
     result = audit.near_duplicates(planted.faces, out)
     truth = {frozenset(pair) for pair in planted.planted[["face_id", "copy_of"]].to_numpy().tolist()}
@@ -163,7 +168,7 @@ def test_copies_of_boxed_faces_are_found_though_their_boxes_are_rounded(scenes, 
     box = {"top": [21] * n, "left": [23] * n, "bottom": [70] * n, "right": [72] * n}
     faces = table([f"{i}.png" for i in range(n)], **box)
     planted = planting.plant_near_duplicates(
-        faces, root=scenes, out=tmp_path / "p", rate=0.5, seed=0, scale=scale
+        faces, root=scenes, out=tmp_path / "p", rate=0.5, seed=0, copies=planting.CopyOptions(scale=scale)
     )
     result = audit.near_duplicates(planted.faces, tmp_path / "p")
     truth = {frozenset(pair) for pair in planted.planted[["face_id", "copy_of"]].to_numpy().tolist()}

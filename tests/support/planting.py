@@ -1,8 +1,7 @@
-"""Faults planted on purpose into a copy of a face table, to test what is meant to find them.
+"""Plant known faults in a copy of a face table, to test what is meant to detect them.
 
-Each function leaves its input as it is and returns a `Planted`: the altered table, and a table of
-exactly what was altered, so that a test can hold a finding against the truth.  None of them needs the
-renderer: they work on any face table (see `faceworkbook.faces`).
+Each function leaves its input as it is and returns a `Planted`: the altered table, and a table of exactly what was
+altered, so that a test can compare a finding with the truth. They work on any face table (`faceworkbook.faces`).
 """
 
 from __future__ import annotations
@@ -17,6 +16,29 @@ import numpy as np
 import pandas as pd
 
 BOX = ["top", "left", "bottom", "right"]
+
+
+@dataclass(frozen=True)
+class CopyOptions:
+    """How a planted near-duplicate differs from its original.
+
+    Attributes
+    ----------
+    split : str, optional
+        Split that the copy claims; by default that of the original.
+    scale : float
+        Factor on the picture's width and height; boxes are scaled with it.
+    quality : int in 1..100
+        JPEG quality.
+    keep_identity : bool
+        Whether the copy bears the original's identity; otherwise its identity is missing, and only the pixels
+        show where it is from.
+    """
+
+    split: str | None = None
+    scale: float = 0.8
+    quality: int = 70
+    keep_identity: bool = True
 
 
 @dataclass(frozen=True)
@@ -217,10 +239,7 @@ def plant_near_duplicates(
     out: str | Path,
     rate: float,
     seed: int,
-    split: str | None = None,
-    scale: float = 0.8,
-    quality: int = 70,
-    keep_identity: bool = True,
+    copies: CopyOptions | None = None,
 ) -> Planted:
     """Add resized, re-encoded copies of some pictures, as they turn up in sets gathered from the web.
 
@@ -237,15 +256,8 @@ def plant_near_duplicates(
         Share of the pictures that get a copy.
     seed : int
         Seed of the draw.
-    split : str, optional
-        Split that the copies claim; by default that of the original.
-    scale : float
-        Factor on the picture's width and height; boxes are scaled with it.
-    quality : int in 1..100
-        JPEG quality of the copy.
-    keep_identity : bool
-        Whether the copy bears the original's identity; otherwise its identity is missing, and only the
-        pixels give it away.
+    copies : CopyOptions, optional
+        How a copy differs from its original.
 
     Returns
     -------
@@ -260,31 +272,33 @@ def plant_near_duplicates(
     """
     _require_columns(faces, "face_id", "image", "identity", "split")
     _require_share(rate, "rate")
-    root, out = Path(root), Path(out)
+    root, out, options = Path(root), Path(out), copies or CopyOptions()
     for image in faces["image"].drop_duplicates():
         _link(_inside(root, image), _inside(out, image))
     chosen = _draw_rows(np.arange(len(faces)), rate, np.random.default_rng(seed))
-    copies = faces.iloc[chosen].copy()
-    copies["face_id"] = [f"{name}-copy" for name in copies["face_id"]]
-    copies["image"] = [f"duplicates/{i:05d}.jpg" for i in range(len(copies))]
-    for source, copy in zip(faces["image"].iloc[chosen], copies["image"], strict=True):
-        _write_copy(_inside(root, source), out / copy, scale=scale, quality=quality)
-    boxes = [name for name in BOX if name in copies]
-    copies[boxes] = (copies[boxes].astype("Float64") * scale).round().astype(copies[boxes].dtypes.to_dict())
-    if split is not None:
-        copies["split"] = split
-    if not keep_identity:
-        copies["identity"] = pd.NA
+    copied = faces.iloc[chosen].copy()
+    copied["face_id"] = [f"{name}-copy" for name in copied["face_id"]]
+    copied["image"] = [f"duplicates/{i:05d}.jpg" for i in range(len(copied))]
+    for source, copy in zip(faces["image"].iloc[chosen], copied["image"], strict=True):
+        _write_copy(_inside(root, source), out / copy, options)
+    boxes = [name for name in BOX if name in copied]
+    copied[boxes] = (
+        (copied[boxes].astype("Float64") * options.scale).round().astype(copied[boxes].dtypes.to_dict())
+    )
+    if options.split is not None:
+        copied["split"] = options.split
+    if not options.keep_identity:
+        copied["identity"] = pd.NA
     record = pd.DataFrame(
         {
-            "face_id": copies["face_id"].to_list(),
+            "face_id": copied["face_id"].to_list(),
             "copy_of": faces["face_id"].iloc[chosen].to_list(),
-            "image": copies["image"].to_list(),
+            "image": copied["image"].to_list(),
             "source_split": faces["split"].iloc[chosen].to_list(),
-            "split": copies["split"].to_list(),
+            "split": copied["split"].to_list(),
         }
     )
-    both = pd.concat([faces.astype({"split": object}), copies.astype({"split": object})], ignore_index=True)
+    both = pd.concat([faces.astype({"split": object}), copied.astype({"split": object})], ignore_index=True)
     return Planted(_restore_dtypes(both, faces), record)
 
 
@@ -297,13 +311,13 @@ def _restore_dtypes(table: pd.DataFrame, like: pd.DataFrame) -> pd.DataFrame:
     return table.astype(dtypes)
 
 
-def _write_copy(source: Path, target: Path, *, scale: float, quality: int) -> None:
+def _write_copy(source: Path, target: Path, options: CopyOptions) -> None:
     pixels = cv2.imread(str(source), cv2.IMREAD_COLOR)
     if pixels is None:
         raise FileNotFoundError(f"{source}: expected a picture that OpenCV decodes; check the root folder.")
-    small = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    small = cv2.resize(pixels, None, fx=options.scale, fy=options.scale, interpolation=cv2.INTER_AREA)
     target.parent.mkdir(parents=True, exist_ok=True)
-    _, encoded = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    _, encoded = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, options.quality])
     target.write_bytes(encoded.tobytes())
 
 

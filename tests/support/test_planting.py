@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from tests.support.planting import (
+    CopyOptions,
     plant_group_noise,
     plant_identity_leakage,
     plant_label_noise,
@@ -106,8 +107,7 @@ def test_near_duplicates_look_alike_but_differ_in_bytes(faces, tmp_path):
         out=tmp_path / "out",
         rate=0.25,
         seed=0,
-        split="test",
-        keep_identity=False,
+        copies=CopyOptions(split="test", keep_identity=False),
     )
     assert len(result.faces) == 25 and len(result.planted) == 5
     assert all((tmp_path / "out" / image).is_file() for image in result.faces["image"])

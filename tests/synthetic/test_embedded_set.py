@@ -12,7 +12,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from faceworkbook import datasets
-from faceworkbook.synthetic import headmodel
 from tests.conftest import REPO
 
 ROOT = REPO / "data/synthetic"
@@ -167,14 +166,6 @@ def test_faces_lie_in_their_boxes(faces):
     boxes = faces[["top", "left", "bottom", "right"]].astype(float)
     assert (boxes["bottom"] - boxes["top"]).between(40, 90).all()
     assert boxes.min().min() >= 0 and boxes.max().max() <= SIZE
-
-
-@pytest.fixture
-def renderer():
-    try:
-        headmodel.data_folder()
-    except ModuleNotFoundError as error:
-        pytest.skip(str(error))
 
 
 def test_the_seed_gives_the_committed_labels():

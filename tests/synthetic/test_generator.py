@@ -8,14 +8,6 @@ from faceworkbook import datasets
 from faceworkbook.synthetic import generate, headmodel, people
 
 
-@pytest.fixture
-def renderer():
-    try:
-        headmodel.data_folder()
-    except ModuleNotFoundError as error:
-        pytest.skip(str(error))
-
-
 def test_people_are_crossed_for_any_number():
     table = generate.draw_people(37, seed=3)
     counts = table.groupby(["gender", "race"]).size()
@@ -88,6 +80,15 @@ def test_other_people_look_otherwise_and_shots_of_one_differ(renderer):
     shots = [p for i in (0, 1) for p, _, _ in generate.shoot_person(i, row[i], ["neutral"] * 2, seed=5)]
     gaps = [np.abs(a.astype(float) - b).mean() for i, a in enumerate(shots) for b in shots[:i]]
     assert min(gaps) > 5
+
+
+def test_a_seed_fixes_the_picture_of_any_head(toy_head):
+    row = generate.draw_people(2, seed=5).to_dict("records")
+    once, again, other = (next(generate.shoot_person(i, row[i], ["happiness"], seed=5)) for i in (0, 0, 1))
+    np.testing.assert_array_equal(once[0], again[0])
+    assert once[1:] == again[1:]
+    assert np.abs(once[0].astype(float) - other[0]).mean() > 5
+    assert 0 <= once[1]["top"] < once[1]["bottom"] <= 128 and 0 <= once[1]["left"] < once[1]["right"] <= 128
 
 
 @pytest.mark.parametrize("name", ["n_identities", "shots", "workers"])
