@@ -35,10 +35,10 @@ def test_a_writer_that_wants_a_name_gets_one_with_the_same_suffix(tmp_path):
 def test_a_record_that_is_none_is_named_with_the_remedy(tmp_path):
     (tmp_path / "r.json").write_text("[" * 100_000)
     with pytest.raises(ValueError, match=r"r\.json cannot be read.*run 01_faces again"):
-        files.read_json(tmp_path / "r.json", ValueError, remedy="run 01_faces again")
+        files.read_json(tmp_path / "r.json", ValueError, advice="run 01_faces again")
     (tmp_path / "r.json").write_text("[1]")
     with pytest.raises(ValueError, match="holds list, expected a JSON object"):
-        files.read_json(tmp_path / "r.json", ValueError, remedy="")
+        files.read_json(tmp_path / "r.json", ValueError, advice="")
 
 
 def test_the_hash_of_rows_knows_content_and_not_order():

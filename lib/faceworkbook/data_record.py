@@ -140,12 +140,12 @@ def write(record: DataRecord, path: str | Path) -> Path:
 
 def read(path: str | Path) -> DataRecord:
     """Read what `write` wrote, or raise `DataError`."""
-    remedy = "run 01_faces again"
-    record = files.read_json(path, DataError, remedy=remedy)
+    advice = "run 01_faces again"
+    record = files.read_json(path, DataError, advice=advice)
     try:
         return DataRecord(**record)
     except TypeError as error:
-        raise DataError(f"{path} is no record of data ({error}); {remedy}") from error
+        raise DataError(f"{path} is no record of data ({error}); {advice}") from error
 
 
 def check_faces(record: DataRecord, faces: pd.DataFrame, where: str) -> None:

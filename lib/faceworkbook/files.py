@@ -75,14 +75,14 @@ def write_json(path: str | Path, record, *, default: Callable | None = None) -> 
     return write_beside(path, json.dumps(record, indent=1, default=default or plain) + "\n")
 
 
-def read_json(path: str | Path, error: type[Exception], *, remedy: str) -> dict:
-    """Read a JSON object, or raise `error` with the file's name, what is wrong with it and `remedy`."""
+def read_json(path: str | Path, error: type[Exception], *, advice: str) -> dict:
+    """Read a JSON object, or raise `error` with the file's name, what is wrong with it and `advice`."""
     try:
         record = json.loads(Path(path).read_bytes())
     except (OSError, ValueError, RecursionError) as cause:
-        raise error(f"{path} cannot be read ({cause}); {remedy}") from cause
+        raise error(f"{path} cannot be read ({cause}); {advice}") from cause
     if not isinstance(record, dict):
-        raise error(f"{path} holds {type(record).__name__}, expected a JSON object; {remedy}")
+        raise error(f"{path} holds {type(record).__name__}, expected a JSON object; {advice}")
     return record
 
 

@@ -124,7 +124,7 @@ def assemble(assignment: Assignment):
     x = convolution(inputs, "conv1", 32, 3, 2)
     for n, (filters, stride) in enumerate(BLOCKS, 1):
         x = convolution(depthwise(x, f"conv_dw_{n}", stride), f"conv_pw_{n}", filters, 1, 1)
-    pooled = layers.GlobalAveragePooling2D(name="global_pooling")(x)
-    feats = dense(pooled, "feats", 256, "relu")
+    averaged = layers.GlobalAveragePooling2D(name="global_pooling")(x)
+    feats = dense(averaged, "feats", 256, "relu")
     heads = [dense(feats, name, *head) for name, head in HEADS.items()]
-    return keras.Model(inputs, [pooled, *heads], name=NAME)
+    return keras.Model(inputs, [averaged, *heads], name=NAME)

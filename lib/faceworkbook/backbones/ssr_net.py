@@ -36,7 +36,7 @@ def build(*, stages: tuple[int, int, int] = STAGES, years: float = YEARS):
     picture = keras.Input((*PREPROCESSING.size, 3), name="picture")
     relu = _stream(picture, "relu", 32, keras.layers.AveragePooling2D)
     tanh = _stream(picture, "tanh", 16, keras.layers.MaxPooling2D)
-    # The first stage reads the deepest maps, the last the shallowest, pooled to the same size.
+    # The first stage reads the deepest maps, the last the shallowest, shrunk to the same size.
     stage = [
         _stage(relu[depth], tanh[depth], f"stage_{k}", bins, pool)
         for k, (depth, pool, bins) in enumerate(zip((3, 1, 0), (1, 4, 8), stages, strict=True), start=1)

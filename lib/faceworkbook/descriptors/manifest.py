@@ -30,7 +30,7 @@ def read(folder: Path) -> dict:
     path = locate(folder, MANIFEST)
     if not path.exists():
         raise NoStore(f"{folder}: {_describe_absence(folder)}")
-    record = files.read_json(path, StoreError, remedy=AGAIN)
+    record = files.read_json(path, StoreError, advice=AGAIN)
     if "format" not in record and "recipe" in record:
         raise NoStore(
             f"{folder}: the store was written by an earlier version, without checksums; extract again"

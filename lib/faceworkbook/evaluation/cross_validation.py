@@ -95,7 +95,7 @@ def summary(scored: pd.DataFrame, *, subset: str = "test") -> pd.DataFrame:
     pandas.DataFrame
         metric, mean, low, high (95 %, corrected for overlapping training sets; fits of the same test rows,
         as repeats of official folds are, count once), sd_folds (between the
-        folds of a repeat, pooled over repeats), sd_seeds (between the means of repeats; NaN for one
+        folds of a repeat, averaged over repeats), sd_seeds (between the means of repeats; NaN for one
         repeat), n_fits, n_repeats, n_test (rows of a test fold, mean). NaN bounds for a single fit.
     """
     prefix = f"{subset}_"

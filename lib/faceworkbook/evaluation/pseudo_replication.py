@@ -54,11 +54,11 @@ def t_over_evaluations(
     )
     test = stats.ttest_ind(a, b)
     low, high = test.confidence_interval(1 - ALPHA)
-    pooled = np.sqrt((a.var(ddof=1) + b.var(ddof=1)) / 2)
+    joint_sd = np.sqrt((a.var(ddof=1) + b.var(ddof=1)) / 2)
     return Result(
         "t over repeated evaluations (pseudo-replication)", float(a.mean() - b.mean()), float(low),
         float(high), float(test.statistic), float(test.pvalue),
-        float((a.mean() - b.mean()) / pooled) if pooled else 0.0, "Cohen's d", 2 * evaluations,
+        float((a.mean() - b.mean()) / joint_sd) if joint_sd else 0.0, "Cohen's d", 2 * evaluations,
         "evaluations", "evaluations are independent, which they are not", valid=False,
     )  # fmt: skip
 

@@ -334,8 +334,8 @@ def welch(values_a: np.ndarray, values_b: np.ndarray) -> Result:
     test = stats.ttest_ind(a, b, equal_var=False)
     low, high = test.confidence_interval(1 - ALPHA)
     freedom = len(a) + len(b) - 2
-    pooled = np.sqrt(((len(a) - 1) * a.var(ddof=1) + (len(b) - 1) * b.var(ddof=1)) / freedom)
-    g = (a.mean() - b.mean()) / pooled * (1 - 3 / (4 * freedom - 1)) if pooled else 0.0
+    joint_sd = np.sqrt(((len(a) - 1) * a.var(ddof=1) + (len(b) - 1) * b.var(ddof=1)) / freedom)
+    g = (a.mean() - b.mean()) / joint_sd * (1 - 3 / (4 * freedom - 1)) if joint_sd else 0.0
     return Result(
         "Welch's t", float(a.mean() - b.mean()), float(low), float(high), float(test.statistic),
         float(test.pvalue), float(g), "Hedges' g", len(a) + len(b), "runs", "runs are independent",

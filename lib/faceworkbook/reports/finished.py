@@ -114,7 +114,7 @@ def _store(place: Path) -> dict:
 def is_finished(place: Path, step_fingerprint: str) -> bool:
     """Whether the step in `place` was finished with this fingerprint and all that it made is still there."""
     try:
-        record = files.read_json(place / DONE, ValueError, remedy="")
+        record = files.read_json(place / DONE, ValueError, advice="")
         same = record["fingerprint"] == step_fingerprint and (place / "report.html").exists()
         whole = same and all(
             (place / name).is_file() and files.hash_file(place / name) == known

@@ -92,7 +92,7 @@ class Run:
 
     def values(self, step: str, name: str = "metrics") -> dict:
         """Read a JSON record that another step wrote."""
-        return files.read_json(self.other(step, f"{name}.json"), RunError, remedy=f"run {step} again")
+        return files.read_json(self.other(step, f"{name}.json"), RunError, advice=f"run {step} again")
 
     def save_table(self, table: pd.DataFrame, name: str) -> Path:
         """Write `table` as parquet, beside and renamed."""

@@ -12,7 +12,7 @@ from faceworkbook.row_groups import ALONE
 from faceworkbook.splits.split import SUBSETS, Split, SplitError
 
 _SAVED = ("name", "seed", "repeat", "fold", "fingerprint", "leakage")
-_REMEDY = "run 01_faces again, or make the split with splits.make(...)"
+_ADVICE = "run 01_faces again, or make the split with splits.make(...)"
 
 
 def fingerprint(faces: pd.DataFrame, label: str | tuple[str, ...]) -> str:
@@ -56,7 +56,7 @@ def load(path: str | Path, faces: pd.DataFrame) -> Split:
         leakage in the file is not that of its rows.
     """
     path = Path(path)
-    record = files.read_json(path, SplitError, remedy=_REMEDY)
+    record = files.read_json(path, SplitError, advice=_ADVICE)
     try:
         label, copies = tuple(record["label"]), dict(record["copies"])
         ids = {subset: list(map(str, record[subset])) for subset in SUBSETS}
@@ -64,7 +64,7 @@ def load(path: str | Path, faces: pd.DataFrame) -> Split:
         left_out = pd.DataFrame(record["left_out"], columns=["face_id", "subset", "reason"], dtype="string")
         saved = {key: record[key] for key in _SAVED} | {"notices": tuple(map(str, record["notices"]))}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise SplitError(f"{path} is no saved split ({error!r}); {_REMEDY}") from error
+        raise SplitError(f"{path} is no saved split ({error!r}); {_ADVICE}") from error
     _check_fingerprint(saved["fingerprint"], faces, label, str(path))
     rows = _positions(path, ids, faces)
     tied = _load_copies(path, copies, faces)
@@ -72,10 +72,10 @@ def load(path: str | Path, faces: pd.DataFrame) -> Split:
     if leakage != saved["leakage"]:
         raise SplitError(
             f"{path} says that {saved['leakage']} of its rows leak; counted anew they are {leakage}. It was "
-            f"changed after it was made: {_REMEDY}"
+            f"changed after it was made: {_ADVICE}"
         )
     if record.get("checksum") != _checksum(record):
-        raise SplitError(f"{path} was changed after it was made (its checksum does not fit); {_REMEDY}")
+        raise SplitError(f"{path} was changed after it was made (its checksum does not fit); {_ADVICE}")
     return Split(**saved, **rows, label=label, report=report, left_out=left_out, copies=tied)
 
 
@@ -84,13 +84,13 @@ def _positions(path: Path, ids: dict[str, list[str]], faces: pd.DataFrame) -> di
     twice = every[every.duplicated()]
     if len(twice):
         raise SplitError(
-            f"{path}: face {twice.iloc[0]!r} stands twice, or in two subsets ({len(twice)} such); {_REMEDY}"
+            f"{path}: face {twice.iloc[0]!r} stands twice, or in two subsets ({len(twice)} such); {_ADVICE}"
         )
     index = pd.Index(faces["face_id"].astype(str))
     rows = {subset: np.sort(index.get_indexer(ids[subset])).astype(np.int64) for subset in SUBSETS}
     unknown = sum(int((at < 0).sum()) for at in rows.values())
     if unknown:
-        raise SplitError(f"{path} names {unknown} faces that the face table does not have; {_REMEDY}")
+        raise SplitError(f"{path} names {unknown} faces that the face table does not have; {_ADVICE}")
     return rows
 
 
@@ -98,7 +98,7 @@ def _load_copies(path: Path, copies: dict, faces: pd.DataFrame) -> np.ndarray:
     groups = faces["face_id"].astype(str).map(copies)
     numbers = pd.to_numeric(groups, errors="coerce").fillna(ALONE).to_numpy(dtype=np.int64)
     if len(copies) != int((numbers >= 0).sum()):
-        raise SplitError(f"{path}: 'copies' names faces or groups that are not there; {_REMEDY}")
+        raise SplitError(f"{path}: 'copies' names faces or groups that are not there; {_ADVICE}")
     return numbers
 
 

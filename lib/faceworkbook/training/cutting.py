@@ -133,13 +133,13 @@ def _with_earlier(model: keras.Model, cut: str, also: tuple[str, ...]) -> keras.
     if wrong:
         raise ValueError(f"also={list(also)}: {wrong} do not lie before the cut {cut!r}")
     outputs = [_layer(model, name).output for name in (*also, cut)]
-    pooled = [
+    averaged = [
         keras.layers.GlobalAveragePooling2D(name=f"{name}_average")(output)
         if len(output.shape) == 4
         else output
         for name, output in zip((*also, cut), outputs, strict=True)
     ]
-    together = keras.layers.Concatenate(name="layers_together")(pooled)
+    together = keras.layers.Concatenate(name="layers_together")(averaged)
     return keras.Model(model.input, together, name=f"{model.name}_to_{cut}")
 
 

@@ -225,7 +225,7 @@ def read_record(folder: str | Path) -> dict:
     path = Path(folder) / META
     if not path.is_file():
         raise ModelFileError(f"{folder} lacks {META}; give a folder that a fitted model was saved to")
-    return read_json(path, ModelFileError, remedy="fit the model again")
+    return read_json(path, ModelFileError, advice="fit the model again")
 
 
 def _record_of(estimator) -> dict | None:

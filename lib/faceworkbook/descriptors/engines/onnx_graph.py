@@ -233,8 +233,8 @@ def _pool(op: str, **attributes) -> Callable:
 def _global_pool(op: str) -> Callable:
     def translate(graph: _Graph, layer, inputs, shape) -> str:
         _channels_last_only(layer)
-        pooled = graph.add(op, inputs)
-        return pooled if layer.keepdims else graph.add("Flatten", [pooled], axis=1)
+        shrunk = graph.add(op, inputs)
+        return shrunk if layer.keepdims else graph.add("Flatten", [shrunk], axis=1)
 
     return translate
 
