@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 export KERAS_BACKEND := tensorflow
-export TF_CPP_MIN_LOG_LEVEL := 2
+export TF_CPP_MIN_LOG_LEVEL := 3
 
 .PHONY: help report test lint lab bench lock clean
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 
 import nbformat
 import numpy as np
+import pytest
 from bs4 import BeautifulSoup
 
+from faceworkbook import cli
 from faceworkbook.reports import figures, html
 
 
@@ -71,3 +74,58 @@ def test_progress_is_left_as_a_terminal_leaves_it(tmp_path):
 
 def test_tidy_keeps_plain_lines():
     assert html.tidy("a\nb\r\nWhite 3\n") == "a\nb\nWhite 3\n"
+
+
+PARAMETERS = "widths = [16]  # hidden layers\nseed = 0  # of draws\n# --- more ---\npatience = 8  # epochs"
+
+
+def test_parameters_are_shown_as_given_and_the_rest_is_folded_once_more(tmp_path):
+    cells = [
+        code(PARAMETERS, tags=["parameters"]),
+        code("# Parameters\nwidths = [32, 8]\nseed = 3\n", tags=["injected-parameters"]),
+        code("import numpy"),
+        code("print(1)", stream("1\n")),
+    ]
+    body = BeautifulSoup(page(tmp_path, cells), "html.parser")
+    fold = body.find("details", class_="source")
+    assert fold.summary.text == "parameters"
+    rows = [[cell.text for cell in row.find_all("td")] for row in fold.find_all("tr") if row.td]
+    assert rows == [
+        ["widths", "[32, 8]", "hidden layers"],
+        ["seed", "3", "of draws"],
+        ["patience", "8", "epochs"],
+    ]
+    assert [s.text for s in fold.find_all("summary")] == ["parameters", "more"]
+    sources = [d for d in body.find_all("details", class_="source") if d.summary.text == "code"]
+    assert len(sources) == 1 and "import numpy" in sources[0].text and "print(1)" in sources[0].text
+
+
+def test_a_page_of_hidden_parameters_has_no_empty_line_above_its_title(tmp_path):
+    cells = [
+        code(PARAMETERS, tags=["parameters", "hide"]),
+        code("# Parameters\nseed = 3", tags=["injected-parameters"]),
+        code("start()", tags=["hide"]),
+        code("show()", stream("shown\n"), tags=["hide-source"]),
+    ]
+    body = BeautifulSoup(page(tmp_path, cells), "html.parser").main
+    assert not body.find_all("details") and "shown" in body.text
+
+
+def test_a_page_may_run_its_own_script_alone_and_load_nothing(tmp_path):
+    body = BeautifulSoup(page(tmp_path, [code("x = 1")]), "html.parser")
+    policy = body.find("meta", attrs={"http-equiv": "Content-Security-Policy"})["content"]
+    (script,) = body.find_all("script")
+    digest = base64.b64encode(hashlib.sha256(script.string.encode()).digest()).decode()
+    assert "default-src 'none'" in policy and f"script-src 'sha256-{digest}';" in policy
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "[]", "no notebook", '{"cells": 3, "nbformat": 4, "nbformat_minor": 5}', None]
+)
+def test_a_file_that_is_no_notebook_is_named(tmp_path, capsys, content):
+    path = tmp_path / "odd.ipynb"
+    if content is not None:
+        path.write_text(content)
+    assert cli.main(["html", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert "odd.ipynb" in error and "notebook" in error and "Traceback" not in error

@@ -1,19 +1,20 @@
-"""What a page says of the range that its experiment expects."""
+"""What a page shows of its experiment: the expected range, leakage, the reference's name."""
 
 import json
 
 import pandas as pd
 import pytest
 
-from faceworkbook.reports import sections
+from faceworkbook.reports import report_data, sections, tables
 from faceworkbook.reports.runs import Run
+from faceworkbook.tasks import Task
 
 
 @pytest.fixture
-def said(monkeypatch):
-    pages = []
-    monkeypatch.setattr(sections, "_html", pages.append)
-    return pages
+def shown(monkeypatch):
+    bodies = []
+    monkeypatch.setattr(tables, "show_html", bodies.append)
+    return bodies
 
 
 def make_run(tmp_path, expected):
@@ -25,7 +26,7 @@ FIGURES = pd.DataFrame(
     {
         "task": ["gender", "gender", "race"],
         "metric": "accuracy",
-        "way": ["single", "joint-naive", "joint-naive"],
+        "strategy": ["single", "joint-naive", "joint-naive"],
         "value": [0.90, 0.94, 0.85],
     }
 )
@@ -34,25 +35,46 @@ FIGURES = pd.DataFrame(
 @pytest.mark.parametrize(
     ("low", "mark"), [(0.93, '<p class="pass">0.940 lies inside'), (0.95, "0.940 lies OUTSIDE")]
 )
-def test_the_row_that_the_experiment_names_is_judged(tmp_path, said, low, mark):
+def test_the_row_that_the_experiment_names_is_judged(tmp_path, shown, low, mark):
     run = make_run(
-        tmp_path, {"task": "gender", "way": "joint-naive", "metric": "accuracy", "low": low, "high": 0.96}
+        tmp_path,
+        {"task": "gender", "strategy": "joint-naive", "metric": "accuracy", "low": low, "high": 0.96},
     )
-    sections.expectation(run, FIGURES)
-    assert len(said) == 1 and mark in said[0]
+    sections.show_expectation(run, FIGURES)
+    assert len(shown) == 1 and mark in shown[0]
 
 
-def test_nothing_is_judged_without_a_range_or_in_a_smoke_run(tmp_path, said):
+def test_nothing_is_judged_without_a_range_or_in_a_smoke_run(tmp_path, shown):
     run = make_run(tmp_path, {"note": "no range"})
-    sections.expectation(run, FIGURES)
-    sections.expectation(make_run(tmp_path, {"metric": "accuracy", "low": 0, "high": 1}), FIGURES, smoke=True)
-    sections.expectation(Run(tmp_path / "alone" / "09_multitask", "09_multitask"), FIGURES)
-    assert said == []
+    sections.show_expectation(run, FIGURES)
+    sections.show_expectation(
+        make_run(tmp_path, {"metric": "accuracy", "low": 0, "high": 1}), FIGURES, smoke=True
+    )
+    sections.show_expectation(Run(tmp_path / "alone" / "09_multitask", "09_multitask"), FIGURES)
+    assert shown == []
 
 
-def test_a_leak_is_said_with_and_without_known_people():
+def test_notes_and_names_of_an_experiment_file_are_escaped(tmp_path, shown):
+    expected = {
+        "metric": "accuracy",
+        "low": 0,
+        "high": 1,
+        "note": "<script>alert(1)</script>",
+        "task": "gender",
+    }
+    sections.show_expectation(make_run(tmp_path, expected), FIGURES)
+    assert "<script" not in shown[0] and "&lt;script&gt;" in shown[0]
+
+
+def test_leakage_is_described_with_and_without_known_people():
     counts = {"test_rows": 888, "same_person": 0, "same_picture": 19, "leaked": 19, "unknown_person": 888}
-    said = sections.say_leak(counts)
-    assert said.startswith("19 of 888 test rows are copies") and "not known" in said
-    known = sections.say_leak({**counts, "same_person": 1500, "unknown_person": 3})
+    unknown = report_data.describe_leakage(counts)
+    assert unknown.startswith("19 of 888 test rows are copies") and "not known" in unknown
+    known = report_data.describe_leakage({**counts, "same_person": 1500, "unknown_person": 3})
     assert "1,500 show a person" in known and "not known" not in known
+
+
+@pytest.mark.parametrize(("kind", "name"), [("classes", "logistic"), ("number", "ridge")])
+def test_ridge_regression_is_not_called_logistic(kind, name):
+    task = Task("label", kind, classes=("a", "b") if kind == "classes" else ())
+    assert report_data.reference_title(task) == f"linear reference ({name} regression)"

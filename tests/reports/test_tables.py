@@ -10,3 +10,43 @@ def test_no_p_value_is_nought():
     page = tables.to_html(table)
     assert page.count("&lt;&nbsp;0.001") == 2
     assert "0.021" in page and "–" in page and '<td class="number">0.000</td>' in page
+
+
+def test_no_dictionary_and_no_list_reaches_a_reader_raw(capsys):
+    settings = {"widths": [16, 16], "decay": {"factor": 0.5, "every_epochs": 10}, "xla": False, "cut": None}
+    text = tables.describe(settings)
+    assert text == "widths 16, 16, decay factor 0.5, every epochs 10, xla no, cut none"
+    page = tables.to_html(pd.DataFrame({"what": [settings, ["a", "b"]]}))
+    assert "{" not in page and "[" not in page and "a, b" in page
+
+
+def test_preprocessing_is_put_in_words_and_nothing_is_lost():
+    record = {
+        "size": [224, 160],
+        "channels": "BGR",
+        "mean": [103.9, 116.8, 123.7],
+        "scale": 1.0,
+        "interpolation": "bilinear",
+        "crop_margin": 0.25,
+        "alignment": "five points",
+    }
+    assert tables.describe_preprocessing(record) == (
+        "160 x 224 pixels, BGR; mean 103.9, 116.8, 123.7 subtracted; bilinear interpolation; margin around the box 25%; "
+        "alignment five points"
+    )
+
+
+def test_tables_bring_their_alignment_and_their_caption_to_any_notebook(monkeypatch):
+    from IPython import display
+
+    shown = []
+    monkeypatch.setattr(display, "display", shown.append)
+    tables.show(pd.DataFrame({"group": ["a"], "n": [3]}), caption="<b>n</b> by group")
+    body = shown[0].data
+    assert ".workbook .number{text-align:right}" in body and 'class="workbook"' in body
+    assert "&lt;b&gt;n" in body and "<b>" not in body
+
+
+def test_infinite_and_missing_numbers_are_shown():
+    page = tables.to_html(pd.DataFrame({"value": [float("inf"), -float("inf"), None, 1234.0]}))
+    assert "∞" in page and "−∞" in page and "–" in page and "1,234" in page

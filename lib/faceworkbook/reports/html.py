@@ -1,25 +1,43 @@
-"""A notebook as one offline HTML page: contents, folded code, figures with alt text."""
+"""A notebook as one offline HTML page: contents, parameters, folded code, figures with alt text."""
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 from nbconvert import HTMLExporter
 from nbconvert.preprocessors import Preprocessor
 from pygments.formatters import HtmlFormatter
 
-TEMPLATES = Path(__file__).parent / "templates"
+from faceworkbook import files
+from faceworkbook.reports import pages, parameters, tables
+from faceworkbook.reports.parameters import ParameterError
+
 TOC = "<!--contents-->"
+MORE = "# --- more ---"  # in a cell of parameters: what stands below it is folded once more
+SCRIPT = """
+if (window.matchMedia("(max-width: 1000px)").matches) document.querySelector("nav details").open = false;
+for (const table of document.querySelectorAll("main table")) {
+  const box = document.createElement("div");
+  box.className = "scroll"; box.tabIndex = 0; box.setAttribute("role", "region"); box.setAttribute("aria-label", "table");
+  table.replaceWith(box); box.append(table);
+}
+"""
 _HEADING = re.compile(r'<h([23]) id="([^"]+)">(.*?)<a class="anchor-link"', re.DOTALL)
 _NOISE = re.compile(
     r"^(WARNING: All log messages before absl|[IWE]\d{4} |\d{4}-\d\d-\d\d .*: [IW] tensorflow/)"
 )
 
 
+class PageError(ValueError):
+    """A file that is no notebook; the text names it."""
+
+
 class TidyStreams(Preprocessor):
-    """Keeps the last state of each progress bar and drops start-up chatter of native libraries."""
+    """Keep the last state of each progress bar; drop start-up chatter of native libraries."""
 
     def preprocess_cell(self, cell, resources, index):
         """See `nbconvert.preprocessors.Preprocessor`."""
@@ -31,8 +49,92 @@ class TidyStreams(Preprocessor):
         return cell, resources
 
 
+class JoinSources(Preprocessor):
+    """Fold code that shows nothing together with the code after it: one line to open, not three."""
+
+    def preprocess(self, nb, resources):
+        """See `nbconvert.preprocessors.Preprocessor`."""
+        joined = []
+        for cell in nb.cells:
+            before = joined[-1] if joined else None
+            if before and _shows_nothing(before) and cell.cell_type == "code" and not _is_hidden(cell):
+                cell.source = f"{before.source}\n\n{cell.source}"
+                joined.pop()
+            joined.append(cell)
+        nb.cells = joined
+        return nb, resources
+
+
+class AnswerFirst(Preprocessor):
+    """Move the answer from where it was begun to right under the question."""
+
+    def preprocess(self, nb, resources):
+        """See `nbconvert.preprocessors.Preprocessor`."""
+        for cell in nb.cells:
+            answers = [output for output in cell.get("outputs", []) if _is_answer(output)]
+            if answers and nb.cells[0].cell_type == "markdown":
+                cell.outputs = [output for output in cell.outputs if output not in answers]
+                moved = nbformat.v4.new_code_cell(outputs=answers, metadata={"tags": ["hide-source"]})
+                nb.cells.insert(1, moved)
+                break
+        return nb, resources
+
+
+class ShowParameters(Preprocessor):
+    """Show the parameters as they were given, with their comments, in the place of the two cells that set them."""
+
+    def preprocess(self, nb, resources):
+        """See `nbconvert.preprocessors.Preprocessor`."""
+        cells = {tag: cell for cell in nb.cells for tag in _tags(cell) if tag.endswith("parameters")}
+        shown = cells.get("parameters")
+        if shown is None or _is_hidden(shown):
+            nb.cells = [cell for cell in nb.cells if "injected-parameters" not in _tags(cell)]
+            return nb, resources
+        try:
+            body = parameters_html(shown.source, cells.get("injected-parameters", {}).get("source", ""))
+        except (ParameterError, SyntaxError):
+            return nb, resources
+        # A cell with a failed check keeps its error in sight.
+        shown.outputs = [*shown.outputs, nbformat.v4.new_output("display_data", {"text/html": body})]
+        shown.metadata["tags"] = [*_tags(shown), "hide-source"]
+        nb.cells = [cell for cell in nb.cells if "injected-parameters" not in _tags(cell) or _fails(cell)]
+        return nb, resources
+
+
+def parameters_html(source: str, given: str) -> str:
+    """Return parameters, values and comments, folded; those below the line `MORE` are folded once more.
+
+    Parameters
+    ----------
+    source, given : str
+        The cell tagged ``parameters``, and papermill's own cell with the values that it was given.
+    """
+    values = {
+        node.targets[0].id: ast.literal_eval(node.value)
+        for node in ast.parse(given).body
+        if isinstance(node, ast.Assign)
+    }
+    first, _, rest = source.partition(MORE)
+    body, more = (_parameter_table(part, values) for part in (first, rest))
+    if more:
+        body += f"<details><summary>more</summary>{more}</details>"
+    return f'<details class="source"><summary>parameters</summary>{body}</details>'
+
+
+def _parameter_table(source: str, values: dict) -> str:
+    rows = [
+        {
+            "name": p.name,
+            "value": parameters.format_value(values.get(p.name, p.default)),
+            "meaning": p.comment,
+        }
+        for p in parameters.parse(source, Path("this notebook")).values()
+    ]
+    return tables.to_html(pd.DataFrame(rows)) if rows else ""
+
+
 def tidy(text: str) -> str:
-    """`text` as a terminal would show it at the end, without start-up chatter."""
+    """Return `text` as a terminal would show it at the end, without start-up chatter."""
     shown = [line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n")]
     return "\n".join(line for line in shown if not _NOISE.match(line))
 
@@ -41,27 +143,40 @@ def export(notebook: str | Path, html: str | Path, *, title: str | None = None) 
     """Write `notebook` as the page `html`; returns its path.
 
     The page loads nothing from outside. Code is folded; a failed cell stands open.
+
+    Raises
+    ------
+    PageError
+        There is no such file, or it is no notebook.
     """
-    content = nbformat.read(notebook, as_version=4)
+    content = _read(Path(notebook))
     exporter = HTMLExporter(
         template_name="report",
-        extra_template_basedirs=[str(TEMPLATES)],
-        preprocessors=[TidyStreams],
+        extra_template_basedirs=[str(pages.TEMPLATES)],
+        preprocessors=[TidyStreams, AnswerFirst, ShowParameters, JoinSources],
         mathjax_url="",
         require_js_url="",
         anchor_link_text="#",
     )
     resources = {
         "page_title": title or _title(content),
-        "page_css": (TEMPLATES / "report" / "style.css").read_text(),
+        "page_css": pages.stylesheet(),
+        "page_script": SCRIPT,
+        "page_policy": pages.security_policy(SCRIPT),
         "code_css": _code_css(),
         "metadata": {"name": title or _title(content)},
     }
     body, _ = exporter.from_notebook_node(content, resources=resources)
-    html = Path(html)
-    beside = html.with_name(html.name + ".part")
-    beside.write_text(_with_contents(body))
-    return beside.replace(html)
+    return files.write_beside(html, _with_contents(body))
+
+
+def _read(path: Path):
+    try:
+        return nbformat.read(path, as_version=4)
+    except FileNotFoundError as error:
+        raise PageError(f"there is no file {path}; expected an executed notebook (.ipynb)") from error
+    except Exception as error:  # nbformat raises whatever the first wrong field makes it raise
+        raise PageError(f"{path} is no notebook ({error}); expected an executed .ipynb file") from error
 
 
 def _title(content) -> str:
@@ -70,6 +185,26 @@ def _title(content) -> str:
         "# Report",
     )
     return first.splitlines()[0].removeprefix("# ").strip()
+
+
+def _tags(cell) -> list[str]:
+    return cell.metadata.get("tags", [])
+
+
+def _is_hidden(cell) -> bool:
+    return "hide" in _tags(cell)
+
+
+def _is_answer(output) -> bool:
+    return 'class="answer"' in "".join(output.get("data", {}).get("text/html", ""))
+
+
+def _fails(cell) -> bool:
+    return any(output.output_type == "error" for output in cell.get("outputs", []))
+
+
+def _shows_nothing(cell) -> bool:
+    return cell.cell_type == "code" and not cell.outputs and not _is_hidden(cell)
 
 
 def _code_css() -> str:

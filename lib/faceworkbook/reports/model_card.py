@@ -1,21 +1,22 @@
-"""Model cards in Markdown and HTML, filled from a run's own files (Mitchell et al. 2019)."""
+"""Model cards in Markdown and HTML, filled from a run's own files (Mitchell et al. 2019).
+
+Everything that comes from outside, such as class names and titles, is escaped; see `pages.escape_markdown`.
+"""
 
 from __future__ import annotations
 
-import html
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
-from nbconvert.filters import markdown2html
+from pandas.api.types import is_numeric_dtype
 
-from faceworkbook import datasets, project
+from faceworkbook import datasets, files, project
 from faceworkbook.evaluation import calibration, groups, metrics, predictions
-from faceworkbook.reports import sections
-from faceworkbook.reports.html import TEMPLATES
-from faceworkbook.reports.runs import Run
-from faceworkbook.reports.sections import ReportData
+from faceworkbook.reports import answers, pages, report_data, tables
+from faceworkbook.reports.pages import escape_markdown as md
+from faceworkbook.reports.report_data import ReportData
+from faceworkbook.reports.runs import Run, RunError
 
 ATTRIBUTES = ("gender", "race", "age")
 N_BOOT = 500
@@ -31,14 +32,14 @@ RULED_OUT = (
 )
 
 
-def write(told: ReportData) -> str:
+def write(data: ReportData) -> str:
     """Write ``model_card.md`` and ``model_card.html`` beside the model; returns the short path of the first."""
-    return _save(told.run.folder.parent / "03_classifier", to_markdown(told))
+    return _save(data.run.folder.parent / "03_classifier", to_markdown(data))
 
 
 def write_networks(
     run: Run,
-    said: Mapping[str, pd.DataFrame],
+    predicted: Mapping[str, pd.DataFrame],
     faces: pd.DataFrame,
     *,
     network: str,
@@ -50,73 +51,81 @@ def write_networks(
     Parameters
     ----------
     run : Run
-    said : mapping of str to pandas.DataFrame
+    predicted : mapping of str to pandas.DataFrame
         Predictions by the name of the network or of its task.
     faces : pandas.DataFrame
         The face table of these predictions; its gender, race and age make the groups.
     network : str
-        Where the pre-trained part comes from, or that there is none.
+        Where the pre-trained layers come from, or that there are none.
     model, data : sequence of str
-        What is to be said of the networks, and of the faces they learned from; one sentence each.
+        What is to be known of the networks, and of the faces they learned from; one plain sentence each.
 
     Returns
     -------
     str
         Short path of ``model_card.md``.
     """
-    experiment = sections.experiment_of(run)
-    figures = metrics.summaries(dict(said), n_boot=N_BOOT)
-    title = experiment["title"] or run.step
-    parts = {
+    experiment = report_data.experiment_of(run)
+    figures = metrics.summaries(dict(predicted), n_boot=N_BOOT)
+    chapters = {
         "Model": _list([*model, f"Network: {network}"]),
         **_uses(),
         "Data": _list(data),
         "Figures on test rows (95 % intervals)": [_table(figures, _FIGURE_COLUMNS)],
-        "By group (95 % intervals)": [_group_table(said, faces)],
-        "Calibration": _calibration(said),
-        "Limits": _list([sections.LABELS, sections.trained_on(network)]),
+        "By group (95 % intervals)": [_group_table(predicted, faces)],
+        "Calibration": _list(_calibration(predicted)),
+        "Limits": _list([report_data.LABELS, report_data.describe_pretraining(network)]),
         "Made by": _made_by(run.folder, experiment),
     }
-    return _save(run.folder, _compose(title, "", parts))
+    return _save(run.folder, _compose(experiment["title"] or run.step, "", chapters))
 
 
-def to_markdown(told: ReportData) -> str:
-    """The card's text."""
-    d, c = told.descriptors, told.classifier
-    said = {sections.MODEL: predictions.read(told.run.other("03_classifier", "predictions.parquet"))}
-    parts = {
-        "Model": [
-            f"- Reads: {told.label} ({c['task']['kind']}"
-            + (f": {', '.join(c['classes'][:12])}" if c["classes"] else "")
-            + ")",
-            f"- Input: {d['dim']}-d descriptor of {d['network']}, tap {d['tap']}, weights {d['weights_sha256'][:16]}...",
-            f"- Preprocessing: {d['preprocessing']}",
-            f"- Network: {d['source']}",
-            f"- Settings: {c['settings']}",
-            "- File: model.keras (Keras, safe mode; standardisation inside)",
-        ],
+def to_markdown(data: ReportData) -> str:
+    """Return the card's text."""
+    c, leaked = data.classifier, data.faces["leakage"].get("leaked", 0)
+    predicted = {data.model: data.run.predictions()}
+    chapters = {
+        "Model": _list(_describe_model(data)),
         **_uses(),
-        "Data": [
-            f"- {told.faces['title']}; {told.faces['source']}",
-            f"- Terms of use: {told.faces['terms']}. The model was made from it and inherits what they demand.",
-            f"- {told.faces['used']:,} faces, {sections.people(told)}; "
-            f"train {c['n_train']:,}, validation {c['n_validation']:,}, test {c['n_test']:,}",
-            f"- Split: {told.faces['scheme']}, seed {told.params['seed']}; test rows that leak: {told.faces['leakage'].get('leaked', 0)}",
+        "Data": _list(
+            [
+                f"{data.faces['title']}; {data.faces['source']}",
+                f"Terms of use: {data.faces['terms']}. The model was made from it and inherits what they demand.",
+                f"{data.faces['used']:,} faces, {report_data.describe_people(data)}; "
+                f"train {c['n_train']:,}, validation {c['n_validation']:,}, test {c['n_test']:,}",
+                f"Split: {data.faces['scheme']}, seed {data.params['seed']}; test rows that leak: {leaked}",
+            ]
+        ),
+        "Figures on test rows (95 % intervals)": [_table(data.figures, _FIGURE_COLUMNS)],
+        **_repeated(data),
+        f"By group ({data.measure})": [
+            _table(data.groups, ["attribute", "group", "value", "low", "high", "n"])
         ],
-        "Figures on test rows (95 % intervals)": [_table(told.figures, _FIGURE_COLUMNS)],
-        **_repeated(told),
-        f"By group ({told.measure})": [
-            _table(told.groups, ["attribute", "group", "value", "low", "high", "n"])
-        ],
-        "Calibration": _calibration(said),
-        "Limits": [f"- {_plain(text)}" for text in sections.list_caveats(told)],
-        "Made by": _made_by(told.run.folder.parent / "03_classifier", told.experiment),
+        "Calibration": _list(_calibration(predicted)),
+        "Limits": _list(report_data.list_caveats(data)),
+        "Made by": _made_by(data.run.folder.parent / "03_classifier", data.experiment),
     }
-    return _compose(told.experiment["title"] or told.label, _plain(sections.answer(told)), parts)
+    return _compose(data.title, answers.of_headline(data.task, data.figure(data.task.headline)), chapters)
 
 
-def say_sets(names: Sequence[str]) -> list[str]:
-    """Title, source and terms of data sets, one sentence each."""
+def _describe_model(data: ReportData) -> list[str]:
+    d, classes = data.descriptors, data.task.classes
+    settings = report_data.settings_of(data)
+    more = f" and {len(classes) - 12} more" if len(classes) > 12 else ""
+    return [
+        f"Reads: {data.task.title} ({data.task.kind}"
+        + (f": {', '.join(classes[:12])}{more}" if classes else "")
+        + ")",
+        f"Input: {d['dim']}-d descriptor of {d['network']}, tap {d['tap']}, weights {d['weights_sha256'][:16]}...",
+        f"Preprocessing: {tables.describe_preprocessing(d['preprocessing'])}",
+        f"Network: {d['source']}",
+        f"Settings: {'; '.join(f'{name}: {tables.describe(value)}' for name, value in settings.items())}",
+        "File: model.keras (Keras, safe mode; standardisation inside)",
+    ]
+
+
+def describe_datasets(names: Sequence[str]) -> list[str]:
+    """Return title, source and terms of data sets, one sentence each."""
     known = [datasets.describe(name) for name in names]
     return [
         f"{info.title}; {info.source}. Terms of use: {info.terms}. The model inherits what they demand."
@@ -128,45 +137,48 @@ _FIGURE_COLUMNS = ["model", "metric", "value", "low", "high", "n"]
 
 
 def _save(folder: Path, text: str) -> str:
-    (folder / "model_card.md").write_text(text)
-    (folder / "model_card.html").write_text(_page(text, text.partition("\n")[0].removeprefix("# ")))
-    return project.shorten(folder / "model_card.md")
+    title = text.partition("\n")[0].removeprefix("# ")
+    files.write_beside(folder / "model_card.html", pages.page(title, pages.render_markdown(text)))
+    return project.shorten(files.write_beside(folder / "model_card.md", text))
 
 
-def _compose(title: str, answer: str, sections: Mapping[str, list[str]]) -> str:
-    body = [f"## {name}\n\n" + "\n".join(lines) for name, lines in sections.items()]
-    return "\n\n".join([f"# Model card: {title}", *filter(None, [answer]), *body]) + "\n"
+def _compose(title: str, answer: str, chapters: Mapping[str, list[str]]) -> str:
+    body = [f"## {md(name)}\n\n" + "\n".join(lines) for name, lines in chapters.items()]
+    return "\n\n".join([f"# Model card: {md(title)}", *filter(None, [md(answer)]), *body]) + "\n"
 
 
 def _list(sentences: Sequence[str]) -> list[str]:
-    return [f"- {text}" for text in sentences]
+    return [f"- {md(text)}" for text in sentences]
 
 
 def _uses() -> dict[str, list[str]]:
     return {"Intended use": _list(INTENDED), "Ruled out": _list(RULED_OUT)}
 
 
-def _repeated(told: ReportData) -> dict[str, list[str]]:
+def _repeated(data: ReportData) -> dict[str, list[str]]:
     """The figures over repeated folds, where 06_cross_validation has run."""
-    if not told.run.has("06_cross_validation", "metrics.json"):
+    if not data.run.has("06_cross_validation", "metrics.json"):
         return {}
-    found = told.run.values("06_cross_validation")
-    table = pd.DataFrame(found["folds"])
-    title = f"The same settings over {found['n_fits']} fits (scheme '{found['scheme']}', corrected 95 % intervals)"
-    return {title: [_table(table, ["metric", "mean", "low", "high", "sd_folds", "sd_seeds", "n_test"])]}
+    record = data.run.values("06_cross_validation")
+    title = f"The same settings over {record['n_fits']} fits (scheme '{record['scheme']}', corrected 95 % intervals)"
+    columns = ["metric", "mean", "low", "high", "sd_folds", "sd_seeds", "n_test"]
+    return {title: [_table(pd.DataFrame(record["folds"]), columns)]}
 
 
-def _group_table(said: Mapping[str, pd.DataFrame], faces: pd.DataFrame) -> str:
-    found = [
+def _group_table(predicted: Mapping[str, pd.DataFrame], faces: pd.DataFrame) -> str:
+    rows = [
         groups.by_group(
-            groups.attach(table, faces, [name]), name, names=[sections.headline_metric(table)], n_boot=N_BOOT
+            groups.attach(table, faces, [name]),
+            name,
+            names=[predictions.task_of(table).headline],
+            n_boot=N_BOOT,
         ).assign(model=model)
-        for model, table in said.items()
+        for model, table in predicted.items()
         for name in _known(table, faces)
     ]
-    if not found:
+    if not rows:
         return "no gender, race or age is known of these faces"
-    return _table(pd.concat(found), ["model", "attribute", "group", "metric", "value", "low", "high", "n"])
+    return _table(pd.concat(rows), ["model", "attribute", "group", "metric", "value", "low", "high", "n"])
 
 
 def _known(table: pd.DataFrame, faces: pd.DataFrame) -> list[str]:
@@ -176,15 +188,19 @@ def _known(table: pd.DataFrame, faces: pd.DataFrame) -> list[str]:
     return [name for name in ATTRIBUTES if own[name].nunique() > 1]
 
 
-def _calibration(said: Mapping[str, pd.DataFrame]) -> list[str]:
-    lines = [_calibration_of(name, table) for name, table in said.items() if predictions.class_names(table)]
-    return lines or ["- not a classifier of classes: no probabilities to calibrate"]
+def _calibration(predicted: Mapping[str, pd.DataFrame]) -> list[str]:
+    lines = [
+        _calibration_of(name, table)
+        for name, table in predicted.items()
+        if predictions.task_of(table).is_exclusive
+    ]
+    return lines or ["not a classifier of exclusive classes: no probabilities to calibrate"]
 
 
 def _calibration_of(name: str, table: pd.DataFrame) -> str:
     c = calibration.summary(table, n_boot=N_BOOT).iloc[0]
     return (
-        f"- {name}: calibration error (ECE) {c['ece']:.3f} on {int(c['n']):,} test faces, where a perfectly calibrated model "
+        f"{name}: calibration error (ECE) {c['ece']:.3f} on {int(c['n']):,} test faces, where a perfectly calibrated model "
         f"would show {c['ece_if_calibrated']:.3f} (p = {c['p_calibrated']:.3f}); mean confidence less accuracy "
         f"{c['overconfidence']:+.3f} [{c['overconfidence_low']:+.3f}, {c['overconfidence_high']:+.3f}]; "
         + "; ".join(
@@ -195,31 +211,22 @@ def _calibration_of(name: str, table: pd.DataFrame) -> str:
 
 
 def _made_by(folder: Path, experiment: dict) -> list[str]:
-    made = json.loads((folder / "environment.json").read_text())
+    made = files.read_json(folder / "environment.json", RunError, remedy=f"run {folder.name} again")
+    command = report_data.command_of(folder.parent, experiment)
     return [
-        f"- `{sections.command_of(folder.parent, experiment)}`",
-        f"- code {made['commit'] or 'not a checkout'}, {made['started']}, Python {made['python']}, seed {made['seed']}",
+        f"- `{command.replace('`', chr(39))}`",
+        *_list(
+            [
+                f"code {made['commit'] or 'not a checkout'}, {made['started']}, Python {made['python']}, seed {made['seed']}"
+            ]
+        ),
     ]
 
 
 def _table(table: pd.DataFrame, columns: list[str]) -> str:
     shown = table[[c for c in columns if c in table]]
-    lines = ["| " + " | ".join(shown.columns) + " |", "|" + "---|" * len(shown.columns)]
+    marks = ("---:" if is_numeric_dtype(kind) else ":---" for kind in shown.dtypes)
+    lines = ["| " + " | ".join(shown.columns) + " |", "|" + "|".join(marks) + "|"]
     for row in shown.itertuples(index=False):
-        lines.append("| " + " | ".join(f"{v:.3f}" if isinstance(v, float) else str(v) for v in row) + " |")
+        lines.append("| " + " | ".join(f"{v:.3f}" if isinstance(v, float) else md(v) for v in row) + " |")
     return "\n".join(lines)
-
-
-def _plain(text: str) -> str:
-    for tag in ("<strong>", "</strong>"):
-        text = text.replace(tag, "")
-    return html.unescape(text)
-
-
-def _page(markdown: str, title: str) -> str:
-    css = (Path(TEMPLATES) / "report" / "style.css").read_text()
-    return (
-        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">'
-        f"<style>{css}</style></head><body><main>{markdown2html(markdown)}</main></body></html>"
-    )

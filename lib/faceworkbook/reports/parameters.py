@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import difflib
 import io
+import json
 import re
 import tokenize
 from dataclasses import dataclass
@@ -63,10 +64,11 @@ def read(notebook: str | Path) -> dict[str, Parameter]:
     tagged = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
     if len(tagged) != 1:
         raise ParameterError(f"{path}: {len(tagged)} cells are tagged 'parameters'; exactly one is needed")
-    return _parse(tagged[0].source, path)
+    return parse(tagged[0].source, path)
 
 
-def _parse(source: str, path: Path) -> dict[str, Parameter]:
+def parse(source: str, path: Path) -> dict[str, Parameter]:
+    """Return the parameters that the cell `source` of the notebook `path` sets, by name."""
     parameters, lines = {}, source.splitlines()
     for node in ast.parse(source).body:
         target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
@@ -146,6 +148,11 @@ def parse_assignment(text: str) -> tuple[str, object]:
     if not equals or not name.isidentifier():
         raise ParameterError(f"{text!r} is no parameter; expected name=value")
     return name, _value(value)
+
+
+def format_value(value) -> str:
+    """Return `value` as `parse_assignment` reads it."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _value(text: str):

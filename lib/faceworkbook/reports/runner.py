@@ -121,8 +121,6 @@ def run_step(step: Step, place: Path, fingerprint: str, label: str) -> Result:
     (place / finished.DONE).unlink(missing_ok=True)
     begun, output = time.monotonic(), place / RUNNING
     tqdm.write(label)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     bar = {"bar_format": "{l_bar}{bar}| {n_fmt}/{total_fmt} cells [{elapsed}<{remaining}]"}
     try:
         with _private_kernel() as config:

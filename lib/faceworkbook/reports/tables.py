@@ -4,52 +4,98 @@ from __future__ import annotations
 
 import numbers
 import re
-from html import escape
 
 import pandas as pd
+from pandas.api.types import is_bool_dtype, is_numeric_dtype
+
+from faceworkbook.reports.pages import escape
+
+# Where no page's own style reaches (JupyterLab), captions and alignment still hold.
+STYLE = (
+    "<style>.workbook{font-variant-numeric:tabular-nums}.workbook caption{caption-side:top;text-align:left}"
+    ".workbook .text{text-align:left}.workbook .number{text-align:right}"
+    ".workbook td{vertical-align:top}</style>"
+)
 
 
 def show(table: pd.DataFrame, *, caption: str = "", digits: int = 3) -> None:
     """Show `table` in a notebook, without its index; numbers with `digits` decimals, NA as a dash."""
+    show_html(to_html(table, caption=caption, digits=digits))
+
+
+def show_html(body: str) -> None:
+    """Show HTML, whose texts are escaped already, in a notebook."""
     from IPython.display import HTML, display
 
-    display(HTML(to_html(table, caption=caption, digits=digits)))
+    display(HTML((STYLE if "<table" in body else "") + body))
 
 
 def show_record(record: dict, *, caption: str = "") -> None:
-    """Show names and values as a table of two columns."""
-    rows = [
-        (name, ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value))
-        for name, value in record.items()
-    ]
+    """Show names and values as a table of two columns; values as `describe` puts them."""
+    rows = [(name, describe(value)) for name, value in record.items()]
     show(pd.DataFrame(rows, columns=["", " "]), caption=caption)
 
 
-def show_long(parts: list[pd.DataFrame], *, caption: str = "", open_rows: int = 12) -> None:
-    """Show tables below each other; past `open_rows` rows they are folded, and past 500 cut with the number left."""
-    from IPython.display import HTML, display
+def describe(value) -> str:
+    """Return a setting as a reader says it: lists by comma, names before values, no brackets."""
+    if isinstance(value, dict):
+        pairs = (f"{name.replace('_', ' ')} {describe(v)}" for name, v in value.items())
+        return ", ".join(pairs) or "none"
+    if isinstance(value, list | tuple):
+        return ", ".join(describe(v) for v in value) or "none"
+    if value is None or isinstance(value, str):
+        return value or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, numbers.Integral) else f"{value:g}"
 
-    table = pd.concat([part for part in parts if len(part)]) if any(len(part) for part in parts) else parts[0]
-    if not len(table):
+
+def describe_preprocessing(record: dict) -> str:
+    """Return what is done to a picture before a network sees it (``Preprocessing.to_dict``), in words.
+
+    Keys that this does not know are named with their value, so that none is lost.
+    """
+    rest = dict(record)
+    height, width = rest.pop("size", (None, None))
+    words = [f"{width} x {height} pixels, {rest.pop('channels', 'RGB')}"] if height else []
+    mean, scale = rest.pop("mean", None), rest.pop("scale", 1.0)
+    if mean is not None and any(mean):
+        words.append(f"mean {describe(mean)} subtracted")
+    if scale != 1.0:
+        words.append(f"times {scale:.6g}")
+    if "interpolation" in rest:
+        words.append(f"{rest.pop('interpolation')} interpolation")
+    margin = rest.pop("crop_margin", None)
+    if margin is not None:
+        words.append(f"margin around the box {margin:.0%}" if margin else "no margin around the box")
+    return "; ".join([*words, *(f"{name.replace('_', ' ')} {describe(v)}" for name, v in rest.items())])
+
+
+def show_long(tables: list[pd.DataFrame], *, caption: str = "", open_rows: int = 12) -> None:
+    """Show tables below each other; past `open_rows` rows they are folded, and past 500 cut with the number left."""
+    filled = [table for table in tables if len(table)]
+    if not filled:
         print(f"{caption}: none")
         return
+    table = pd.concat(filled)
     body = to_html(table.head(500), caption=caption)
-    more = f"<p>{len(table) - 500:,} more rows are in the run's files.</p>" if len(table) > 500 else ""
+    if len(table) > 500:
+        body += f"<p>{len(table) - 500:,} more rows are in the run's files.</p>"
     if len(table) > open_rows:
-        body = f"<details><summary>{len(table):,} rows</summary>{body}{more}</details>"
-    display(HTML(body))
+        title = f"{escape(caption)}: " if caption else ""
+        body = f"<details><summary>{title}{len(table):,} rows</summary>{body}</details>"
+    show_html(body)
 
 
 def to_html(table: pd.DataFrame, *, caption: str = "", digits: int = 3) -> str:
-    """`table` as HTML: numbers to the right, texts to the left and escaped, NA as a dash.
+    """Return `table` as HTML: numbers to the right, texts to the left and escaped, NA as a dash.
 
     No p value is 0: columns p, p_holm, gap_p and the like say '< 0.001' where three decimals would say so.
     """
     kinds = [
-        "number" if pd.api.types.is_numeric_dtype(table.dtypes.iloc[i]) else "text"
-        for i in range(table.shape[1])
+        "number" if is_numeric_dtype(kind) and not is_bool_dtype(kind) else "text" for kind in table.dtypes
     ]
-    chances = [
+    is_p_value = [
         kind == "number" and re.search(r"(^|_)p(_|$)", str(c)) is not None
         for c, kind in zip(table.columns, kinds, strict=True)
     ]
@@ -61,21 +107,25 @@ def to_html(table: pd.DataFrame, *, caption: str = "", digits: int = 3) -> str:
         "<tr>"
         + "".join(
             f'<td class="{k}">{_p_value(v) if is_p else _cell(v, digits)}</td>'
-            for v, k, is_p in zip(row, kinds, chances, strict=True)
+            for v, k, is_p in zip(row, kinds, is_p_value, strict=True)
         )
         + "</tr>"
         for row in table.itertuples(index=False, name=None)
     ]
     titled = f"<caption>{escape(caption)}</caption>" if caption else ""
-    return f"<table>{titled}<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    if any(str(c).strip() for c in table.columns):
+        titled += f"<thead><tr>{head}</tr></thead>"
+    return f'<table class="workbook">{titled}<tbody>{"".join(rows)}</tbody></table>'
 
 
 def _cell(value, digits: int) -> str:
-    if not isinstance(value, list | tuple | dict) and pd.isna(value):
+    if isinstance(value, list | tuple | dict):
+        return escape(describe(value))
+    if pd.isna(value):
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return _number(value, digits) if isinstance(value, numbers.Number) else escape(str(value))
+    return _number(value, digits) if isinstance(value, numbers.Number) else escape(value)
 
 
 def _p_value(value: float) -> str:
@@ -83,12 +133,14 @@ def _p_value(value: float) -> str:
 
 
 def _number(value: float, digits: int) -> str:
+    if abs(value) == float("inf"):
+        return "∞" if value > 0 else "−∞"
     whole = isinstance(value, numbers.Integral) or (float(value).is_integer() and abs(value) >= 10)
     return f"{value:,.0f}" if whole else f"{value:,.{digits}f}"
 
 
 def interval(value: float, low: float, high: float, *, digits: int = 3) -> str:
-    """``0.942 [0.931, 0.951]``."""
+    """Return ``0.942 [0.931, 0.951]``."""
     return f"{value:.{digits}f}\u00a0[{low:.{digits}f},\u00a0{high:.{digits}f}]"  # kept on one line
 
 

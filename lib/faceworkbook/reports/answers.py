@@ -1,0 +1,282 @@
+"""The answer of a notebook in one computed sentence, shown at the top of its page.
+
+A notebook begins with ``answer = answers.begin(run)`` and ends with ``answer.show(answers.of_...(...))``. The
+functions ``of_...`` return plain text, made of the figures of that run alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from faceworkbook.evaluation.comparison import Comparison
+from faceworkbook.reports.pages import escape
+from faceworkbook.reports.runs import Run
+from faceworkbook.tasks import Task
+
+RECORD = "answer"
+UNFINISHED = "No answer yet: the run has not come to its end."
+LOWER_IS_BETTER = {"mae", "expected_mae", "rmse", "error", "log_loss", "brier", "ece"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The place at the top of a page that is filled when the run has come to its end."""
+
+    run: Run
+    handle: object
+
+    def show(self, sentence: str) -> None:
+        """Fill the place with `sentence` (plain text), and write it to ``answer.json``."""
+        from IPython.display import HTML
+
+        self.run.save_values({"answer": sentence}, RECORD)
+        self.handle.update(HTML(to_html(sentence)))
+
+
+def begin(run: Run) -> Answer:
+    """Show the place of the answer here, still empty."""
+    from IPython.display import HTML, display
+
+    run.path(f"{RECORD}.json").unlink(missing_ok=True)
+    return Answer(run, display(HTML(to_html(UNFINISHED)), display_id=True))
+
+
+def to_html(sentence: str) -> str:
+    """Return the answer as a paragraph that stands out, with a page's style and without."""
+    return f'<p class="answer" style="font-size:115%"><strong>Answer.</strong> {escape(sentence)}</p>'
+
+
+# --------------------------------------------------------------------------- one sentence a notebook
+
+
+def of_audit(n_faces: int, verdict: pd.DataFrame) -> str:
+    """Return how many findings of which severity there are, and the first of them (01_audit)."""
+    counts = verdict["severity"].value_counts(sort=False)
+    listed = ", ".join(f"{n} {severity}" for severity, n in counts.items())
+    first = verdict.iloc[0]
+    return f"{n_faces:,} faces, {len(verdict)} findings ({listed}); the gravest: {first['finding']}, {first['count']:,}."
+
+
+def of_faces(faces: pd.DataFrame, split, *, excluded: int) -> str:
+    """Return what the set holds and how it is split (01_faces)."""
+    people = faces["identity"].nunique()
+    who = f"{people:,} known people" if people else "no identities known"
+    leaked = split.leakage.get("leaked", 0)
+    leaks = f"{leaked:,} test rows leak" if leaked else "no test row leaks"
+    return (
+        f"{len(faces):,} faces ({who}; {excluded:,} rows of the set are not in it), split by '{split.name}' into "
+        f"{len(split.train):,} to train, {len(split.validation):,} to choose, {len(split.test):,} to test; {leaks}."
+    )
+
+
+def of_descriptors(n: int, *, network: str, tap: str, dim: int, seconds: float, unreadable: int) -> str:
+    """Return how many descriptors of which network there are, and how long they took (02_descriptors)."""
+    lost = "every picture could be read" if not unreadable else f"{unreadable:,} pictures could not be read"
+    return f"{n:,} descriptors of {dim:,} numbers by {network} at {tap} in {seconds:.1f} s; {lost}."
+
+
+def row_of(figures: pd.DataFrame, metric: str) -> pd.Series:
+    """Return the first model's row of one metric in a table of figures."""
+    return figures[figures["metric"] == metric].iloc[0]
+
+
+def of_headline(task: Task, row: pd.Series, *, compared: str = "") -> str:
+    """Return a task's headline figure with its interval, and how it compares (03_classifier, 05_report, 10).
+
+    Parameters
+    ----------
+    row : pandas.Series
+        value, low, high, n, and n_identities where people are known.
+    compared : str
+        Of `difference`; the sentence goes on with it.
+    """
+    spread, size = _interval(task.headline, row, task.unit), f"n = {int(row['n']):,}"
+    if pd.notna(row.get("n_identities")):
+        size += f" faces of {int(row['n_identities']):,} people"
+    start = f"The {task.title} is off by {_figure(task.headline, row['value'], task.unit)} on average (mean absolute error"
+    if task.headline not in LOWER_IS_BETTER:
+        share, name = f"{100 * row['value']:.1f} %", _name(task.headline)
+        what = "all labels of a face, taken one by one," if task.is_multilabel else "the test faces"
+        start = f"The {task.title} is read right in {share} of {what} ({name} {row['value']:.3f}"
+    return f"{start}, {spread}, {size})" + (f"; {compared}." if compared else ".")
+
+
+def of_difference(compared: Comparison, *, to: str, unit: str = "") -> str:
+    """Return how the first of two compared models stands to the other, as part of a sentence.
+
+    Parameters
+    ----------
+    compared : Comparison
+        A test that is not to be relied on here is passed over.
+    to : str
+        The other model, as a reader says it.
+    unit : str
+    """
+    pair = _relied_on(compared.pairs).iloc[0]
+    spread = _interval(compared.metric, pair, unit, signed=True)
+    if pair["low"] <= 0 <= pair["high"]:
+        return f"no significant difference to the {to}, {spread}"
+    better = (pair["difference"] > 0) != (compared.metric in LOWER_IS_BETTER)
+    amount = _figure(compared.metric, abs(pair["difference"]), unit)
+    return f"{'better' if better else 'worse'} than the {to} by {amount}, {spread}"
+
+
+def of_errors(task: Task, figures: Mapping, by_group: pd.DataFrame) -> str:
+    """Return the error and the worst group that is large enough to judge (04_errors).
+
+    Parameters
+    ----------
+    figures : mapping
+        metric, value, n over all test faces.
+    by_group : pandas.DataFrame
+        attribute, group, value, low, high, n, small.
+    """
+    metric = figures["metric"]
+    overall = (
+        f"{_name(metric)} {_figure(metric, figures['value'], task.unit)} on {int(figures['n']):,} test faces"
+    )
+    judged = by_group[~by_group["small"]]
+    if judged.empty:
+        return f"{_capitalise(overall)}; no group is large enough to judge."
+    ordered = judged.sort_values("value", ascending=metric not in LOWER_IS_BETTER)
+    worst = ordered.iloc[0]
+    return (
+        f"{_capitalise(overall)}; worst group: {worst['attribute']} {worst['group']} with "
+        f"{_figure(metric, worst['value'], task.unit)} ({_interval(metric, worst, task.unit)}, n = {int(worst['n']):,})."
+    )
+
+
+def of_folds(row: Mapping, *, metric: str, unit: str = "") -> str:
+    """Return the mean over repeated folds with its interval and the two spreads (06_cross_validation)."""
+    spread = _interval(metric, row, unit)
+    return (
+        f"Mean {_name(metric)} {_figure(metric, row['mean'], unit)} ({spread}, corrected for overlapping training "
+        f"sets) over {int(row['n_fits'])} fits; standard deviation {row['sd_folds']:.4f} between folds, "
+        f"{row['sd_seeds']:.4f} between seeds."
+    )
+
+
+def of_comparison(pairs: pd.DataFrame) -> str:
+    """Return the sentence of the pair, or how many pairs differ and the clearest of them (07_compare)."""
+    # Several tests of one pair: the first is the one that the design asks for.
+    each = _relied_on(pairs).drop_duplicates(["first", "second"])
+    clearest = each.sort_values("p_holm").iloc[0]["sentence"]
+    if len(each) == 1:
+        return clearest
+    return f"{int((each['verdict'] == 'differ').sum())} of {len(each)} pairs differ; the clearest: {clearest}"
+
+
+def of_groups(rest: pd.DataFrame, *, metric: str, unit: str = "") -> str:
+    """Return the group that is served worst, or that none is (08_groups).
+
+    Parameters
+    ----------
+    rest : pandas.DataFrame
+        attribute, group, value, rest, difference, low, high, p_holm, n, small, verdict (``groups.against_rest``).
+    """
+    judged = rest[~rest["small"]]
+    worse = judged[judged["verdict"] == "worse"]
+    if judged.empty:
+        return "No group is large enough to judge."
+    sign = 1 if metric in LOWER_IS_BETTER else -1
+    shown = worse if len(worse) else judged
+    row = shown.loc[(sign * shown["difference"]).idxmax()]
+    figures = (
+        f"{row['attribute']} {row['group']}, {_name(metric)} {_figure(metric, row['value'], unit)} against "
+        f"{_figure(metric, row['rest'], unit)} for the rest (difference {row['difference']:+.3f}, "
+        f"{_interval(metric, row, '', signed=True)}, n = {int(row['n']):,})"
+    )
+    if worse.empty:
+        return f"None of {len(judged)} groups is served significantly worse than the rest; the largest difference: {figures}."
+    return f"{len(worse)} of {len(judged)} groups are served worse than the rest; the worst: {figures}."
+
+
+def of_strategies(figures: pd.DataFrame, differences: pd.DataFrame) -> str:
+    """Return the clearest difference between two strategies (09_multitask).
+
+    Parameters
+    ----------
+    figures : pandas.DataFrame
+        task, metric, value.
+    differences : pandas.DataFrame
+        task, metric, first, second, difference, low, high, p_holm, repeats; empty where there was one seed.
+    """
+    if differences.empty:
+        best = figures.iloc[0]
+        return (
+            f"One seed, nothing to compare; the first strategy reaches {_name(best['metric'])} "
+            f"{best['value']:.3f} on {best['task']}."
+        )
+    row = differences.sort_values("p_holm").iloc[0]
+    if not (row["low"] > 0 or row["high"] < 0):
+        return (
+            f"None of {len(differences)} differences between strategies is significant over {int(row['repeats'])} seeds; the "
+            f"clearest: {row['task']}, {row['first']} minus {row['second']} {row['difference']:+.3f} "
+            f"({_interval('', row, '', signed=True)})."
+        )
+    first_wins = (row["difference"] > 0) != (row["metric"] in LOWER_IS_BETTER)
+    better, other = (row["first"], row["second"]) if first_wins else (row["second"], row["first"])
+    adjusted = "" if row["p_holm"] < 0.05 else f"; not after Holm's adjustment, p = {row['p_holm']:.2f}"
+    return (
+        f"On {row['task']}, {better} is better than {other} by {abs(row['difference']):.3f} {_name(row['metric'])} "
+        f"(95 % interval of {row['first']} minus {row['second']} {row['low']:+.3f} to {row['high']:+.3f}, "
+        f"{int(row['repeats'])} seeds{adjusted})."
+    )
+
+
+def of_calibration(row: Mapping) -> str:
+    """Return the calibration error beside what a calibrated model would show (11_confidence, ``calibration.summary``)."""
+    sure = "too sure" if row["overconfidence"] > 0 else "not sure enough"
+    if row["overconfidence_low"] <= 0 <= row["overconfidence_high"]:
+        sure = "as sure as it is right"
+    return (
+        f"Calibration error (ECE) {row['ece']:.3f} where a calibrated model would show {row['ece_if_calibrated']:.3f} "
+        f"(p = {row['p_calibrated']:.3f}, n = {int(row['n']):,} test faces); on average the model is {sure} (mean confidence less "
+        f"accuracy {row['overconfidence']:+.3f}, {_interval('', row, '', of='overconfidence', signed=True)})."
+    )
+
+
+def of_learning_curve(curve: pd.DataFrame, *, unit: str = "") -> str:
+    """Return how much the last step to all training faces brought (12_stress, ``learning_curve.summary``)."""
+    own = curve[curve["by"] == curve["by"].iloc[0]].sort_values("n_train")
+    last, metric = own.iloc[-1], str(own["metric"].iloc[-1])
+    reached = (
+        f"{_name(metric)} {_figure(metric, last['mean'], unit)} with {last['n_train']:,.0f} training faces"
+    )
+    if len(own) < 2:
+        return f"{_capitalise(reached)}."
+    before = own.iloc[-2]
+    gain, low, high = -before["short"], -before["short_high"], -before["short_low"]
+    helps = (low > 0 or high < 0) and (gain > 0) != (metric in LOWER_IS_BETTER)
+    return (
+        f"{_capitalise(reached)}, {gain:+.3f} from {before['n_train']:,.0f} (95 % interval {low:+.3f} to {high:+.3f}): "
+        + ("more faces help." if helps else "no significant gain from the last step.")
+    )
+
+
+# --------------------------------------------------------------------------- figures in words
+
+
+def _figure(metric: str, value: float, unit: str) -> str:
+    return f"{value:.2f} {unit}".rstrip() if unit and metric in LOWER_IS_BETTER else f"{value:.3f}"
+
+
+def _interval(metric: str, row: Mapping, unit: str, *, of: str = "", signed: bool = False) -> str:
+    low, high = (row[f"{of}_{end}" if of else end] for end in ("low", "high"))
+    digits, plus = (2 if unit and metric in LOWER_IS_BETTER else 3), ("+" if signed else "")
+    return f"95 % interval {low:{plus}.{digits}f} to {high:{plus}.{digits}f}"
+
+
+def _relied_on(pairs: pd.DataFrame) -> pd.DataFrame:
+    return pairs[pairs["verdict"] != "not to be relied on"]
+
+
+def _name(metric: str) -> str:
+    return metric.replace("_", " ")
+
+
+def _capitalise(text: str) -> str:
+    return text[:1].upper() + text[1:]

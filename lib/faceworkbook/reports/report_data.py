@@ -1,0 +1,212 @@
+"""What one experiment's steps wrote, read for its report; nothing is computed anew."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from faceworkbook import files, project
+from faceworkbook.reports import parameters
+from faceworkbook.reports.runs import Run, RunError
+from faceworkbook.tasks import Task
+
+REFERENCE = "linear"
+LABELS = "Labels are what annotators saw or what a file says, not who people are."
+OF_CELEBRITIES = {"agegender_cleaned": "IMDB and WIKI", "imdb_wiki": "IMDB and Wikipedia"}
+_BLANK_EXPERIMENT = {"name": "", "title": "", "question": "", "expected": {}, "given": {}}
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """Everything that an experiment's steps wrote.
+
+    Attributes
+    ----------
+    run : Run
+        The report's own.
+    experiment : dict
+        name, title, question, expected, given; empty texts for notebooks that were run by hand.
+    params : dict
+        Parameters of all steps.
+    faces, descriptors, classifier : dict
+        The figures of the steps 01 to 03.
+    environment : dict
+    figures, groups : pandas.DataFrame
+        The table of figures of 03, of groups of 04.
+    measure : str
+        The metric of `groups`.
+    """
+
+    run: Run
+    experiment: dict
+    params: dict
+    faces: dict
+    descriptors: dict
+    classifier: dict
+    environment: dict
+    figures: pd.DataFrame
+    groups: pd.DataFrame
+    measure: str
+
+    @property
+    def task(self) -> Task:
+        """What was learned."""
+        return Task.from_record(self.classifier["task"])
+
+    @property
+    def title(self) -> str:
+        """The experiment's title, or what its data and label make of it."""
+        return self.experiment["title"] or f"{self.task.title} from faces, {self.faces['title']}".capitalize()
+
+    @property
+    def model(self) -> str:
+        """Name of the classifier in `figures`: the first, its reference is the other one."""
+        return str(self.figures["model"].iloc[0])
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether the faces are rendered ones."""
+        return self.params["dataset"] == "synthetic"
+
+    def figure(self, metric: str) -> pd.Series:
+        """Return the classifier's row of one metric.
+
+        Raises
+        ------
+        KeyError
+            There is no such metric; the text lists those that there are.
+        """
+        rows = self.figures[(self.figures["metric"] == metric) & (self.figures["model"] == self.model)]
+        if rows.empty:
+            raise KeyError(f"no metric {metric!r}; there are {sorted(self.figures['metric'].unique())}")
+        return rows.iloc[0]
+
+
+def read(run: Run) -> ReportData:
+    """Read the steps that `run` (the report's own) follows."""
+    params: dict = {}
+    for step in ("04_errors", "03_classifier", "02_descriptors", "01_faces"):
+        params.update(run.values(step, "params"))
+    return ReportData(
+        run=run,
+        experiment=experiment_of(run),
+        params=params,
+        faces=run.values("01_faces"),
+        descriptors=run.values("02_descriptors"),
+        classifier=run.values("03_classifier"),
+        environment=run.values("03_classifier", "environment"),
+        figures=run.table("03_classifier", "figures"),
+        groups=run.table("04_errors", "groups"),
+        measure=run.values("04_errors")["measure"],
+    )
+
+
+def experiment_of(run: Run) -> dict:
+    """Return name, title, question, expected and given of the experiment that `run` belongs to.
+
+    Texts and mappings are empty where the notebooks were run by hand.
+    """
+    path = run.folder.parent / "experiment.json"
+    if not path.exists():
+        return dict(_BLANK_EXPERIMENT)
+    return _BLANK_EXPERIMENT | files.read_json(path, RunError, remedy="run the experiment again")
+
+
+def reference_title(task: Task) -> str:
+    """Return which linear model is the reference of this task."""
+    return f"linear reference ({'ridge' if task.is_number else 'logistic'} regression)"
+
+
+def settings_of(data: ReportData) -> dict:
+    """Return how the classifier was fitted, by name as a reader says it; counts of faces stand elsewhere."""
+    settings = data.classifier["settings"].items()
+    return {name.replace("_", " "): value for name, value in settings if not name.startswith("n_")}
+
+
+def describe_split(data: ReportData) -> str:
+    """Return by what the faces were split, in words."""
+    people = data.faces["people"]
+    if data.faces["scheme"] != "identity":
+        return f"the scheme '{data.faces['scheme']}'"
+    if people:
+        return f"identity ({people:,} known people)"
+    return "rows, copies kept together (the set knows no identities)"
+
+
+def describe_people(data: ReportData) -> str:
+    """Return how many people are known to be in the data, in words."""
+    return f"{data.faces['people']:,} known people" if data.faces["people"] else "people not known"
+
+
+def describe_leakage(leakage: Mapping[str, int]) -> str:
+    """Return how many test rows are copies of pictures, or show people, of the rows before (`Split.leakage`)."""
+    rows, seen = leakage["test_rows"], "that the model was fitted or chosen on"
+    people = f"{leakage['same_person']:,} show a person {seen}"
+    if leakage["unknown_person"] == rows:
+        people = "whom they show is not known"
+    return f"{leakage['same_picture']:,} of {rows:,} test rows are copies of pictures {seen}; {people}."
+
+
+def describe_pretraining(network: str, celebrities: str = "") -> str:
+    """Return what no split can cure: the people whom the network itself was trained on before."""
+    if "VGG" not in network:
+        return f"Network: {network}. Whoever stood among the faces that it was trained on before may stand among the test faces."
+    made_of = f" This set is made of well-known people ({celebrities})." if celebrities else ""
+    return (
+        f"The network itself ({network}) was trained on photographs of well-known people (the sets VGGFace and VGGFace2 are "
+        f"made of celebrities).{made_of} People whom it has seen may stand among the test faces: no split can cure that, and "
+        "the figures may be too good for faces that it has never seen."
+    )
+
+
+def list_caveats(data: ReportData) -> list[str]:
+    """Return what data and split do not allow one to conclude: plain sentences, the gravest first."""
+    caveats = []
+    leaked = data.faces["leakage"].get("leaked", 0)
+    if leaked:
+        caveats.append(
+            f"{leaked:,} of {data.faces['leakage']['test_rows']:,} test rows leak: they show a person or a copy of a "
+            "picture that the model was fitted or chosen on."
+        )
+    excluded = sum(row["count"] for row in data.faces["left_out"] if row["what"].startswith("left out"))
+    if excluded > data.faces["read"] / 10:
+        caveats.append(
+            f"A subset: {data.faces['read']:,} faces could be read, {excluded:,} rows of the set were left out "
+            "(listed under The data). Set the figures beside each other, not beside those of the whole set."
+        )
+    if not data.faces["people"]:
+        caveats.append(
+            "The set knows no identities. Copies of a picture are kept on one side, but other pictures of the same person may "
+            "stand in training and test; the figures may be too good."
+        )
+    caveats.append(f"{LABELS} '{data.task.title}' here means that label.")
+    if data.is_synthetic:
+        caveats += [
+            "Rendered faces differ from photographs in skin, hair, light and variety. Nothing follows for people of any group.",
+            "The network was trained on photographs; rendered faces are outside of what it knows.",
+        ]
+    else:
+        celebrities = OF_CELEBRITIES.get(data.params["dataset"], "")
+        caveats.append(describe_pretraining(data.descriptors["source"], celebrities))
+    if data.descriptors["unreadable"]:
+        caveats.append(
+            f"{data.descriptors['unreadable']:,} pictures could not be read; they are in no figure."
+        )
+    small = data.groups[data.groups["small"]] if "small" in data.groups else data.groups.iloc[:0]
+    if len(small):
+        caveats.append(f"Groups too small to judge: {', '.join(str(name) for name in small['group'])}.")
+    return caveats
+
+
+def command_of(folder: Path, experiment: dict) -> str:
+    """Return the command that computes the experiment in `folder` again, with what was given on its command line."""
+    if not experiment["name"]:
+        return f"the notebooks by hand, with the parameters in {project.shorten(folder)}/*/params.json"
+    given = [
+        shlex.quote(f"{name}={parameters.format_value(value)}") for name, value in experiment["given"].items()
+    ]
+    return " ".join([f"workbook run {experiment['name']}", *(f"-p {text}" for text in given)])

@@ -1,0 +1,91 @@
+"""The table of all runs: whatever a record holds, the page is written, and what is damaged is marked."""
+
+import json
+
+import numpy as np
+import pytest
+from bs4 import BeautifulSoup
+
+from faceworkbook.reports import index
+
+GOOD = {
+    "metrics": {
+        "network": "net",
+        "figures": [{"model": "mlp", "metric": "accuracy", "value": 0.9, "low": 0.8, "high": 1.0, "n": 10}],
+    },
+    "params": {"dataset": "toys", "label": "gender"},
+    "environment": {"started": "2026-01-02T03:04:05+00:00"},
+}
+FOREIGN = [
+    "", "{", "null", "3", "[]", '"text"', "[" * 100_000, '{"figures": 3}', '{"figures": [1, null, "x", []]}',
+    '{"figures": {"a": 1}}', '{"figures": [{"value": "high", "low": [], "high": {}, "n": null}]}',
+    '{"figures": [{"value": NaN, "low": Infinity, "high": -Infinity, "n": 1e999}]}',
+    '{"folds": [{}]}', '{"folds": [{"mean": "x", "n_fits": []}]}', '{"started": 5}', '{"started": null}',
+    '{"sets": 3, "label": {"a": 1}, "dataset": []}', '{"question": ["a"]}', '{"figures": [{"value": 1' + "0" * 400 + "}]}",
+    '{"figures": [{"value": true, "model": "\\ud800"}]}', '{"answer": 3}', "\x00\xff", '{"dataset": "<script>"}',
+]  # fmt: skip
+
+
+def write_run(results, name, **texts):
+    folder = results / name / "03_classifier"
+    folder.mkdir(parents=True, exist_ok=True)
+    for record, content in GOOD.items():
+        (folder / f"{record}.json").write_text(json.dumps(content))
+    for record, text in texts.items():
+        place = results / name if record == "experiment" else folder
+        (place / f"{record}.json").write_bytes(text.encode("utf-8", "surrogatepass"))
+
+
+def rows_of(page, table):
+    return page.find_all("table")[table].tbody.find_all("tr")
+
+
+@pytest.mark.parametrize("record", ["metrics", "params", "environment", "answer", "experiment"])
+@pytest.mark.parametrize("text", FOREIGN, ids=range(len(FOREIGN)))
+def test_a_foreign_record_never_ends_a_good_run(tmp_path, record, text):
+    write_run(tmp_path, "good")
+    write_run(tmp_path, "odd", **{record: text})
+    page = BeautifulSoup(index.write(tmp_path).read_text(), "html.parser")
+    assert [row.td.text for row in rows_of(page, 0)] == ["good", "odd"]
+    assert "0.800 to 1.000" in rows_of(page, 1)[0].text
+    assert len(page.find_all("script")) == 1
+
+
+@pytest.mark.parametrize("record", ["metrics", "params", "environment"])
+def test_a_damaged_record_becomes_one_marked_row(tmp_path, record):
+    write_run(tmp_path, "odd", **{record: '{"figures": ['})
+    page = BeautifulSoup(index.write(tmp_path).read_text(), "html.parser")
+    (row,) = rows_of(page, 1)
+    assert f"{record}.json damaged; run the step again" in row.find(class_="miss").text
+    assert f"{record}.json damaged" in rows_of(page, 0)[0].find(class_="miss").text
+
+
+def test_records_with_random_damage_leave_a_page(tmp_path):
+    rng = np.random.default_rng(0)
+    for number in range(200):
+        name = ("metrics", "params", "environment")[number % 3]
+        data = bytearray(json.dumps(GOOD[name]).encode())
+        for at in rng.integers(0, len(data), 3):
+            data[at] = rng.integers(0, 256)
+        write_run(tmp_path, f"run{number}")
+        (tmp_path / f"run{number}" / "03_classifier" / f"{name}.json").write_bytes(bytes(data))
+    page = BeautifulSoup(index.write(tmp_path).read_text(), "html.parser")
+    assert len(rows_of(page, 0)) == 200
+
+
+def test_the_answer_of_the_classifier_stands_beside_the_question(tmp_path):
+    write_run(
+        tmp_path,
+        "demo",
+        answer='{"answer": "Read right in 90 % <b>"}',
+        experiment='{"question": "How well?"}',
+    )
+    page = index.write(tmp_path).read_text()
+    assert "How well?" in page and "Read right in 90 % &lt;b&gt;" in page
+
+
+def test_odd_folder_names_make_whole_links(tmp_path):
+    write_run(tmp_path, 'a"b#c? d')
+    (tmp_path / 'a"b#c? d' / "report.html").write_text("x")
+    page = BeautifulSoup(index.write(tmp_path).read_text(), "html.parser")
+    assert page.a["href"] == "a%22b%23c%3F%20d/report.html"

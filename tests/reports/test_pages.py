@@ -1,0 +1,37 @@
+"""What comes from outside is shown on pages and never obeyed."""
+
+import pytest
+from bs4 import BeautifulSoup
+
+from faceworkbook.reports import pages
+
+HOSTILE = [
+    "<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "'; alert(1); '", "</title><script>x</script>",
+    "![x](http://evil/x.png)", "[x](javascript:alert(1))", "a|b", "# heading", "two\n\n# lines", "`code`", "&lt;b&gt;",
+    "\u202egnp.exe", "\x00\x1b[31m", "\ud800", "<!-- x", "](x)", "\\`*_{}[]()#+-.!|",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_escaped_text_is_text_on_a_page(text):
+    body = f'<p title="{pages.escape(text)}">{pages.escape(text)}</p>'
+    page = BeautifulSoup(pages.page(text, body), "html.parser")
+    assert {tag.name for tag in page.body.find_all(True)} == {"main", "p"}
+    assert not page.find_all("script")
+    pages.page(text, body).encode()
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_escaped_markdown_is_text_once_rendered(text):
+    page = BeautifulSoup(pages.render_markdown(f"- {pages.escape_markdown(text)}"), "html.parser")
+    assert {tag.name for tag in page.find_all(True)} <= {"ul", "li", "h1"}
+    shown = " ".join(pages._UNSEEN.sub("\ufffd", text).split())
+    assert page.text.strip() in (shown, shown.lstrip("# "))
+
+
+def test_tags_in_markdown_are_shown():
+    assert "<script" not in pages.render_markdown("<script>alert(1)</script>\n\n<b>x</b>")
+
+
+def test_a_page_without_script_runs_none():
+    assert "script-src 'none'" in pages.page("title", "") and "img-src data:" in pages.page("title", "")
