@@ -343,55 +343,6 @@ def test_too_few_people_is_said():
         splits.make(table(identity=["a", "b"] * 300), label="gender")
 
 
-# ----------------------------------------------------------------- balancing
-
-
-def test_balancing_touches_training_rows_only():
-    faces = table()
-    split = splits.make(faces, label="race")
-    before = subsets(split)
-    for method in splits.BALANCINGS:
-        balanced = splits.balance(split, faces, by="race", method=method)
-        assert set(balanced.rows) == set(split.train)
-    assert subsets(split) == before
-
-
-def test_oversampling_makes_classes_equal_and_keeps_every_row():
-    faces = table()
-    split = splits.make(faces, label="race")
-    balanced = splits.balance(split, faces, by="race", method="oversample")
-    sizes = faces["race"].iloc[balanced.rows].value_counts()
-    assert sizes.nunique() == 1 and sizes.iloc[0] == faces["race"].iloc[split.train].value_counts().max()
-
-
-def test_class_weights_give_each_class_the_same_total():
-    faces = table()
-    split = splits.make(faces, label="race")
-    balanced = splits.balance(split, faces, by="race", method="weights")
-    totals = pd.Series(balanced.weights).groupby(faces["race"].iloc[balanced.rows].to_numpy()).sum()
-    assert totals.to_numpy() == pytest.approx(totals.mean())
-    assert balanced.weights.mean() == pytest.approx(1)
-
-
-def test_nothing_leaves_rows_and_weights():
-    faces = table()
-    split = splits.make(faces, label="race")
-    balanced = splits.balance(split, faces, by="race", method="oversample", strength=0.0)
-    assert sorted(balanced.rows) == split.train.tolist() and set(balanced.weights) == {1.0}
-
-
-def test_augmentation_does_not_depend_on_the_label():
-    faces = table(n=4000, identity=[None] * 4000)
-    split = splits.make(faces, label="race")
-    swapped = faces.assign(race=faces["race"].cat.rename_categories(list(reversed(face_table.RACES_UTKFACE))))
-    one = splits.balance(split, faces, by="race", method="oversample", seed=4)
-    two = splits.balance(split, swapped, by="race", method="oversample", seed=4)
-    np.testing.assert_array_equal(one.seeds, two.seeds)
-    assert len(one.seeds) == len(one.rows)
-    mean = pd.Series(one.seeds / 2**32).groupby(faces["race"].iloc[one.rows].to_numpy()).mean()
-    assert mean.to_numpy() == pytest.approx(0.5, abs=0.03)
-
-
 # ----------------------------------------------------------------- any table
 
 

@@ -10,6 +10,7 @@ from faceworkbook.evaluation import groups
 from faceworkbook.experiments import mitigation
 from faceworkbook.experiments.prepared import PreparedData
 from faceworkbook.tasks import labels_of_classes
+from faceworkbook.training import balancing
 from tests.evaluation import made_predictions as made
 
 RACES = ("White", "Black", "Asian", "Indian")
@@ -36,14 +37,14 @@ def test_reweighing_makes_label_and_group_independent():
     rng = np.random.default_rng(0)
     group = rng.integers(0, 3, 500)
     label = (rng.random(500) < 0.2 + 0.3 * group).astype(int)
-    weight = mitigation.reweigh(label, group)
+    weight = balancing.reweigh(label, group)
     shares = pd.crosstab(label, group, values=weight, aggfunc="sum", normalize="columns").to_numpy()
     np.testing.assert_allclose(shares, shares[:, [0]].repeat(3, axis=1))
 
 
 def test_balancing_repeats_rows_until_cells_are_even():
     label, group = np.array(list("aaaabbb")), np.array(list("xxxyxyy"))
-    rows = mitigation.balance(label, group)
+    rows = balancing.balance(label, group)
     counts = pd.Series(list(zip(label[rows], group[rows], strict=True))).value_counts()
     assert counts[("a", "x")] == counts[("a", "y")] == 3
     assert counts[("b", "x")] == counts[("b", "y")] == 2

@@ -1,4 +1,4 @@
-"""Heads on a trunk: shapes, parts, stitches, standardisation, saving."""
+"""Heads on a trunk: shapes, parameter groups, stitches, standardisation, saving."""
 
 import numpy as np
 import pytest

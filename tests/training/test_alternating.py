@@ -69,9 +69,9 @@ def test_batches_take_turns_until_each_set_is_used_up():
 @settings(deadline=None)
 @given(n=st.integers(1, 500), size=st.integers(1, 100))
 def test_no_row_is_dropped_and_no_batch_is_tiny(n, size):
-    parts = cut(np.arange(n), size)
-    np.testing.assert_array_equal(np.concatenate(parts), np.arange(n))
-    lengths = {len(part) for part in parts}
+    batches = cut(np.arange(n), size)
+    np.testing.assert_array_equal(np.concatenate(batches), np.arange(n))
+    lengths = {len(rows) for rows in batches}
     assert max(lengths) <= size and max(lengths) - min(lengths) <= 1
 
 

@@ -509,7 +509,7 @@ def test_a_folder_of_another_run_is_refused(source, labels, tmp_path):
 
 
 def test_a_checkpoint_of_other_pictures_is_refused(source, labels, tmp_path):
-    """Same labels, split, settings and first weights: only the pictures tell the runs from each other."""
+    """Same labels, split, settings and first weights: only the pictures differ."""
     train(network(labels), source, labels, folder=tmp_path)
     other = PixelArray(toy.pictures(N, seed=1)[0], toy.PREPROCESSING)
     with pytest.raises(CheckpointError, match=r"belongs to another run .pictures differs.; delete it"):

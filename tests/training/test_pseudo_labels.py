@@ -126,7 +126,7 @@ def test_distribution_weighs_the_cluster_nearer_to_the_labelled_rows_by_the_inve
     labelled = rng.normal(0, 0.05, (400, 2))
     near, far = rng.normal([3, 0], 0.05, (200, 2)), rng.normal([0, 12], 0.05, (200, 2))
     weights = pseudo_labels.distribution(labelled, np.concatenate([near, far]), components=2, seed=0)
-    # The labelled mixture has two parts in one heap, so both lie as far from a cluster.
+    # The labelled mixture has two components in one heap, so both lie as far from a cluster.
     np.testing.assert_allclose(weights[:200], 1.0)
     np.testing.assert_allclose(weights[200:], 0.25, rtol=0.02)
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from faceworkbook import row_groups
-from faceworkbook.audit import linear
+from faceworkbook import linear, row_groups
 from faceworkbook.row_groups import ALONE
 
 N_BOOT = 2000

@@ -13,16 +13,15 @@ import numpy as np
 import pandas as pd
 from fairlearn.postprocessing import ThresholdOptimizer
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_curve
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
+from faceworkbook import linear
 from faceworkbook.evaluation import comparison, groups, intervals, metrics
 from faceworkbook.evaluation import predictions as tables
 from faceworkbook.evaluation.groups import Attribute, GroupsError
 from faceworkbook.experiments.prepared import PreparedData
 from faceworkbook.splits import SUBSETS
+from faceworkbook.training import balancing
 
 MITIGATIONS = ("reweighing", "balancing", "thresholds", "equalised odds")
 CONSTRAINTS = (
@@ -31,46 +30,6 @@ CONSTRAINTS = (
     "false_positive_rate_parity",
     "demographic_parity",
 )
-
-
-def reweigh(labels: np.ndarray, group: np.ndarray) -> np.ndarray:
-    """Return weights that make label and group independent (Kamiran and Calders 2012).
-
-    Parameters
-    ----------
-    labels, group : array-like of shape (n,)
-        Of the training rows.
-
-    Returns
-    -------
-    ndarray of shape (n,), mean 1
-        P(group) P(label) / P(group, label).
-    """
-    joint = pd.DataFrame({"label": np.asarray(labels, dtype=str), "group": np.asarray(group, dtype=str)})
-    n = len(joint)
-    size = {
-        name: joint.groupby(keys)["label"].transform("size").to_numpy()
-        for name, keys in (("label", ["label"]), ("group", ["group"]), ("both", ["label", "group"]))
-    }
-    return size["label"] * size["group"] / (n * size["both"])
-
-
-def balance(labels: np.ndarray, group: np.ndarray, *, seed: int = 0) -> np.ndarray:
-    """Return positions that repeat training rows until every label has as many rows in each group.
-
-    Returns
-    -------
-    ndarray of int
-        Every row once, then rows drawn with replacement from the cells that are short.
-    """
-    cells = pd.Series(list(zip(np.asarray(labels, dtype=str), np.asarray(group, dtype=str), strict=True)))
-    members = cells.groupby(cells).indices
-    rng = np.random.default_rng(seed)
-    extra = []
-    for (label, _), rows in sorted(members.items()):
-        wanted = max(len(other) for (name, _), other in members.items() if name == label)
-        extra.append(rng.choice(rows, wanted - len(rows)))
-    return np.concatenate([np.arange(len(cells)), *extra]).astype(int)
 
 
 def group_thresholds(table: pd.DataFrame, attribute: str) -> pd.DataFrame:
@@ -163,10 +122,10 @@ def try_mitigations(
     truth, group = data.labels.truth, data.faces[attribute].astype("string").to_numpy(dtype=object)
     train = rows["train"]
     labels = truth[train].astype(str)
-    repeated = train[balance(labels, group[train], seed=seed)]
+    repeated = train[balancing.balance(labels, group[train], seed=seed)]
     fits = {
         "before": (train, None),
-        "reweighing": (train, reweigh(labels, group[train])),
+        "reweighing": (train, balancing.reweigh(labels, group[train])),
         "balancing": (repeated, None),
     }
     present = set(labels)
@@ -175,7 +134,14 @@ def try_mitigations(
     subset = np.repeat(["validation", "test"], [len(rows["validation"]), len(rows["test"])])
     tried = {}
     for name, (own, weight) in fits.items():
-        model = _fit_logistic(data.matrix[own], truth[own].astype(str), weight, strength=strength)
+        model = linear.fit(
+            data.matrix[own],
+            truth[own].astype(str),
+            strength=strength,
+            sample_weight=weight,
+            max_iter=400,
+            tol=1e-4,
+        )
         output = tables.outputs_of(model, data.matrix[judged], task)
         table = tables.build(data.faces.iloc[judged], task, truth=truth[judged], output=output, split=subset)
         tried[name] = table.assign(**{attribute: group[judged]})
@@ -330,11 +296,6 @@ def _require_both_classes(validation: pd.DataFrame, test: pd.DataFrame, attribut
             f"{attribute} {lacking} lack validation rows of both classes; "
             "merge small groups or give more validation rows"
         )
-
-
-def _fit_logistic(matrix: np.ndarray, labels: np.ndarray, weight, *, strength: float):
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=400))
-    return model.fit(matrix, labels, logisticregression__sample_weight=weight)
 
 
 def _rows_of(table: pd.DataFrame, attribute: Attribute, group: str) -> pd.DataFrame:

@@ -6,18 +6,19 @@ hidden layers, so that it is saved and used like the others.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
+
+from faceworkbook import linear
 
 # The inverse of regularisation, on standardised descriptors of some hundred to thousand directions.
 STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 ALPHAS = (10.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0, 30000.0)
+MAX_ITER = 300
 _ABSENT = -30.0
 
 
@@ -43,52 +44,44 @@ class Linear:
 
 
 def fit_classes(
-    x: np.ndarray,
-    codes: np.ndarray,
-    x_validation: np.ndarray,
-    codes_validation: np.ndarray,
+    train: tuple[np.ndarray, np.ndarray],
+    validation: tuple[np.ndarray, np.ndarray],
     *,
     n_classes: int,
     class_weights: str = "none",
     strengths=STRENGTHS,
-    max_iter: int = 300,
 ) -> Linear:
     """Fit logistic regression by L-BFGS, warm-started from the strongest regularisation to the weakest.
 
     Parameters
     ----------
-    x, x_validation : ndarray of shape (n, d), float32, standardised
-    codes, codes_validation : ndarray of shape (n,), int, 0..n_classes-1, or (n, n_classes) of yes/no labels
-        Several yes/no labels a row are learned one by one, each with its own strength. Without validation rows the loss of the training rows stands in.
+    train, validation : (ndarray of shape (n, d), ndarray of shape (n,) or (n, n_classes))
+        Standardised descriptors (float32) and codes (0..n_classes-1), or several yes/no labels a row, which
+        are learned one by one. Without validation rows the loss of the training rows stands in.
     class_weights : {'none', 'balanced'}
     """
+    (x, codes), (_, held) = train, validation
     if codes.ndim == 2:
         options = {"n_classes": 2, "class_weights": class_weights, "strengths": strengths}
         each = [
-            fit_classes(x, own, x_validation, held, **options)
+            fit_classes((x, own), (validation[0], other), **options)
             if np.ptp(own)
             else _constant(x.shape[1], own[0])
-            for own, held in zip(codes.T, codes_validation.T, strict=True)
+            for own, other in zip(codes.T, held.T, strict=True)
         ]
         return _join(each)
-    model = LogisticRegression(
-        max_iter=max_iter,
-        warm_start=True,
-        tol=1e-3,
-        class_weight="balanced" if class_weights == "balanced" else None,
-    )
+    balanced = "balanced" if class_weights == "balanced" else None
+    model = linear.estimator(1.0, is_number=False, max_iter=MAX_ITER, warm_start=True, class_weight=balanced)
     rows, learned = [], []
     for strength in sorted(strengths):
-        with warnings.catch_warnings():
-            # Weakly regularised and slow to converge is not what wins on validation rows.
-            warnings.simplefilter("ignore", ConvergenceWarning)
+        with linear.unconverged_is_no_news():
             model.set_params(C=strength).fit(x, codes)
         learned.append(_all_classes(model, n_classes))
         rows.append(
             (
                 strength,
                 _log_loss(learned[-1], x, codes, n_classes),
-                _log_loss(learned[-1], x_validation, codes_validation, n_classes),
+                _log_loss(learned[-1], *validation, n_classes),
             )
         )
     return _best(rows, learned)
@@ -109,26 +102,14 @@ def _join(each: list[Linear]) -> Linear:
 
 
 def fit_number(
-    x: np.ndarray,
-    values: np.ndarray,
-    x_validation: np.ndarray,
-    values_validation: np.ndarray,
-    *,
-    alphas=ALPHAS,
+    train: tuple[np.ndarray, np.ndarray], validation: tuple[np.ndarray, np.ndarray], *, alphas=ALPHAS
 ) -> Linear:
     """Fit ridge regression on a standardised number; losses are mean squared errors."""
     rows, learned = [], []
     for alpha in sorted(alphas, reverse=True):
-        model = Ridge(alpha=alpha).fit(x, values)
-        kernel, bias = model.coef_.reshape(-1, 1), np.atleast_1d(model.intercept_)
-        learned.append((kernel, bias))
-        rows.append(
-            (
-                alpha,
-                _squared(kernel, bias, x, values),
-                _squared(kernel, bias, x_validation, values_validation),
-            )
-        )
+        model = linear.estimator(alpha, is_number=True).fit(*train)
+        learned.append((model.coef_.reshape(-1, 1), np.atleast_1d(model.intercept_)))
+        rows.append((alpha, _squared(*learned[-1], *train), _squared(*learned[-1], *validation)))
     return _best(rows, learned)
 
 

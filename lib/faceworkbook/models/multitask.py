@@ -135,36 +135,17 @@ class MultitaskNet:
         return groups
 
 
-def build(
-    trunk: keras.Model | int,
-    heads: list[Head],
-    *,
-    head: str = "linear",
-    standardise: tuple[np.ndarray, np.ndarray] | None = None,
-    hidden: tuple[int, ...] = (),
-    batch_norm: bool = True,
-    momentum: float = 0.99,
-    dropout: float = 0.5,
-    stitch_widths: tuple[int, int] = (1024, 128),
-    pool: str = "average",
-    seed: int = 0,
-) -> MultitaskNet:
-    """Put one head a task on a trunk.
+@dataclass(frozen=True)
+class HeadOptions:
+    """What stands between a trunk and the outputs.
 
-    Parameters
+    Attributes
     ----------
-    trunk : keras.Model or int
-        A network whose output is (batch, d) or (batch, h, w, d); or d, the width of descriptors that are
-        fed as they are.
-    heads : list of Head
     head : {'linear', 'bottleneck', 'stitch'}
         'linear': [batch norm] and a linear layer (the UTKFace multi-task system of 2018, first version).
-        'bottleneck': [batch norm], Dense 16 tanh, dropout, linear (its second version); each task has its own sixteen, so that
-        the learning rate of a head reaches all of it.  'stitch': shared Dense 1024 relu, Dense 128 relu a
-        task, a cross-stitch unit with identity start, linear (arXiv 2003.06746).
-    standardise : (mean, standard deviation), ndarrays of shape (d,), optional
-        Of the trunk's output (of the descriptors, for an identity trunk) over the training rows; stored in
-        the net, so that inference sees the same numbers.
+        'bottleneck': [batch norm], Dense 16 tanh, dropout, linear (its second version); each task has its own
+        sixteen, so that the learning rate of a head reaches all of it.  'stitch': shared Dense 1024 relu,
+        Dense 128 relu a task, a cross-stitch unit with identity start, linear (arXiv 2003.06746).
     hidden : tuple of int
         Widths of further shared Dense relu layers, before the heads.
     batch_norm : bool
@@ -178,33 +159,66 @@ def build(
         Widths of the shared and of each task's layer in 'stitch'.
     pool : {'average', 'flatten'}
         How a trunk's (h, w, d) becomes a vector.
+    """
+
+    head: str = "linear"
+    hidden: tuple[int, ...] = ()
+    batch_norm: bool = True
+    momentum: float = 0.99
+    dropout: float = 0.5
+    stitch_widths: tuple[int, int] = (1024, 128)
+    pool: str = "average"
+
+    def __post_init__(self):
+        if self.head not in HEADS:
+            raise ValueError(f"head={self.head!r}; allowed are {list(HEADS)}")
+        if self.pool not in POOLS:
+            raise ValueError(f"pool={self.pool!r}; allowed are {list(POOLS)}")
+
+
+def build(
+    trunk: keras.Model | int,
+    heads: list[Head],
+    *,
+    standardise: tuple[np.ndarray, np.ndarray] | None = None,
+    seed: int = 0,
+    **options,
+) -> MultitaskNet:
+    """Put one head a task on a trunk.
+
+    Parameters
+    ----------
+    trunk : keras.Model or int
+        A network whose output is (batch, d) or (batch, h, w, d); or d, the width of descriptors that are
+        fed as they are.
+    heads : list of Head
+    standardise : (mean, standard deviation), ndarrays of shape (d,), optional
+        Of the trunk's output (of the descriptors, for an identity trunk) over the training rows; stored in
+        the net, so that inference sees the same numbers.
     seed : int
         Of the initial weights and of dropout.
+    **options
+        Fields of `HeadOptions`.
     """
-    _check(heads, head, pool)
+    chosen = HeadOptions(**options)
+    names = [task.name for task in heads]
+    if not names or len(set(names)) != len(names):
+        raise ValueError(f"tasks are named {names}; give at least one, each name once")
+    hidden = chosen.hidden
     seeds = iter(np.random.default_rng(seed).integers(2**31, size=4 * len(heads) + 2 * len(hidden) + 4))
-    norm = functools.partial(keras.layers.BatchNormalization, momentum=momentum) if batch_norm else None
-    options = {"norm": norm, "dropout": dropout, "seeds": seeds}
-    inputs, x = _enter(trunk, pool)
+    make_norm = functools.partial(keras.layers.BatchNormalization, momentum=chosen.momentum)
+    norm = make_norm if chosen.batch_norm else None
+    options = {"norm": norm, "dropout": chosen.dropout, "seeds": seeds}
+    inputs, x = _enter(trunk, chosen.pool)
     if standardise is not None:
         x = _standardiser(*standardise)(x)
     for position, width in enumerate(hidden):
         x = _hidden(x, width, f"{SHARED}{MARK}hidden{position + 1}", **options)
     makers = {"linear": _linear_features, "bottleneck": _bottleneck_features, "stitch": _stitch_features}
-    widths = {"widths": stitch_widths} if head == "stitch" else {}
-    features = makers[head](x, heads, **widths, **options)
+    widths = {"widths": chosen.stitch_widths} if chosen.head == "stitch" else {}
+    features = makers[chosen.head](x, heads, **widths, **options)
     outputs = {t.name: _dense(t.width, f"{t.prefix}{MARK}logits", seeds)(features[t.name]) for t in heads}
     return MultitaskNet(keras.Model(inputs, outputs), keras.Model(inputs, features), tuple(heads))
-
-
-def _check(heads: list[Head], head: str, pool: str) -> None:
-    if head not in HEADS:
-        raise ValueError(f"head={head!r}; allowed are {list(HEADS)}")
-    if pool not in POOLS:
-        raise ValueError(f"pool={pool!r}; allowed are {list(POOLS)}")
-    names = [task.name for task in heads]
-    if not names or len(set(names)) != len(names):
-        raise ValueError(f"tasks are named {names}; give at least one, each name once")
 
 
 def _enter(trunk: keras.Model | int, pool: str):

@@ -6,7 +6,6 @@ never cross a split: rows of one identity, and rows that `keep_together` ties (c
 """
 
 from faceworkbook.row_groups import ALONE
-from faceworkbook.splits.balancing import BALANCINGS, Balance, balance
 from faceworkbook.splits.making import (
     ALSO_IN_TEST,
     CONTRADICTING,
@@ -23,16 +22,13 @@ from faceworkbook.splits.split import SUBSETS, Split, SplitError, restrict
 __all__ = [
     "ALONE",
     "ALSO_IN_TEST",
-    "BALANCINGS",
     "CONTRADICTING",
     "NO_LABEL",
     "NO_OFFICIAL_SUBSET",
     "SCHEMES",
     "SUBSETS",
-    "Balance",
     "Split",
     "SplitError",
-    "balance",
     "fingerprint",
     "folds",
     "hash_subsets",

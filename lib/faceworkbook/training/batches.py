@@ -76,7 +76,7 @@ class Joint:
             raise ValueError(f"mixing={self.mixing!r}; allowed are {list(MIXINGS)}")
 
     def current(self, epoch: int) -> tuple[Stage, ...]:
-        """Return the stages that take part in `epoch`."""
+        """Return the stages of `epoch`."""
         tasks = tuple(dict.fromkeys(task for stage in self.stages for task in stage.tasks))
         return tuple(Stage(stage.name, stage.rows, tasks) for stage in self.stages)
 
@@ -119,7 +119,7 @@ class Alternating:
             raise ValueError(f"turn={self.turn!r}; allowed are {list(TURNS)}")
 
     def current(self, epoch: int) -> tuple[Stage, ...]:
-        """Return the stages that take part in `epoch`."""
+        """Return the stages of `epoch`."""
         return self.stages if self.turn == "batch" else (self.stages[epoch % len(self.stages)],)
 
     def n_batches(self, epoch: int) -> int:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import keras
@@ -129,8 +129,7 @@ def fit_estimator(
     Parameters
     ----------
     **options
-        ``name`` that the model is known by; of a Keras model `epochs` (at most, 60), `batch_size` (128) and
-        `patience` (8 epochs without a lower validation loss; the best weights are kept).
+        ``name`` that the model is known by; of a Keras model the fields of `NetworkOptions`.
 
     Notes
     -----
@@ -246,22 +245,38 @@ def _figures(prefix: str, labels: tasks.Labels, output: np.ndarray) -> dict:
     }
 
 
-def _fit_network(
-    model, matrix, labels: tasks.Labels, split, *, seed: int, epochs=60, batch_size=128, patience=8
-):
+@dataclass(frozen=True)
+class NetworkOptions:
+    """How a compiled Keras model is fitted.
+
+    Attributes
+    ----------
+    epochs, patience : int
+        At most so many epochs; stop after `patience` epochs without a lower validation loss, and keep the best
+        weights.
+    batch_size : int
+    """
+
+    epochs: int = 60
+    patience: int = 8
+    batch_size: int = 128
+
+
+def _fit_network(model, matrix, labels: tasks.Labels, split, *, seed: int, **options):
+    options = NetworkOptions(**options)
     keras.utils.set_random_seed(seed)
     x, y = np.asarray(matrix[split.train], np.float32), targets_of(labels)
     model = _fresh_network(model, x, labels.task)
     held, callbacks = None, []
     if len(split.validation):
         held = (np.asarray(matrix[split.validation], np.float32), y[split.validation])
-        callbacks = [keras.callbacks.EarlyStopping(patience=patience, restore_best_weights=True)]
+        callbacks = [keras.callbacks.EarlyStopping(patience=options.patience, restore_best_weights=True)]
     history = model.fit(
         x,
         y[split.train],
         validation_data=held,
-        epochs=epochs,
-        batch_size=batch_size,
+        epochs=options.epochs,
+        batch_size=options.batch_size,
         callbacks=callbacks,
         verbose=0,
     )

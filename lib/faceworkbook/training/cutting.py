@@ -56,13 +56,9 @@ def assemble(
     *,
     cut: str | None = None,
     also: Iterable[str] = (),
-    head: str = "linear",
-    pool: str = "average",
-    hidden: tuple[int, ...] = (),
-    batch_norm: bool = False,
-    dropout: float = 0.5,
     precision: str = "float32",
     seed: int = 0,
+    **options,
 ) -> Network:
     """Cut `backbone` and put one head a task on it.
 
@@ -78,19 +74,13 @@ def assemble(
     also : iterable of str
         Layers before the cut whose maps, averaged over the picture, the heads see beside the cut's (averaged
         too): what a network for identity drops in its last blocks is still there.
-    head : str
-        'linear', 'bottleneck' or 'stitch' (see ``models.multitask.build``), or 'own': the output
-        that the network itself has, for the one number that it was made for (SSR-Net's age).
-    pool : {'average', 'flatten'}
-        How (height, width, channels) becomes a vector.
-    hidden : tuple of int
-        Widths of Dense layers (relu, dropout) under the heads.
-    batch_norm, dropout
-        Of the heads.
     precision : {'float32', 'mixed_bfloat16'}
         Of the trunk's arithmetic; weights and heads stay float32.
     seed : int
         Of fresh weights and of dropout.
+    **options
+        Fields of ``models.multitask.HeadOptions``, without batch norm unless it is asked for. ``head='own'``:
+        the output that the network itself has, for the one number that it was made for (SSR-Net's age).
 
     Raises
     ------
@@ -105,13 +95,12 @@ def assemble(
     trunk = _with_earlier(full, cut, tuple(also)) if also else upto(full, cut)
     if precision != "float32":
         trunk = _with_precision(trunk, precision)
-    if head == OWN:
+    if options.get("head") == OWN:
         net = _own_head(trunk, tasks)
     else:
-        options = {"hidden": hidden, "batch_norm": batch_norm, "dropout": dropout, "pool": pool}
         # The trunk changes under the heads within a few epochs of some hundred steps.
-        options["momentum"] = MOMENTUM
-        net = multitask.build(trunk, tasks, head=head, seed=seed, **options)
+        options = {"batch_norm": False, "momentum": MOMENTUM, **options}
+        net = multitask.build(trunk, tasks, seed=seed, **options)
     names = tuple(layer.name for layer in trunk.layers)
     return Network(net, names, backbone.preprocessing, backbone.name, cut, backbone.fingerprint)
 

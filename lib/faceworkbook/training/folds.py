@@ -57,13 +57,12 @@ def plan(
     *,
     label: str,
     scheme: str = "identity",
-    n_folds: int = 5,
     n_repeats: int = 5,
     seed: int = 0,
-    validation: float = 0.15,
     keep_together=None,
+    **shape,
 ) -> list[splitting.Split]:
-    """Splits for repeated fits, whatever the data set has.
+    """Plan splits for repeated fits, whatever the data set has.
 
     Parameters
     ----------
@@ -71,23 +70,23 @@ def plan(
         'identity': folds by person and copy. 'official': the set's folds; where it has one split instead,
         that split once a repeat, with other validation rows where it has none. 'random': face by face,
         careless on purpose.
-
-    The other parameters are those of `faceworkbook.splits.folds`.
+    n_repeats, seed : int
+    keep_together : optional
+    **shape
+        `n_folds` and `validation` of `faceworkbook.splits.folds`, as are the other parameters.
     """
-    shared = {"label": label, "validation": validation}
     if scheme == "official" and faces["fold"].isna().all():
+        n_validation = {name: value for name, value in shape.items() if name == "validation"}
+        options = {"label": label, "scheme": scheme, "keep_together": keep_together, **n_validation}
         return [
-            replace(
-                splitting.make(faces, scheme=scheme, seed=seed + r, keep_together=keep_together, **shared),
-                repeat=r,
-            )
-            for r in range(n_repeats)
+            replace(splitting.make(faces, seed=seed + repeat, **options), repeat=repeat)
+            for repeat in range(n_repeats)
         ]
-    shared |= {"n_folds": n_folds, "n_repeats": n_repeats, "seed": seed}
+    shape |= {"label": label, "n_repeats": n_repeats, "seed": seed}
     if scheme == "random":
         nobody = faces.assign(identity=pd.array([pd.NA] * len(faces), dtype="string"))
-        return [replace(split, name=scheme) for split in splitting.folds(nobody, **shared)]
-    return splitting.folds(faces, scheme=scheme, keep_together=keep_together, **shared)
+        return [replace(split, name=scheme) for split in splitting.folds(nobody, **shape)]
+    return splitting.folds(faces, scheme=scheme, keep_together=keep_together, **shape)
 
 
 def fit_folds(

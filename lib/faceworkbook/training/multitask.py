@@ -184,7 +184,7 @@ class _Rows:
 
 
 def _missing(stages, name: str, known: np.ndarray, train: np.ndarray) -> np.ndarray:
-    """Which of the training rows take part now without a label that counts for the task; bool array."""
+    """Which of the training rows are used now without a label that counts for the task; bool array."""
     out = np.zeros(len(known), bool)
     for stage in stages:
         out[stage.rows] |= ~known[stage.rows] if name in stage.tasks else True

@@ -94,23 +94,17 @@ def fit_linear(
     mean, spread = batched.moments(x)
     held = (np.asarray(matrix[split.validation], dtype=np.float32) - mean) / spread
     x = (x - mean) / spread
+    offset, scale = 0.0, 1.0
     if labels.task.is_number:
         values = labels.values[split.train]
         offset, scale = values.mean(), values.std() or 1.0
-        weights = linear.fit_number(
-            x,
-            (values - offset) / scale,
-            held,
-            (labels.values[split.validation] - offset) / scale,
-            alphas=strengths or linear.ALPHAS,
-        )
+        y = (labels.values - offset) / scale
+        sets = (x, y[split.train]), (held, y[split.validation])
+        weights = linear.fit_number(*sets, alphas=strengths or linear.ALPHAS)
     else:
-        offset, scale = 0.0, 1.0
         weights = linear.fit_classes(
-            x,
-            labels.codes[split.train],
-            held,
-            labels.codes[split.validation],
+            (x, labels.codes[split.train]),
+            (held, labels.codes[split.validation]),
             n_classes=len(labels.classes),
             class_weights=class_weights,
             strengths=strengths or linear.STRENGTHS,

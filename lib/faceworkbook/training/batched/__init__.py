@@ -8,7 +8,7 @@ settings alone: trained in company or by itself, it gets the same weights (up to
 Each model has its own standardisation, early stopping and best epoch.
 """
 
-from faceworkbook.training.batched.data import balanced, check_rows, moments
+from faceworkbook.training.batched.data import check_rows, moments
 from faceworkbook.training.batched.epochs import fit
 from faceworkbook.training.batched.settings import (
     CLASS_WEIGHTS,
@@ -24,7 +24,6 @@ __all__ = [
     "Settings",
     "Stack",
     "TrainingError",
-    "balanced",
     "check_rows",
     "defaults",
     "fit",

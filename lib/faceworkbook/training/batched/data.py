@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from faceworkbook import tasks
 from faceworkbook.files import hash_values
+from faceworkbook.training.balancing import class_weights
 from faceworkbook.training.batched.settings import Settings, TrainingError
 
 
@@ -132,12 +133,5 @@ def _class_weights(labels: tasks.Labels, train: list[np.ndarray], how: str) -> n
         )
     if how == "balanced" and not labels.task.is_number:
         for m, rows in enumerate(train):
-            weights[m] = balanced(labels.codes, rows, len(labels.classes))[labels.codes]
+            weights[m] = class_weights(labels.codes[rows], len(labels.classes))[labels.codes]
     return weights
-
-
-def balanced(codes: np.ndarray, rows: np.ndarray, n_classes: int) -> np.ndarray:
-    """Weight a class: n / (classes present * n of the class) over `rows`; ndarray (n_classes,)."""
-    counts = np.bincount(codes[rows], minlength=n_classes)
-    present = counts > 0
-    return np.where(present, len(rows) / (present.sum() * np.maximum(counts, 1)), 1.0).astype(np.float32)
