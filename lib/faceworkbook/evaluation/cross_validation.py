@@ -42,7 +42,7 @@ def predictions(
 
 def _predictions_of(fits, i: int, faces: pd.DataFrame, rows: np.ndarray, subset: str) -> pd.DataFrame:
     keys = {"repeat": getattr(fits.splits[i], "repeat", 0), "fold": getattr(fits.splits[i], "fold", 0)}
-    labels = fits.target
+    labels = fits.labels
     return tables.build(
         faces.iloc[rows],
         labels.task,
@@ -75,7 +75,7 @@ def scores(fits, faces: pd.DataFrame, *, names: Sequence[str] | None = None) -> 
 
 
 def _values(fits, i: int, faces, rows: np.ndarray, subset: str, names) -> dict[str, float]:
-    chosen = names or [n for n in metrics.metrics_for(fits.target.task) if n != metrics.ERROR.name]
+    chosen = names or [n for n in metrics.metrics_for(fits.labels.task) if n != metrics.ERROR.name]
     if not len(rows):
         return {f"{subset}_{name}": np.nan for name in chosen}
     arrays = metrics.rows_of(_predictions_of(fits, i, faces, rows, subset), subset=None)
