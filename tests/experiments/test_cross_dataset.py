@@ -5,6 +5,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+from sklearn.neighbors import KNeighborsClassifier
 
 from faceworkbook import tasks
 from faceworkbook.experiments import cross_dataset, overlap
@@ -36,14 +37,20 @@ def test_every_pair_is_tested_and_a_shifted_set_is_read_badly():
     assert (table["excluded_train"] == 0).all() and (table["reason"] == "").all()
 
 
-def test_on_its_own_faces_it_is_the_experiments_own_classifier():
+@pytest.mark.parametrize(
+    "own",
+    [
+        Classifier("mlp", {"widths": (4,), "epochs": 4, "learning_rate": 0.01, "dropout": 0.1}),
+        Classifier(KNeighborsClassifier(5)),
+    ],
+)
+def test_on_its_own_faces_it_is_the_experiments_own_classifier(own):
     """Not a net of default settings; whichever order the other set's classes have."""
     sets = {"A": prepare(seed=1, noise=2.0, name="A"), "B": prepare(seed=2, noise=2.0, name="B")}
     turned = sets["B"].labels
     sets["B"] = replace(
         sets["B"], labels=tasks.labels_of_classes(turned.truth, name="letter", classes=("b", "a"))
     )
-    own = Classifier("mlp", {"widths": (4,), "epochs": 4, "learning_rate": 0.01, "dropout": 0.1})
     table = measure(sets, classifier=own, seed=5)
     for name, data in sets.items():
         fitted, rows = own.fit(data.matrix, data.labels, data.split, seed=5), data.split.test

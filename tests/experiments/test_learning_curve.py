@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.neighbors import KNeighborsClassifier
 
 from faceworkbook.experiments import learning_curve
 from faceworkbook.experiments.classifier import Classifier
@@ -60,6 +61,7 @@ def test_more_faces_help():
     [
         Classifier("mlp", {"widths": (4,), "epochs": 6, "weight_decay": 0.3, "learning_rate": 0.01}),
         Classifier("linear", {"class_weights": "balanced"}),
+        Classifier(KNeighborsClassifier(5)),
     ],
 )
 def test_with_all_faces_the_curve_ends_at_the_experiments_own_classifier(own):
@@ -69,7 +71,7 @@ def test_with_all_faces_the_curve_ends_at_the_experiments_own_classifier(own):
     data = prepare(noise=2.5)
     fitted = own.fit(data.matrix, data.labels, data.split, seed=3)
     again = Classifier.of(fitted)
-    assert again.kind == own.kind
+    assert str(again.kind) == str(own.kind)
     assert dict(again.settings) | dict(own.settings) == dict(again.settings)
     rows = data.split.test
     accuracy = (fitted.predict(data.matrix[rows]).argmax(axis=1) == data.labels.codes[rows]).mean()
