@@ -43,7 +43,7 @@ def test_scores_agree_with_scikit_learn(fits, table):
     scored = cross_validation.scores(fits, table)
     assert scored[["repeat", "fold"]].values.tolist() == [[r, f] for r in range(2) for f in range(3)]
     rows = fits.splits[4].validation
-    truth, p = fits.target.codes[rows], fits.outputs[4][rows, 1]
+    truth, p = fits.labels.codes[rows], fits.outputs[4][rows, 1]
     assert scored["validation_accuracy"][4] == pytest.approx(accuracy_score(truth, p > 0.5))
     assert scored["validation_auc"][4] == pytest.approx(roc_auc_score(truth, p))
     assert scored["validation_log_loss"][4] == pytest.approx(log_loss(truth, p), rel=1e-5)
@@ -81,7 +81,7 @@ def test_repeats_of_the_same_test_rows_count_once(fits, table):
     fixed = [SimpleNamespace(**vars(s)) for s in fits.splits]
     for again, first in zip(fixed[3:], fixed[:3], strict=True):
         again.test = first.test[::-1]
-    fits = SimpleNamespace(target=fits.target, splits=tuple(fixed), outputs=fits.outputs)
+    fits = SimpleNamespace(labels=fits.labels, splits=tuple(fixed), outputs=fits.outputs)
     scored = cross_validation.scores(fits, table)
     result = cross_validation.summary(scored).set_index("metric").loc["accuracy"]
     values = scored["test_accuracy"].to_numpy().reshape(2, 3).mean(axis=0)

@@ -211,7 +211,7 @@ def _calibration_of(name: str, table: pd.DataFrame) -> str:
 
 
 def _made_by(folder: Path, experiment: dict) -> list[str]:
-    made = files.read_json(folder / "environment.json", RunError, remedy=f"run {folder.name} again")
+    made = files.read_json(folder / "environment.json", RunError, advice=f"run {folder.name} again")
     command = report_data.command_of(folder.parent, experiment)
     return [
         f"- `{command.replace('`', chr(39))}`",

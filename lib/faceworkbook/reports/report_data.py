@@ -113,7 +113,7 @@ def experiment_of(run: Run) -> dict:
     path = run.folder.parent / "experiment.json"
     if not path.exists():
         return dict(_BLANK_EXPERIMENT)
-    return _BLANK_EXPERIMENT | files.read_json(path, RunError, remedy="run the experiment again")
+    return _BLANK_EXPERIMENT | files.read_json(path, RunError, advice="run the experiment again")
 
 
 def reference_title(task: Task) -> str:
