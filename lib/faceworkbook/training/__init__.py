@@ -16,6 +16,7 @@ _WHERE = {
     "fit": "classifiers",
     "fit_estimator": "classifiers",
     "load": "classifiers",
+    "moments": "batched",
     "register": "classifiers",
     "targets_of": "classifiers",
     "fit_mlp": "single",
