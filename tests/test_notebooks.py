@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 
+import nbformat
 import pandas as pd
 import pytest
 import yaml
@@ -69,6 +71,28 @@ def test_predictions_are_those_of_the_saved_split(chain):
         assert set(predicted.loc[predicted["split"] == part, "face_id"]) == set(split[part])
     train = faces.loc[split["train"], "identity"]
     assert not set(train) & set(predicted.loc[predicted["split"] == "test", "identity"])
+
+
+def test_a_classifier_of_ones_own_is_a_change_of_one_cell(chain, tmp_path):
+    """Nearest neighbours instead of the MLP; every step that reads the classifier takes it."""
+    chain(MAIN[:1])
+    content = nbformat.read(REPO / "notebooks" / "03_classifier.ipynb", as_version=4)
+    (cell,) = [c for c in content.cells if "model" in c.metadata.get("tags", [])]
+    cell.source = "from sklearn.neighbors import KNeighborsClassifier\n\nmodel = KNeighborsClassifier(5)"
+    nbformat.write(content, tmp_path / "03_classifier.ipynb")
+    own = tmp_path / "results"
+    folder = chain(MAIN[:1])
+    for step in ("01_faces", "02_descriptors"):
+        shutil.copytree(folder / step, own / step)
+    for name in ("03_classifier", "04_errors", "05_report", "07_compare", "11_confidence", "12_stress"):
+        place = tmp_path if name == "03_classifier" else REPO / "notebooks"
+        values = {"out": str(own), "smoke": True}
+        known = experiments.params.read(place / f"{name}.ipynb")
+        given = {key: values.get(key, parameter.default) for key, parameter in known.items()}
+        step = experiments.Step(name, place / f"{name}.ipynb", given)
+        runner.run_step(step, own / name, "any", name)
+    assert "KNeighborsClassifier" in (own / "05_report" / "report.html").read_text()
+    assert "KNeighborsClassifier" in (own / "03_classifier" / "model_card.md").read_text()
 
 
 @pytest.mark.parametrize("notebook", AFTER)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import nbformat
 import papermill
 import pytest
 
-from faceworkbook.reports import parameters
+from faceworkbook.reports import html, parameters
 from faceworkbook.reports.parameters import ParameterError
 from tests.conftest import REPO
 
@@ -99,6 +101,26 @@ class TestShippedNotebooks:
         ideas = [c for c in code if "parameters" not in c.metadata.get("tags", [])]
         assert max(len(c.source.splitlines()) for c in ideas) <= 25
         assert content.cells[0].source.startswith("# ")
+
+    def test_at_most_twelve_parameters_stand_first(self, notebook):
+        (cell,) = [c for c in nbformat.read(notebook, 4).cells if "parameters" in c.metadata.get("tags", [])]
+        first, _, more = cell.source.partition(html.MORE)
+        assert len(parameters.parse(first, notebook)) <= 12
+        assert not more or len(parameters.parse(more, notebook))
+
+    def test_it_links_to_the_next_and_computes_its_answer(self, notebook):
+        content = nbformat.read(notebook, 4)
+        (link,) = re.findall(r"^Next: \[\w+\]\((\w+\.ipynb)\)", content.cells[-1].source)
+        assert (notebook.parent / link).is_file()
+        text = "\n".join(cell.source for cell in content.cells)
+        assert "Answer, in one line" not in text
+        if notebook.stem not in ("05_report", "tools_synthetic_faces"):
+            assert text.count("answers.begin(run)") == text.count("answer.show(") == 1
+
+
+def test_the_index_lists_every_notebook():
+    index = nbformat.read(REPO / "notebooks" / "index.ipynb", 4).cells[0].source
+    assert set(re.findall(r"\]\((\w+\.ipynb)\)", index)) == {path.name for path in RUN_NOTEBOOKS}
 
 
 def test_a_list_that_is_not_closed_is_refused():

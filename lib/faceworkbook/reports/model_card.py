@@ -120,8 +120,14 @@ def _describe_model(data: ReportData) -> list[str]:
         f"Preprocessing: {tables.describe_preprocessing(d['preprocessing'])}",
         f"Network: {d['source']}",
         f"Settings: {'; '.join(f'{name}: {tables.describe(value)}' for name, value in settings.items())}",
-        "File: model.keras (Keras, safe mode; standardisation inside)",
+        _describe_file(data.run),
     ]
+
+
+def _describe_file(run: Run) -> str:
+    if run.has("03_classifier", "model.keras"):
+        return "File: model.keras (Keras, safe mode; standardisation inside)"
+    return "File: model.json (class and parameters of the estimator, which is fitted again from its rows when it is loaded)"
 
 
 def describe_datasets(names: Sequence[str]) -> list[str]:

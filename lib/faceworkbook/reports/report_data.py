@@ -121,10 +121,20 @@ def reference_title(task: Task) -> str:
     return f"linear reference ({'ridge' if task.is_number else 'logistic'} regression)"
 
 
+def name_of(model) -> str:
+    """Return the name that a classifier has beside its reference: a name, or the class of a model."""
+    name = model if isinstance(model, str) else type(model).__name__
+    return f"{name} classifier" if name == REFERENCE else name
+
+
 def settings_of(data: ReportData) -> dict:
     """Return how the classifier was fitted, by name as a reader says it; counts of faces stand elsewhere."""
-    settings = data.classifier["settings"].items()
-    return {name.replace("_", " "): value for name, value in settings if not name.startswith("n_")}
+    settings = dict(data.classifier["settings"])
+    settings |= settings.pop("options", {})
+    shown = {
+        name: value for name, value in settings.items() if not name.startswith("n_") and name != "made_from"
+    }
+    return {name.replace("_", " "): value for name, value in shown.items() if value is not None}
 
 
 def describe_split(data: ReportData) -> str:
