@@ -7,7 +7,8 @@ import pytest
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import log_loss
 
-from faceworkbook.evaluation import calibration, metrics, predictions
+from faceworkbook.evaluation import calibration, groups, metrics, predictions
+from faceworkbook.plots.roc import RocDisplay
 from faceworkbook.tasks import Task
 
 FIVE = ("White", "Black", "Asian", "Indian", "Others")
@@ -222,3 +223,61 @@ def test_entropy_by_hand():
 def test_unusable_input_is_refused(call, message):
     with pytest.raises(predictions.PredictionsError, match=message):
         call(drawn(300))
+
+
+def test_rows_that_are_equally_sure_count_alike_in_any_order():
+    rng = np.random.default_rng(0)
+    table = drawn(900, people=100)
+    rows = metrics.rows_of(table)
+    doubt = (1 - calibration.confidence_of(rows)).round(1)
+    shuffled = rng.permutation(len(doubt))
+    weights = rng.integers(0, 3, (5, rows.n_units)).astype(float)
+    areas = [
+        calibration.area_under_risk_coverage(rows.take(order), doubt[order])(weights)
+        for order in (np.arange(len(doubt)), shuffled)
+    ]
+    np.testing.assert_allclose(*areas)
+    # As often as a unit is drawn, its rows stand there.
+    whole = np.ones((1, rows.n_units))
+    for one, area in zip(weights, areas[0], strict=True):
+        again = np.repeat(np.arange(len(doubt)), one[rows.units].astype(int))
+        repeated = calibration.area_under_risk_coverage(rows.take(again), doubt[again])(whole)[0]
+        assert repeated == pytest.approx(area)
+    coarse = table.assign(**{c: table[c].round(1) for c in table if c.startswith("p:")})
+    first, second = (calibration.risk_coverage(t) for t in (coarse, coarse.sample(frac=1, random_state=1)))
+    columns = ["left_to_a_person", "threshold", "accuracy", "n"]
+    pd.testing.assert_frame_equal(first[columns], second[columns])
+    assert (first["n"] == ((1 - first["left_to_a_person"]) * 600).round()).all()
+
+
+def test_area_under_risk_coverage_with_ties_is_the_mean_over_all_orders():
+    table = made.class_predictions(4, truth=[0, 0, 0, 0], signal=5)
+    table["predicted"] = ["male", "female", "male", "female"]
+    rows, doubt = metrics.rows_of(table), np.array([0.1, 0.2, 0.2, 0.3])
+    area = calibration.area_under_risk_coverage(rows, doubt)(np.ones((1, 4)))[0]
+    orders = [(0, 1 / 2, 1 / 3, 2 / 4), (0, 0, 1 / 3, 2 / 4)]
+    assert area == pytest.approx(np.mean(orders))
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        calibration.summary,
+        calibration.reliability,
+        calibration.risk_coverage,
+        calibration.recalibrate,
+        calibration.Conformal.fit,
+        lambda t: calibration.monte_carlo(t, np.zeros((2, 30, 2))),
+        metrics.confusion,
+        RocDisplay.from_predictions,
+        lambda t: groups.odds(t.assign(race="a"), "race"),
+    ],
+)
+def test_several_labels_are_refused_by_the_name_of_what_takes_one(use):
+    task = Task("glasses+hat", "multilabel", ("glasses", "hat"))
+    split = np.repeat(["validation", "test"], 30)
+    table = predictions.build(
+        made.faces_table(60), task, truth=["hat", "none"] * 30, output=np.full((60, 2), 0.3), split=split
+    )
+    with pytest.raises(predictions.PredictionsError, match=r"several yes/no labels.*predictions\.of_label"):
+        use(table)

@@ -1,12 +1,14 @@
-"""Comparisons choose the right test, refuse unlike runs by name, and say what they result."""
+"""Comparisons choose the right test, refuse unlike runs by name, and give one verdict a pair."""
 
 import made_predictions as made
 import numpy as np
 import pandas as pd
 import pytest
 
-from faceworkbook.evaluation import comparison, predictions, significance
+from faceworkbook.evaluation import comparison, paired_proportions, predictions, significance
+from faceworkbook.tasks import Task
 
+MCNEMAR = paired_proportions.MCNEMAR
 FIVE = ("White", "Black", "Asian", "Indian", "Others")
 
 
@@ -20,22 +22,25 @@ def runs(*signals, n=600, people=None, classes=("male", "female")):
 
 def test_two_models_of_different_strength_differ():
     result = comparison.compare(runs(2.5, 0.8), n_boot=500)
-    assert result.pairs["test"].tolist() == ["exact McNemar", "paired bootstrap"]
-    assert (result.pairs["verdict"] == "differ").all()
+    assert result.pairs["test"].tolist() == [MCNEMAR, "paired bootstrap"]
+    assert result.pairs["role"].tolist() == ["chosen", "other"]
+    assert result.pairs["verdict"].tolist() == ["differ", ""] and result.pairs["sentence"].iloc[1] == ""
+    assert result.chosen["test"].tolist() == [MCNEMAR] and str(result) == result.chosen["sentence"][0]
     assert result.pairs["sentence"].iloc[0].startswith("m2.5 is better than m0.8: accuracy +0.")
     assert result.overall.empty
 
 
 def test_two_equal_models_are_not_significantly_different_and_power_is_stated():
     result = comparison.compare(runs(1.5, 1.50001), n_boot=500)
-    assert (result.pairs["verdict"] == "no significant difference").all()
-    assert "test faces would show" in result.pairs["sentence"].iloc[0]
+    assert (result.chosen["verdict"] == "no significant difference").all()
+    assert "test faces would show" in result.chosen["sentence"][0]
+    assert "m1.5 and m1.50001: no significant difference (95 % interval -0." in result.chosen["sentence"][0]
 
 
 def test_three_models_begin_with_cochrans_q_and_end_with_holm():
     result = comparison.compare(runs(2.5, 1.5, 0.8), n_boot=500)
     assert result.overall["test"].tolist() == ["Cochran's Q"]
-    mcnemar = result.pairs[result.pairs["test"] == "exact McNemar"]
+    mcnemar = result.pairs[result.pairs["test"] == MCNEMAR]
     assert len(mcnemar) == 3
     np.testing.assert_allclose(mcnemar["p_holm"], significance.holm(mcnemar["p"]))
 
@@ -43,9 +48,10 @@ def test_three_models_begin_with_cochrans_q_and_end_with_holm():
 def test_people_who_repeat_rule_mcnemar_out():
     result = comparison.compare(runs(2.0, 1.0, 0.9, people=60), n_boot=500)
     by_test = result.pairs.groupby("test")["verdict"].unique()
-    assert by_test["exact McNemar"].tolist() == ["not to be relied on"]
-    assert result.pairs.loc[result.pairs["test"] == "exact McNemar", "p_holm"].isna().all()
+    assert by_test[MCNEMAR].tolist() == ["not to be relied on"]
+    assert result.pairs.loc[result.pairs["test"] == MCNEMAR, "p_holm"].isna().all()
     assert set(result.pairs.loc[result.pairs["test"] == "paired bootstrap", "counted"]) == {"identities"}
+    assert set(result.chosen["test"]) == {"paired bootstrap"} and len(result.chosen) == 3
     assert result.overall["test"].tolist() == ["Hotelling's T2 (bootstrap)"]
 
 
@@ -176,7 +182,7 @@ def test_faces_needed_gives_that_power():
     alarms = 0
     for _ in range(400):
         d = rng.choice([1, -1, 0], n, p=[p_win, p_lose, 1 - p_win - p_lose])
-        alarms += significance.mcnemar(d == 1, d == -1).p < 0.05
+        alarms += paired_proportions.mcnemar(d == 1, d == -1).p < 0.05
     assert alarms / 400 == pytest.approx(0.8, abs=0.06)
 
 
@@ -206,8 +212,8 @@ def test_one_run_cannot_be_compared():
 def test_a_model_is_chosen_on_validation_rows_and_judged_on_test_rows(kind):
     """The model that only looks good on the test rows is not chosen."""
 
-    def shuffled(table, part):
-        rows = np.flatnonzero(table["split"] == part)
+    def shuffled(table, subset):
+        rows = np.flatnonzero(table["split"] == subset)
         out = table.copy()
         columns = [c for c in table if c == "predicted" or c.startswith("p:")]
         out.loc[rows, columns] = table.loc[np.roll(rows, 1), columns].to_numpy()
@@ -226,3 +232,61 @@ def test_a_model_is_chosen_on_validation_rows_and_judged_on_test_rows(kind):
         else (test["truth"] - test["predicted"]).abs().mean()
     )
     assert result.loc["good", "value"] == pytest.approx(expected) and (result["n"] == 150).all()
+
+
+# ---- several yes/no labels; paired differences
+
+
+def label_predictions(*, seed, n=300, signal=0.5):
+    rng, classes = np.random.default_rng(seed), ("glasses", "hat")
+    truth = np.random.default_rng(99).random((n, 2)) < [0.5, 0.3]
+    shares = np.clip(truth * signal + rng.random((n, 2)) * 0.7, 0, 1)
+    names = ["+".join(c for c, t in zip(classes, row, strict=True) if t) or "none" for row in truth]
+    task = Task("glasses+hat", "multilabel", classes)
+    return predictions.build(made.faces_table(n, people=60), task, truth=names, output=shares, split="test")
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "exact_match", "auc", "macro_f1"])
+def test_several_labels_are_compared_by_the_paired_bootstrap(metric):
+    runs = {str(s): label_predictions(seed=s, signal=0.5 - 0.2 * s) for s in range(3)}
+    result = comparison.compare(runs, metric=metric, n_boot=200)
+    assert set(result.pairs["test"]) == {"paired bootstrap"}
+    assert result.overall["test"].tolist() == ["Hotelling's T2 (bootstrap)"]
+    assert result.chosen["verdict"][0] == "differ"
+
+
+def test_always_right_against_always_wrong_differ_by_every_test():
+    right = made.class_predictions(60, signal=50)
+    wrong = predictions.with_outputs(right, predictions.probabilities(right)[:, ::-1])
+    for metric in ("accuracy", "auc"):
+        result = comparison.compare({"right": right, "wrong": wrong}, metric=metric, n_boot=50)
+        assert (result.pairs["p"] < 0.001).all() and result.chosen["verdict"][0] == "differ"
+        assert (result.pairs[["low", "high"]].abs() <= 1).all(axis=None)
+    moved = comparison.paired_difference(right, wrong, n_boot=50)
+    assert moved["difference"] == 1 and moved["p"] < 0.001 and 0.8 < moved["low"] < moved["high"] == 1
+
+
+def test_paired_differences_of_other_truths_or_classes_are_refused():
+    table = made.class_predictions(60)
+    with pytest.raises(comparison.ComparisonError, match=r"faces have another truth in the second table .first: 'f000"):
+        comparison.paired_difference(table, table.assign(truth="male"))
+    with pytest.raises(comparison.ComparisonError, match="classes of the first table"):
+        comparison.paired_difference(table, made.number_predictions(60))
+    with pytest.raises(ValueError, match="1 of identities"):
+        comparison.paired_difference(*[table.assign(identity="p1")] * 2)
+
+
+def test_paired_differences_alarm_as_often_as_they_should_on_few_discordant_faces():
+    rng, alarms = np.random.default_rng(3), 0
+    faces = made.faces_table(300)
+    for seed in range(300):
+        right = rng.choice(4, 300, p=[0.86, 0.02, 0.02, 0.10])
+        tables = [
+            predictions.build(
+                faces, Task("gender", classes=("a", "b")), truth=["b"] * 300,
+                output=np.where(np.isin(right, (0, alone)), 0.9, 0.1), split="test",
+            )
+            for alone in (1, 2)
+        ]  # fmt: skip
+        alarms += comparison.paired_difference(*tables, n_boot=200, seed=seed)["p"] < 0.05
+    assert 0.03 <= alarms / 300 <= 0.07

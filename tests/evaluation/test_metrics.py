@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from sklearn import metrics as reference
 
-from faceworkbook.evaluation import metric_definitions, metrics, predictions
+from faceworkbook.evaluation import comparison, groups, metric_definitions, metrics, predictions
 from faceworkbook.tasks import Task
 
 FIVE = ("White", "Black", "Asian", "Indian", "Others")
@@ -241,17 +241,72 @@ def test_one_label_of_several_is_a_table_of_its_own():
         metrics.confusion(table)
 
 
-def test_a_function_of_ones_own_is_a_metric_everywhere():
-    metrics.register(
-        "kappa", lambda truth, predicted, _: reference.cohen_kappa_score(truth, predicted), bounds=(-1, 1)
-    )
-    try:
-        table = tables.class_predictions(200, people=60)
-        row = metrics.summary(table, names=["kappa"], n_boot=100).iloc[0]
-        assert row["value"] == pytest.approx(reference.cohen_kappa_score(table["truth"], table["predicted"]))
-        assert row["low"] < row["value"] < row["high"] and metrics.bounds("kappa") == (-1, 1)
-    finally:
-        metric_definitions._REGISTERED.pop("kappa")
+@pytest.fixture
+def registered(monkeypatch):
+    monkeypatch.setattr(metric_definitions, "_REGISTERED", {})
+
+
+def test_a_function_of_ones_own_is_a_metric_everywhere(registered):
+    metrics.register("kappa", reference.cohen_kappa_score, bounds=(-1, 1))
+    table = tables.class_predictions(200, people=60)
+    row = metrics.summary(table, names=["kappa"], n_boot=100).iloc[0]
+    assert row["value"] == pytest.approx(reference.cohen_kappa_score(table["truth"], table["predicted"]))
+    assert row["low"] < row["value"] < row["high"] and metrics.bounds("kappa") == (-1, 1)
+    assert "kappa" not in set(metrics.summary(table, n_boot=20)["metric"])
+    halves = table.assign(half=np.where(np.arange(200) < 100, "a", "b"))
+    assert len(groups.by_group(halves, "half", names=["kappa"], n_boot=20)) == 2
+    other = tables.class_predictions(200, people=60, seed=1, truth=(table["truth"] == "female").astype(int))
+    compared = comparison.compare({"a": table, "b": other}, metric="kappa", n_boot=50)
+    assert compared.chosen["test"].tolist() == ["paired bootstrap"]
+
+
+def test_a_function_of_ones_own_takes_probabilities_where_it_has_a_third_argument(registered):
+    metrics.register("worst", lambda truth, predicted, shares: shares.max(axis=1).min())
+    metrics.register("named", lambda truth, predicted, probabilities=None: probabilities.shape[1] / 2)
+    table = tables.class_predictions(50)
+    row = metrics.summary(table, names=["worst", "named"], n_boot=20).set_index("metric")["value"]
+    assert row["worst"] == predictions.probabilities(table).max(axis=1).min() and row["named"] == 1
+    several = multilabel_predictions()
+    metrics.register("hamming", reference.hamming_loss, better="lower")
+    got = metrics.summary(several[0], names=["hamming"], n_boot=20)["value"][0]
+    assert got == pytest.approx(reference.hamming_loss(several[1], several[2] >= 0.5))
+
+
+def test_metrics_of_ones_own_hold_for_the_tasks_they_say_and_replace_no_built_in(registered):
+    metrics.register("spread", lambda truth, predicted: 0.0, applies=lambda task: task.is_number)
+    assert "spread" in metrics.metrics_for(Task("age", "number")) and metrics.find("spread")
+    with pytest.raises(ValueError, match="metric='spread' is not defined"):
+        metrics.summary(tables.class_predictions(20), names=["spread"])
+    with pytest.raises(ValueError, match="'accuracy' is built in"):
+        metrics.register("accuracy", reference.accuracy_score)
+    with pytest.raises(ValueError, match="better='up'"):
+        metrics.register("mine", reference.accuracy_score, better="up")
+
+
+def test_several_labels_that_are_all_right_have_an_interval():
+    table, truth, _ = multilabel_predictions(40)
+    right = predictions.with_outputs(table, truth.astype(float))
+    row = metrics.summary(right, names=["accuracy"], n_boot=20).iloc[0]
+    assert row["value"] == 1 and 0.9 < row["low"] < row["high"] == 1
+    partly = metrics.summary(table, names=["accuracy"], n_boot=50).iloc[0]
+    assert partly["method"].startswith("bootstrap")
+
+
+def test_relaxed_age_is_for_years_alone():
+    for unit, has in (("years", True), ("degrees", False), ("", False)):
+        assert ("relaxed_age" in metrics.metrics_for(Task("x", "number", unit=unit))) == has
+
+
+def test_one_off_needs_an_order_of_three_classes():
+    assert "one_off" in metrics.metrics_for(Task("x", "ordered", ("a", "b", "c")))
+    assert "one_off" not in metrics.metrics_for(Task("x", "ordered", ("a", "b")))
+    assert "one_off" not in metrics.metrics_for(Task("x", "classes", ("a", "b", "c")))
+
+
+def test_labels_that_are_no_classes_of_several_are_refused():
+    table, _, _ = multilabel_predictions(20)
+    with pytest.raises(predictions.PredictionsError, match=r"'truth' holds .'beard'"):
+        metrics.summary(table.assign(truth="beard"))
 
 
 def test_classes_called_1_2_3_have_no_metric_of_ages():
@@ -266,3 +321,7 @@ def test_probabilities_of_nan_are_no_class():
     table.loc[3, "p:male"] = np.nan
     with pytest.raises(predictions.PredictionsError, match="1 of 20 rows of subset 'test' hold NaN"):
         metrics.summary(table)
+    numbers = tables.number_predictions(20)
+    numbers.loc[[1, 2], "predicted"] = np.inf
+    with pytest.raises(predictions.PredictionsError, match="2 of 20 rows of subset 'test' hold NaN"):
+        metrics.summary(numbers)

@@ -7,7 +7,7 @@ from scipy import stats
 from sklearn import metrics as reference
 from statsmodels.stats.multitest import multipletests
 
-from faceworkbook.evaluation import pseudo_replication, roc_area, significance
+from faceworkbook.evaluation import paired_proportions, pseudo_replication, roc_area, significance
 
 
 def right_of(n=500, models=2, seed=0):
@@ -18,7 +18,7 @@ def right_of(n=500, models=2, seed=0):
 
 def test_mcnemar_agrees_with_mlxtend():
     a, b = right_of().T
-    got = significance.mcnemar(a, b)
+    got = paired_proportions.mcnemar(a, b)
     table = mlxtend.mcnemar_table(y_target=np.ones(500), y_model1=a.astype(int), y_model2=b.astype(int))
     assert got.p == pytest.approx(mlxtend.mcnemar(table, exact=True)[1])
     assert got.difference == pytest.approx(a.mean() - b.mean())
@@ -28,7 +28,7 @@ def test_mcnemar_by_hand():
     # 10 discordant faces, 9 won by the first: p = 2 (1 + 10) / 2^10.
     a = np.array([True] * 9 + [False] + [True] * 90)
     b = np.array([False] * 9 + [True] + [True] * 90)
-    got = significance.mcnemar(a, b)
+    got = paired_proportions.mcnemar(a, b)
     assert got.p == pytest.approx(22 / 1024)
     assert got.effect == pytest.approx(0.4)
     assert 0 < got.low < got.difference < got.high
@@ -37,23 +37,23 @@ def test_mcnemar_by_hand():
 @pytest.mark.parametrize("won", range(11))
 def test_mcnemars_interval_leaves_out_zero_exactly_when_significant(won):
     a = np.array([True] * won + [False] * (10 - won))
-    got = significance.mcnemar(a, ~a)
+    got = paired_proportions.mcnemar(a, ~a)
     assert (got.p < 0.05) == (not got.low <= 0 <= got.high)
 
 
 def test_models_without_a_discordant_face_do_not_differ():
     a = np.array([True, False, True])
-    got = significance.mcnemar(a, a)
+    got = paired_proportions.mcnemar(a, a)
     assert (got.p, got.difference) == (1, 0)
     # No discordant face among three says little: an interval that is a point would claim certainty.
     assert -1 <= got.low < -0.3 and 0.3 < got.high <= 1
-    assert significance.cochrans_q(np.column_stack([a, a, a])).p == 1
+    assert paired_proportions.cochrans_q(np.column_stack([a, a, a])).p == 1
 
 
 def test_cochrans_q_agrees_with_mlxtend():
     right = right_of(models=4)
     q, p = mlxtend.cochrans_q(np.ones(500), *right.astype(int).T)
-    got = significance.cochrans_q(right)
+    got = paired_proportions.cochrans_q(right)
     assert (got.statistic, got.p) == pytest.approx((q, p))
 
 
@@ -115,8 +115,8 @@ def test_welch_agrees_with_scipy():
     got, expected = significance.welch(a, b), stats.ttest_ind(a, b, equal_var=False)
     assert (got.statistic, got.p) == pytest.approx((expected.statistic, expected.pvalue))
     # Hedges' g by hand.
-    pooled = np.sqrt((3 * a.var(ddof=1) + 4 * b.var(ddof=1)) / 7)
-    assert got.effect == pytest.approx((a.mean() - b.mean()) / pooled * (1 - 3 / 27))
+    spread = np.sqrt((3 * a.var(ddof=1) + 4 * b.var(ddof=1)) / 7)
+    assert got.effect == pytest.approx((a.mean() - b.mean()) / spread * (1 - 3 / 27))
 
 
 def slow_delong(positive, a, b):
@@ -183,7 +183,7 @@ def test_joint_bootstrap_of_equal_models_detects_nothing():
 
 def test_pseudo_replication_raises_false_alarms_and_the_right_tests_do_not():
     table = pseudo_replication.false_alarms(simulations=300, n=1000, seed=0).set_index("test")
-    assert table.loc["exact McNemar", "alarms"] < 0.08
+    assert table.loc[paired_proportions.MCNEMAR, "alarms"] < 0.08
     assert table.loc["paired bootstrap", "alarms"] < 0.08
     wrong = table[~table["valid"]].iloc[0]
     assert wrong["low"] > 0.4
@@ -199,6 +199,10 @@ def test_pseudo_replication_raises_false_alarms_and_the_right_tests_do_not():
         (lambda: significance.nadeau_bengio([0.1], n_train=8, n_test=2), "1 fold.*two folds"),
         (lambda: significance.welch([1.0], [1.0, 2.0]), "1 and 2 runs.*two independent"),
         (lambda: roc_area.delong(np.ones(5, bool), np.ones(5), np.ones(5)), "one class"),
+        (lambda: roc_area.delong(np.arange(4) > 1, np.full(4, np.nan), np.ones(4)), "4 of 4 scores are NaN"),
+        (lambda: significance.nadeau_bengio([0.1, np.nan], n_train=8, n_test=2), "1 of 2 .* NaN"),
+        (lambda: significance.paired_bootstrap(lambda w: w[:, 0] * np.nan, 9), "not defined on these rows"),
+        (lambda: significance.joint_bootstrap(lambda w: w[:, :3], 3), "3 identities for 3 models"),
     ],
 )
 def test_what_cannot_be_tested_is_refused(call, message):
@@ -211,7 +215,7 @@ def test_the_paired_interval_without_correlation_is_newcombe_s_unpaired_one():
 
     # both * neither = only_a * only_b: phi is 0.
     both, only_a, only_b, neither = 40, 20, 20, 10
-    got = significance.paired_proportions_interval(both, only_a, only_b, neither)
+    got = paired_proportions.paired_proportions_interval(both, only_a, only_b, neither)
     expected = confint_proportions_2indep(60, 90, 60, 90, method="newcomb", compare="diff")
     assert got == pytest.approx(expected)
 
@@ -222,19 +226,21 @@ def test_the_paired_interval_covers_where_discordant_faces_are_few():
         # .03 better, .05 discordant: the conditional interval covered .858 of 95 % here.
         kind = rng.choice(4, n, p=[0.90, 0.04, 0.01, 0.05])
         counts = [int((kind == k).sum()) for k in range(4)]
-        low, high = significance.paired_proportions_interval(*counts)
+        low, high = paired_proportions.paired_proportions_interval(*counts)
         hits += low <= 0.03 <= high
     assert 0.93 <= hits / 600 <= 0.985
 
 
 def test_always_right_against_always_wrong_is_a_difference():
     gap = np.ones(50)
-    result = significance.paired_bootstrap(lambda w: (w @ gap) / w.sum(axis=1), 50, n_boot=50)
+    result = significance.paired_bootstrap(lambda w: (w @ gap) / w.sum(axis=1), 50, n_boot=50, bounds=(-1, 1))
     assert result.difference == 1 and result.p < 1e-10 and 0.8 < result.low < 1 == result.high
+    unbounded = significance.paired_bootstrap(lambda w: (w @ gap) / w.sum(axis=1), 50, n_boot=50)
+    assert unbounded.p == result.p and np.isnan(unbounded.low)
 
 
 def test_one_unit_is_refused_in_words():
-    with pytest.raises(ValueError, match="1 of identities: a paired comparison needs two or more"):
+    with pytest.raises(ValueError, match="1 of identities: nothing can be tested on fewer than two"):
         significance.paired_bootstrap(lambda w: w[:, 0], 1)
 
 
@@ -246,4 +252,60 @@ def test_the_paired_interval_alarms_as_often_as_it_says_on_few_discordant_faces(
             lambda w, gap=gap: (w @ gap) / w.sum(axis=1), 300, n_boot=200, seed=seed
         )
         alarms += not result.low <= 0 <= result.high
-    assert alarms / 300 <= 0.08
+    assert 0.03 <= alarms / 300 <= 0.07
+
+
+@pytest.mark.parametrize(
+    ("counts", "low", "high"),
+    [
+        ((36, 12, 2, 0), 0.0569, 0.3404),  # Newcombe 1998, table II
+        ((1, 1, 7, 12), -0.507, -0.026),  # Fagerland, Lydersen and Laake 2014, airway data
+    ],
+)
+def test_the_paired_interval_agrees_with_published_examples(counts, low, high):
+    got = paired_proportions.paired_proportions_interval(*counts)
+    assert got == pytest.approx((low, high), abs=6e-4)
+
+
+def test_mcnemars_interval_never_contradicts_its_p():
+    # Five against none: p = .0625, while the interval alone would leave out 0.
+    right = np.arange(100) < 95
+    got = paired_proportions.mcnemar(right | (np.arange(100) >= 95), right)
+    assert got.p == pytest.approx(0.0625) and got.low == 0 < got.high
+
+
+@pytest.mark.parametrize("n", [2, 5, 6, 40])
+def test_where_all_units_agree_the_interval_and_p_agree_too(n):
+    low, high, p = significance.without_spread(1.0, n, bounds=(-1, 1))
+    assert p == pytest.approx(stats.binomtest(n, n).pvalue)
+    assert (p < 0.05) == (low > 0) and high == 1
+    low, high, p = significance.without_spread(0.0, n, bounds=(-1, 1))
+    assert p == 1 and low == -high < 0
+
+
+def test_delong_of_always_right_against_always_wrong():
+    positive = np.arange(40) % 2 == 1
+    got = roc_area.delong(positive, positive.astype(float), 1.0 - positive)
+    assert got.difference == 1 and got.p < 1e-3 and 0 < got.low < got.high == 1
+    same = roc_area.delong(positive, positive.astype(float), positive.astype(float))
+    assert same.p == 1 and same.low < 0 < same.high
+
+
+def test_no_interval_of_a_difference_of_areas_leaves_its_range():
+    positive = np.array([True, True, False, False])
+    got = roc_area.delong(positive, np.array([0.9, 0.8, 0.1, 0.2]), np.array([0.1, 0.9, 0.2, 0.8]))
+    assert -1 <= got.low < got.difference <= got.high <= 1
+
+
+def test_joint_bootstrap_sees_a_model_that_is_always_worse():
+    right = np.column_stack([np.ones(60), np.zeros(60), np.random.default_rng(0).random(60) < 0.5])
+    got = significance.joint_bootstrap(lambda w: w @ right / w.sum(axis=1, keepdims=True), 60, n_boot=200)
+    assert got.p < 1e-3
+
+
+def test_folds_and_runs_without_spread_are_not_certain():
+    folds = significance.nadeau_bengio(np.full(4, 0.1), n_train=75, n_test=25)
+    assert folds.p == 0.125 and np.isnan(folds.low)
+    assert significance.five_by_two_f(np.full((5, 2), 0.1)).p == 0.0625
+    runs = significance.welch([0.9, 0.9, 0.9], [0.8, 0.8, 0.8])
+    assert runs.p == pytest.approx(0.1)

@@ -15,7 +15,7 @@ class ComparisonError(ValueError):
 
 
 def read_runs(places: Sequence[str | Path]) -> dict[str, pd.DataFrame]:
-    """Read the predictions of runs, keyed by the shortest path that tells them apart.
+    """Read the predictions of runs, by the shortest path that distinguishes them.
 
     Parameters
     ----------
@@ -40,6 +40,7 @@ def read_runs(places: Sequence[str | Path]) -> dict[str, pd.DataFrame]:
 
 
 def find_predictions(place: Path) -> Path:
+    """Return the file of predictions of a run folder, or the file itself."""
     file = place if place.suffix == ".parquet" else place / "predictions.parquet"
     if not file.is_file():
         raise FileNotFoundError(
@@ -58,7 +59,7 @@ def _distinct_path(file: Path) -> tuple[str, ...]:
 def require_same_rows(
     runs: Mapping[str, pd.DataFrame], *, subset: str | None = "test"
 ) -> dict[str, pd.DataFrame]:
-    """Bring the runs' rows into one order, or refuse and say in what they differ.
+    """Bring the runs' rows into one order, or refuse and name what differs.
 
     Returns
     -------
@@ -95,7 +96,7 @@ def _differences(first: str, reference: pd.DataFrame, name: str, table: pd.DataF
         alone = mine.index.difference(theirs.index)
         if len(alone):
             differences.append(
-                f"{len(alone)} of {len(mine)} test rows only in {owner} (first: {_say_row(alone[0])})"
+                f"{len(alone)} of {len(mine)} test rows only in {owner} (first: {_format_row(alone[0])})"
             )
     shared = reference.index.intersection(table.index)
     for column in ("truth", "identity"):
@@ -104,12 +105,12 @@ def _differences(first: str, reference: pd.DataFrame, name: str, table: pd.DataF
         if not same.all():
             at = shared[~same][0]
             differences.append(
-                f"{column} differs in {int((~same).sum())} rows (first: {_say_row(at)} is "
+                f"{column} differs in {int((~same).sum())} rows (first: {_format_row(at)} is "
                 f"{mine.loc[at]!r} in {first}, {theirs.loc[at]!r} in {name})"
             )
     return differences
 
 
-def _say_row(key: tuple) -> str:
+def _format_row(key: tuple) -> str:
     face, repeat, fold = key
     return f"{face!r}" if (repeat, fold) == (0, 0) else f"{face!r} in repeat {repeat}, fold {fold}"

@@ -1,10 +1,9 @@
 """Which of these models differ? Runs in (their predictions), a table of pairs and sentences out.
 
-The design decides the test. One test set: Cochran's Q (or its bootstrap counterpart) where there are
-three or more, then exact McNemar for accuracy on independent faces, DeLong for a binary AUC, and the
-paired bootstrap by identity for any metric; Holm over the pairs of each test. Repeated folds: the Nadeau-Bengio corrected t, and the 5x2cv
-F test where the folds are five times two. Independent runs: Welch. The tests themselves are in
-`faceworkbook.evaluation.significance`.
+The design decides the test, before anything is looked at. One test set: exact McNemar for accuracy on
+independent faces, DeLong for a binary AUC, the paired bootstrap by person for all else; Cochran's Q (or its
+bootstrap counterpart) where there are three models or more. Repeated folds: the Nadeau-Bengio corrected t.
+Independent runs: Welch. Further tests stand beside the chosen one, marked. Holm over the pairs of each test.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from faceworkbook.evaluation import intervals, metrics, roc_area, significance
+from faceworkbook.evaluation import intervals, metrics, paired_proportions, roc_area, significance
 from faceworkbook.evaluation import predictions as tables
 from faceworkbook.evaluation import pseudo_replication as pseudo
 from faceworkbook.evaluation.aligned_runs import (
@@ -27,6 +26,7 @@ from faceworkbook.evaluation.aligned_runs import (
     require_same_rows,
 )
 from faceworkbook.evaluation.comparison_tables import (
+    CHOSEN,
     POWER,
     faces_needed,
     format_p,
@@ -68,9 +68,10 @@ class Comparison:
     overall : pandas.DataFrame
         The test of all runs together (no row where there are two).
     pairs : pandas.DataFrame
-        One row a pair and test: first, second, test, difference, low, high, p, p_holm, effect,
-        effect_name, n, counted, faces_needed, verdict ('differ', 'no significant difference', 'not to be relied
-        on'), sentence.
+        One row a pair and test: first, second, role ('chosen' for the one test that the design asks for, else
+        'other'), test, difference, low, high, p, p_holm, effect, effect_name, n, counted, faces_needed, verdict
+        ('differ' or 'no significant difference' of the chosen test; 'not to be relied on' where a test takes for
+        granted what does not hold; else ''), sentence.
     """
 
     metric: str
@@ -78,8 +79,13 @@ class Comparison:
     overall: pd.DataFrame
     pairs: pd.DataFrame
 
+    @property
+    def chosen(self) -> pd.DataFrame:
+        """The pairs by the one test that the design asks for."""
+        return self.pairs[self.pairs["role"] == CHOSEN].reset_index(drop=True)
+
     def __str__(self) -> str:
-        return "\n".join([*self.overall.get("sentence", []), *self.pairs["sentence"]])
+        return "\n".join([*self.overall.get("sentence", []), *self.chosen["sentence"]])
 
 
 def compare(
@@ -106,12 +112,14 @@ def compare(
     """
     aligned = require_same_rows(runs, subset=subset)
     rows = {name: metrics.rows_of(table, subset=None) for name, table in aligned.items()}
-    chosen = metrics.pick(metric, next(iter(rows.values())).task)
+    first = next(iter(rows.values()))
+    chosen = metrics.pick(metric, first.task)
     folds = next(iter(aligned.values()))[["repeat", "fold"]].drop_duplicates()
+    overall, n_faces = [], None
     if len(folds) > 1:
-        results, overall = _pairs_of_folds(aligned, chosen), []
+        results = _pairs_of_folds(aligned, chosen)
     else:
-        results = pairs_of_rows(rows, chosen, seed=seed, n_boot=n_boot)
+        results, n_faces = pairs_of_rows(rows, chosen, seed=seed, n_boot=n_boot), first.n_faces
         overall = tests_of_all(rows, chosen, seed=seed, n_boot=n_boot) if len(rows) > 2 else []
     summaries = [
         metrics.summary(table, subset=subset, names=[metric], seed=seed, n_boot=n_boot).assign(run=name)
@@ -119,10 +127,10 @@ def compare(
     ]
     columns = ["run", "value", "low", "high", "n", "n_identities", "method"]
     return Comparison(
-        metric,
-        pd.concat(summaries, ignore_index=True)[columns],
-        make_overall_table(overall, chosen),
-        make_pairs_table(results, chosen, rows),
+        metric=metric,
+        runs=pd.concat(summaries, ignore_index=True)[columns],
+        overall=make_overall_table(overall, chosen),
+        pairs=make_pairs_table(results, chosen, n_faces=n_faces),
     )
 
 
@@ -143,7 +151,7 @@ def paired_difference(
     Returns
     -------
     dict
-        metric, first, second (values on the common faces), difference, low, high (95 %), p, n (common faces),
+        metric, first, second (values on the common faces), difference, low, high (95 %, within what the metric allows), p, n (common faces),
         n_units (people or faces drawn).
 
     Raises
@@ -156,25 +164,39 @@ def paired_difference(
     if not common:
         raise tables.PredictionsError(f"the two tables have no face of subset {subset!r} in common")
     tested = [table[table["face_id"].isin(common)] for table in tested]
+    _require_same_truth(*tested)
     units = np.split(intervals.resampling_units(pd.concat(tested)), [len(tested[0])])
-    rows = [replace(metrics.rows_of(t, subset=None), units=u) for t, u in zip(tested, units, strict=True)]
-    n_units = int(max(u.max() for u in units)) + 1
-    chosen = metrics.pick(metric, rows[0].task)
-    one, two = (chosen.statistic(r, n_units=n_units) for r in rows)
-    result = significance.paired_bootstrap(_gap(one, two), n_units, seed=seed, n_boot=n_boot)
-    everybody = np.ones((1, n_units))
-    reach = chosen.bounds[1] - chosen.bounds[0]
+    one, two = (replace(metrics.rows_of(t, subset=None), units=u) for t, u in zip(tested, units, strict=True))
+    of, n_units = metrics.pick(metric, one.task), int(max(u.max() for u in units)) + 1
+    pair = [of.statistic(rows, n_units=n_units) for rows in (one, two)]
+    result = _bootstrap_pair(pair, of, n_units, one.counted, seed=seed, n_boot=n_boot)
+    first_value, second_value = (float(statistic(np.ones((1, n_units)))[0]) for statistic in pair)
     return {
         "metric": metric,
-        "first": float(one(everybody)[0]),
-        "second": float(two(everybody)[0]),
+        "first": first_value,
+        "second": second_value,
         "difference": result.difference,
-        "low": max(result.low, -reach),
-        "high": min(result.high, reach),
+        "low": result.low,
+        "high": result.high,
         "p": result.p,
         "n": len(common),
         "n_units": n_units,
     }
+
+
+def _require_same_truth(first: pd.DataFrame, second: pd.DataFrame) -> None:
+    classes = [tables.class_names(table) for table in (first, second)]
+    if classes[0] != classes[1]:
+        raise ComparisonError(f"classes of the first table are {classes[0]}, of the second {classes[1]}")
+    one, two = (
+        t.drop_duplicates("face_id").set_index("face_id")["truth"].astype(object) for t in (first, second)
+    )
+    other = one != two.loc[one.index]
+    if other.any():
+        raise ComparisonError(
+            f"{int(other.sum())} of {len(one)} faces have another truth in the second table (first: {other.idxmax()!r}); "
+            "predict both on the same labels"
+        )
 
 
 def choose(
@@ -186,7 +208,7 @@ def choose(
     -------
     pandas.DataFrame
         model, metric, validation (the metric on validation rows), chosen (one True), value, low, high, n (test
-        rows; the chosen model's figure is fair, for its test rows had no say in the choice).
+        rows; the chosen model's figure is fair, for its test rows had no part in the choice).
     """
     options = {"names": [metric], "seed": seed, "n_boot": n_boot}
     table = metrics.summaries(models, subset="test", **options)
@@ -214,16 +236,15 @@ def compare_independent(
         (a, b, significance.welch(np.asarray(values[a]), np.asarray(values[b])))
         for a, b in combinations(values, 2)
     ]
-    known = metrics.find(metric)
-    better = better or (known.better if known else "higher")
-    named = Metric(metric, metric, better, lambda rows: rows.truth, None)
-    return make_pairs_table(results, named, {})
+    known = metrics.find(metric) or replace(metrics.ACCURACY, name=metric, bounds=significance.UNBOUNDED)
+    of = replace(known, better=better or known.better)
+    return make_pairs_table([(a, b, r.within(of.difference_bounds)) for a, b, r in results], of)
 
 
 def values_of_runs(
     runs: Sequence[str], *, metric: str = "accuracy", subset: str = "test", resolve=Path
 ) -> dict[str, list[float]]:
-    """The metric of independent runs by model, for `compare_independent`.
+    """Compute the metric of independent runs by model, for `compare_independent`.
 
     Parameters
     ----------
@@ -245,7 +266,7 @@ def values_of_runs(
 
 
 def fold_values(predictions: pd.DataFrame, *, metric: str, subset: str | None = "test") -> pd.DataFrame:
-    """The metric of every fit: a table of repeat, fold, n, value, rows_id (the same for the same test rows)."""
+    """Compute the metric of every fit: a table of repeat, fold, n, value, rows_id (the same for the same test rows)."""
     chosen = predictions if subset is None else predictions[predictions["split"] == subset]
     records = []
     for (repeat, fold), table in chosen.groupby(["repeat", "fold"], sort=True):
@@ -259,54 +280,61 @@ def fold_values(predictions: pd.DataFrame, *, metric: str, subset: str | None = 
 def pairs_of_rows(
     rows: dict[str, Rows], metric: Metric, *, seed: int = 0, n_boot: int = intervals.N_BOOT
 ) -> list[tuple[str, str, Result]]:
-    """Every test that fits each pair of models on one test set; rows are aligned already."""
+    """Test each pair of models on one test set by every test that fits; rows are aligned already.
+
+    The first valid result of a pair is that of the test that the design asks for.
+    """
     statistics = {name: metric.statistic(subset) for name, subset in rows.items()}
     results = []
     for a, b in combinations(rows, 2):
-        for result in _special_tests(rows[a], rows[b], metric):
-            results.append((a, b, result))
-        gap = _gap(statistics[a], statistics[b])
-        paired = significance.paired_bootstrap(
-            gap, rows[a].n_units, seed=seed, n_boot=n_boot, counted=_counted(rows[a])
-        )
+        results += [(a, b, result) for result in _special_tests(rows[a], rows[b], metric)]
+        pair, first = [statistics[a], statistics[b]], rows[a]
+        paired = _bootstrap_pair(pair, metric, first.n_units, first.counted, seed=seed, n_boot=n_boot)
         results.append((a, b, paired))
     return results
 
 
-def _special_tests(first: Rows, second: Rows, metric: Metric) -> list[Result]:
-    """Tests made for this one metric; McNemar is marked invalid where people repeat."""
-    if metric.name == "accuracy":
-        return [replace(significance.mcnemar(_right(first), _right(second)), valid=_independent(first))]
-    if metric.name == "auc" and len(first.classes) == 2:
-        return [_delong(first, second)]
-    return []
-
-
-def _gap(first: intervals.Statistic, second: intervals.Statistic) -> intervals.Statistic:
-    return lambda weights: first(weights) - second(weights)
-
-
-def _delong(first: Rows, second: Rows) -> Result:
-    units = None if _independent(first) else first.units
-    return roc_area.delong(
-        first.truth == 1, first.probabilities[:, 1], second.probabilities[:, 1], units=units
+def _bootstrap_pair(
+    pair: Sequence[intervals.Statistic], metric: Metric, n_units: int, counted: str, *, seed: int, n_boot: int
+) -> Result:
+    return significance.paired_bootstrap(
+        lambda weights: pair[0](weights) - pair[1](weights),
+        n_units,
+        seed=seed,
+        n_boot=n_boot,
+        counted=counted,
+        bounds=metric.difference_bounds,
     )
+
+
+def _special_tests(first: Rows, second: Rows, metric: Metric) -> list[Result]:
+    """Run the tests that are made for this one metric; McNemar is marked invalid where people repeat."""
+    if metric.name == "accuracy" and first.task.is_exclusive:
+        return [replace(paired_proportions.mcnemar(first.right, second.right), valid=first.independent)]
+    if metric.name == "auc" and first.task.is_binary:
+        units = None if first.independent else first.units
+        scores = (first.probabilities[:, 1], second.probabilities[:, 1])
+        return [roc_area.delong(first.truth == 1, *scores, units=units)]
+    return []
 
 
 def tests_of_all(
     rows: dict[str, Rows], metric: Metric, *, seed: int = 0, n_boot: int = intervals.N_BOOT
 ) -> list[Result]:
-    """The test of three or more models together on one test set; rows are aligned already."""
+    """Test three or more models together on one test set; rows are aligned already."""
     first = next(iter(rows.values()))
-    if metric.name == "accuracy" and _independent(first):
-        return [significance.cochrans_q(np.column_stack([_right(subset) for subset in rows.values()]))]
+    if metric.name == "accuracy" and first.task.is_exclusive and first.independent:
+        return [paired_proportions.cochrans_q(np.column_stack([subset.right for subset in rows.values()]))]
     statistics = [metric.statistic(subset) for subset in rows.values()]
     return [
         significance.joint_bootstrap(
             lambda weights: np.column_stack([s(weights) for s in statistics]),
-            first.n_units, seed=seed, n_boot=n_boot, counted=_counted(first),
+            first.n_units,
+            seed=seed,
+            n_boot=n_boot,
+            counted=first.counted,
         )
-    ]  # fmt: skip
+    ]
 
 
 def _pairs_of_folds(runs: dict[str, pd.DataFrame], metric: Metric):
@@ -330,26 +358,14 @@ def _pairs_of_folds(runs: dict[str, pd.DataFrame], metric: Metric):
         if table.groupby("repeat").size().tolist() == [2] * 5:
             results.append((a, b, significance.five_by_two_f(d.reshape(5, 2))))
         results.append((a, b, pseudo.naive_paired_t(d)))
-    return results
-
-
-def _independent(rows: Rows) -> bool:
-    return rows.n_units == len(rows.units)
-
-
-def _counted(rows: Rows) -> str:
-    return "identities" if rows.by_identity else "faces"
-
-
-def _right(rows: Rows) -> np.ndarray:
-    return rows.truth == rows.predicted
+    return [(a, b, result.within(metric.difference_bounds)) for a, b, result in results]
 
 
 def pseudo_replication(
     runs: Mapping[str, pd.DataFrame], *, subset: str = "test", evaluations: int = 50, seed: int = 0
 ) -> Result:
-    """What a t test over repeated evaluations of two fixed models would claim; `valid` is False."""
+    """Return what a t test over repeated evaluations of two fixed models would claim; `valid` is False."""
     a, b = (
         metrics.rows_of(t, subset=None) for t in list(require_same_rows(runs, subset=subset).values())[:2]
     )
-    return pseudo.t_over_evaluations(_right(a), _right(b), evaluations=evaluations, seed=seed)
+    return pseudo.t_over_evaluations(a.right, b.right, evaluations=evaluations, seed=seed)

@@ -18,7 +18,7 @@ from faceworkbook.evaluation.probabilities import rows_with_classes
 
 @dataclass(frozen=True)
 class Conformal:
-    """Prediction sets that hold the truth in a promised share of cases (split conformal).
+    """Prediction sets that hold the truth in a given share of cases (split conformal).
 
     Attributes
     ----------
@@ -94,7 +94,7 @@ class Conformal:
         if attribute is not None:
             labels = chosen[attribute]
             masks |= {n: (labels.astype(str) == n).to_numpy() for n in groups.levels(labels.dropna())}
-        rows, inside = metrics.rows_of(chosen, subset=None), self.sets(chosen)
+        rows, inside = rows_with_classes(chosen, None), self.sets(chosen)
         holds = inside[np.arange(len(rows.truth)), rows.truth]
         # A share of rows like accuracy is: right where the set holds the truth.
         as_hits = Rows(**{**vars(rows), "truth": np.ones(len(holds)), "predicted": holds.astype(float)})

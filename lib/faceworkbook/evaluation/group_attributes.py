@@ -8,21 +8,14 @@ from itertools import combinations, pairwise
 
 import numpy as np
 import pandas as pd
-from fairlearn.metrics import MetricFrame
 
 from faceworkbook import faces as face_table
 from faceworkbook.evaluation import metrics
 from faceworkbook.evaluation.metrics import Metric, Rows
 
 SMALL = 30
-
-
 EVERYONE = "everyone"  # the attribute of a set without any: one group
-
-
 AGE_EDGES = (0, 10, 20, 30, 40, 50, 60, 70)
-
-
 Attribute = str | tuple[str, str]
 
 
@@ -167,7 +160,9 @@ def levels(labels: pd.Series) -> list[str]:
 
 
 def make_metric_frame(pieces: Cut, chosen: Sequence[Metric]) -> pd.DataFrame:
-    """Values by group from fairlearn's MetricFrame, which is handed row numbers."""
+    """Return values by group from fairlearn's MetricFrame, which is handed row numbers."""
+    from fairlearn.metrics import MetricFrame
+
     positions = np.arange(len(pieces.codes))
     labels = [describe_attribute(name) for name in pieces.names]
     frame = MetricFrame(

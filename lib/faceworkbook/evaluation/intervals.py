@@ -14,7 +14,6 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from scipy import stats
-from statsmodels.stats.proportion import proportion_confint
 
 CONFIDENCE = 0.95
 N_BOOT = 2000
@@ -49,11 +48,12 @@ def wilson(successes, n, *, confidence: float = CONFIDENCE) -> tuple[np.ndarray,
     low, high : ndarray of shape (m,), range 0..1
     """
     successes, n = np.broadcast_arrays(np.asarray(successes, dtype=float), np.asarray(n, dtype=float))
-    known = n > 0
-    low, high = proportion_confint(
-        np.where(known, successes, 0), np.where(known, n, 1), alpha=1 - confidence, method="wilson"
-    )
-    return np.where(known, low, np.nan), np.where(known, high, np.nan)
+    z = stats.norm.ppf((1 + confidence) / 2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = successes / n
+        centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+        reach = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return np.clip(centre - reach, 0, 1), np.clip(centre + reach, 0, 1)
 
 
 def resampling_units(rows: pd.DataFrame) -> np.ndarray:
@@ -191,7 +191,7 @@ def from_resamples(
     low, high = np.full(len(value), np.nan), np.full(len(value), np.nan)
     for j in range(len(value)):
         drawn = resampled[:, j][np.isfinite(resampled[:, j])]
-        # Resamples that all agree (everybody right) say nothing about people who were not seen.
+        # Resamples that all agree (everybody right) show nothing about people who were not seen.
         if len(drawn) < 2 or np.ptp(drawn) == 0 or not np.isfinite(value[j]):
             continue
         shares = (tail, 1 - tail)

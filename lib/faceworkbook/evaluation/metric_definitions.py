@@ -6,6 +6,7 @@ intervals, paired comparisons and gaps between groups are made of.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -15,7 +16,7 @@ from scipy import sparse
 from faceworkbook import faces
 from faceworkbook.evaluation import intervals
 from faceworkbook.evaluation.rows import Rows
-from faceworkbook.tasks import ORDERED, Task, join_names
+from faceworkbook.tasks import ORDERED, Task
 
 # Resamples that are ranked at once: keeps the working set small enough for a processor's cache.
 _CHUNK = 250
@@ -23,7 +24,7 @@ _CHUNK = 250
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric: its name, which way is better, and how it is computed.
+    """One metric: its name, which direction is better, and how it is computed.
 
     Attributes
     ----------
@@ -34,7 +35,8 @@ class Metric:
     combine : callable, from ndarray of shape (..., k) to (...), optional
         From the added terms to the metric; None for a metric of ranks (AUC).
     proportion : bool
-        A plain share of rows, for which Wilson's interval holds where rows are independent.
+        A share, for which Wilson's interval holds where rows are independent and each adds 0 or 1; also where no
+        resample differs.
     bounds : (float, float)
         Least and largest value that it can have.
     """
@@ -47,6 +49,12 @@ class Metric:
     proportion: bool = False
     bounds: tuple[float, float] = (0.0, 1.0)
 
+    @property
+    def difference_bounds(self) -> tuple[float, float]:
+        """Least and largest difference between two values."""
+        low, high = self.bounds
+        return low - high, high - low
+
     def statistic(self, rows: Rows, *, n_units: int | None = None) -> intervals.Statistic:
         """Return the metric as a function of weights: (b, n_units) to (b,)."""
         n_units = rows.n_units if n_units is None else n_units
@@ -57,6 +65,11 @@ class Metric:
         totals = np.zeros((len(present), terms.shape[1]))
         np.add.at(totals, inverse, terms)
         return lambda weights: _ignore_empty(self.combine, weights[:, present] @ totals.astype(weights.dtype))
+
+    def is_wilsons(self, rows: Rows) -> bool:
+        """Whether Wilson's interval holds: independent rows that are right or wrong, nothing between."""
+        plain = self.proportion and rows.independent
+        return plain and (rows.task.is_exclusive or bool(np.isin(self.terms(rows)[:, 0], (0, 1)).all()))
 
     def value(self, rows: Rows) -> float:
         """Return the metric on the rows as they are; NaN where it is undefined (no rows, a class missing)."""
@@ -71,24 +84,30 @@ class FunctionMetric(Metric):
 
     def statistic(self, rows: Rows, *, n_units: int | None = None) -> intervals.Statistic:
         """Return the metric as a function of weights; rows are repeated as often as their unit was drawn."""
-        truth, predicted = (names_of(values, rows.task) for values in (rows.truth, rows.predicted))
+        columns = [names_of(values, rows.task) for values in (rows.truth, rows.predicted)]
+        if _takes_probabilities(self.function):
+            columns.append(rows.probabilities)
 
         def value(weights: np.ndarray) -> float:
             drawn = np.repeat(np.arange(len(rows.units)), np.round(weights[rows.units]).astype(int))
-            if not len(drawn):
-                return np.nan
-            return float(self.function(truth[drawn], predicted[drawn], rows.probabilities[drawn]))
+            return float(self.function(*(column[drawn] for column in columns))) if len(drawn) else np.nan
 
         return lambda weights: np.array([value(row) for row in weights])
 
 
+def _takes_probabilities(function: Callable) -> bool:
+    try:
+        parameters = inspect.signature(function).parameters
+    except ValueError:  # some functions that are written in C show no signature
+        return False
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    needed = [p for p in parameters.values() if p.kind in positional and p.default is p.empty]
+    return len(needed) > 2 or "probabilities" in parameters
+
+
 def names_of(values: np.ndarray, task: Task) -> np.ndarray:
-    """Return class names of codes, or the numbers as they are."""
-    if task.is_number:
-        return values
-    if task.is_multilabel:
-        return np.array([join_names(task.classes, row == 1) for row in values], dtype=object)
-    return np.asarray(task.classes, dtype=object)[values]
+    """Return class names of codes; numbers, and the 0 and 1 of several labels, stay as they are."""
+    return np.asarray(task.classes, dtype=object)[values] if task.is_exclusive else values
 
 
 _REGISTERED: dict[str, tuple[Metric, Callable[[Task], bool]]] = {}
@@ -107,9 +126,11 @@ def register(
     Parameters
     ----------
     name : str
+        None of the built-in ones; a metric that was registered by it before is replaced.
     function : callable or Metric
-        ``function(truth, predicted, probabilities) -> float``: class names (or numbers) of shape (n,) and
-        probabilities of shape (n, n_classes).
+        From truth and prediction to a number, as scikit-learn's metrics are: class names or numbers of shape (n,),
+        or 0 and 1 of shape (n, n_labels). It is handed probabilities (n, n_classes) too where it has a third
+        argument, or one named ``probabilities``. It is called once a resample; a `Metric` made of sums is quicker.
     better : {'higher', 'lower', 'zero'}
     bounds : (float, float)
         Least and largest value.
@@ -118,28 +139,33 @@ def register(
     """
     if better not in ("higher", "lower", "zero"):
         raise ValueError(f"better={better!r}; allowed are 'higher', 'lower' and 'zero'")
-    if not isinstance(function, Metric):
-        function = FunctionMetric(
-            name,
-            name.replace("_", " "),
-            better,
-            lambda rows: rows.truth,
-            None,
+    if name in {metric.name for metric in _BUILT_IN}:
+        raise ValueError(f"metric {name!r} is built in; register yours by another name")
+    if isinstance(function, Metric):
+        metric = replace(function, name=name)
+    else:
+        metric = FunctionMetric(
+            name=name,
+            meaning=name.replace("_", " "),
+            better=better,
+            terms=lambda rows: rows.truth,
+            combine=None,
             bounds=bounds,
             function=function,
         )
-    _REGISTERED[name] = (function, applies or (lambda task: True))
+    _REGISTERED[name] = (metric, applies or (lambda task: True))
 
 
 def metrics_for(task: Task) -> dict[str, Metric]:
     """Return the metrics that apply to a task, by name, in report order; those of one's own last."""
     own = [metric for metric, applies in _REGISTERED.values() if applies(task)]
-    return {metric.name: metric for metric in [*_built_in(task), *own]}
+    return {metric.name: metric for metric in [*built_in_metrics(task), *own]}
 
 
-def _built_in(task: Task) -> list[Metric]:
+def built_in_metrics(task: Task) -> list[Metric]:
+    """Return the metrics of a task that are not registered, in report order."""
     if task.is_number:
-        return [*_NUMBER_METRICS, *([RELAXED_AGE] if task.unit in ("years", "") else [])]
+        return [*_NUMBER_METRICS, *([RELAXED_AGE] if task.unit == "years" else [])]
     if task.is_multilabel:
         return [*_MULTILABEL_METRICS]
     metrics = [ACCURACY, ERROR, BALANCED_ACCURACY, MACRO_F1]
@@ -148,7 +174,7 @@ def _built_in(task: Task) -> list[Metric]:
     metrics += [AUC, LOG_LOSS, BRIER]
     if task.class_values:
         metrics += [RELAXED_AGE, EXPECTED_MAE] if task.unit == "years" else [EXPECTED_MAE]
-    elif task.kind == ORDERED:
+    elif task.kind == ORDERED and len(task.classes) > 2:
         metrics.append(ONE_OFF)
     return metrics
 
@@ -164,7 +190,7 @@ def pick(name: str, task: Task) -> Metric:
 
 def find(name: str) -> Metric | None:
     """Return the metric of that name, whatever task it is for; None where there is none."""
-    known = [*_CLASS_METRICS, *_NUMBER_METRICS, *_MULTILABEL_METRICS, *(m for m, _ in _REGISTERED.values())]
+    known = [*_BUILT_IN, *(metric for metric, _ in _REGISTERED.values())]
     return next((metric for metric in known if metric.name == name), None)
 
 
@@ -379,6 +405,7 @@ _MULTILABEL_METRICS = (
         "higher",
         _mean_of(lambda r: (r.truth == r.predicted).mean(axis=1)),
         _share,
+        proportion=True,
     ),
     Metric(
         "error",
@@ -386,11 +413,12 @@ _MULTILABEL_METRICS = (
         "lower",
         _mean_of(lambda r: (r.truth != r.predicted).mean(axis=1)),
         _share,
+        proportion=True,
     ),
     _share_metric(
         "exact_match",
         "share of faces with all labels right",
-        lambda r: (r.truth == r.predicted).all(axis=1),
+        lambda r: r.right,
     ),
     replace(MACRO_F1, meaning="mean F1 of 'yes' over the labels"),
     replace(AUC, meaning="mean area under the ROC curve over the labels"),
@@ -414,3 +442,4 @@ _NUMBER_METRICS = (
     _share_metric("within_5", "share within 5", lambda r: np.abs(_error(r)) <= 5),
     _share_metric("within_10", "share within 10", lambda r: np.abs(_error(r)) <= 10),
 )
+_BUILT_IN = (*_CLASS_METRICS, *_NUMBER_METRICS, *_MULTILABEL_METRICS)

@@ -15,10 +15,10 @@ from faceworkbook.evaluation.metric_definitions import (
     BRIER,
     ERROR,
     LOG_LOSS,
-    RELAXED_AGE,
     FunctionMetric,
     Metric,
     bounds,
+    built_in_metrics,
     class_counts,
     find,
     metrics_for,
@@ -69,7 +69,7 @@ def summary(
     predictions : pandas.DataFrame
         See `faceworkbook.evaluation.predictions`.
     names : sequence of str, optional
-        Metrics to compute; by default all that apply.
+        Metrics to compute; by default those of `default_names`.
 
     Returns
     -------
@@ -114,7 +114,7 @@ def per_class(
     """
     rows = rows_of(predictions, subset=subset)
     if rows.task.is_number:
-        need_exclusive(rows)
+        need_exclusive(rows, "a table of classes")
     k = len(rows.classes)
     metric = Metric("per_class", "", "higher", class_counts, precision_recall_f1)
     estimate = intervals.bootstrap(metric.statistic(rows), rows.n_units, n_boot=n_boot, seed=seed)
@@ -131,7 +131,7 @@ def per_class(
 
 def confusion(predictions: pd.DataFrame, *, subset: str = "test") -> pd.DataFrame:
     """Counts of rows by truth (index) and prediction (columns), both in class order."""
-    rows = need_exclusive(rows_of(predictions, subset=subset))
+    rows = need_exclusive(rows_of(predictions, subset=subset), "a confusion matrix")
     k = len(rows.classes)
     counts = np.bincount(rows.truth * k + rows.predicted, minlength=k * k).reshape(k, k)
     return pd.DataFrame(
@@ -161,11 +161,8 @@ def expectation(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def default_names(rows: Rows) -> list[str]:
-    """Return the names of the metrics that a report shows for these rows."""
-    names = list(metrics_for(rows.task))
-    # A yaw can be negative, an age cannot.
-    signed = rows.task.is_number and rows.truth.min() < 0
-    return [name for name in names if name != ERROR.name and not (signed and name == RELAXED_AGE.name)]
+    """Return the names of the metrics that a report shows; registered ones are asked for by name."""
+    return [metric.name for metric in built_in_metrics(rows.task) if metric.name != ERROR.name]
 
 
 def estimate(
@@ -180,7 +177,7 @@ def estimate(
     if not len(rows.units):
         return np.nan, np.nan, np.nan, "no rows"
     rows = replace(rows, units=np.unique(rows.units, return_inverse=True)[1])
-    if metric.proportion and rows.n_units == len(rows.units):
+    if metric.is_wilsons(rows):
         value = metric.value(rows)
         return _finish(metric, rows, value, np.nan, np.nan, confidence=confidence)
     estimated = intervals.bootstrap(
@@ -194,12 +191,12 @@ def estimate(
 def _finish(metric: Metric, rows: Rows, value: float, low: float, high: float, *, confidence: float):
     """Replace a bootstrap interval by Wilson's where that one is right, and name the method."""
     unit = "identity" if rows.by_identity else "face"
-    independent = rows.n_units == len(rows.units)
-    if not metric.proportion or not (independent or np.isnan(low)):
+    wilsons = metric.is_wilsons(rows)
+    if not metric.proportion or not (wilsons or np.isnan(low)):
         return value, low, high, f"bootstrap by {unit} (BCa)"
     # All right or all wrong: no resample differs, so people are counted as if each were one face.
     low, high = intervals.wilson(value * rows.n_units, rows.n_units, confidence=confidence)
-    method = "Wilson" if independent else f"Wilson over {rows.n_units} {_plural(unit)}"
+    method = "Wilson" if wilsons else f"Wilson over {rows.n_units} {rows.counted}"
     return value, float(low), float(high), method
 
 
@@ -217,15 +214,10 @@ def _record(metric: Metric, rows: Rows, value: float, low: float, high: float) -
     }
 
 
-def _plural(unit: str) -> str:
-    return "identities" if unit == "identity" else "faces"
-
-
 def _widen_shares(rows: Rows, share: np.ndarray, of: np.ndarray, low: np.ndarray, high: np.ndarray):
     """Wilson for independent faces; also where every resample agrees, over the units there are."""
-    independent = rows.n_units == len(rows.units)
     faces_a_unit = len(rows.units) / rows.n_units
-    n = of if independent else np.ceil(of / faces_a_unit)
+    n = of if rows.independent else np.ceil(of / faces_a_unit)
     w_low, w_high = intervals.wilson(np.nan_to_num(share) * n, n)
-    use = np.full(len(share), independent) | ~np.isfinite(low)
+    use = np.full(len(share), rows.independent) | ~np.isfinite(low)
     return np.where(use, w_low, low), np.where(use, w_high, high)

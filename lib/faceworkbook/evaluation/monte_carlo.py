@@ -10,7 +10,12 @@ import pandas as pd
 from faceworkbook.evaluation import comparison, metrics, significance
 from faceworkbook.evaluation import predictions as tables
 from faceworkbook.evaluation.predictions import PredictionsError
-from faceworkbook.evaluation.probabilities import confidence_of, entropy_of, with_probabilities
+from faceworkbook.evaluation.probabilities import (
+    confidence_of,
+    entropy_of,
+    rows_with_classes,
+    with_probabilities,
+)
 from faceworkbook.evaluation.risk_coverage import area_under_risk_coverage
 
 
@@ -60,6 +65,7 @@ def monte_carlo(
         Accuracy, log loss and Brier score by the paired bootstrap; risk_coverage compares the area
         under the risk-coverage curve, ranked by entropy of the mean and by 1 - plain probability.
     """
+    rows_with_classes(predictions, subset)
     plain = predictions[predictions["split"] == subset]
     shares = tables.probabilities(plain)
     sampled = np.asarray(sampled, dtype=float)
@@ -73,9 +79,11 @@ def monte_carlo(
     classes = np.asarray(tables.class_names(plain), dtype=object)
     averaged = with_probabilities(plain, mean).assign(predicted=classes[mean.argmax(axis=1)])
     return Dropout(
-        averaged, entropy, disagreement,
-        _dropout_table(plain, averaged, entropy, subset=subset, seed=seed, n_boot=n_boot),
-    )  # fmt: skip
+        predictions=averaged,
+        entropy=entropy,
+        disagreement=disagreement,
+        table=_dropout_table(plain, averaged, entropy, subset=subset, seed=seed, n_boot=n_boot),
+    )
 
 
 def _dropout_table(plain, averaged, entropy, *, subset: str, seed: int, n_boot: int) -> pd.DataFrame:
@@ -83,7 +91,7 @@ def _dropout_table(plain, averaged, entropy, *, subset: str, seed: int, n_boot: 
     records = []
     for name in ("accuracy", "log_loss", "brier"):
         compared = comparison.compare(runs, metric=name, subset=subset, seed=seed, n_boot=n_boot)
-        pair = compared.pairs[compared.pairs["test"] == "paired bootstrap"].iloc[0]
+        pair = compared.pairs[compared.pairs["test"] == significance.PAIRED].iloc[0]
         value = compared.runs.set_index("run")["value"]
         records.append((name, value["plain"], value["dropout"], pair.difference, pair.low, pair.high, pair.p))
     with_dropout, without = (metrics.rows_of(t, subset=None) for t in (averaged, plain))
@@ -92,7 +100,7 @@ def _dropout_table(plain, averaged, entropy, *, subset: str, seed: int, n_boot: 
         area_under_risk_coverage(without, 1 - confidence_of(without)),
     ]
     area = significance.paired_bootstrap(
-        lambda w: areas[0](w) - areas[1](w), without.n_units, seed=seed, n_boot=n_boot
+        lambda w: areas[0](w) - areas[1](w), without.n_units, seed=seed, n_boot=n_boot, bounds=(-1, 1)
     )
     whole = np.ones((1, without.n_units))
     records.append(

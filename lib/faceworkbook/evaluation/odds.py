@@ -10,11 +10,11 @@ from faceworkbook.evaluation.group_attributes import (
     SMALL,
     Attribute,
     Cut,
-    GroupsError,
     cut,
     describe_attribute,
     keep_groups,
 )
+from faceworkbook.evaluation.rows import need_exclusive
 from faceworkbook.evaluation.shuffled_groups import shuffle_labels
 
 _MEASURES = ("equalised odds", "equal opportunity", "demographic parity")
@@ -36,12 +36,11 @@ def odds(
     pandas.DataFrame
         measure, value, low, high, null_mean, p, groups, left_out. With more than two classes each
         class is taken against the rest, and the largest difference counts. Differences are
-        largest minus smallest, so they are above 0 by chance alone: read them beside `null_mean`.
+        largest minus smallest, so they are above 0 without any difference: read them beside `null_mean`.
         The interval is a percentile bootstrap by person, shifted down by that bias.
     """
     pieces = cut(table, attribute, subset=subset)
-    if not pieces.rows.classes:
-        raise GroupsError("the table holds numbers; odds by group need classes")
+    need_exclusive(pieces.rows, "odds by group")
     sizes = pieces.sizes()
     used = np.flatnonzero(sizes >= small)
     figures = dict.fromkeys(("value", "low", "high", "null_mean", "p"), np.full(len(_MEASURES), np.nan))

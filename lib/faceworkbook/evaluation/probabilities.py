@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from faceworkbook.evaluation import intervals, metrics
+from faceworkbook.evaluation import intervals
 from faceworkbook.evaluation import predictions as tables
-from faceworkbook.evaluation.metrics import Rows
-from faceworkbook.evaluation.predictions import PredictionsError
+from faceworkbook.evaluation.rows import Rows, need_exclusive, rows_of
+
+SMALLEST = 1e-12  # below it a probability counts as this, so that its logarithm is finite
 
 
 def confidence_of(rows: Rows) -> np.ndarray:
@@ -22,13 +23,12 @@ def entropy_of(shares: np.ndarray) -> np.ndarray:
 
 
 def rows_with_classes(predictions: pd.DataFrame, subset: str | None) -> Rows:
-    rows = metrics.rows_of(predictions, subset=subset)
-    if not rows.classes:
-        raise PredictionsError("the table holds numbers; calibration needs columns 'p:NAME'")
-    return rows
+    """Return the rows of a subset, whose task must have exclusive classes."""
+    return need_exclusive(rows_of(predictions, subset=subset), "calibration")
 
 
 def mean_statistic(values: np.ndarray, rows: Rows) -> intervals.Statistic:
+    """Return the mean of one value a row as a function of weights."""
     totals = np.column_stack([np.bincount(rows.units, weights=values), np.bincount(rows.units).astype(float)])
 
     def mean(weights: np.ndarray) -> np.ndarray:
@@ -39,13 +39,12 @@ def mean_statistic(values: np.ndarray, rows: Rows) -> intervals.Statistic:
 
 
 def with_probabilities(predictions: pd.DataFrame, shares: np.ndarray) -> pd.DataFrame:
+    """Return the table with other probabilities; what is predicted stays as it is."""
     names = [tables.PROBABILITY + name for name in tables.class_names(predictions)]
     return predictions.assign(**dict(zip(names, shares.T, strict=True)))
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
+    """Turn logits (n, n_classes) into probabilities."""
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
     return shifted / shifted.sum(axis=1, keepdims=True)
-
-
-SMALLEST = 1e-12

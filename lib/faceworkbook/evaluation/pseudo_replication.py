@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from faceworkbook.evaluation import intervals
-from faceworkbook.evaluation.significance import ALPHA, Result, mcnemar, paired_bootstrap, t_result
+from faceworkbook.evaluation.paired_proportions import mcnemar
+from faceworkbook.evaluation.significance import ALPHA, Result, paired_bootstrap, t_over_folds
 
 
 def naive_paired_t(differences: np.ndarray) -> Result:
     """Plain paired t test over folds, marked invalid: overlapping training sets count as independent."""
-    d = np.asarray(differences, dtype=float)
-    return t_result(
-        "paired t over folds (naive)", d, d.std(ddof=1) / np.sqrt(len(d)),
-        "folds", "folds are independent, which repeated folds are not", valid=False,
-    )  # fmt: skip
+    assumes = "folds are independent, which repeated folds are not"
+    return replace(t_over_folds("paired t over folds (naive)", differences, 0.0, assumes), valid=False)
 
 
 def t_over_evaluations(
@@ -27,7 +27,7 @@ def t_over_evaluations(
     share: float = 0.5,
     seed: int = 0,
 ) -> Result:
-    """t test over repeated evaluations of two fixed models: pseudo-replication, not to be relied on.
+    """Run a t test over repeated evaluations of two fixed models: pseudo-replication, not to be relied on.
 
     One fitted model is evaluated again and again on random samples of one test set, and the repeats
     are fed to a t test as if they were new experiments. More repeats make p as small as one likes,
@@ -54,13 +54,21 @@ def t_over_evaluations(
     )
     test = stats.ttest_ind(a, b)
     low, high = test.confidence_interval(1 - ALPHA)
-    joint_sd = np.sqrt((a.var(ddof=1) + b.var(ddof=1)) / 2)
+    spread = np.sqrt((a.var(ddof=1) + b.var(ddof=1)) / 2)
     return Result(
-        "t over repeated evaluations (pseudo-replication)", float(a.mean() - b.mean()), float(low),
-        float(high), float(test.statistic), float(test.pvalue),
-        float((a.mean() - b.mean()) / joint_sd) if joint_sd else 0.0, "Cohen's d", 2 * evaluations,
-        "evaluations", "evaluations are independent, which they are not", valid=False,
-    )  # fmt: skip
+        test="t over repeated evaluations (pseudo-replication)",
+        difference=float(a.mean() - b.mean()),
+        low=float(low),
+        high=float(high),
+        statistic=float(test.statistic),
+        p=float(test.pvalue),
+        effect=float((a.mean() - b.mean()) / spread) if spread else 0.0,
+        effect_name="Cohen's d",
+        n=2 * evaluations,
+        counted="evaluations",
+        assumes="evaluations are independent, which they are not",
+        valid=False,
+    )
 
 
 def false_alarms(
@@ -72,7 +80,7 @@ def false_alarms(
     evaluations: int = 50,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """How often each test sees a difference between two models that are equally good.
+    """Count how often each test sees a difference between two models that are equally good.
 
     Parameters
     ----------

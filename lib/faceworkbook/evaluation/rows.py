@@ -53,6 +53,22 @@ class Rows:
         """Number of different faces."""
         return len(np.unique(self.face_id))
 
+    @property
+    def independent(self) -> bool:
+        """Whether each row is a unit of its own."""
+        return self.n_units == len(self.units)
+
+    @property
+    def counted(self) -> str:
+        """What a resample draws, in the plural: 'identities' or 'faces'."""
+        return "identities" if self.by_identity else "faces"
+
+    @property
+    def right(self) -> np.ndarray:
+        """Whether each face is predicted right (every label of it), bool (n,)."""
+        right = self.truth == self.predicted
+        return right.all(axis=1) if self.task.is_multilabel else right
+
     def take(self, chosen: np.ndarray) -> Rows:
         """Return the chosen rows (mask or positions); units keep their numbers."""
         arrays = ("face_id", "units", "truth", "predicted", "probabilities")
@@ -65,7 +81,7 @@ def rows_of(predictions: pd.DataFrame, *, subset: str | None = "test") -> Rows:
     Raises
     ------
     PredictionsError
-        No such rows, a row without truth, a truth that is no class of the table, NaN probabilities.
+        No such rows, a row without truth or prediction, a truth that is no class of the table, NaN.
     """
     chosen = predictions if subset is None else predictions[predictions["split"] == subset]
     if chosen.empty:
@@ -80,12 +96,13 @@ def rows_of(predictions: pd.DataFrame, *, subset: str | None = "test") -> Rows:
         )
     task = tables.task_of(predictions)
     shares = tables.probabilities(chosen)
-    if not np.isfinite(shares).all():
-        raise PredictionsError(
-            f"{int((~np.isfinite(shares)).any(axis=1).sum())} of {len(chosen)} rows of subset {subset!r} hold NaN "
-            "probabilities; predict them again"
-        )
     truth, predicted = (_codes(chosen[column], task) for column in ("truth", "predicted"))
+    infinite = ~np.isfinite(np.column_stack([truth, predicted, shares])).all(axis=1)
+    if infinite.any():
+        raise PredictionsError(
+            f"{int(infinite.sum())} of {len(chosen)} rows of subset {subset!r} hold NaN or infinite values "
+            f"(first: {chosen.loc[infinite, 'face_id'].iloc[0]!r}); predict these faces again"
+        )
     return Rows(
         task=task,
         face_id=chosen["face_id"].astype(str).to_numpy(),
@@ -100,25 +117,24 @@ def rows_of(predictions: pd.DataFrame, *, subset: str | None = "test") -> Rows:
 def _codes(labels: pd.Series, task: Task) -> np.ndarray:
     if task.is_number:
         return labels.to_numpy(dtype=float)
-    if task.is_multilabel:
-        present = [set(str(text).split(PLUS)) for text in labels]
-        return np.array([[name in names for name in task.classes] for names in present], dtype=int)
-    names = labels.astype(str)
-    codes = pd.Index(task.classes).get_indexer(names)
-    if (codes < 0).any():
-        strange = sorted(set(names[codes < 0]))
+    names = [set(str(text).split(PLUS)) - {"none"} if task.is_multilabel else {str(text)} for text in labels]
+    strange = sorted(set().union(*names) - set(task.classes))
+    if strange:
         raise PredictionsError(
             f"column {labels.name!r} holds {strange[:5]}, which are no classes of the table: {list(task.classes)}"
         )
-    return codes
+    if task.is_multilabel:
+        return np.array([[name in present for name in task.classes] for present in names], dtype=int)
+    return pd.Index(task.classes).get_indexer(labels.astype(str))
 
 
-def need_exclusive(rows: Rows) -> Rows:
+def need_exclusive(rows: Rows, what: str) -> Rows:
     """Return rows whose task has exclusive classes, or raise `PredictionsError`."""
     if rows.task.is_number:
-        raise PredictionsError("the table holds numbers; per-class figures need columns 'p:NAME'")
+        raise PredictionsError(f"the table holds numbers; {what} needs classes, in columns 'p:NAME'")
     if rows.task.is_multilabel:
         raise PredictionsError(
-            f"'{rows.task.name}' is several yes/no labels; take one of them with predictions.of_label(table, NAME)"
+            f"'{rows.task.name}' is several yes/no labels; {what} takes one of them: "
+            f"predictions.of_label(table, {rows.classes[0]!r})"
         )
     return rows

@@ -12,18 +12,17 @@ from faceworkbook.plots import forest, style
 VERDICT_COLORS = {
     "differ": style.COLORS[3],
     "no significant difference": style.COLORS[0],
-    "not to be relied on": style.GREY,
 }
 
 
 @dataclass
 class ComparisonDisplay:
-    """One row a pair of models and test: the difference, its interval and the verdict.
+    """One row a pair of models: the difference, its interval and the verdict of the test that the design asks for.
 
     Attributes
     ----------
     pairs : pandas.DataFrame
-        Of `faceworkbook.evaluation.comparison.Comparison`.
+        `chosen` of `faceworkbook.evaluation.comparison.Comparison`.
     metric : str
     """
 
@@ -32,8 +31,8 @@ class ComparisonDisplay:
 
     @classmethod
     def from_comparison(cls, comparison) -> ComparisonDisplay:
-        """Take the pairs of `faceworkbook.evaluation.comparison.compare`."""
-        return cls(comparison.pairs, comparison.metric)
+        """Take the chosen pairs of `faceworkbook.evaluation.comparison.compare`."""
+        return cls(comparison.chosen, comparison.metric)
 
     def plot(self, ax=None, *, title: str = "") -> ComparisonDisplay:
         """Draw (``figure_``, ``ax_``) and return self."""

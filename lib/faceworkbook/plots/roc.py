@@ -9,6 +9,7 @@ import pandas as pd
 from sklearn.metrics import roc_curve
 
 from faceworkbook.evaluation import metrics
+from faceworkbook.evaluation.rows import need_exclusive
 from faceworkbook.plots import style
 
 GRID = np.linspace(0, 1, 101)
@@ -43,7 +44,7 @@ class RocDisplay:
         cls, predictions: pd.DataFrame, *, subset: str = "test", seed: int = 0, n_boot: int = 200
     ) -> RocDisplay:
         """Rank the rows of `subset`; the second class is the positive one."""
-        rows = metrics.rows_of(predictions, subset=subset)
+        rows = need_exclusive(metrics.rows_of(predictions, subset=subset), "a ROC curve")
         if len(rows.classes) != 2:
             raise ValueError(f"a ROC curve needs two classes, these predictions have {len(rows.classes)}")
         score, positive = rows.probabilities[:, 1], rows.truth == 1
