@@ -85,7 +85,7 @@ def coverage(simulations: int) -> Iterator[dict]:
     for design, (make, options) in designs.items():
         (population,) = make(np.random.default_rng(999), **(options | {"people": LARGE, "faces_a_person": 1}))
         rows = metrics.rows_of(population)
-        truth = {n: metrics.pick(n, rows.task).value(rows) for n in metrics.default_names(rows)}
+        truth = {n: metrics.pick(n, rows.task).value(rows) for n in metrics.default_names(rows.task)}
         hits = dict.fromkeys(truth, 0)
         for seed in range(simulations):
             (table,) = make(np.random.default_rng(seed), **options)

@@ -268,7 +268,9 @@ def test_always_right_against_always_wrong_differ_by_every_test():
 
 def test_paired_differences_of_other_truths_or_classes_are_refused():
     table = made.class_predictions(60)
-    with pytest.raises(comparison.ComparisonError, match=r"faces have another truth in the second table .first: 'f000"):
+    with pytest.raises(
+        comparison.ComparisonError, match=r"faces have another truth in the second table .first: 'f000"
+    ):
         comparison.paired_difference(table, table.assign(truth="male"))
     with pytest.raises(comparison.ComparisonError, match="classes of the first table"):
         comparison.paired_difference(table, made.number_predictions(60))

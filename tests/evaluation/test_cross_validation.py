@@ -17,7 +17,7 @@ def fits():
     rng = np.random.default_rng(0)
     n = 120
     codes = rng.integers(0, 2, n)
-    target = tasks.labels_of_classes(
+    labels = tasks.labels_of_classes(
         np.array(["female", "male"])[codes], name="gender", classes=("male", "female")
     )
     splits = [
@@ -30,7 +30,7 @@ def fits():
         for drawn in [(rng.permutation(n)) % 4]
     ]  # fmt: skip
     p = rng.random((6, n)).astype(np.float32)
-    return SimpleNamespace(target=target, splits=tuple(splits), outputs=np.stack([1 - p, p], axis=-1))
+    return SimpleNamespace(labels=labels, splits=tuple(splits), outputs=np.stack([1 - p, p], axis=-1))
 
 
 @pytest.fixture

@@ -45,7 +45,11 @@ def title_of(display):
 def test_comparison_draws_each_pair_and_zero():
     compared = comparison.compare({"a": table(0), "b": table(3)}, n_boot=100)
     display = ComparisonDisplay.from_comparison(compared).plot()
-    assert display.ax_.get_yticklabels()[0].get_text().startswith("a - b\nexact McNemar, Newcombe's interval, n = 300")
+    assert (
+        display.ax_.get_yticklabels()[0]
+        .get_text()
+        .startswith("a - b\nexact McNemar, Newcombe's interval, n = 300")
+    )
     assert "accuracy" in display.ax_.get_xlabel()
     assert len(display.ax_.get_yticklabels()) == 1  # one verdict a pair
     assert "a is better than b" in display.describe()

@@ -75,7 +75,7 @@ def scores(fits, faces: pd.DataFrame, *, names: Sequence[str] | None = None) -> 
 
 
 def _values(fits, i: int, faces, rows: np.ndarray, subset: str, names) -> dict[str, float]:
-    chosen = names or [n for n in metrics.metrics_for(fits.labels.task) if n != metrics.ERROR.name]
+    chosen = names or metrics.default_names(fits.labels.task)
     if not len(rows):
         return {f"{subset}_{name}": np.nan for name in chosen}
     arrays = metrics.rows_of(_predictions_of(fits, i, faces, rows, subset), subset=None)

@@ -83,7 +83,7 @@ def by_group(
         has n 0 and NaN.
     """
     pieces = cut(table, attribute, subset=subset)
-    chosen = [metrics.pick(n, pieces.rows.task) for n in names or metrics.default_names(pieces.rows)]
+    chosen = [metrics.pick(n, pieces.rows.task) for n in names or metrics.default_names(pieces.rows.task)]
     frame = make_metric_frame(pieces, chosen)
     records = []
     for code, group in enumerate(pieces.names):
@@ -180,7 +180,7 @@ def gaps(
     left_out = [describe_attribute(pieces.names[g]) for g in np.flatnonzero(sizes < small)]
     shuffled = shuffle_labels(pieces, seed=seed, n_boot=n_boot)
     records = []
-    for name in names or metrics.default_names(pieces.rows):
+    for name in names or metrics.default_names(pieces.rows.task):
         metric = metrics.pick(name, pieces.rows.task)
         record = _gap_record(metric, pieces, used, shuffled, seed=seed, n_boot=n_boot)
         records.append(

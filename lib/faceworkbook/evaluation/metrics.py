@@ -79,7 +79,7 @@ def summary(
         faces where people are unknown).
     """
     rows = rows_of(predictions, subset=subset)
-    chosen = [pick(name, rows.task) for name in names or default_names(rows)]
+    chosen = [pick(name, rows.task) for name in names or default_names(rows.task)]
     statistics = [metric.statistic(rows) for metric in chosen]
     estimate = intervals.bootstrap(
         lambda weights: np.column_stack([s(weights) for s in statistics]),
@@ -160,9 +160,9 @@ def expectation(predictions: pd.DataFrame) -> pd.DataFrame:
     return kept
 
 
-def default_names(rows: Rows) -> list[str]:
+def default_names(task: Task) -> list[str]:
     """Return the names of the metrics that a report shows; registered ones are asked for by name."""
-    return [metric.name for metric in built_in_metrics(rows.task) if metric.name != ERROR.name]
+    return [metric.name for metric in built_in_metrics(task) if metric.name != ERROR.name]
 
 
 def estimate(
