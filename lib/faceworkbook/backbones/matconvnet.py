@@ -40,7 +40,7 @@ def _load(path: Path):
 
     try:
         content = scipy.io.loadmat(path, struct_as_record=False)
-    except Exception as error:  # a damaged file fails in a dozen ways inside the reader
+    except Exception as error:  # a damaged file raises a dozen types inside the reader
         raise WeightsError(
             f"{path} cannot be read as a MATLAB v5 file; it is damaged or cut short"
         ) from error
