@@ -37,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--results", default="results", help="folder for the results (default: results)")
     run.add_argument("--force", action="store_true", help="run finished steps again")
     run.set_defaults(command=_run)
-    show = commands.add_parser("list", help="list experiments, data sets and networks")
+    show = commands.add_parser("list", help="list experiments, data sets, networks and classifiers")
     show.set_defaults(command=_list)
     page = commands.add_parser("html", help="turn an executed notebook into an offline page")
     page.add_argument("notebook", type=Path)
@@ -75,14 +75,27 @@ def _list(options) -> int:
 
     print("experiments")
     for path in sorted((project.root() / "notebooks" / "experiments").glob("*.yaml")):
-        print(f"  {path.stem:24} {experiments.read(path).title}")
+        print(f"  {path.stem:24} {_title_of(experiments, path)}")
     print("data sets")
     for row in datasets.list().itertuples():
         print(f"  {row.name:24} {row.title}: {row.labels}")
     print("networks")
     for name in backbones.list():
         print(f"  {name}")
+    # What needs Keras, which takes seconds to import, comes last.
+    print("classifiers", flush=True)
+    from faceworkbook.training import classifiers
+
+    for name in classifiers.names():
+        print(f"  {name}")
     return 0
+
+
+def _title_of(experiments, path: Path) -> str:
+    try:
+        return experiments.read(path).title
+    except ValueError as error:
+        return f"cannot be run: {error}"
 
 
 def _html(options) -> int:

@@ -7,9 +7,6 @@ import functools
 import hashlib
 import json
 import logging
-import os
-import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -170,33 +167,12 @@ def tap_model(full: keras.Model, tap: Tap, *, name: str) -> keras.Model:
 
 
 def import_keras():
-    """Import Keras and TensorFlow (settings: ``faceworkbook/__init__.py``) without what they print at start-up."""
-    with _discarded_stderr():
-        import keras
+    """Import Keras on TensorFlow; ``faceworkbook/__init__.py`` has their settings."""
+    import keras
 
     # TensorFlow warns of many compiled functions, which here are one for each fit, in the notebook's output.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     return keras
-
-
-@contextlib.contextmanager
-def _discarded_stderr():
-    # The native libraries write past Python, to the file descriptor; an import that fails shows all of it.
-    if "tensorflow" in sys.modules:
-        yield
-        return
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as written:
-        os.dup2(written.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            written.seek(0)
-            os.write(kept, written.read())
-            raise
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
 
 
 def existing_file(path: str | Path, *, expected: str) -> Path:

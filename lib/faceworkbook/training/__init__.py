@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import importlib
 
-from faceworkbook.backbones.base import import_keras
-
 _WHERE = {
     "Fitted": "fitted",
     "wrap": "fitted",
@@ -33,7 +31,6 @@ __all__ = sorted(_WHERE)
 def __getattr__(name: str):
     if name not in _WHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import_keras()
     return getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
 
 

@@ -1,0 +1,28 @@
+"""TensorFlow starts in silence, whoever imports it; what fails is heard."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from faceworkbook import quiet
+
+
+@pytest.mark.parametrize(
+    "first", ["import tensorflow", "import keras", "from faceworkbook.training import batched"]
+)
+def test_nothing_is_printed_when_tensorflow_starts(first):
+    program = f"import faceworkbook\n{first}\nimport tensorflow as tf\ntf.constant(1.0) + 1"
+    made = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=300, check=True)
+    assert made.stdout + made.stderr == b""
+
+
+def test_what_is_written_comes_back_with_an_exception(capfd):
+    with quiet.discarded_stderr():
+        os.write(2, b"chatter")
+    with pytest.raises(ImportError), quiet.discarded_stderr():
+        os.write(2, b"a reason")
+        raise ImportError
+    os.write(2, b" and after")
+    assert capfd.readouterr().err == "a reason and after"
