@@ -102,7 +102,9 @@ def attach(
         if pd.api.types.is_numeric_dtype(values[name]):
             is_age = name == "age"
             values[name] = age_bands(values[name], edges=age_edges) if is_age else _fifths(values[name])
-    return predictions.drop(columns=list(attributes), errors="ignore").join(values)
+    joined = predictions.drop(columns=list(attributes), errors="ignore").join(values)
+    joined.attrs = dict(predictions.attrs)  # a join forgets them, and with them the task
+    return joined
 
 
 def age_bands(ages: pd.Series, *, edges: Sequence[float] = AGE_EDGES) -> pd.Series:

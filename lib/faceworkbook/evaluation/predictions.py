@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from faceworkbook import files
-from faceworkbook.tasks import CLASSES, NUMBER, Labels, Task, TaskError, join_names
+from faceworkbook.tasks import CLASSES, NO, NUMBER, PLUS, YES, Labels, Task, TaskError, join_names
 
 PROBABILITY = "p:"
 KEYS = ("face_id", "identity", "split", "repeat", "fold", "truth", "predicted")
@@ -134,6 +134,8 @@ def predict(
     split : Split
         Or any object with index arrays ``validation`` and ``test``.
     """
+    if isinstance(model, np.ndarray) and len(model) != len(faces):
+        raise PredictionsError(f"{len(model)} outputs for {len(faces)} faces; give one a face, row by row")
     rows = np.concatenate([split.validation, split.test])
     subset = np.repeat(["validation", "test"], [len(split.validation), len(split.test)])
     output = model[rows] if isinstance(model, np.ndarray) else outputs_of(model, matrix[rows], labels.task)
@@ -151,7 +153,10 @@ def predict(
 def outputs_of(model, matrix: np.ndarray, task: Task) -> np.ndarray:
     """Return what `model` puts out for descriptors, one column a class of `task` in its order, or numbers."""
     if hasattr(model, "predict_proba") and not task.is_number:
-        return _in_class_order(np.asarray(model.predict_proba(matrix)), model.classes_, task)
+        shares = model.predict_proba(matrix)
+        if isinstance(shares, list):  # one array a label, as forests and neighbours give for several
+            return _of_yes(shares, model.classes_, task)
+        return _in_class_order(np.asarray(shares), model.classes_, task)
     if hasattr(model, "classes_"):
         raise PredictionsError(
             f"{type(model).__name__} gives classes without probabilities; wrap it in scikit-learn's "
@@ -162,13 +167,24 @@ def outputs_of(model, matrix: np.ndarray, task: Task) -> np.ndarray:
     return np.asarray(model.predict(matrix, **quiet))
 
 
+def _of_yes(shares: list[np.ndarray], classes, task: Task) -> np.ndarray:
+    """Return the probability of yes, one column a label; 0 where a label was never yes in training."""
+    if len(shares) != len(task.classes):
+        raise PredictionsError(f"the model knows {len(shares)} labels, the task '{task.name}' {task.classes}")
+    yes = [np.isin([str(name) for name in known], ("1", "True", YES)) for known in classes]
+    return np.column_stack([share[:, is_yes].sum(axis=1) for share, is_yes in zip(shares, yes, strict=True)])
+
+
 def _in_class_order(shares: np.ndarray, classes, task: Task) -> np.ndarray:
     if len(classes) and not isinstance(classes[0], str):  # codes, as `Labels.codes`
-        classes = [task.classes[int(code)] for code in classes]
+        codes = [int(code) for code in classes]
+        wrong = [code for code in codes if not 0 <= code < len(task.classes)]
+        classes = wrong or [task.classes[code] for code in codes]
     unknown = sorted(set(map(str, classes)) - set(task.classes))
     if unknown:
         raise PredictionsError(
-            f"the model knows classes {unknown[:5]}, the task '{task.name}' {task.classes}"
+            f"the model knows classes {unknown[:5]}, the task '{task.name}' {task.classes}; fit it on names, or on "
+            "codes from 0"
         )
     ordered = np.zeros((len(shares), len(task.classes)))
     ordered[:, [task.classes.index(str(name)) for name in classes]] = shares
@@ -227,11 +243,11 @@ def of_label(predictions: pd.DataFrame, name: str) -> pd.DataFrame:
     if not task.is_multilabel or name not in task.classes:
         raise PredictionsError(f"label {name!r} is none of the yes/no labels {list(task.classes)}")
     share = predictions[PROBABILITY + name].to_numpy(dtype=float)
-    truth = [name in str(text).split("+") for text in predictions["truth"]]
+    truth = [name in str(text).split(PLUS) for text in predictions["truth"]]
     return build(
         predictions,
-        Task(name, CLASSES, ("no", "yes")),
-        truth=np.where(truth, "yes", "no"),
+        Task(name, CLASSES, (NO, YES)),
+        truth=np.where(truth, YES, NO),
         output=share,
         split=predictions["split"].to_numpy(),
         repeat=predictions["repeat"].to_numpy(),
@@ -252,9 +268,11 @@ def write(predictions: pd.DataFrame, path: str | Path, *, made_from: dict | None
     """
     check(predictions, str(path))
     record: dict = {TASK: task_of(predictions).to_record(), MADE_FROM: made_from or {}}
-    record["content"] = _content_hash(predictions)
+    record["content"] = _content_hash(predictions, record)
     table = pa.Table.from_pandas(predictions, preserve_index=False)
-    table = table.replace_schema_metadata({**(table.schema.metadata or {}), METADATA: json.dumps(record)})
+    table = table.replace_schema_metadata(
+        {**(table.schema.metadata or {}), METADATA: json.dumps(record, default=files.plain)}
+    )
     with files.open_beside(path) as beside:
         pq.write_table(table, beside, write_page_checksum=True)
     return Path(path)
@@ -266,7 +284,7 @@ def read(path: str | Path) -> pd.DataFrame:
     Raises
     ------
     PredictionsError
-        A damaged file, missing columns, repeated rows, probabilities outside 0..1 or that do not add up to 1,
+        A damaged file, one that `write` did not write, missing columns, repeated rows, probabilities outside 0..1 or that do not add up to 1,
         labels that are none of the classes.
     """
     path = Path(path)
@@ -276,14 +294,18 @@ def read(path: str | Path) -> pd.DataFrame:
         read_table = pq.read_table(path, page_checksum_verification=True)
         record = json.loads((read_table.schema.metadata or {}).get(METADATA, b"{}"))
         table = read_table.to_pandas()
-        task = record.get(TASK)
-    except (OSError, ValueError, AttributeError, TypeError, pa.ArrowException) as error:
+        content = record.pop("content", None)
+    except (OSError, ValueError, AttributeError, TypeError, LookupError, pa.ArrowException) as error:
         raise PredictionsError(
             f"{path} is damaged or no table of predictions ({error}); write it again"
         ) from error
-    table.attrs = {MADE_FROM: record.get(MADE_FROM, {})} | ({TASK: task} if task else {})
+    if content is None or TASK not in record:
+        raise PredictionsError(
+            f"{path} lacks the record of its task and content; write it with predictions.write"
+        )
+    table.attrs = {MADE_FROM: record.get(MADE_FROM, {}), TASK: record[TASK]}
     check(table, str(path))
-    if record.get("content", _content_hash(table)) != _content_hash(table):
+    if content != _content_hash(table, record):
         raise PredictionsError(
             f"{path} was changed after it was written; run the notebook that writes it again"
         )
@@ -296,15 +318,21 @@ def check(predictions: pd.DataFrame, where: str) -> None:
     if missing:
         raise PredictionsError(f"{where} lacks the columns {missing}; was it written by this workbook?")
     keys = ["face_id", "split", "repeat", "fold"]
-    twice = predictions.duplicated(keys)
+    for key in keys:
+        if predictions[key].isna().any():
+            raise PredictionsError(
+                f"{where}: column {key!r} has {int(predictions[key].isna().sum())} empty rows"
+            )
+    texts = predictions[keys].astype(str)
+    twice = texts.duplicated()
     if twice.any():
-        first = predictions.loc[twice, "face_id"].iloc[0]
+        first = texts.loc[twice, "face_id"].iloc[0]
         raise PredictionsError(
             f"{where}: face {first!r} stands twice in one repeat and fold; keep one row of it"
         )
-    wrong = sorted(set(predictions["split"].dropna()) - set(SUBSETS)) or predictions["split"].isna().any()
+    wrong = sorted(set(texts["split"]) - set(SUBSETS))
     if wrong:
-        raise PredictionsError(f"{where}: column 'split' holds {wrong}; allowed are {list(SUBSETS)}")
+        raise PredictionsError(f"{where}: column 'split' holds {wrong[:5]}; allowed are {list(SUBSETS)}")
     try:
         task = task_of(predictions)
     except TaskError as error:
@@ -335,16 +363,20 @@ def _check_values(predictions: pd.DataFrame, task: Task, where: str) -> None:
                 f"{where}: the probabilities of face {face!r} add up to {shares.sum(axis=1)[off.argmax()]:.4g}; "
                 "they must add up to 1"
             )
-        strange = sorted({str(v) for v in predictions["truth"].dropna()} - set(task.classes))
+    for column in ("truth", "predicted"):
+        names = {str(value) for value in predictions[column].dropna().unique()}
+        if task.is_multilabel:
+            names = {name for text in names for name in text.split(PLUS)} - {"none"}
+        strange = sorted(names - set(task.classes))
         if strange:
             raise PredictionsError(
-                f"{where}: truth holds {strange[:5]}; the classes are {list(task.classes)}"
+                f"{where}: column {column!r} holds {strange[:5]}; the classes are {list(task.classes)}"
             )
 
 
-def _content_hash(predictions: pd.DataFrame) -> str:
-    columns = [column for column in predictions.columns if column in KEYS or column.startswith(PROBABILITY)]
-    return files.hash_values(*(files.hash_values(_array(predictions[c])) for c in columns))
+def _content_hash(predictions: pd.DataFrame, record: dict) -> str:
+    columns = {str(name): files.hash_values(_array(values)) for name, values in predictions.items()}
+    return files.hash_values(columns, record)
 
 
 def _array(values: pd.Series) -> np.ndarray:
