@@ -36,8 +36,9 @@ def test_the_verdict_stands_on_top(audited):
     folder, notebook = audited
     shown = [out for cell in notebook.cells[:6] for out in cell.get("outputs", []) if "data" in out]
     verdict = pd.read_parquet(folder / "verdict.parquet")
-    assert "<caption>" in shown[0]["data"]["text/html"]
-    assert verdict["finding"].iloc[0] in shown[0]["data"]["text/html"]
+    answer, table = (out["data"]["text/html"] for out in shown[:2])
+    assert 'class="answer"' in answer and f"{len(verdict)} findings" in answer
+    assert "<caption>" in table and verdict["finding"].iloc[0] in table
     assert not [
         out for cell in notebook.cells for out in cell.get("outputs", []) if out["output_type"] == "error"
     ]
