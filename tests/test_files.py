@@ -32,7 +32,7 @@ def test_a_writer_that_wants_a_name_gets_one_with_the_same_suffix(tmp_path):
     assert pd.read_parquet(tmp_path / "deep" / "table.parquet")["a"].tolist() == [1]
 
 
-def test_a_record_that_is_none_is_named_with_the_remedy(tmp_path):
+def test_a_record_that_is_none_is_named_with_advice(tmp_path):
     (tmp_path / "r.json").write_text("[" * 100_000)
     with pytest.raises(ValueError, match=r"r\.json cannot be read.*run 01_faces again"):
         files.read_json(tmp_path / "r.json", ValueError, advice="run 01_faces again")

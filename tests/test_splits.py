@@ -13,6 +13,8 @@ from faceworkbook import splits
 from faceworkbook.splits import allocation
 from tests.support import planting
 
+ONCE = splits.FoldSizes(n_repeats=1)
+
 
 def table(n=600, n_people=120, seed=0, **columns):
     rng = np.random.default_rng(seed)
@@ -226,7 +228,7 @@ def test_planted_leakage_is_measured_exactly():
     assert split.leakage["same_person"] == len(planted.planted) > 10
 
 
-def test_no_official_split_is_said():
+def test_a_set_without_official_split_is_refused():
     with pytest.raises(splits.SplitError, match="no official split"):
         splits.make(table(), label="race", scheme="official")
 
@@ -236,7 +238,7 @@ def test_no_official_split_is_said():
 
 def test_every_row_is_tested_once_a_repeat():
     faces = table()
-    made = splits.folds(faces, label="race", n_folds=4, n_repeats=3, seed=2)
+    made = splits.folds(faces, label="race", sizes=splits.FoldSizes(4, 3), seed=2)
     assert [(s.repeat, s.fold) for s in made] == [(r, f) for r in range(3) for f in range(4)]
     for repeat in range(3):
         tested = np.concatenate([s.test for s in made if s.repeat == repeat])
@@ -250,17 +252,19 @@ def test_every_row_is_tested_once_a_repeat():
 def test_folds_are_even_and_hold_every_class():
     faces = table(n=1000, identity=[None] * 1000)
     counts = [
-        s.report.loc["test"].filter(like="race: ") for s in splits.folds(faces, label="race", n_repeats=1)
+        s.report.loc["test"].filter(like="race: ") for s in splits.folds(faces, label="race", sizes=ONCE)
     ]
     assert max(np.ptp([c[k] for c in counts]) for k in counts[0].index) <= 1
 
 
 def test_official_folds_are_used():
     faces = table(fold=np.arange(600) % 5)
-    made = splits.folds(faces, label="gender", scheme="official", n_repeats=1)
+    made = splits.folds(faces, label="gender", scheme="official", sizes=ONCE)
     assert [set(s.test % 5) for s in made] == [{0}, {1}, {2}, {3}, {4}]
-    single = splits.make(faces, label="gender", scheme="official", test_fold=3)
-    assert set(single.test % 5) == {3}
+    single = splits.make(faces, label="gender", scheme="official")
+    assert set(single.test % 5) == {0}
+    counted_from_one = splits.make(table(fold=np.arange(600) % 5 + 1), label="gender", scheme="official")
+    assert set(counted_from_one.test % 5) == {0}
 
 
 def test_one_dataset_is_left_out_with_its_people():
@@ -272,9 +276,9 @@ def test_one_dataset_is_left_out_with_its_people():
     split = made["without other"]
     assert set(both["dataset"].iloc[split.test]) == {"other"}
     assert split.leakage["same_person"] == 0
-    aside = split.left_out[split.left_out["reason"] == splits.ALSO_IN_TEST]
+    excluded = split.left_out[split.left_out["reason"] == splits.ALSO_IN_TEST]
     kept = len(split.train) + len(split.validation)
-    assert len(aside) > 0 and kept + len(aside) == 600
+    assert len(excluded) > 0 and kept + len(excluded) == 600
 
 
 # ----------------------------------------------------------------- files
@@ -338,7 +342,7 @@ def test_wrong_options_are_named(options, words):
         splits.make(table(), **options)
 
 
-def test_too_few_people_is_said():
+def test_too_few_people_are_refused():
     with pytest.raises(splits.SplitError, match="2 groups"):
         splits.make(table(identity=["a", "b"] * 300), label="gender")
 
@@ -366,7 +370,7 @@ def test_few_people_with_many_pictures_are_split_evenly():
     faces = table(
         n=n, identity=identity, gender=gender, image=[f"{i}.jpg" for i in range(n)], race=["White"] * n
     )
-    for split in splits.folds(faces, label="gender", n_repeats=1):
+    for split in splits.folds(faces, label="gender", sizes=ONCE):
         counts = split.report.filter(like="gender: ")
         assert (counts.loc["test"] / counts.sum()).between(0.13, 0.27).all()
 

@@ -1,4 +1,4 @@
-"""Targets: names in vocabulary order, missing labels, ages three ways."""
+"""Labels: names in vocabulary order, missing labels, ages as years, groups and bins."""
 
 import numpy as np
 import pytest
@@ -56,7 +56,7 @@ def test_taking_rows_keeps_the_classes():
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
+    ("name", "message"),
     [
         ("smile", "is unknown; labels of this table"),
         ("gender", "only 'male'"),
@@ -64,8 +64,8 @@ def test_taking_rows_keeps_the_classes():
         ("age", r"only .*30"),
     ],
 )
-def test_what_cannot_be_learned_is_said(name, says):
-    with pytest.raises(tasks.TaskError, match=says):
+def test_what_cannot_be_learned_is_refused(name, message):
+    with pytest.raises(tasks.TaskError, match=message):
         tasks.read_labels(table(gender=["male", "male", None], age=[30, 30, 30]), name)
 
 
@@ -122,15 +122,15 @@ def test_folders_called_1_2_3_are_classes_and_no_ages():
 
 
 @pytest.mark.parametrize(
-    ("output", "says"),
+    ("output", "message"),
     [
         ([[0.2, np.nan]], "1 of 1 outputs for 'smile' are NaN"),
         ([[7.0, -6.0]], "probabilities lie in 0..1"),
         ([[0.1, 0.2, 0.7]], "for each of 2 classes"),
     ],
 )
-def test_outputs_that_are_no_probabilities_are_refused(output, says):
-    with pytest.raises(tasks.TaskError, match=says):
+def test_outputs_that_are_no_probabilities_are_refused(output, message):
+    with pytest.raises(tasks.TaskError, match=message):
         tasks.Task("smile", classes=("no", "yes")).decode(np.array(output))
 
 

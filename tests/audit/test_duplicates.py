@@ -32,7 +32,7 @@ def table(names, **columns):
     return face_table.build({"image": names} | columns, dataset="made")
 
 
-def test_every_exact_copy_is_found_and_nothing_else(folder):
+def test_every_exact_copy_is_listed_and_nothing_else(folder):
     names = [f"{i}.png" for i in range(12)]
     result = audit.exact_duplicates(table(names), folder)
     assert result.n_groups == 2 and result.n_copies == 3
@@ -116,7 +116,7 @@ def pairs_of(result, faces):
 
 
 @pytest.mark.parametrize(("scale", "quality"), [(0.8, 70), (0.5, 50), (1.5, 40)])
-def test_resized_and_encoded_copies_are_found_and_no_other_pair(scenes, tmp_path, scale, quality):
+def test_resized_and_encoded_copies_are_listed_and_no_other_pair(scenes, tmp_path, scale, quality):
     faces = table([f"{i}.png" for i in range(60)])
     out = tmp_path / "planted"
     planted = planting.plant_near_duplicates(
@@ -163,7 +163,7 @@ def test_faces_in_one_photo_are_compared_within_their_boxes(scenes):
 
 
 @pytest.mark.parametrize("scale", [0.8, 0.5])
-def test_copies_of_boxed_faces_are_found_though_their_boxes_are_rounded(scenes, tmp_path, scale):
+def test_copies_of_boxed_faces_are_listed_though_their_boxes_are_rounded(scenes, tmp_path, scale):
     n = 60
     box = {"top": [21] * n, "left": [23] * n, "bottom": [70] * n, "right": [72] * n}
     faces = table([f"{i}.png" for i in range(n)], **box)
@@ -216,7 +216,7 @@ def test_descriptors_of_another_table_are_refused():
 
 
 @pytest.mark.realdata
-def test_planted_copies_of_real_faces_are_found_and_strangers_are_not(shared_data, tmp_path):
+def test_planted_copies_of_real_faces_are_listed_and_strangers_are_not(shared_data, tmp_path):
     root = shared_data("utkface/UTKFace")
     faces = datasets.load("utkface", root).faces.iloc[::20].reset_index(drop=True)
     planted = planting.plant_near_duplicates(faces, root=root, out=tmp_path, rate=0.5, seed=1)

@@ -39,7 +39,7 @@ def test_planted_leakage_is_counted_exactly():
     assert row["test_rows"] == 250 + 45 and row["low"] < row["share"] < row["high"]
 
 
-def test_knowing_the_person_is_worth_much_where_only_the_person_tells():
+def test_knowing_the_person_is_worth_much_where_only_the_person_counts():
     faces, descriptors = people_table()
     planted = planting.plant_identity_leakage(faces, rate=0.5, seed=1)
     split = splits.make(planted.faces, label="gender", scheme="official", validation=0.0)

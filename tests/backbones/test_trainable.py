@@ -90,7 +90,7 @@ def test_ssr_net_age_follows_the_papers_equations(ssr):
 
 
 def test_ssr_net_reads_three_depths(ssr):
-    # 64 x 64 shrinks to 31, 14 and 4; the two larger maps are pooled by 8 and 4.
+    # 64 x 64 shrinks to 31, 14 and 4; the two larger maps are averaged over 8 and 4.
     flat = [
         ssr.get_layer(f"stage_{k}_{stream}_flat").output.shape[1]
         for k in (1, 2, 3)

@@ -47,7 +47,7 @@ def test_box_pose_and_gender(lay):
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_marked_points_tell_a_wrong_sign(lay, sign):
+def test_marked_points_reveal_a_wrong_sign(lay, sign):
     """In the file yaw > 0 looks to the image's left, roll > 0 lowers the eye at the image's left."""
     angles = np.linspace(-0.5, 0.5, 11)
     root = write_database(lay([]), [(sign * a, 0, sign * a) for a in angles])

@@ -82,7 +82,7 @@ def test_unknown_names_and_options_are_refused(tmp_path):
         ("utkface", "disputed"),
     ],
 )
-def test_a_misspelt_choice_is_told_the_allowed_ones(name, option, tmp_path):
+def test_a_misspelt_choice_lists_the_allowed_ones(name, option, tmp_path):
     with pytest.raises(datasets.DatasetError, match=rf"{option}='misspelt'; allowed are \["):
         datasets.load(name, tmp_path, **{option: "misspelt"})
 

@@ -89,8 +89,8 @@ def every_layer():
     x = layers.AveragePooling2D(3, strides=2, padding="same")(x)
     x = layers.Conv2D(6, 3, groups=2, dilation_rate=2, activation="sigmoid")(x)
     x = layers.MaxPooling2D(2)(x)
-    pooled = [layers.GlobalAveragePooling2D()(x), layers.GlobalMaxPooling2D()(x)]
-    x = layers.Concatenate()([layers.Flatten()(x), *pooled])
+    both = [layers.GlobalAveragePooling2D()(x), layers.GlobalMaxPooling2D()(x)]
+    x = layers.Concatenate()([layers.Flatten()(x), *both])
     x = layers.Dropout(0.5)(x)
     return keras.Model(inputs, layers.Dense(7, activation="softmax")(layers.Dense(9, "tanh")(x)))
 

@@ -1,4 +1,4 @@
-"""Calibration tells sure from right, is fitted on validation rows, and conformal sets keep their coverage."""
+"""Calibration separates sure from right, is fitted on validation rows, and conformal sets keep their coverage."""
 
 import made_predictions as made
 import numpy as np
@@ -129,7 +129,7 @@ def test_area_under_risk_coverage_by_hand():
     assert area(np.ones((1, 3)))[0] == pytest.approx((0 + 1 / 2 + 1 / 3) / 3)
 
 
-def test_conformal_sets_keep_their_promise_on_average():
+def test_conformal_sets_keep_their_coverage_on_average():
     coverage = []
     for seed in range(60):
         table = drawn(600, classes=FIVE, seed=seed, sharpen=2)

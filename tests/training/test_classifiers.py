@@ -196,7 +196,7 @@ def test_a_saved_estimator_is_fitted_again_on_its_rows(estimator, tmp_path):
     np.testing.assert_array_equal(again.predict(x), fitted.predict(x))
 
 
-def test_what_a_saved_estimator_needs_is_said(tmp_path, named):
+def test_what_a_saved_estimator_needs_is_named(tmp_path, named):
     x, labels = blobs(n=200)
     split = cut(200)
     training.fit(KNeighborsClassifier(5), x, labels, split, folder=tmp_path)

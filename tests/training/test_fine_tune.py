@@ -82,7 +82,7 @@ def test_the_cut_decides_which_layers_are_used(labels):
 
 
 @pytest.mark.parametrize("pool, width", [("average", 6), ("flatten", 4 * 4 * 6)])
-def test_heads_stand_on_pooled_or_flattened_maps(labels, pool, width):
+def test_heads_stand_on_averaged_or_flattened_maps(labels, pool, width):
     net = network(labels, cut="conv_2_relu", pool=pool)
     assert weights_of(net, "light__logits")[0].shape == (width, 2)
 

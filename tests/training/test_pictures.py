@@ -59,7 +59,7 @@ def shards(files, tmp_path):
     return write_shards(files, tmp_path / "shards", per_shard=4, progress=False)
 
 
-def test_all_ways_give_the_pixels_of_extraction(files, array, shards):
+def test_every_memory_gives_the_pixels_of_extraction(files, array, shards):
     rows = np.array([7, 0, 10, 3])
     expected = np.stack(
         [images.face_pixels(files.paths[r].read_bytes(), BGR, box=files.boxes[r]) for r in rows]
@@ -68,7 +68,7 @@ def test_all_ways_give_the_pixels_of_extraction(files, array, shards):
         np.testing.assert_array_equal(source.take(rows), expected)
 
 
-def test_all_ways_give_the_same_batches(files, array, shards):
+def test_every_memory_gives_the_same_batches(files, array, shards):
     batches = shuffle(np.arange(N), batch_size=4, seed=3, epoch=1)
     streams = [
         [x.numpy() for (x,) in stream(batches, lambda rows, source=source: (Prepared(source)[rows],))]
@@ -170,7 +170,7 @@ def test_faces_open_without_the_unreadable_ones_each_way(table, array, tmp_path,
     np.testing.assert_array_equal(source.take(np.arange(10)), np.delete(array.pixels, 4, axis=0))
 
 
-def test_other_ways_of_memory_are_named(table, tmp_path):
+def test_other_kinds_of_memory_are_refused(table, tmp_path):
     with pytest.raises(ValueError, match="memory='some'; allowed are"):
         open_faces(table, tmp_path, BGR, memory="some")
 

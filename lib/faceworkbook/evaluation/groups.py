@@ -117,7 +117,7 @@ def against_rest(
     n_boot: int = intervals.N_BOOT,
     small: int = SMALL,
 ) -> pd.DataFrame:
-    """Each group against all other rows: is it served worse than by chance?
+    """Each group against all other rows: is it served worse, beyond what the null distribution allows?
 
     Returns
     -------

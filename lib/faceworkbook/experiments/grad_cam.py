@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import tensorflow as tf
 
 from faceworkbook.tasks import Labels
 from faceworkbook.training.cutting import Network, upto
@@ -69,6 +68,8 @@ def class_maps(
     ValueError
         No row bears a class, or a layer without height and width.
     """
+    import keras
+
     model = network.net.model
     layer = layer or _last_maps(network)
     if len(model.get_layer(layer).output.shape) != 4:
@@ -78,7 +79,7 @@ def class_maps(
     groups = _groups(labels, rows, per_class, np.random.default_rng(seed))
     if not groups:
         raise ValueError(f"none of the {len(rows)} rows has a label for '{labels.name}'")
-    both = tf.keras.Model(model.input, [upto(model, layer).output, model.output[labels.name]])
+    both = keras.Model(model.input, [upto(model, layer).output, model.output[labels.name]])
     means = [_mean_map(both, source, chosen, column) for column, chosen in groups.values()]
     return ClassMaps(
         tuple(groups),
@@ -134,6 +135,8 @@ def grad_cam(both, x: np.ndarray, column: int) -> np.ndarray:
     -------
     ndarray of shape (n, h, w), float32
     """
+    import tensorflow as tf
+
     with tf.GradientTape() as tape:
         picture = tf.convert_to_tensor(x)
         tape.watch(picture)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,18 @@ NO_OFFICIAL_SUBSET = "no official subset"
 ALSO_IN_TEST = "the person or picture is in the test data set too"
 
 
+@dataclass(frozen=True)
+class FoldSizes:
+    """How many folds, how often drawn anew, and the share of the training rows that validates (0..1)."""
+
+    n_folds: int = 5
+    n_repeats: int = 5
+    validation: float = 0.15
+
+
+FIVE_TIMES_FIVE = FoldSizes()
+
+
 def make(
     faces: pd.DataFrame,
     *,
@@ -29,7 +42,6 @@ def make(
     validation: float = 0.15,
     scheme: str = "identity",
     keep_together=None,
-    test_fold: int = 0,
 ) -> Split:
     """Split a face table into train, validation and test rows.
 
@@ -42,13 +54,12 @@ def make(
     seed : int
     test, validation : float in 0..1
         Shares of the rows. With ``scheme='official'`` `test` is not used, and `validation` is the
-        share of the official training rows that becomes validation where there is none.
+        share of the official training rows that becomes validation where there is none. Of official
+        folds the first is tested; `folds` tests each.
     scheme : {'identity', 'official', 'random'}
         'random' ignores identities and copies: the careless split, to show what it costs.
     keep_together : array-like of shape (n,), optional
         Group of each row (copies of a picture); -1 or NA where a row is alone.
-    test_fold : int
-        The official fold that is tested, for sets with folds.
 
     Returns
     -------
@@ -65,7 +76,7 @@ def make(
     plan = make_plan(faces, label, keep_together)
     rng = np.random.default_rng(seed)
     if scheme == "official":
-        subset = _official_subsets(plan, test_fold, validation, rng)
+        subset = _official_subsets(plan, validation, rng)
     elif scheme in SCHEMES:
         plan = plan if scheme == "identity" else ungroup(plan)
         shares = {"train": 1 - test - validation, "validation": validation, "test": test}
@@ -79,30 +90,28 @@ def folds(
     faces: pd.DataFrame,
     *,
     label: str | list[str],
-    n_folds: int = 5,
-    n_repeats: int = 5,
+    sizes: FoldSizes = FIVE_TIMES_FIVE,
     seed: int = 0,
     scheme: str = "identity",
-    validation: float = 0.15,
     keep_together=None,
 ) -> list[Split]:
     """Repeated k-fold: every labelled row is tested once a repeat.
 
-    Parameters are those of `make`; `n_folds` is not used with ``scheme='official'``, where the
-    table's ``fold`` column says it and a repeat changes the validation rows alone.
+    Parameters are those of `make`, and `sizes`. With ``scheme='official'`` the table's ``fold`` column
+    gives the folds, and a repeat changes the validation rows alone.
 
     Returns
     -------
     list of Split
-        ``n_repeats * n_folds``, ordered by repeat, then fold; both stand in each split.
+        One a repeat and fold, ordered by repeat, then fold; both stand in each split.
     """
-    _check_shares(1 / max(n_folds, 1), validation)
+    _check_shares(1 / max(sizes.n_folds, 1), sizes.validation)
     plan = make_plan(faces, label, keep_together)
     made = []
-    for repeat, rng in enumerate(np.random.default_rng(seed).spawn(n_repeats)):
-        number = _fold_numbers(plan, scheme, n_folds, rng)
+    for repeat, rng in enumerate(np.random.default_rng(seed).spawn(sizes.n_repeats)):
+        number = _fold_numbers(plan, scheme, sizes.n_folds, rng)
         for fold in np.unique(number[number >= 0]):
-            subset = _parts_by_fold(plan, number, fold, validation, rng)
+            subset = _subsets_by_fold(plan, number, fold, sizes.validation, rng)
             made.append(_finish(plan, subset, name=scheme, seed=seed, repeat=repeat, fold=int(fold)))
     return made
 
@@ -156,10 +165,11 @@ def _carve_validation(plan: Plan, subset: np.ndarray, rows: np.ndarray, validati
     return np.where(inner != "", inner, subset)
 
 
-def _official_subsets(plan: Plan, test_fold: int, validation: float, rng) -> np.ndarray:
+def _official_subsets(plan: Plan, validation: float, rng) -> np.ndarray:
     official = plan.faces["split"].astype(object)
     if official.isna().all():
-        return _official_fold(plan, test_fold, validation, rng)
+        number = _fold_numbers(plan, "official", 0, rng)
+        return _subsets_by_fold(plan, number, number[number >= 0].min(), validation, rng)
     subset = np.where(official.isna() | ~plan.labelled, "", official.fillna("")).astype("<U10")
     wrong = sorted(set(subset) - {"", *SUBSETS})
     if wrong:
@@ -171,14 +181,6 @@ def _official_subsets(plan: Plan, test_fold: int, validation: float, rng) -> np.
     if (subset == "validation").any():
         return subset
     return _carve_validation(plan, subset, np.flatnonzero(subset == "train"), validation, rng)
-
-
-def _official_fold(plan: Plan, test_fold: int, validation: float, rng) -> np.ndarray:
-    number = _fold_numbers(plan, "official", 0, rng)
-    if test_fold not in number:
-        known = np.unique(number[number >= 0]).tolist()
-        raise SplitError(f"test_fold={test_fold}; the official folds are {known}")
-    return _parts_by_fold(plan, number, test_fold, validation, rng)
 
 
 def _fold_numbers(plan: Plan, scheme: str, n_folds: int, rng) -> np.ndarray:
@@ -193,7 +195,7 @@ def _fold_numbers(plan: Plan, scheme: str, n_folds: int, rng) -> np.ndarray:
     return np.where(named == "", "-1", named).astype(int)
 
 
-def _parts_by_fold(plan: Plan, number: np.ndarray, fold: int, validation: float, rng) -> np.ndarray:
+def _subsets_by_fold(plan: Plan, number: np.ndarray, fold: int, validation: float, rng) -> np.ndarray:
     subset = np.where(number == fold, "test", "").astype("<U10")
     return _carve_validation(plan, subset, np.flatnonzero((number >= 0) & (number != fold)), validation, rng)
 

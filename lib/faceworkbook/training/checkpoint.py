@@ -12,7 +12,7 @@ import xxhash
 from faceworkbook.files import hash_values, open_beside, plain
 
 BLOCK = 4096  # rows that are in memory at once while they are hashed
-REMEDY = "delete it to start anew, or give this run a folder of its own"
+ADVICE = "delete it to start anew, or give this run a folder of its own"
 
 
 class CheckpointError(ValueError):
@@ -62,12 +62,12 @@ def read(
         lacking = [key for key in keys if key not in record]
     # Damage shows as whatever zipfile, NumPy and json make of flipped bytes: some ten kinds of errors.
     except Exception as error:
-        raise CheckpointError(f"{path} is no whole checkpoint ({error}); {REMEDY}") from error
+        raise CheckpointError(f"{path} is no whole checkpoint ({error}); {ADVICE}") from error
     if lacking:
-        raise CheckpointError(f"{path} is no whole checkpoint, it lacks {lacking}; {REMEDY}")
+        raise CheckpointError(f"{path} is no whole checkpoint, it lacks {lacking}; {ADVICE}")
     differences = _differences(known_by, json.loads(json.dumps(identity, default=plain)))
     if differences:
-        raise CheckpointError(f"{path} belongs to another run ({'; '.join(differences)}); {REMEDY}")
+        raise CheckpointError(f"{path} belongs to another run ({'; '.join(differences)}); {ADVICE}")
     return arrays, record
 
 
@@ -98,7 +98,7 @@ def assign(variables: Sequence, values: Sequence[np.ndarray]) -> None:
     if [tuple(v.shape) for v in variables] != [a.shape for a in values]:
         raise CheckpointError(
             f"the checkpoint holds {len(values)} arrays that do not fit the {len(variables)} variables of this "
-            f"net; was it written by another net? {REMEDY.capitalize()}"
+            f"net; was it written by another net? {ADVICE.capitalize()}"
         )
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)

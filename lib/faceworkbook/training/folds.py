@@ -73,7 +73,7 @@ def plan(
     n_repeats, seed : int
     keep_together : optional
     **shape
-        `n_folds` and `validation` of `faceworkbook.splits.folds`, as are the other parameters.
+        `n_folds` and `validation` of `faceworkbook.splits.FoldSizes`; the other parameters are those of `splits.folds`.
     """
     if scheme == "official" and faces["fold"].isna().all():
         n_validation = {name: value for name, value in shape.items() if name == "validation"}
@@ -82,11 +82,12 @@ def plan(
             replace(splitting.make(faces, seed=seed + repeat, **options), repeat=repeat)
             for repeat in range(n_repeats)
         ]
-    shape |= {"label": label, "n_repeats": n_repeats, "seed": seed}
+    sizes = splitting.FoldSizes(n_repeats=n_repeats, **shape)
+    options = {"label": label, "sizes": sizes, "seed": seed}
     if scheme == "random":
         nobody = faces.assign(identity=pd.array([pd.NA] * len(faces), dtype="string"))
-        return [replace(split, name=scheme) for split in splitting.folds(nobody, **shape)]
-    return splitting.folds(faces, scheme=scheme, keep_together=keep_together, **shape)
+        return [replace(split, name=scheme) for split in splitting.folds(nobody, **options)]
+    return splitting.folds(faces, scheme=scheme, keep_together=keep_together, **options)
 
 
 def fit_folds(

@@ -182,7 +182,7 @@ def _resume(learner: Learner, identity: dict, folder: Path | None) -> tuple[list
     )
     if [a.shape for a in arrays["best"]] != [tuple(w.shape) for w in learner.net.model.weights]:
         raise checkpoint.CheckpointError(
-            f"{folder / CHECKPOINT}: its best weights do not fit this net; {checkpoint.REMEDY}"
+            f"{folder / CHECKPOINT}: its best weights do not fit this net; {checkpoint.ADVICE}"
         )
     checkpoint.assign(learner.state, arrays["state"])
     return record["history"], record["best_epoch"], arrays["best"]

@@ -111,7 +111,7 @@ class Checkpoint:
         )
         if not alike or len(single) != len(SINGLE) or len(single[2]) != len(start.best_loss):
             raise checkpoint.CheckpointError(
-                f"{self._path}: its arrays do not fit these models; {checkpoint.REMEDY}"
+                f"{self._path}: its arrays do not fit these models; {checkpoint.ADVICE}"
             )
         history = [tuple(row) for row in record["history"]]
         return State(record["epoch"], history=history, **arrays, **dict(zip(SINGLE, single, strict=True)))

@@ -190,7 +190,7 @@ def _place_tile(_, m, plane, bias, y, row, column):
 
 
 @intrinsic
-def _place_pooled_tile(_, m, plane, bias, y, row, column):
+def _place_max_tile(_, m, plane, bias, y, row, column):
     """Write the maximum of each 2 x 2 of the output pixels."""
 
     def generate(context, builder, _, arguments):
@@ -251,7 +251,7 @@ def _place(products, span, grid, bias, pools, y):
         for c in range(0, 4 * channels, 4 * LANES):
             shift = bias.ctypes.data + c
             if pools:
-                _place_pooled_tile(source + c, plane, shift, target + c, steps[1] // 4, channels)
+                _place_max_tile(source + c, plane, shift, target + c, steps[1] // 4, channels)
             else:
                 _place_tile(source + c, plane, shift, target + c, steps[1] // 4, channels)
 
