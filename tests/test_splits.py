@@ -249,6 +249,18 @@ def test_every_row_is_tested_once_a_repeat():
     assert subsets(made[0]) != subsets(made[4])
 
 
+def test_fold_sizes_given_one_by_one_give_the_same_folds():
+    faces = table()
+    expected = splits.folds(faces, label="race", sizes=splits.FoldSizes(4, 2, 0.2), seed=2)
+    with pytest.warns(DeprecationWarning, match="FoldSizes"):
+        made = splits.folds(faces, label="race", n_folds=4, n_repeats=2, validation=0.2, seed=2)
+    assert len(made) == len(expected) == 8
+    for one, other in zip(made, expected, strict=True):
+        assert all(np.array_equal(getattr(one, name), getattr(other, name)) for name in splits.SUBSETS)
+    with pytest.raises(TypeError, match="n_fold"):
+        splits.folds(faces, label="race", n_fold=4)
+
+
 def test_folds_are_even_and_hold_every_class():
     faces = table(n=1000, identity=[None] * 1000)
     counts = [

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,7 @@ NO_OFFICIAL_SUBSET = "no official subset"
 ALSO_IN_TEST = "the person or picture is in the test data set too"
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class FoldSizes:
     """How many folds, how often drawn anew, and the share of the training rows that validates (0..1)."""
 
@@ -94,10 +95,12 @@ def folds(
     seed: int = 0,
     scheme: str = "identity",
     keep_together=None,
+    **former,
 ) -> list[Split]:
     """Repeated k-fold: every labelled row is tested once a repeat.
 
-    Parameters are those of `make`, and `sizes`. With ``scheme='official'`` the table's ``fold`` column
+    Parameters are those of `make`, and `sizes`; `n_folds`, `n_repeats` and `validation` given one by one,
+    as version 0.1 took them, are accepted with a DeprecationWarning. With ``scheme='official'`` the table's ``fold`` column
     gives the folds, and a repeat changes the validation rows alone.
 
     Returns
@@ -105,6 +108,8 @@ def folds(
     list of Split
         One a repeat and fold, ordered by repeat, then fold; both stand in each split.
     """
+    if former:
+        sizes = _read_former(sizes, former)
     _check_shares(1 / max(sizes.n_folds, 1), sizes.validation)
     plan = make_plan(faces, label, keep_together)
     made = []
@@ -114,6 +119,18 @@ def folds(
             subset = _subsets_by_fold(plan, number, fold, sizes.validation, rng)
             made.append(_finish(plan, subset, name=scheme, seed=seed, repeat=repeat, fold=int(fold)))
     return made
+
+
+def _read_former(sizes: FoldSizes, former: dict) -> FoldSizes:
+    unknown = sorted(set(former) - {field.name for field in dataclasses.fields(FoldSizes)})
+    if unknown:
+        raise TypeError(
+            f"folds() got unexpected keywords {unknown}; it takes label, sizes, seed, scheme, keep_together"
+        )
+    warnings.warn(
+        "n_folds, n_repeats and validation are now sizes=FoldSizes(...)", DeprecationWarning, stacklevel=3
+    )
+    return dataclasses.replace(sizes, **former)
 
 
 def leave_one_dataset_out(
