@@ -1,6 +1,8 @@
 """What a page shows of its experiment: the expected range, leakage, the reference's name."""
 
 import json
+from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -78,3 +80,14 @@ def test_leakage_is_described_with_and_without_known_people():
 def test_ridge_regression_is_not_called_logistic(kind, name):
     task = Task("label", kind, classes=("a", "b") if kind == "classes" else ())
     assert report_data.reference_title(task) == f"linear reference ({name} regression)"
+
+
+def test_a_figure_bears_the_title_of_its_own_step(monkeypatch, shown):
+    """Steps save figures under the same names."""
+    monkeypatch.setattr(Run, "has", lambda *_: True)
+    monkeypatch.setattr(Run, "show_saved", lambda *_: None)
+    data = SimpleNamespace(run=Run(Path("report"), "05_report"))
+    sections.show_saved(data, "03_classifier", ["errors"])
+    assert shown == []
+    sections.show_saved(data, "04_errors", ["errors"])
+    assert len(shown) == 1 and "most confident first" in shown[0]

@@ -12,9 +12,13 @@ from faceworkbook.reports.report_data import ReportData
 from faceworkbook.reports.runs import Run
 
 TITLES = {
-    "errors": "Errors, the most confident first: true > predicted, probability (for numbers: error), file",
-    "error_matrix": "Which class is taken for which",
-    "sample": "Faces drawn at random",
+    (
+        "04_errors",
+        "errors",
+    ): "Errors, the most confident first: true > predicted, probability (for numbers: error), file",
+    ("04_errors", "error_matrix"): "Which class is taken for which",
+    ("04_errors", "sample"): "Predictions drawn at random",
+    ("01_faces", "sample"): "Faces drawn at random",
 }
 RENDERED = (
     "<strong>These faces are rendered, not photographed.</strong> Their labels are exact because they were chosen. "
@@ -126,8 +130,8 @@ def show_saved(data: ReportData, step: str, names: list[str]) -> None:
     """Show those of a step's saved figures that it has, in the order of `names`."""
     for name in names:
         if data.run.has(step, f"figures/{name}.png"):
-            if name in TITLES:
-                tables.show_html(f"<h3>{escape(TITLES[name])}</h3>")
+            if (step, name) in TITLES:
+                tables.show_html(f"<h3>{escape(TITLES[step, name])}</h3>")
             data.run.show_saved(step, name)
 
 
