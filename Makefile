@@ -4,7 +4,7 @@ BIN := .venv/bin
 export KERAS_BACKEND := tensorflow
 export TF_CPP_MIN_LOG_LEVEL := 3
 
-.PHONY: help report test lint lab bench lock clean
+.PHONY: help report test lint lab docs bench lock clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -24,6 +24,10 @@ lint: .venv/ready-dev  ## check style, format, spelling, types, and which room i
 
 lab: .venv/ready  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks/index.ipynb
+
+docs: .venv/ready  ## run the main job and write its report to docs/example_report.ipynb
+	$(BIN)/workbook run notebooks/experiments/demo.yaml
+	$(BIN)/python docs/make_example.py results/demo/05_report/notebook.ipynb
 
 bench: .venv/ready-dev  ## measure speed and memory and write benchmarks/results/report.html
 	$(BIN)/python -m benchmarks
