@@ -62,6 +62,8 @@ class Task:
         'years', 'degrees' or ''.
     class_values : tuple of float
         The number that each class stands for (single years); such a task is read as its expectation.
+    has_probabilities : bool
+        False where a model names a class and no more; what needs probabilities is then not defined.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Task:
     classes: tuple[str, ...] = ()
     unit: str = ""
     class_values: tuple[float, ...] = ()
+    has_probabilities: bool = True
 
     def __post_init__(self):
         object.__setattr__(self, "classes", tuple(self.classes))
@@ -78,9 +81,8 @@ class Task:
         if self.is_number == bool(self.classes):
             raise TaskError(f"task '{self.name}' is of kind {self.kind!r} and has classes {self.classes}")
         if self.class_values and len(self.class_values) != len(self.classes):
-            raise TaskError(
-                f"task '{self.name}' has {len(self.classes)} classes, {len(self.class_values)} values"
-            )
+            n = len(self.class_values)
+            raise TaskError(f"task '{self.name}' has {len(self.classes)} classes, {n} values")
 
     @property
     def is_number(self) -> bool:
@@ -112,7 +114,7 @@ class Task:
         """The metric by which models of this task are judged first."""
         if self.is_number:
             return "mae"
-        return "expected_mae" if self.class_values else "accuracy"
+        return "expected_mae" if self.class_values and self.has_probabilities else "accuracy"
 
     @property
     def n_outputs(self) -> int:

@@ -113,7 +113,7 @@ def compare(
     aligned = require_same_rows(runs, subset=subset)
     rows = {name: metrics.rows_of(table, subset=None) for name, table in aligned.items()}
     first = next(iter(rows.values()))
-    chosen = metrics.pick(metric, first.task)
+    *_, chosen = (metrics.pick(metric, own.task) for own in rows.values())
     folds = next(iter(aligned.values()))[["repeat", "fold"]].drop_duplicates()
     overall, n_faces = [], None
     if len(folds) > 1:

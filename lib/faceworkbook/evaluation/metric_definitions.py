@@ -105,6 +105,12 @@ def _takes_probabilities(function: Callable) -> bool:
     return len(needed) > 2 or "probabilities" in parameters
 
 
+def _has_its_inputs(metric: Metric, task: Task) -> bool:
+    return task.has_probabilities or not (
+        isinstance(metric, FunctionMetric) and _takes_probabilities(metric.function)
+    )
+
+
 def names_of(values: np.ndarray, task: Task) -> np.ndarray:
     """Return class names of codes; numbers, and the 0 and 1 of several labels, stay as they are."""
     return np.asarray(task.classes, dtype=object)[values] if task.is_exclusive else values
@@ -158,7 +164,7 @@ def register(
 
 def metrics_for(task: Task) -> dict[str, Metric]:
     """Return the metrics that apply to a task, by name, in report order; those of one's own last."""
-    own = [metric for metric, applies in _REGISTERED.values() if applies(task)]
+    own = [m for m, applies in _REGISTERED.values() if applies(task) and _has_its_inputs(m, task)]
     return {metric.name: metric for metric in [*built_in_metrics(task), *own]}
 
 
@@ -171,8 +177,9 @@ def built_in_metrics(task: Task) -> list[Metric]:
     metrics = [ACCURACY, ERROR, BALANCED_ACCURACY, MACRO_F1]
     if task.is_binary:
         metrics.append(replace(F1, meaning=f"F1 of {task.classes[1]}"))
-    metrics += [AUC, LOG_LOSS, BRIER]
-    if task.class_values:
+    if task.has_probabilities:
+        metrics += [AUC, LOG_LOSS, BRIER]
+    if task.class_values and task.has_probabilities:
         metrics += [RELAXED_AGE, EXPECTED_MAE] if task.unit == "years" else [EXPECTED_MAE]
     elif task.kind == ORDERED and len(task.classes) > 2:
         metrics.append(ONE_OFF)
@@ -183,7 +190,8 @@ def pick(name: str, task: Task) -> Metric:
     """Return one metric by name; ValueError that lists the allowed names."""
     allowed = metrics_for(task)
     if name not in allowed:
-        what = f"classes {list(task.classes)[:6]}" if task.classes else "numbers"
+        without = "" if task.has_probabilities else " without probabilities"
+        what = f"classes {list(task.classes)[:6]}{without}" if task.classes else "numbers"
         raise ValueError(f"metric={name!r} is not defined for {what}; allowed are {list(allowed)}")
     return allowed[name]
 
@@ -415,11 +423,7 @@ _MULTILABEL_METRICS = (
         _share,
         proportion=True,
     ),
-    _share_metric(
-        "exact_match",
-        "share of faces with all labels right",
-        lambda r: r.right,
-    ),
+    _share_metric("exact_match", "share of faces with all labels right", lambda r: r.right),
     replace(MACRO_F1, meaning="mean F1 of 'yes' over the labels"),
     replace(AUC, meaning="mean area under the ROC curve over the labels"),
     replace(LOG_LOSS, meaning="mean log loss over the labels"),

@@ -2,7 +2,8 @@
 
 Columns: ``face_id``, ``identity`` (NA where unknown), ``split`` ('train', 'validation', 'test'), ``repeat``
 and ``fold`` (integers, 0 where there is one run), ``truth``, ``predicted``, and for classes ``p:NAME`` in class
-order (rows of exclusive classes add up to 1). The task travels with the table, in ``table.attrs`` and in the
+order (rows of exclusive classes add up to 1). A model that names one class a face and no more has no ``p:``
+columns, and a task without probabilities: none are made up. The task travels with the table, in ``table.attrs`` and in the
 file's metadata, so that nobody downstream guesses an order or a kind.
 """
 
@@ -54,7 +55,7 @@ def build(
     truth : array-like of shape (n,)
         Class names or numbers; see `Labels.truth`.
     output : ndarray of shape (n, n_classes) in 0..1, (n, 1), or (n,) of numbers
-        What a model puts out; see `Task.decode`.
+        What a model puts out; see `Task.decode`. For a task without probabilities the class names, (n,).
     split : str or array-like of shape (n,)
         'train', 'validation' or 'test'.
     repeat, fold : int
@@ -70,10 +71,7 @@ def build(
         task, output, split = _read_former(former, task, output, split)
     if task is None:
         raise PredictionsError("task is missing; give the Task that was learned, such as labels.task")
-    try:
-        decoded = task.decode(output)
-    except TaskError as error:
-        raise PredictionsError(str(error)) from error
+    decoded = _decode(task, output)
     if len(decoded) != len(faces):
         raise PredictionsError(f"{len(decoded)} outputs for {len(faces)} faces; give one a face")
     columns = {
@@ -86,11 +84,27 @@ def build(
         "predicted": read_predicted(task, decoded),
     }
     table = pd.DataFrame(columns)
-    if not task.is_number:
+    if task.classes and task.has_probabilities:
         shares = pd.DataFrame(decoded, columns=[PROBABILITY + c for c in task.classes])
         table = pd.concat([table, shares], axis=1)
     table.attrs = {TASK: task.to_record()}
     return table
+
+
+def _decode(task: Task, output) -> np.ndarray:
+    if task.has_probabilities:
+        try:
+            return task.decode(output)
+        except TaskError as error:
+            raise PredictionsError(str(error)) from error
+    names = np.asarray(output, dtype=object)
+    strange = sorted({str(name) for name in names.ravel()} - set(task.classes))
+    if names.ndim != 1 or strange:
+        raise PredictionsError(
+            f"outputs for '{task.name}' have shape {names.shape} and hold {strange[:5]}; expected one of the "
+            f"classes {list(task.classes)} a face"
+        )
+    return names
 
 
 def _read_former(former: dict, task, output, split):
@@ -111,8 +125,8 @@ def _read_former(former: dict, task, output, split):
 
 
 def read_predicted(task: Task, decoded: np.ndarray) -> np.ndarray:
-    """Return the predicted class names, or the numbers, of probabilities (n, n_classes) or numbers (n,)."""
-    if task.is_number:
+    """Return the predicted class names, or the numbers, of what `Task.decode` gives (or of class names)."""
+    if task.is_number or not task.has_probabilities:
         return decoded
     if task.is_multilabel:
         return np.array([join_names(task.classes, row >= 0.5) for row in decoded], dtype=object)
@@ -204,6 +218,8 @@ def average(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     for other in tables[1:]:
         if list(other.columns) != list(first.columns) or not first[keys].equals(other[keys]):
             raise PredictionsError("only predictions of the same rows and classes, in one order, have a mean")
+    if not task_of(first).has_probabilities:
+        raise PredictionsError("classes without probabilities have no mean; average models that give them")
     columns = [PROBABILITY + name for name in class_names(first)] or ["predicted"]
     mean = np.mean([table[columns].to_numpy(dtype=float) for table in tables], axis=0)
     return with_outputs(first, mean if len(columns) > 1 else mean[:, 0])
@@ -223,18 +239,25 @@ def task_of(predictions: pd.DataFrame) -> Task:
     """
     if TASK in predictions.attrs:
         return Task.from_record(predictions.attrs[TASK])
-    classes = tuple(c.removeprefix(PROBABILITY) for c in predictions.columns if c.startswith(PROBABILITY))
+    classes = tuple(_names_of_columns(predictions))
     return Task("label", CLASSES if classes else NUMBER, classes)
 
 
 def class_names(predictions: pd.DataFrame) -> list[str]:
     """Return the class names in order; empty for a table of numbers."""
+    return _names_of_columns(predictions) or list(task_of(predictions).classes)
+
+
+def _names_of_columns(predictions: pd.DataFrame) -> list[str]:
     return [c.removeprefix(PROBABILITY) for c in predictions.columns if c.startswith(PROBABILITY)]
 
 
 def probabilities(predictions: pd.DataFrame) -> np.ndarray:
-    """Return the probabilities, ndarray of shape (n, n_classes), float64, in the order of `class_names`."""
-    return predictions[[PROBABILITY + c for c in class_names(predictions)]].to_numpy(dtype=float)
+    """Return the probabilities, ndarray of shape (n, n_classes), float64, in the order of `class_names`.
+
+    No columns, (n, 0), for numbers and for a model that gives no probabilities.
+    """
+    return predictions[[PROBABILITY + c for c in _names_of_columns(predictions)]].to_numpy(dtype=float)
 
 
 def of_label(predictions: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -337,10 +360,11 @@ def check(predictions: pd.DataFrame, where: str) -> None:
         task = task_of(predictions)
     except TaskError as error:
         raise PredictionsError(f"{where}: {error}") from error
-    if list(task.classes) != class_names(predictions):
+    columns = _names_of_columns(predictions)
+    expected = list(task.classes) if task.has_probabilities else []
+    if columns != expected:
         raise PredictionsError(
-            f"{where}: the task '{task.name}' has classes {list(task.classes)}, the columns are "
-            f"{class_names(predictions)}"
+            f"{where}: the task '{task.name}' has probabilities of {expected}, the columns are {columns}"
         )
     _check_values(predictions, task, where)
 
@@ -352,10 +376,11 @@ def _check_values(predictions: pd.DataFrame, task: Task, where: str) -> None:
             predictions["truth"].to_numpy(dtype=float)
             return
         shares = probabilities(predictions)
-        task.decode(shares)
+        if task.has_probabilities:
+            task.decode(shares)
     except (TaskError, TypeError, ValueError) as error:
         raise PredictionsError(f"{where}: {error}") from error
-    if task.is_exclusive and len(shares):
+    if task.is_exclusive and shares.size:
         off = np.abs(shares.sum(axis=1) - 1)
         if off.max() > _SUM_TOLERANCE:
             face = predictions["face_id"].iloc[int(off.argmax())]

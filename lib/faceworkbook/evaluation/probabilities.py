@@ -7,6 +7,7 @@ import pandas as pd
 
 from faceworkbook.evaluation import intervals
 from faceworkbook.evaluation import predictions as tables
+from faceworkbook.evaluation.predictions import PredictionsError
 from faceworkbook.evaluation.rows import Rows, need_exclusive, rows_of
 
 SMALLEST = 1e-12  # below it a probability counts as this, so that its logarithm is finite
@@ -23,8 +24,13 @@ def entropy_of(shares: np.ndarray) -> np.ndarray:
 
 
 def rows_with_classes(predictions: pd.DataFrame, subset: str | None) -> Rows:
-    """Return the rows of a subset, whose task must have exclusive classes."""
-    return need_exclusive(rows_of(predictions, subset=subset), "calibration")
+    """Return the rows of a subset, whose task must have exclusive classes with probabilities."""
+    rows = need_exclusive(rows_of(predictions, subset=subset), "calibration")
+    if not rows.task.has_probabilities:
+        raise PredictionsError(
+            f"the model names a class of '{rows.task.name}' without a probability; calibration needs columns 'p:NAME'"
+        )
+    return rows
 
 
 def mean_statistic(values: np.ndarray, rows: Rows) -> intervals.Statistic:

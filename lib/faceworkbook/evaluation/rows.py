@@ -28,6 +28,7 @@ class Rows:
     truth, predicted : ndarray of shape (n,)
         Codes into the task's classes, or numbers; (n, n_classes) of 0 and 1 for a multi-label task.
     probabilities : ndarray of shape (n, n_classes), range 0..1
+        No columns for numbers, and for a model that gives none.
     """
 
     task: Task

@@ -38,7 +38,8 @@ class MontageDisplay:
     ) -> MontageDisplay:
         """Show the errors of `subset`, the most confident (or, for numbers, the largest) first."""
         worst = rank_errors(predictions[predictions["split"] == subset]).head(n)
-        return cls.from_rows(worst, faces, root, about=f"the {len(worst)} most confident errors")
+        sure = "most confident " if tables.task_of(predictions).has_probabilities else ""
+        return cls.from_rows(worst, faces, root, about=f"{len(worst)} {sure}errors")
 
     @classmethod
     def from_sample(
@@ -113,9 +114,13 @@ def label_caption(row: dict, own: Sequence[str] = ()) -> str:
 
 
 def with_confidence(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return `rows` with the column ``confidence``: the largest probability; for numbers, the absolute error."""
+    """Return `rows` with the column ``confidence``: the largest probability; for numbers, the absolute error.
+
+    NaN for classes without probabilities.
+    """
     if tables.class_names(rows):
-        return rows.assign(confidence=tables.probabilities(rows).max(axis=1))
+        shares = tables.probabilities(rows)
+        return rows.assign(confidence=shares.max(axis=1) if shares.size else np.nan)
     return rows.assign(confidence=(rows["predicted"] - rows["truth"].astype(float)).abs())
 
 
@@ -128,9 +133,9 @@ def rank_errors(rows: pd.DataFrame) -> pd.DataFrame:
 
 def caption(row: dict, image: str) -> str:
     """Return the lines of a tile's caption."""
-    if any(key.startswith(tables.PROBABILITY) for key in row):
-        verdict = f"{row['truth']} > {row['predicted']}"
-        return f"{verdict}\np {row['confidence']:.2f}\n{Path(image).name}"
+    if isinstance(row["predicted"], str):
+        lines = [f"{row['truth']} > {row['predicted']}", f"p {row['confidence']:.2f}", Path(image).name]
+        return "\n".join(lines if pd.notna(row["confidence"]) else lines[::2])
     return f"{float(row['truth']):.0f} > {float(row['predicted']):.0f}\noff by {row['confidence']:.1f}\n{Path(image).name}"
 
 
