@@ -15,7 +15,7 @@ from training_toys import ages, blobs, cut
 
 from faceworkbook import tasks, training
 from faceworkbook.training import classifiers, estimators
-from faceworkbook.training.fitted import ModelFileError
+from faceworkbook.training.fitted import ModelFileError, RecipeError
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.xdist_group("tensorflow")]
 
@@ -183,6 +183,62 @@ def test_a_network_trained_in_plain_sight_is_wrapped_saved_and_trained_again_lat
     assert later.outputs.shape == (1, 300, 3)
 
 
+@pytest.mark.parametrize("by_name", [False, True])
+def test_a_network_of_ones_own_is_fitted_again_from_its_file_to_the_same_outputs(tmp_path, named, by_name):
+    """Optimizer, options and initial weights are those of the file, not Keras' defaults; also without its name."""
+    x, labels = blobs(n=300, n_classes=3)
+    split = cut(300)
+    training.register("own", lambda task, seed: network())
+    options = {"epochs": 3, "patience": 2, "batch_size": 32, "class_weights": "balanced"}
+    given = "own" if by_name else network()
+    fitted = training.fit(given, x, labels, split, seed=2, folder=tmp_path, **options)
+    del classifiers._FITS["own"]
+    loaded = training.load(tmp_path)
+    assert float(loaded.model.optimizer.learning_rate) == pytest.approx(0.01) and not loaded.not_refitted
+    again = training.fit(loaded.classifier, x, labels, split, seed=2, **loaded.options)
+    np.testing.assert_array_equal(again.predict(x), fitted.predict(x))
+
+
+def test_a_network_with_a_loss_of_ones_own_is_read_and_why_it_cannot_be_fitted_again_is_named(tmp_path):
+    def own_loss(truth, predicted):
+        return keras.losses.sparse_categorical_crossentropy(truth, predicted)
+
+    x, labels = blobs(n=300, n_classes=3)
+    given = network()
+    given.compile(keras.optimizers.Adam(0.01), own_loss, metrics=["accuracy"])
+    fitted = training.fit(given, x, labels, cut(300), epochs=2, folder=tmp_path)
+    assert not fitted.not_refitted
+    loaded = training.load(tmp_path)
+    np.testing.assert_allclose(loaded.predict(x), fitted.predict(x), atol=1e-6)
+    assert "own_loss" in loaded.not_refitted
+
+
+def test_class_weights_reach_a_network():
+    x, labels = blobs(n=300, n_classes=3)
+    codes = labels.codes.copy()
+    codes[(codes == 2) & (np.arange(300) % 10 > 0)] = 0
+    rare = tasks.Labels(labels.task, codes, labels.values)
+    split = cut(300)
+    plain, weighed = (
+        training.fit(network(), x, rare, split, epochs=6, class_weights=how).predict(x)
+        for how in ("none", "balanced")
+    )
+    assert weighed[:, 2].mean() > 1.3 * plain[:, 2].mean()
+    with pytest.raises(ValueError, match="class_weights='rare'; allowed are"):
+        training.fit(network(), x, rare, split, class_weights="rare")
+
+
+def test_the_pages_settings_go_to_what_takes_them():
+    settings = {"widths": (8,), "epochs": 5, "patience": 2, "batch_size": 64, "class_weights": "balanced"}
+    assert training.options_for("mlp", settings) == settings
+    network_options = {name: settings[name] for name in ("epochs", "patience", "batch_size", "class_weights")}
+    assert training.options_for(network(), settings) == network_options
+    assert training.options_for("linear", settings) == {"class_weights": "balanced"}
+    assert training.options_for("residual_mlp", settings) == {"epochs": 5, "patience": 2}
+    assert training.options_for(KNeighborsClassifier(5), settings) == {}
+    assert training.options_for("a registered name", settings) == {}
+
+
 # --------------------------------------------------------------------------------- saved without a pickle
 
 
@@ -214,8 +270,11 @@ def test_what_a_saved_estimator_needs_is_named(tmp_path, named):
     training.fit("own", x, labels, split, folder=tmp_path)
     given = {"matrix": x, "labels": labels, "split": split}
     assert training.load(tmp_path, **given).classifier == "own"
+    training.register("own", lambda task, seed: Own(9))
+    with pytest.raises(RecipeError, match=r"Own\(n_neighbors=3\), and 'own' is Own\(n_neighbors=9\)"):
+        training.load(tmp_path, **given)
     del classifiers._FITS["own"]
-    with pytest.raises(ModelFileError, match=r"call training.register for 'own' first"):
+    with pytest.raises(RecipeError, match=r"call training.register for 'own' first"):
         training.load(tmp_path, **given)
 
 

@@ -20,6 +20,9 @@ from faceworkbook.splits import SUBSETS
 SHARED = "training faces show a person or picture of the test faces"
 OTHER_CLASS = "test faces are of classes that not all sets have"
 NOTHING_LEFT = "too few classes are left to train on"
+OTHER_OUTPUTS = (
+    "the network's outputs are not the classes that all sets have; train on all classes, or give a name"
+)
 COLUMNS = [
     "trained_on", "tested_on", "metric", "value", "low", "high", "n_train", "n_test", "excluded_train",
     "excluded_test", "reason",
@@ -47,6 +50,8 @@ def measure(
         Of the same sets; see `faceworkbook.experiments.overlap.find`.
     classifier : Classifier, optional
         The experiment's own; an MLP of default settings where None.
+    seed : int
+        Of resamples, and of fits where the classifier has no seed of its own.
 
     Returns
     -------
@@ -110,7 +115,7 @@ def _train_on(name: str, common: set[str], trial: _Trial):
             "n_train": len(split.train),
             "excluded_train": n_excluded,
             "excluded_test": lost,
-            "reason": _describe(n_excluded, lost, fitted),
+            "reason": _describe(n_excluded, lost, "" if fitted else _why_unfitted(source, trial)),
         }
 
 
@@ -140,9 +145,24 @@ def _keep_classes(data: PreparedData, classes: list[str]) -> PreparedData:
 
 def _fit(source: PreparedData, split, trial: _Trial):
     values = source.labels.values if source.labels.task.is_number else source.labels.codes
-    if len(np.unique(values[split.train])) < 2 or not len(split.validation):
+    if (
+        len(np.unique(values[split.train])) < 2
+        or not len(split.validation)
+        or not _has_outputs(source, trial)
+    ):
         return None
     return trial.classifier.fit(source.matrix, source.labels, split, seed=trial.seed)
+
+
+def _has_outputs(source: PreparedData, trial: _Trial) -> bool:
+    """Whether a network of the reader's own, whose width is fixed, has an output for each common class."""
+    shape = getattr(trial.classifier.kind, "output_shape", None)
+    task = source.labels.task
+    return shape is None or shape[-1] in {task.n_outputs, max(len(task.classes), 1)}
+
+
+def _why_unfitted(source: PreparedData, trial: _Trial) -> str:
+    return NOTHING_LEFT if _has_outputs(source, trial) else OTHER_OUTPUTS
 
 
 def _test(fitted, aim: PreparedData, trial: _Trial) -> dict:
@@ -157,6 +177,6 @@ def _test(fitted, aim: PreparedData, trial: _Trial) -> dict:
     return record | figures[["value", "low", "high"]].to_dict()
 
 
-def _describe(n_shared: int, n_lost: int, fitted) -> str:
+def _describe(n_shared: int, n_lost: int, unfitted: str) -> str:
     reasons = [f"{n:,} {why}" for n, why in ((n_shared, SHARED), (n_lost, OTHER_CLASS)) if n]
-    return "; ".join(reasons + ([NOTHING_LEFT] if fitted is None else []))
+    return "; ".join(reasons + [unfitted] * bool(unfitted))

@@ -92,9 +92,12 @@ def measure(
     data : PreparedData
     draws : Draws
     classifier : Classifier, optional
-        The experiment's own; an MLP of default settings where None.
+        The experiment's own; an MLP of default settings where None. Its first draw of all faces is the
+        experiment's own fit.
     metric : str, optional
         The task's headline where None.
+    seed : int
+        Of draws and resamples, and of fits where the classifier has no seed of its own.
 
     Returns
     -------
@@ -113,7 +116,13 @@ def measure(
         for i, subset in enumerate(drawn)
     ]
     fits = fit_folds(
-        data.matrix, labels, splits, classifier=chosen.kind, seed=seed, progress=False, **chosen.settings
+        data.matrix,
+        labels,
+        splits,
+        classifier=chosen.kind,
+        seed=chosen.choose_seed(seed),
+        progress=False,
+        **chosen.settings,
     )
     name = metric or labels.task.headline
     scored = [

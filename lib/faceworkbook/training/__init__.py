@@ -15,6 +15,7 @@ _WHERE = {
     "fit_estimator": "classifiers",
     "load": "classifiers",
     "moments": "batched",
+    "options_for": "classifiers",
     "register": "classifiers",
     "targets_of": "classifiers",
     "fit_mlp": "single",

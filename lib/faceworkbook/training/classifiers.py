@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from types import FunctionType
 
 import keras
 import numpy as np
@@ -17,10 +18,17 @@ from sklearn.base import is_classifier
 from faceworkbook import tasks
 from faceworkbook.files import hash_values
 from faceworkbook.models import residual_mlp
-from faceworkbook.training import batched, estimators
+from faceworkbook.training import balancing, batched, estimators
 from faceworkbook.training.batched import TrainingError
 from faceworkbook.training.checkpoint import fingerprint_rows
-from faceworkbook.training.fitted import Fitted, ModelFileError, estimator_outputs, read_record, wrap
+from faceworkbook.training.fitted import (
+    Fitted,
+    ModelFileError,
+    RecipeError,
+    estimator_outputs,
+    read_record,
+    wrap,
+)
 from faceworkbook.training.single import fit_linear, fit_mlp
 
 _FITS: dict[str, Callable] = {"mlp": fit_mlp, "linear": fit_linear}
@@ -108,6 +116,31 @@ def describe(classifier, task: tasks.Task) -> str:
     return f"{classifier}: {shape}" if isinstance(classifier, str) else shape
 
 
+def options_for(classifier, settings: Mapping) -> dict:
+    """Return those of an MLP's settings that `classifier` takes too, by the same names.
+
+    Parameters
+    ----------
+    classifier : str, callable, estimator or keras.Model
+        See `fit`. A registered name or a function takes none: what it makes is compiled by its maker.
+    settings : mapping
+        Fields of `batched.Settings`.
+
+    Returns
+    -------
+    dict
+        All for 'mlp', the fields of `NetworkOptions` for a Keras model, the weights of the classes for the linear
+        reference, when to stop for 'residual_mlp', nothing for an estimator.
+    """
+    of_network = {field.name for field in fields(NetworkOptions)}
+    taken = {"mlp": set(settings), "linear": {"class_weights"}, "residual_mlp": {"epochs", "patience"}}
+    if isinstance(classifier, str):
+        names = taken.get(classifier, set())
+    else:
+        names = of_network if isinstance(classifier, keras.Model) else set()
+    return {name: value for name, value in settings.items() if name in names}
+
+
 class _Maker:
     """Fits what ``make(task, seed)`` returns."""
 
@@ -181,10 +214,13 @@ def load(folder: str | Path, *, matrix=None, labels: tasks.Labels | None = None,
     """
     record = read_record(folder)
     if "estimator" not in record or (Path(folder) / "model.keras").is_file():
-        return Fitted.load(folder)
+        fitted = Fitted.load(folder)
+        if fitted.settings.get("classifier") not in _FITS:  # later fits take a copy of the network itself
+            fitted.settings.pop("classifier", None)
+        return fitted
     try:
         settings = record["settings"]
-        name, seed, made_from = settings.get("classifier"), settings["seed"], settings["made_from"]
+        seed, made_from = settings["seed"], settings["made_from"]
     except (KeyError, TypeError, AttributeError) as error:
         raise ModelFileError(f"{folder}: model.json lacks {error}; fit the model again") from error
     if matrix is None or labels is None or split is None:
@@ -196,16 +232,27 @@ def load(folder: str | Path, *, matrix=None, labels: tasks.Labels | None = None,
         raise ModelFileError(
             f"{folder}: {settings.get('model')} was fitted on other descriptors, labels or rows; fit it again"
         )
-    try:
-        classifier = name if name in _FITS else estimators.from_record(record["estimator"])
-    except estimators.RecordError as error:
-        raise ModelFileError(f"{folder}: {error}; fit the model again") from error
-    if classifier is None:
-        raise ModelFileError(
-            f"{folder} holds {settings.get('model')}, which this process cannot make; call training.register for "
+    return fit(_recipe_of(folder, record, labels.task), matrix, labels, split, seed=seed)
+
+
+def _recipe_of(folder, record: dict, task: tasks.Task):
+    """Return the estimator that was saved, or the name that it was registered by in this process too."""
+    settings = record["settings"]
+    name, title = settings.get("classifier"), settings.get("model")
+    if record["estimator"] is not None:
+        try:
+            return estimators.from_record(record["estimator"])
+        except estimators.RecordError as error:
+            raise RecipeError(f"{folder}: {error}; fit the model again") from error
+    if name not in _FITS:
+        raise RecipeError(
+            f"{folder} holds {title}, which this process cannot make; call training.register for "
             f"{name or 'it'!r} first"
         )
-    return fit(classifier, matrix, labels, split, seed=seed)
+    made = repr(estimators.fresh(_FITS[name].make(task, settings["seed"]), settings["seed"]))
+    if made != title:
+        raise RecipeError(f"{folder} holds {title}, and {name!r} is {made} in this process; fit it again")
+    return name
 
 
 def _made_from(matrix, labels: tasks.Labels, split) -> str:
@@ -255,11 +302,20 @@ class NetworkOptions:
         At most so many epochs; stop after `patience` epochs without a lower validation loss, and keep the best
         weights.
     batch_size : int
+    class_weights : {'none', 'balanced'}
+        'balanced': faces of rare classes weigh more in the training loss.
     """
 
     epochs: int = 60
     patience: int = 8
     batch_size: int = 128
+    class_weights: str = "none"
+
+    def __post_init__(self):
+        if self.class_weights not in batched.CLASS_WEIGHTS:
+            raise ValueError(
+                f"class_weights={self.class_weights!r}; allowed are {list(batched.CLASS_WEIGHTS)}"
+            )
 
 
 def _fit_network(model, matrix, labels: tasks.Labels, split, *, seed: int, **options):
@@ -274,6 +330,7 @@ def _fit_network(model, matrix, labels: tasks.Labels, split, *, seed: int, **opt
     history = model.fit(
         x,
         y[split.train],
+        sample_weight=_weights_of(labels.take(split.train), options.class_weights),
         validation_data=held,
         epochs=options.epochs,
         batch_size=options.batch_size,
@@ -281,6 +338,14 @@ def _fit_network(model, matrix, labels: tasks.Labels, split, *, seed: int, **opt
         verbose=0,
     )
     return model, history
+
+
+def _weights_of(labels: tasks.Labels, how: str) -> np.ndarray | None:
+    if how == "none":
+        return None
+    if labels.task.is_number or labels.task.is_multilabel:
+        raise TrainingError(f"class_weights={how!r} needs exclusive classes, and '{labels.name}' has none")
+    return balancing.class_weights(labels.codes, len(labels.classes))[labels.codes]
 
 
 def _fresh_network(model: keras.Model, x: np.ndarray, task: tasks.Task) -> keras.Model:
@@ -295,13 +360,21 @@ def _fresh_network(model: keras.Model, x: np.ndarray, task: tasks.Task) -> keras
 
     if not model.built:
         model.build((None, x.shape[1]))
-    made = keras.models.clone_model(model, clone_function=copy)
-    if model.compiled:
-        made.compile_from_config(model.get_compile_config())
-    else:
-        metric = "mae" if task.is_number else "accuracy"
-        made.compile(keras.optimizers.Adam(), task.loss, metrics=[metric])
+    with keras.utils.custom_object_scope(_own_functions(model)):
+        made = keras.models.clone_model(model, clone_function=copy)
+        if model.compiled:
+            made.compile_from_config(model.get_compile_config())
+            return made
+    metric = "mae" if task.is_number else "accuracy"
+    made.compile(keras.optimizers.Adam(), task.loss, metrics=[metric])
     return made
+
+
+def _own_functions(model: keras.Model) -> dict[str, Callable]:
+    """Return the plain functions that a network was compiled with, which Keras looks up by name."""
+    config = getattr(model, "_compile_config", None)
+    given = keras.tree.flatten(list(config.config.values())) if config else []
+    return {one.__name__: one for one in given if isinstance(one, FunctionType)}
 
 
 def _fit_residual_mlp(matrix, labels, split, *, seed: int = 0, folder=None, **options) -> Fitted:

@@ -31,6 +31,10 @@ class ModelFileError(ValueError):
     """A folder that holds no model of this workbook, or a damaged one."""
 
 
+class RecipeError(ModelFileError):
+    """A saved model whose making is not known in this process, so that it cannot be fitted again."""
+
+
 @dataclass(frozen=True, eq=False)
 class Fitted:
     """A fitted classifier.
@@ -46,12 +50,15 @@ class Fitted:
     settings : dict
         How it was fitted, plain types: ``classifier`` (a name, where there is one), ``seed``, ``options`` (what
         `training.fit` takes), best epoch, counts of rows.
+    not_refitted : str
+        Why a network that was read from a file cannot be fitted again as it was, else empty.
     """
 
     model: object
     task: tasks.Task
     history: pd.DataFrame
     settings: dict = field(default_factory=dict)
+    not_refitted: str = ""
 
     @property
     def classifier(self):
@@ -121,16 +128,20 @@ class Fitted:
     def save(self, folder: str | Path) -> Path:
         """Write ``model.json``, the logs, and ``model.keras`` for a Keras model, into `folder`; return it.
 
-        An estimator of scikit-learn is written as its class and parameters: nothing is pickled.
+        An estimator of scikit-learn is written as its class and parameters: nothing is pickled. Of a network
+        that was compiled, optimizer, loss and metrics are written too, for later fits.
         """
-        folder, estimator = Path(folder), None
+        folder, estimator, compiled = Path(folder), None, None
         if self.is_network:
+            compiled = self.model.get_compile_config() or None
             with open_beside(folder / MODEL) as beside:
                 self.model.save(beside)
         else:
             (folder / MODEL).unlink(missing_ok=True)  # of an earlier fit
             estimator = _record_of(self.model)
         record = {"task": self.task.to_record(), "settings": self.settings, "estimator": estimator}
+        if compiled:
+            record["compiled"] = compiled
         write_json(folder / META, record)
         logs.write(folder, self.history)
         return folder
@@ -150,8 +161,9 @@ class Fitted:
             raise ModelFileError(f"{folder} lacks {lacking}; give a folder that a fitted model was saved to")
         try:
             model = keras.saving.load_model(folder / MODEL, compile=False, safe_mode=True)
-            history = pd.read_csv(folder / logs.HISTORY)
-            return cls(model, tasks.Task.from_record(record["task"]), history, dict(record["settings"]))
+            history, task = pd.read_csv(folder / logs.HISTORY), tasks.Task.from_record(record["task"])
+            problem = _compile(model, record.get("compiled"))
+            return cls(model, task, history, dict(record["settings"]), problem)
         except (ValueError, KeyError, OSError, TypeError, zipfile.BadZipFile) as error:
             raise ModelFileError(
                 f"{folder}: the saved model cannot be read ({error}); fit it again"
@@ -226,6 +238,16 @@ def read_record(folder: str | Path) -> dict:
     if not path.is_file():
         raise ModelFileError(f"{folder} lacks {META}; give a folder that a fitted model was saved to")
     return read_json(path, ModelFileError, advice="fit the model again")
+
+
+def _compile(model: keras.Model, config: dict | None) -> str:
+    """Compile a network as it was; return why that cannot be done, else ''."""
+    try:
+        if config:
+            model.compile_from_config(config)
+    except (TypeError, ValueError, AttributeError, KeyError) as error:
+        return f"its optimizer, loss or metrics cannot be made in this process ({str(error).splitlines()[0]})"
+    return ""
 
 
 def _record_of(estimator) -> dict | None:
