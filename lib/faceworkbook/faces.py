@@ -72,7 +72,8 @@ BOX = ("top", "left", "bottom", "right")
 POSE = ("yaw", "pitch", "roll")
 VOTES_PREFIX = "votes_"  # counts of annotators' votes
 TARGET_PREFIX = "target_"  # probabilities to train on, made of votes; they sum to 1
-NOT_LABELS = ("content_hash",)  # further columns that the workbook itself adds
+COPY_GROUP = "copy_group"  # name of the group of copies of one picture, NA where a face has none
+NOT_LABELS = ("content_hash", COPY_GROUP)  # further columns that the workbook itself adds
 MAX_CLASSES = 100  # a text column with more different values is no label
 
 # Vocabularies under which a file of names may be read, the project's own first.

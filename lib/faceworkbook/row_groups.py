@@ -8,6 +8,10 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 ALONE = -1
+MIN_PAIRS = 20  # differences between copies, fewer show no noise
+LEAST_TOLERANCE = 1.0  # whole years, or degrees: 25 and 26 are one age, rounded
+MOST_TOLERANCE = 0.5  # of the labels' standard deviation
+_TWO_SIDED = 1.96 * 1.4826  # 95 % of normal differences lie within so many of their median size
 
 
 def people(identity: pd.Series) -> np.ndarray:
@@ -60,12 +64,74 @@ def whole(groups: np.ndarray) -> np.ndarray:
     return np.where(alone, groups.max(initial=ALONE) + np.cumsum(alone), groups)
 
 
+def name_groups(face_id: pd.Series, groups: np.ndarray) -> pd.Series:
+    """Name each group by its first face, so that tables of other rows of the same faces agree.
+
+    Returns
+    -------
+    pandas.Series of shape (n,), string
+        NA where a row is alone.
+    """
+    ids = pd.Series(face_id, dtype="string").reset_index(drop=True)
+    groups = np.asarray(groups)
+    names = ids.groupby(groups).transform("min")
+    return names.where(groups != ALONE, pd.NA).astype("string")
+
+
+def tolerance(values: pd.Series, groups: np.ndarray) -> float:
+    """Return up to which difference two copies of a picture agree in a label; 0 for classes.
+
+    Two people who judge one picture, or two files that date it, differ by some years. The limit of
+    agreement (Bland and Altman 1986) of the set's own copies, taken from the median difference so that
+    gross errors do not widen it, is the noise that a contradiction has to exceed.
+
+    Parameters
+    ----------
+    values : pandas.Series of shape (n,)
+        Numbers in years or degrees (or classes), NA where unknown.
+    groups : ndarray of shape (n,), int
+        Groups of copies, -1 where a row is alone.
+
+    Returns
+    -------
+    float
+        In the label's unit: at least `LEAST_TOLERANCE` (also where there are fewer than `MIN_PAIRS`
+        differences to learn from), at most `MOST_TOLERANCE` of the labels' standard deviation.
+    """
+    if not pd.api.types.is_numeric_dtype(values):
+        return 0.0
+    differences = np.abs(copy_differences(values, groups))
+    if len(differences) < MIN_PAIRS:
+        return LEAST_TOLERANCE
+    most = MOST_TOLERANCE * float(values.astype("Float64").std())
+    return max(LEAST_TOLERANCE, min(_TWO_SIDED * float(np.median(differences)), most))
+
+
+def copy_differences(values: pd.Series, groups: np.ndarray) -> np.ndarray:
+    """Differences between each copy's number and that of its group's first, ndarray of float."""
+    numbers = values.astype("Float64").to_numpy(dtype=float, na_value=np.nan)
+    table = pd.DataFrame({"group": groups, "value": numbers})
+    table = table[(table["group"] != ALONE) & np.isfinite(table["value"])]
+    by_group = table.groupby("group")["value"]
+    return (table["value"] - by_group.transform("first"))[by_group.cumcount() > 0].to_numpy()
+
+
 def contradictions(values: pd.Series, groups: np.ndarray) -> np.ndarray:
-    """Rows whose group holds two or more different known values; ndarray of shape (n,), bool."""
+    """Rows whose group holds two or more different known values; ndarray of shape (n,), bool.
+
+    Numbers differ where they are farther apart than `tolerance`.
+    """
+    if pd.api.types.is_numeric_dtype(values):
+        numbers = values.astype("Float64").to_numpy(dtype=float, na_value=np.nan)
+        table = pd.DataFrame({"group": groups, "value": numbers})
+        by_group = table[table["group"] != ALONE].groupby("group")["value"]
+        spans = by_group.max() - by_group.min()
+        differing = spans.index[spans > tolerance(values, groups)]
+        return np.isin(groups, differing.to_numpy())
     table = pd.DataFrame({"group": groups, "value": values.astype(object).to_numpy()})
     table = table[(table["group"] != ALONE) & table["value"].notna()]
-    differing = table.groupby("group")["value"].nunique()
-    return np.isin(groups, differing.index[differing > 1].to_numpy())
+    counts = table.groupby("group")["value"].nunique()
+    return np.isin(groups, counts.index[counts > 1].to_numpy())
 
 
 def leaked_rows(groups: np.ndarray, *, fitted: np.ndarray, test: np.ndarray) -> np.ndarray:

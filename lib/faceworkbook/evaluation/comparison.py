@@ -125,7 +125,7 @@ def compare(
         metrics.summary(table, subset=subset, names=[metric], seed=seed, n_boot=n_boot).assign(run=name)
         for name, table in aligned.items()
     ]
-    columns = ["run", "value", "low", "high", "n", "n_identities", "method"]
+    columns = ["run", "value", "low", "high", "n", "n_pictures", "n_identities", "method"]
     return Comparison(
         metric=metric,
         runs=pd.concat(summaries, ignore_index=True)[columns],

@@ -8,6 +8,7 @@ training sets that overlap (Nadeau and Bengio 2003).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ SUBSETS = ("train", "validation", "test")
 
 
 def predictions(
-    fits, faces: pd.DataFrame, *, subsets: Sequence[str] = ("validation", "test")
+    fits, faces: pd.DataFrame, *, subsets: Sequence[str] = ("validation", "test", tables.CONTRADICTING)
 ) -> pd.DataFrame:
     """The table of predictions of all fits, one row a face, repeat and fold.
 
@@ -29,13 +30,13 @@ def predictions(
     faces : pandas.DataFrame
         The face table that its splits and its target were made from.
     subsets : sequence of str
-        Some of 'train', 'validation', 'test'.
+        Some of 'train', 'validation', 'test', 'contradicting'.
     """
     made = [
         _predictions_of(fits, i, faces, getattr(split, subset), subset)
         for i, split in enumerate(fits.splits)
         for subset in subsets
-        if len(getattr(split, subset))
+        if len(getattr(split, subset, ()))
     ]
     return pd.concat(made, ignore_index=True)
 
@@ -72,6 +73,36 @@ def scores(fits, faces: pd.DataFrame, *, names: Sequence[str] | None = None) -> 
             record |= _values(fits, i, faces, getattr(split, subset), subset, names)
         records.append(record)
     return pd.DataFrame(records)
+
+
+def with_contradicting(fits):
+    """Return the fits with the faces of contradicting copies back among their test rows; see `scores`."""
+    splits = [
+        replace(split, test=np.sort(np.concatenate([split.test, split.contradicting])))
+        for split in fits.splits
+    ]
+    return replace(fits, splits=tuple(splits))
+
+
+def describe_contradicting(fits, without: pd.Series, joined: pd.Series, *, unit: str = "") -> str:
+    """Return in one sentence how many faces left the test rows, and a metric's mean without and with them.
+
+    Parameters
+    ----------
+    without, joined : pandas.Series
+        Rows of `summary` of the fits, and of `with_contradicting`.
+    """
+    rows = {row for split in fits.splits for row in split.contradicting.tolist()}
+    if not rows:
+        return "No face left the test rows: no copies of a picture contradict each other in the label."
+    means = [
+        f"{row['mean']:.3f} {unit}".strip() + f" [{row['low']:.3f}, {row['high']:.3f}]"
+        for row in (without, joined)
+    ]
+    return (
+        f"{len(rows):,} faces left the test rows, because copies of their picture bear another label: mean "
+        f"{without['metric'].replace('_', ' ')} is {means[0]} without them, {means[1]} with them."
+    )
 
 
 def _values(fits, i: int, faces, rows: np.ndarray, subset: str, names) -> dict[str, float]:

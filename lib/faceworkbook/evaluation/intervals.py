@@ -1,7 +1,7 @@
 """Intervals: Wilson for a proportion of independent faces, bootstrap over people for everything else.
 
-Faces of one person are not independent, so a resample draws people with replacement and takes all
-of a person's faces each time. A resample is a row of weights (how often each unit was drawn);
+Faces of one person are not independent, nor are copies of one picture, so a resample draws people
+(different pictures where people are unknown) with replacement and takes all of their faces each time. A resample is a row of weights (how often each unit was drawn);
 statistics are computed from weights, many resamples at once, never by copying rows.
 """
 
@@ -14,6 +14,9 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from scipy import stats
+
+from faceworkbook import row_groups
+from faceworkbook.faces import COPY_GROUP
 
 CONFIDENCE = 0.95
 N_BOOT = 2000
@@ -57,22 +60,33 @@ def wilson(successes, n, *, confidence: float = CONFIDENCE) -> tuple[np.ndarray,
 
 
 def resampling_units(rows: pd.DataFrame) -> np.ndarray:
-    """Number the units that a resample draws: people, or faces where the person is unknown.
+    """Number the units that a resample draws: people, and where they are unknown different pictures.
+
+    People who share a copy of a picture are one unit, as they are for a split.
 
     Parameters
     ----------
     rows : pandas.DataFrame
-        With ``face_id`` and ``identity`` (NA where unknown). A face that stands in several rows
+        With ``face_id``, ``identity`` (NA where unknown), and ``copy_group`` (NA where a picture has no
+        copy; tables written before copies were known lack it). A face that stands in several rows
         (repeats of a cross-validation) is one unit.
 
     Returns
     -------
     ndarray of shape (n_rows,), int
-        Codes from 0 to the number of units - 1.
+        Codes from 0 to the number of units - 1, in order of appearance.
     """
-    people = "i:" + rows["identity"].astype("string")
-    names = people.fillna("f:" + rows["face_id"].astype("string"))
-    return pd.factorize(names)[0]
+    return _join_columns(rows, ["identity", COPY_GROUP, "face_id"])
+
+
+def number_pictures(rows: pd.DataFrame) -> np.ndarray:
+    """Number the different pictures among `rows`: copies of one picture count once; see `resampling_units`."""
+    return _join_columns(rows, [COPY_GROUP, "face_id"])
+
+
+def _join_columns(rows: pd.DataFrame, columns: list[str]) -> np.ndarray:
+    groupings = [row_groups.people(rows[column]) for column in columns if column in rows]
+    return pd.factorize(row_groups.whole(row_groups.join(*groupings)))[0]
 
 
 def draw_weights(

@@ -74,9 +74,9 @@ def summary(
     Returns
     -------
     pandas.DataFrame
-        metric, value, low, high, n (faces), n_identities (NA where none is known), method, meaning.
-        Shares of independent faces get Wilson's interval, all else a bootstrap over people (over
-        faces where people are unknown).
+        metric, value, low, high, n (faces), n_pictures (different ones: copies count once), n_identities (NA
+        where none is known), method, meaning. Shares of independent faces get Wilson's interval, all else a
+        bootstrap over people (over different pictures where people are unknown).
     """
     rows = rows_of(predictions, subset=subset)
     chosen = [pick(name, rows.task) for name in names or default_names(rows.task)]
@@ -151,7 +151,7 @@ def expectation(predictions: pd.DataFrame) -> pd.DataFrame:
     if not task.class_values:
         raise PredictionsError(f"the classes {list(task.classes)[:6]} of '{task.name}' stand for no numbers")
     values = dict(zip(task.classes, task.class_values, strict=True))
-    kept = predictions[list(tables.KEYS)].assign(
+    kept = predictions[[c for c in predictions if not c.startswith(tables.PROBABILITY)]].assign(
         truth=predictions["truth"].map(values).astype(float),
         predicted=tables.probabilities(predictions) @ np.array(task.class_values),
     )
@@ -190,7 +190,7 @@ def estimate(
 
 def _finish(metric: Metric, rows: Rows, value: float, low: float, high: float, *, confidence: float):
     """Replace a bootstrap interval by Wilson's where that one is right, and name the method."""
-    unit = "identity" if rows.by_identity else "face"
+    unit = {"identities": "identity", "pictures": "picture"}.get(rows.counted, "face")
     wilsons = metric.is_wilsons(rows)
     if not metric.proportion or not (wilsons or np.isnan(low)):
         return value, low, high, f"bootstrap by {unit} (BCa)"
@@ -208,6 +208,7 @@ def _record(metric: Metric, rows: Rows, value: float, low: float, high: float) -
         "low": low,
         "high": high,
         "n": rows.n_faces,
+        "n_pictures": rows.n_pictures,
         "n_identities": rows.n_units if rows.by_identity else pd.NA,
         "method": method,
         "meaning": metric.meaning,

@@ -1,6 +1,8 @@
 """The table of predictions: one row a face (and repeat), truth, and one probability a class.
 
-Columns: ``face_id``, ``identity`` (NA where unknown), ``split`` ('train', 'validation', 'test'), ``repeat``
+Columns: ``face_id``, ``identity`` (NA where unknown), ``copy_group`` (which copies of one picture a face is among,
+NA where there are none; tables written by version 0.1 lack it), ``split`` ('train', 'validation', 'test', or
+'contradicting': a face that left the test rows because its copies bear another label), ``repeat``
 and ``fold`` (integers, 0 where there is one run), ``truth``, ``predicted``, and for classes ``p:NAME`` in class
 order (rows of exclusive classes add up to 1). A model that names one class a face and no more has no ``p:``
 columns, and a task without probabilities: none are made up. The task travels with the table, in ``table.attrs`` and in the
@@ -20,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from faceworkbook import files
+from faceworkbook.faces import COPY_GROUP
 from faceworkbook.tasks import CLASSES, NO, NUMBER, PLUS, YES, Labels, Task, TaskError, join_names
 
 PROBABILITY = "p:"
@@ -27,6 +30,7 @@ KEYS = ("face_id", "identity", "split", "repeat", "fold", "truth", "predicted")
 TASK, MADE_FROM = "task", "made_from"
 METADATA = b"faceworkbook"
 SUBSETS = ("train", "validation", "test")
+CONTRADICTING = "contradicting"  # beside the subsets: faces that left the test rows, predicted all the same
 _SUM_TOLERANCE = 1e-4
 
 
@@ -50,14 +54,14 @@ def build(
     Parameters
     ----------
     faces : pandas.DataFrame
-        Rows of the face table, in the order of the predictions.
+        Rows of the face table, in the order of the predictions; a column ``copy_group`` goes with them.
     task : Task
     truth : array-like of shape (n,)
         Class names or numbers; see `Labels.truth`.
     output : ndarray of shape (n, n_classes) in 0..1, (n, 1), or (n,) of numbers
         What a model puts out; see `Task.decode`. For a task without probabilities the class names, (n,).
     split : str or array-like of shape (n,)
-        'train', 'validation' or 'test'.
+        'train', 'validation', 'test' or 'contradicting'.
     repeat, fold : int
     **former
         Keywords of version 0.1 (``part``, and ``probabilities`` with ``classes``, or ``values``), which warn.
@@ -77,6 +81,7 @@ def build(
     columns = {
         "face_id": faces["face_id"].to_numpy(),
         "identity": faces["identity"].to_numpy(),
+        **({COPY_GROUP: faces[COPY_GROUP].to_numpy()} if COPY_GROUP in faces else {}),
         "split": split,
         "repeat": repeat,
         "fold": fold,
@@ -136,7 +141,7 @@ def read_predicted(task: Task, decoded: np.ndarray) -> np.ndarray:
 def predict(
     model, matrix: np.ndarray, faces: pd.DataFrame, labels: Labels, split, *, repeat: int = 0, fold: int = 0
 ) -> pd.DataFrame:
-    """Predict the validation and test rows of a split and make the table of predictions.
+    """Predict the rows of `predicted_rows` and make the table of predictions.
 
     Parameters
     ----------
@@ -146,12 +151,11 @@ def predict(
     matrix : ndarray of shape (n, d)
         Descriptors, row by row those of `faces` and `labels`; may be memory-mapped.
     split : Split
-        Or any object with index arrays ``validation`` and ``test``.
+        Or any object with index arrays ``validation`` and ``test``, and perhaps ``contradicting``.
     """
     if isinstance(model, np.ndarray) and len(model) != len(faces):
         raise PredictionsError(f"{len(model)} outputs for {len(faces)} faces; give one a face, row by row")
-    rows = np.concatenate([split.validation, split.test])
-    subset = np.repeat(["validation", "test"], [len(split.validation), len(split.test)])
+    rows, subset = predicted_rows(split)
     output = model[rows] if isinstance(model, np.ndarray) else outputs_of(model, matrix[rows], labels.task)
     return build(
         faces.iloc[rows],
@@ -162,6 +166,24 @@ def predict(
         repeat=repeat,
         fold=fold,
     )
+
+
+def predicted_rows(split) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows of a split that are predicted, and the subset that each is of.
+
+    Those are the validation and test rows, and the faces that left the test rows because copies of their
+    picture contradict them: no figure holds these, but their price can be named.
+    """
+    rows = {name: getattr(split, name, ()) for name in ("validation", "test", CONTRADICTING)}
+    rows = {name: np.asarray(own, dtype=np.int64) for name, own in rows.items()}
+    return np.concatenate([*rows.values()]), np.repeat([*rows], [*map(len, rows.values())])
+
+
+def with_contradicting(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with the faces of contradicting copies back among the test rows."""
+    joined = predictions.assign(split=predictions["split"].astype(object).replace(CONTRADICTING, "test"))
+    joined.attrs = dict(predictions.attrs)
+    return joined
 
 
 def outputs_of(model, matrix: np.ndarray, task: Task) -> np.ndarray:
@@ -353,9 +375,10 @@ def check(predictions: pd.DataFrame, where: str) -> None:
         raise PredictionsError(
             f"{where}: face {first!r} stands twice in one repeat and fold; keep one row of it"
         )
-    wrong = sorted(set(texts["split"]) - set(SUBSETS))
+    allowed = [*SUBSETS, CONTRADICTING]
+    wrong = sorted(set(texts["split"]) - set(allowed))
     if wrong:
-        raise PredictionsError(f"{where}: column 'split' holds {wrong[:5]}; allowed are {list(SUBSETS)}")
+        raise PredictionsError(f"{where}: column 'split' holds {wrong[:5]}; allowed are {allowed}")
     try:
         task = task_of(predictions)
     except TaskError as error:

@@ -22,7 +22,9 @@ class Rows:
     task : Task
     face_id : ndarray of shape (n,)
     units : ndarray of shape (n,), int
-        Resampling unit of each row (person, or face where the person is unknown).
+        Resampling unit of each row (person, or different picture where the person is unknown).
+    pictures : ndarray of shape (n,), int
+        Number of the picture that each row shows; copies have one.
     by_identity : bool
         Whether any unit is a person.
     truth, predicted : ndarray of shape (n,)
@@ -34,6 +36,7 @@ class Rows:
     task: Task
     face_id: np.ndarray
     units: np.ndarray
+    pictures: np.ndarray
     by_identity: bool
     truth: np.ndarray
     predicted: np.ndarray
@@ -55,14 +58,21 @@ class Rows:
         return len(np.unique(self.face_id))
 
     @property
+    def n_pictures(self) -> int:
+        """Number of different pictures: copies of one picture count once."""
+        return len(np.unique(self.pictures))
+
+    @property
     def independent(self) -> bool:
         """Whether each row is a unit of its own."""
         return self.n_units == len(self.units)
 
     @property
     def counted(self) -> str:
-        """What a resample draws, in the plural: 'identities' or 'faces'."""
-        return "identities" if self.by_identity else "faces"
+        """What a resample draws, in the plural: 'identities', 'pictures' (there are copies) or 'faces'."""
+        if self.by_identity:
+            return "identities"
+        return "pictures" if self.n_pictures < self.n_faces else "faces"
 
     @property
     def right(self) -> np.ndarray:
@@ -72,7 +82,7 @@ class Rows:
 
     def take(self, chosen: np.ndarray) -> Rows:
         """Return the chosen rows (mask or positions); units keep their numbers."""
-        arrays = ("face_id", "units", "truth", "predicted", "probabilities")
+        arrays = ("face_id", "units", "pictures", "truth", "predicted", "probabilities")
         return replace(self, **{name: getattr(self, name)[chosen] for name in arrays})
 
 
@@ -108,6 +118,7 @@ def rows_of(predictions: pd.DataFrame, *, subset: str | None = "test") -> Rows:
         task=task,
         face_id=chosen["face_id"].astype(str).to_numpy(),
         units=intervals.resampling_units(chosen),
+        pictures=intervals.number_pictures(chosen),
         by_identity=bool(chosen["identity"].notna().any()),
         truth=truth,
         predicted=predicted,

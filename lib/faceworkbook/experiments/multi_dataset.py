@@ -133,13 +133,15 @@ def build(
         overlap = overlaps.join(faces, np.full(sum(map(len, faces.values())), row_groups.ALONE))
     table = _below(list(faces.values()))
     table["identity"] = _join_identities(table, np.concatenate([*overlap.groups.values()]))
+    copies = np.concatenate([*overlap.copies.values()])
+    table[face_table.COPY_GROUP] = row_groups.name_groups(table["face_id"], copies)
     if excluded is None:
         excluded = pd.DataFrame(columns=["dataset", "reason", "faces"])
     return MultiDataset(
         table,
         np.concatenate(matrices).astype(np.float32),
         {name: read_labels(table, name) for name in tasks},
-        np.concatenate([*overlap.copies.values()]),
+        copies,
         excluded,
         overlap.table(),
     )

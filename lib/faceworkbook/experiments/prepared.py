@@ -18,7 +18,7 @@ class PreparedData:
     Attributes
     ----------
     faces : pandas.DataFrame of n rows
-        The faces that have a descriptor.
+        The faces that have a descriptor; ``copy_group`` names the copies of a picture.
     labels : Labels of n faces
     split : Split
     matrix : ndarray of shape (n, d), float32

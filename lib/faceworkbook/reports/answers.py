@@ -89,19 +89,27 @@ def of_headline(task: Task, row: pd.Series, *, compared: str = "") -> str:
     Parameters
     ----------
     row : pandas.Series
-        value, low, high, n, and n_identities where people are known.
+        value, low, high, n, n_pictures where copies are known, and n_identities where people are.
     compared : str
         Of `difference`; the sentence goes on with it.
     """
-    spread, size = _interval(task.headline, row, task.unit), f"n = {int(row['n']):,}"
-    if pd.notna(row.get("n_identities")):
-        size += f" faces of {int(row['n_identities']):,} people"
+    spread, size = _interval(task.headline, row, task.unit), _size(row)
     start = f"The {task.title} is off by {_figure(task.headline, row['value'], task.unit)} on average (mean absolute error"
     if task.headline not in LOWER_IS_BETTER:
         share, name = f"{100 * row['value']:.1f} %", _name(task.headline)
         what = "all labels of a face, taken one by one," if task.is_multilabel else "the test faces"
         start = f"The {task.title} is read right in {share} of {what} ({name} {row['value']:.3f}"
     return f"{start}, {spread}, {size})" + (f"; {compared}." if compared else ".")
+
+
+def _size(row: pd.Series) -> str:
+    size = f"n = {int(row['n']):,}"
+    if row.get("n_pictures", row["n"]) < row["n"]:
+        size += f" faces, {int(row['n_pictures']):,} of them different pictures"
+    if pd.notna(row.get("n_identities")):
+        of = ", of" if "faces" in size else " faces of"
+        size += f"{of} {int(row['n_identities']):,} people"
+    return size
 
 
 def of_difference(compared: Comparison, *, to: str, unit: str = "") -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from faceworkbook import files, project
+from faceworkbook.evaluation import excluded_copies
 from faceworkbook.reports import parameters
 from faceworkbook.reports.runs import Run, RunError
 from faceworkbook.tasks import Task
@@ -182,6 +183,9 @@ def list_caveats(data: ReportData) -> list[str]:
             f"{leaked:,} of {data.faces['leakage']['test_rows']:,} test rows leak: they show a person or a copy of a "
             "picture that the model was fitted or chosen on."
         )
+    contradicting = pd.DataFrame(data.classifier.get("excluded_copies", []))
+    if len(contradicting):
+        caveats.append(excluded_copies.describe(contradicting, unit=data.task.unit))
     excluded = sum(row["count"] for row in data.faces["left_out"] if row["what"].startswith("left out"))
     if excluded > data.faces["read"] / 10:
         caveats.append(

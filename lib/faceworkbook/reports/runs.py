@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from faceworkbook import data_record, descriptors, files, project, splits, tasks
+from faceworkbook import data_record, descriptors, files, project, row_groups, splits, tasks
 from faceworkbook.data_record import DataError, DataRecord
 from faceworkbook.evaluation import predictions as prediction_tables
 from faceworkbook.experiments.prepared import PreparedData
+from faceworkbook.faces import COPY_GROUP
 from faceworkbook.reports import figures
 from faceworkbook.reports import parameters as params
 
@@ -203,6 +204,7 @@ class Run:
         keep = everyone["face_id"].isin(described.face_id).to_numpy()
         faces = everyone[keep].reset_index(drop=True)
         split = splits.restrict(self.split(everyone), keep)
+        faces[COPY_GROUP] = row_groups.name_groups(faces["face_id"], split.copies)
         made_from = {**self.made_from(), "label": label, "descriptors": described.fingerprint}
         return PreparedData(
             faces, tasks.read_labels(faces, label), split, described.matrix, split.copies, made_from

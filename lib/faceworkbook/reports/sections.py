@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from faceworkbook import project
+from faceworkbook.evaluation import excluded_copies
 from faceworkbook.reports import answers, report_data, tables
 from faceworkbook.reports.pages import escape
 from faceworkbook.reports.report_data import ReportData
@@ -100,6 +101,18 @@ def show_figures(data: ReportData) -> None:
     tables.show_html("".join(f"<p>{escape(t)}</p>" for t in data.classifier["difference"].splitlines()))
 
 
+def show_excluded_copies(data: ReportData) -> None:
+    """Show how many faces left the test rows because their copies contradict them, and the figures with them."""
+    if "excluded_copies" not in data.classifier:  # a run of version 0.1
+        return
+    excluded = pd.DataFrame(data.classifier["excluded_copies"])
+    text = excluded_copies.describe(excluded, unit=data.task.unit)
+    if excluded.empty:
+        tables.show_html(f"<p>{escape(text)}</p>")
+    else:
+        tables.show(tables.with_intervals(excluded), caption=text)
+
+
 def show_groups(data: ReportData) -> None:
     """Show every group with its n and interval, and the largest gap of each attribute."""
     columns = ["attribute", "group", "value", "low", "high", "n", "small"]
@@ -157,6 +170,8 @@ def show_folds(data: ReportData) -> None:
             f"{other['second']:.4f}: a difference of {other['difference']:+.4f} (95 % interval {other['low']:+.4f} to "
             f"{other['high']:+.4f}; people drawn with replacement).</p>"
         )
+    if record.get("excluded"):
+        tables.show_html(f"<p>{escape(record['excluded'])}</p>")
     show_saved(data, step, ["folds"])
 
 
@@ -166,7 +181,7 @@ def show_dataset(data: ReportData) -> None:
         {"data set": data.faces["title"], "source": data.faces["source"], "terms of use": data.faces["terms"]}
     )
     tables.show(pd.DataFrame(data.faces["left_out"]), caption="rows by what became of them")
-    tables.show_long([data.run.table("01_faces", "left_out")], caption="left out")
+    tables.show_long([data.run.table("01_faces", "left_out")], caption="left out by the reader")
     tables.show_long([data.run.table("01_faces", "notices")], caption="noticed or repaired")
     tables.show_long([data.run.table("02_descriptors", "left_out")], caption="unreadable pictures")
 

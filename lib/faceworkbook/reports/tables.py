@@ -166,7 +166,7 @@ def with_intervals(table: pd.DataFrame, *, of: str = "value", digits: int = 3) -
 
 
 def side_by_side(figures: pd.DataFrame, *, digits: int = 3) -> pd.DataFrame:
-    """One row a metric, one column a model: ``value [interval]``, then n and how the interval was made.
+    """One row a metric, one column a model: ``value [interval]``, n faces and pictures, how the interval was made.
 
     Parameters
     ----------
@@ -175,7 +175,8 @@ def side_by_side(figures: pd.DataFrame, *, digits: int = 3) -> pd.DataFrame:
     """
     cells = figures.assign(cell=[_estimate(r.value, r.low, r.high, digits) for r in figures.itertuples()])
     wide = cells.pivot(index="metric", columns="model", values="cell").reindex(figures["metric"].unique())
-    rest = figures.drop_duplicates("metric").set_index("metric")[["meaning", "n", "method"]]
+    columns = ["meaning", "n", *(["n_pictures"] if "n_pictures" in figures else []), "method"]
+    rest = figures.drop_duplicates("metric").set_index("metric")[columns]
     joined = wide[figures["model"].unique()].join(rest).reset_index()
     joined["metric"] = joined["metric"].str.replace("_", " ")
     return joined.rename(columns={"method": "interval by"})

@@ -8,7 +8,6 @@ never cross a split: rows of one identity, and rows that `keep_together` ties (c
 from faceworkbook.row_groups import ALONE
 from faceworkbook.splits.making import (
     ALSO_IN_TEST,
-    CONTRADICTING,
     NO_LABEL,
     NO_OFFICIAL_SUBSET,
     SCHEMES,
@@ -18,7 +17,7 @@ from faceworkbook.splits.making import (
     make,
 )
 from faceworkbook.splits.saving import fingerprint, hash_subsets, load, save
-from faceworkbook.splits.split import SUBSETS, Split, SplitError, restrict
+from faceworkbook.splits.split import CONTRADICTING, SUBSETS, Split, SplitError, restrict
 
 __all__ = [
     "ALONE",

@@ -12,11 +12,10 @@ import pandas as pd
 from faceworkbook import row_groups
 from faceworkbook.splits import allocation
 from faceworkbook.splits.saving import fingerprint
-from faceworkbook.splits.split import SUBSETS, Split, SplitError
+from faceworkbook.splits.split import CONTRADICTING, SUBSETS, Split, SplitError
 from faceworkbook.splits.strata import Plan, make_plan, stratum_names, ungroup
 
 SCHEMES = ("identity", "official", "random")
-CONTRADICTING = "copies of one picture bear contradicting labels"
 NO_LABEL = "label missing"
 NO_OFFICIAL_SUBSET = "no official subset"
 ALSO_IN_TEST = "the person or picture is in the test data set too"
@@ -251,6 +250,7 @@ def _finish(
             plan.faces["identity"], plan.copies, fitted=fitted, test=subset == "test"
         ),
         copies=plan.copies,
+        contradicting=np.flatnonzero(dropped).astype(np.int64),
         notices=tuple(_notices(report)),
         repeat=repeat,
         fold=fold,

@@ -9,7 +9,7 @@ import pandas as pd
 
 from faceworkbook import files, row_groups
 from faceworkbook.row_groups import ALONE
-from faceworkbook.splits.split import SUBSETS, Split, SplitError
+from faceworkbook.splits.split import CONTRADICTING, SUBSETS, Split, SplitError
 
 _SAVED = ("name", "seed", "repeat", "fold", "fingerprint", "leakage")
 _ADVICE = "run 01_faces again, or make the split with splits.make(...)"
@@ -76,7 +76,17 @@ def load(path: str | Path, faces: pd.DataFrame) -> Split:
         )
     if record.get("checksum") != _checksum(record):
         raise SplitError(f"{path} was changed after it was made (its checksum does not fit); {_ADVICE}")
-    return Split(**saved, **rows, label=label, report=report, left_out=left_out, copies=tied)
+    dropped = left_out.loc[(left_out["reason"] == CONTRADICTING).fillna(False), "face_id"]
+    contradicting = np.flatnonzero(faces["face_id"].isin(dropped).to_numpy())
+    return Split(
+        **saved,
+        **rows,
+        label=label,
+        report=report,
+        left_out=left_out,
+        copies=tied,
+        contradicting=contradicting,
+    )
 
 
 def _positions(path: Path, ids: dict[str, list[str]], faces: pd.DataFrame) -> dict[str, np.ndarray]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -10,6 +10,7 @@ import pandas as pd
 from faceworkbook import row_groups
 
 SUBSETS = ("train", "validation", "test")
+CONTRADICTING = "copies of one picture bear contradicting labels"
 
 
 class SplitError(ValueError):
@@ -41,6 +42,8 @@ class Split:
         ``unknown_person``: test rows without identity, where persons cannot be compared.
     copies : ndarray of shape (n,), int
         Group of each row of the face table among copies of pictures, -1 where a row is no copy.
+    contradicting : ndarray of int64
+        Positions of the faces that left the test rows because copies of their picture bear another label.
     notices : tuple of str
         What a reader has to know, such as classes too rare for every subset.
     """
@@ -59,6 +62,7 @@ class Split:
     notices: tuple[str, ...] = ()
     repeat: int = 0
     fold: int = 0
+    contradicting: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
 
     def subset_of(self, n: int) -> np.ndarray:
         """Subset names by row, ndarray of shape (n,) of str; '' for rows in no subset."""
@@ -108,4 +112,7 @@ def restrict(split: Split, keep: np.ndarray) -> Split:
     empty = [subset for subset in SUBSETS if len(getattr(split, subset)) and not len(subsets[subset])]
     if empty:
         raise SplitError(f"no row of {empty} could be read; look at the list of unreadable pictures")
-    return replace(split, **subsets, copies=row_groups.renumber(split.copies[keep]))
+    contradicting = new[split.contradicting[keep[split.contradicting]]]
+    return replace(
+        split, **subsets, contradicting=contradicting, copies=row_groups.renumber(split.copies[keep])
+    )
