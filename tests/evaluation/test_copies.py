@@ -138,7 +138,7 @@ class ByFirstColumn:
         return np.column_stack([1 - share, share])
 
 
-def test_what_leaves_the_test_is_predicted_and_said_with_its_price(tmp_path):
+def test_what_leaves_the_test_rows_is_predicted_and_its_price_named(tmp_path):
     faces, groups, matrix = faces_with_contradictions()
     split = splits.make(faces, label="gender", seed=1, test=0.4, validation=0.1, keep_together=groups)
     excluded = split.left_out[split.left_out["reason"] == splits.CONTRADICTING]
@@ -172,7 +172,7 @@ def test_nothing_left_the_test_where_no_copies_contradict():
     assert figures.empty and excluded_copies.describe(figures).startswith("No face left the test rows")
 
 
-def test_folds_say_what_left_their_test_rows():
+def test_folds_name_what_left_their_test_rows():
     faces, groups, matrix = faces_with_contradictions()
     labels = tasks_of.read_labels(faces, "gender")
     sizes = splits.FoldSizes(n_folds=4, n_repeats=1, validation=0.2)
