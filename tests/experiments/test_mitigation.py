@@ -121,12 +121,34 @@ def test_changes_are_described_with_their_intervals(tried):
     changes = mitigation.compare_with_before(tried, "race", n_boot=100)
     sentences = mitigation.describe_changes(changes)
     assert len(sentences) == len(mitigation.MITIGATIONS)
-    assert sentences[0].startswith("reweighing: balanced accuracy of Indian rises (+")
-    unchanged = changes.assign(overall_change=0.01, overall_change_low=-0.01, overall_change_high=0.03)
+    rises = changes["worst_before_change_p_holm"].iloc[1:] < 0.05
+    assert rises.any()
+    for sentence, rose, name in zip(sentences, rises, mitigation.MITIGATIONS, strict=True):
+        verb = "rises (+" if rose else "shows no significant change"
+        assert sentence.startswith(f"{name}: balanced accuracy of Indian {verb}")
+    unchanged = changes.assign(
+        overall_change=0.01, overall_change_low=-0.01, overall_change_high=0.03, overall_change_p_holm=0.4
+    )
     assert (
         "of all faces shows no significant change (+0.010, 95 % interval -0.010 to +0.030)"
         in (mitigation.describe_changes(unchanged)[0])
     )
+
+
+def test_a_group_that_only_had_bad_luck_on_the_test_rows_is_not_picked(tried):
+    before = tried["before"]
+    lucky = before["race"].eq("White") & before["split"].eq("test")
+    unlucky = before.assign(
+        predicted=before["predicted"].mask(
+            lucky, before["predicted"].map({"male": "female", "female": "male"})
+        )
+    )
+    unlucky.attrs = before.attrs
+    got = mitigation.compare_with_before({"before": unlucky}, "race", n_boot=50).iloc[0]
+    assert got["worst"] == "White" and got["worst_before"] == "Indian" and got["picked_on"] == "validation"
+    without = unlucky[unlucky["split"] == "test"]
+    got = mitigation.compare_with_before({"before": without}, "race", n_boot=50).iloc[0]
+    assert got["worst_before"] == "White" and got["picked_on"] == "test"
 
 
 def test_labels_and_attributes_that_are_unknown_are_left_out():

@@ -1,7 +1,9 @@
-"""For whom a model fails: every metric by group, with n and intervals, gaps, and a test of chance.
+"""For whom a model fails: every metric by group, with n and intervals, gaps, and tests of them.
 
 A group is a label that annotators gave (or an age band), or a pair of labels. Groups are cut by
-fairlearn's `MetricFrame`; intervals and tests draw people, not images.
+fairlearn's `MetricFrame`; intervals and tests count people, not images. The tests ask whether a metric is
+equal between groups whose spreads, class mixes and numbers of pictures may differ: shuffled group labels would
+ask whether the groups are alike in all of that, and raised up to 45 % of false alarms.
 """
 
 from __future__ import annotations
@@ -10,8 +12,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
-from faceworkbook.evaluation import intervals, metrics, significance
+from faceworkbook.evaluation import figures, intervals, metrics, significance
+from faceworkbook.evaluation.figures import Figure, difference_interval, ratio_interval
 from faceworkbook.evaluation.group_attributes import (
     AGE_EDGES,
     EVERYONE,
@@ -30,7 +34,6 @@ from faceworkbook.evaluation.group_attributes import (
 )
 from faceworkbook.evaluation.metrics import Metric
 from faceworkbook.evaluation.odds import odds
-from faceworkbook.evaluation.shuffled_groups import Shuffled, shuffle_labels, statistic_on_blocks
 
 __all__ = [
     "AGE_EDGES",
@@ -38,6 +41,7 @@ __all__ = [
     "SMALL",
     "Attribute",
     "GroupsError",
+    "adjust",
     "against_rest",
     "age_bands",
     "attach",
@@ -124,29 +128,28 @@ def against_rest(
     pandas.DataFrame
         group, value, rest, difference, low, high, p, p_holm, n, small, verdict ('worse', 'better',
         'no significant difference', 'too small'). The interval combines those of the group and the rest
-        (Newcombe's for shares; Zou and Donner 2008); p is that of a permutation of group labels
-        over people; Holm over the groups that are not small.
+        (Newcombe 1998; Zou and Donner 2008), with their correlation where the same people are in both; p belongs
+        to it: below .05 where the interval leaves 0 out. Holm over the groups that are not small.
     """
     pieces = cut(table, attribute, subset=subset)
     chosen = metrics.pick(metric, pieces.rows.task)
-    shuffled = shuffle_labels(pieces, seed=seed, n_boot=n_boot)
     records = []
     for code, group in enumerate(pieces.names):
         inside = pieces.codes == code
         pair = [
-            metrics.estimate(chosen, pieces.rows.take(side), seed=seed, n_boot=n_boot)[:3]
+            _figure(chosen, pieces.rows.take(side), pieces, seed=seed, n_boot=n_boot)
             for side in (inside, ~inside)
         ]
-        low, high = difference_interval(*pair)
+        low, high = figures.difference_interval(*pair)
         records.append(
             {
                 "group": describe_attribute(group),
-                "value": pair[0][0],
-                "rest": pair[1][0],
-                "difference": pair[0][0] - pair[1][0],
+                "value": pair[0].value,
+                "rest": pair[1].value,
+                "difference": pair[0].value - pair[1].value,
                 "low": low,
                 "high": high,
-                "p": _p_of_group(chosen, pieces, code, shuffled),
+                "p": figures.p_of_difference(*pair),
                 "n": int(inside.sum()),
                 "small": int(inside.sum()) < small,
             }
@@ -164,67 +167,45 @@ def gaps(
     n_boot: int = intervals.N_BOOT,
     small: int = SMALL,
 ) -> pd.DataFrame:
-    """Largest gap and ratio between groups, the worst group, and the gap that chance alone makes.
+    """Return the largest gap and ratio between groups, the worst group, and the gap of equally served groups.
 
     Returns
     -------
     pandas.DataFrame
-        attribute, metric, worst, worst_value, best, best_value, gap, low, high, ratio, ratio_low,
-        ratio_high, null_mean (mean gap when group labels are shuffled over people), p (share of
-        shuffles with such a gap), groups, left_out (small groups). Intervals hold for all pairs of
-        groups together (Bonferroni), because worst and best were picked after looking.
+        attribute, metric, worst, worst_value, worst_value_low, worst_value_high, worst_shrunk, best, best_value, gap, low,
+        high, ratio, ratio_low, ratio_high, null_mean (mean gap of groups that are served equally, with the errors
+        of these), p (share of such gaps that are as large), groups, left_out (small groups). Worst and best are
+        picked after looking, so intervals hold for all groups (worst) or all pairs of groups together
+        (Bonferroni); `worst_shrunk` is drawn towards the mean of the groups by as much as chance spreads them
+        (DerSimonian and Laird 1986).
     """
     pieces = cut(table, attribute, subset=subset)
     sizes = pieces.sizes()
     used = np.flatnonzero(sizes >= small)
     left_out = [describe_attribute(pieces.names[g]) for g in np.flatnonzero(sizes < small)]
-    shuffled = shuffle_labels(pieces, seed=seed, n_boot=n_boot)
     records = []
     for name in names or metrics.default_names(pieces.rows.task):
         metric = metrics.pick(name, pieces.rows.task)
-        record = _gap_record(metric, pieces, used, shuffled, seed=seed, n_boot=n_boot)
+        record = _gap_record(metric, pieces, used, seed=seed, n_boot=n_boot)
         records.append(
             {"attribute": describe_attribute(attribute), **record, "left_out": ", ".join(left_out)}
         )
     return pd.DataFrame(records)
 
 
-def difference_interval(first, second) -> tuple[float, float]:
-    """Interval of first - second from the (value, low, high) of each, independent (Zou and Donner 2008)."""
-    (a, a_low, a_high), (b, b_low, b_high) = first, second
-    return (
-        a - b - float(np.hypot(a - a_low, b_high - b)),
-        a - b + float(np.hypot(a_high - a, b - b_low)),
-    )
+def adjust(table: pd.DataFrame) -> pd.DataFrame:
+    """Add ``p_holm`` over the rows of a table of gaps (several attributes), after ``p``."""
+    known = table["p"].notna()
+    adjusted = pd.Series(np.nan, index=table.index)
+    adjusted[known] = significance.holm(table.loc[known, "p"])
+    table = table.drop(columns="p_holm", errors="ignore")
+    table.insert(table.columns.get_loc("p") + 1, "p_holm", adjusted)
+    return table
 
 
-def ratio_interval(first, second) -> tuple[float, float]:
-    """Interval of first / second from the (value, low, high) of each, on the log scale; NaN where <= 0."""
-    values = np.array([first, second], dtype=float)
-    if not (values > 0).all():
-        return np.nan, np.nan
-    low, high = difference_interval(*np.log(values))
-    return float(np.exp(low)), float(np.exp(high))
-
-
-def _p_of_group(metric: Metric, pieces: Cut, code: int, shuffled: Shuffled) -> float:
-    inside = pieces.codes == code
-    if not inside.any() or inside.all():
-        return np.nan
-    statistic = statistic_on_blocks(metric, pieces, shuffled)
-
-    def difference(member: np.ndarray) -> np.ndarray:
-        return statistic(member.astype(np.float32)) - statistic((~member).astype(np.float32))
-
-    own = np.zeros((1, shuffled.codes.shape[1]), dtype=bool)
-    own[0, shuffled.block_of_row[inside]] = True
-    observed = difference(own)[0]
-    if not np.isfinite(observed):
-        return np.nan
-    chance = difference(shuffled.codes == code)
-    chance = chance[np.isfinite(chance)]
-    # Shuffles that tie with what was observed, up to single precision, count as such a difference.
-    return float((np.sum(np.abs(chance) >= abs(observed) * (1 - 1e-5)) + 1) / (len(chance) + 1))
+def _figure(metric: Metric, rows: metrics.Rows, pieces: Cut, *, seed: int, n_boot: int) -> Figure:
+    n_units = int(pieces.rows.units.max()) + 1
+    return metrics.figure(metric, rows, n_units=n_units, seed=seed, n_boot=n_boot)
 
 
 def _with_verdicts(table: pd.DataFrame, metric: Metric) -> pd.DataFrame:
@@ -241,50 +222,78 @@ def _with_verdicts(table: pd.DataFrame, metric: Metric) -> pd.DataFrame:
     ]
 
 
-def _gap_record(metric: Metric, pieces: Cut, used: np.ndarray, shuffled: Shuffled, *, seed: int, n_boot: int):
+def _gap_record(metric: Metric, pieces: Cut, used: np.ndarray, *, seed: int, n_boot: int) -> dict:
     empty = dict.fromkeys(("worst", "best"), "") | dict.fromkeys(
-        ("worst_value", "best_value", "gap", "low", "high", "ratio", "ratio_low", "ratio_high",
-         "null_mean", "p"), np.nan,
+        ("worst_value", "worst_value_low", "worst_value_high", "worst_shrunk", "best_value", "gap", "low", "high", "ratio",
+         "ratio_low", "ratio_high", "null_mean", "p"), np.nan,
     )  # fmt: skip
-    pairs = max(len(used) * (len(used) - 1) // 2, 1)
-    level = 1 - (1 - intervals.CONFIDENCE) / pairs
-    each = {
-        g: metrics.estimate(metric, pieces.of(g), seed=seed, n_boot=n_boot, confidence=level)[:3]
-        for g in used
-    }
-    known = [g for g in used if np.isfinite(each[g][0])]
+    each = {g: _figure(metric, pieces.of(g), pieces, seed=seed, n_boot=n_boot) for g in used}
+    known = [g for g in used if np.isfinite(each[g].value)]
     if len(known) < 2:
         return {"metric": metric.name, **empty, "groups": len(known)}
-    ranked = sorted(known, key=lambda g: _goodness(each[g][0], metric))
+    ranked = sorted(known, key=lambda g: _goodness(each[g].value, metric))
     worst, best = ranked[0], ranked[-1]
-    bottom, top = sorted((worst, best), key=lambda g: each[g][0])
-    low, high = difference_interval(each[top], each[bottom])
-    ratio_low, ratio_high = ratio_interval(each[bottom], each[top])
-    chance = _gaps_null_mean(metric, pieces, known, shuffled)
-    gap = each[top][0] - each[bottom][0]
+    bottom, top = (each[g] for g in sorted((worst, best), key=lambda g: each[g].value))
+    of_pairs = _simultaneous(len(known) * (len(known) - 1) // 2)
+    low, high = figures.difference_interval(top, bottom, confidence=of_pairs)
+    ratio_low, ratio_high = figures.ratio_interval(bottom, top, confidence=of_pairs)
+    worst_value_low, worst_value_high = each[worst].interval(_simultaneous(len(known)))
+    gap = top.value - bottom.value
+    null = equal_gaps([each[g] for g in known], n_draws=n_boot, seed=seed)
     return {
         "metric": metric.name,
         "worst": describe_attribute(pieces.names[worst]),
-        "worst_value": each[worst][0],
+        "worst_value": each[worst].value,
+        "worst_value_low": worst_value_low,
+        "worst_value_high": worst_value_high,
+        "worst_shrunk": _shrink([each[g] for g in ranked])[0],
         "best": describe_attribute(pieces.names[best]),
-        "best_value": each[best][0],
+        "best_value": each[best].value,
         "gap": gap,
         "low": max(low, 0.0),
         "high": high,
-        "ratio": each[bottom][0] / each[top][0] if each[top][0] > 0 else np.nan,
+        "ratio": bottom.value / top.value if top.value > 0 else np.nan,
         "ratio_low": ratio_low,
         "ratio_high": min(ratio_high, 1.0) if np.isfinite(ratio_high) else np.nan,
-        "null_mean": float(np.nanmean(chance)),
-        "p": float((np.sum(chance >= gap * (1 - 1e-5)) + 1) / (len(chance) + 1)),
+        "null_mean": float(null.mean()),
+        "p": float((np.sum(null >= gap * (1 - 1e-9)) + 1) / (len(null) + 1)),
         "groups": len(known),
     }
 
 
+def _simultaneous(count: int) -> float:
+    return 1 - (1 - intervals.CONFIDENCE) / max(count, 1)
+
+
+def _scatter(each: Sequence[Figure]) -> np.ndarray:
+    """Standard error of each group on the metric's own scale, from the width of its interval."""
+    normal = stats.norm.ppf((1 + intervals.CONFIDENCE) / 2)
+    return np.array([np.subtract(*one.interval()[::-1]) / (2 * normal) for one in each])
+
+
+def equal_gaps(each: Sequence[Figure], *, n_draws: int, seed: int) -> np.ndarray:
+    """Draw gaps between groups that are served equally, with the errors and correlations of these groups.
+
+    Returns
+    -------
+    ndarray of shape (n_draws,)
+        Largest minus smallest; NaN where the error of a group is not known.
+    """
+    tied = np.array([[figures.correlation(a, b) if a is not b else 1.0 for b in each] for a in each])
+    values, vectors = np.linalg.eigh(tied)
+    normal = np.random.default_rng(seed).normal(size=(n_draws, len(each)))
+    draws = normal @ (vectors * np.sqrt(np.maximum(values, 0))).T * _scatter(each)
+    return np.ptp(draws, axis=1)
+
+
+def _shrink(each: Sequence[Figure]) -> np.ndarray:
+    values, weight = np.array([one.value for one in each]), 1 / np.maximum(_scatter(each), 1e-12) ** 2
+    mean = weight @ values / weight.sum()
+    excess = weight @ (values - mean) ** 2 - (len(each) - 1)
+    between = max(excess / (weight.sum() - (weight**2).sum() / weight.sum()), 0.0)
+    overall = np.average(values, weights=1 / (between + 1 / weight))
+    return overall + between / (between + 1 / weight) * (values - overall)
+
+
 def _goodness(value: float, metric: Metric) -> float:
     return {"higher": value, "lower": -value, "zero": -abs(value)}[metric.better]
-
-
-def _gaps_null_mean(metric: Metric, pieces: Cut, known: Sequence[int], shuffled: Shuffled) -> np.ndarray:
-    statistic = statistic_on_blocks(metric, pieces, shuffled)
-    each = np.column_stack([statistic((shuffled.codes == g).astype(np.float32)) for g in known])
-    return each.max(axis=1) - each.min(axis=1)

@@ -11,15 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import sparse
 
 from faceworkbook import faces
 from faceworkbook.evaluation import intervals
-from faceworkbook.evaluation.rows import Rows
+from faceworkbook.evaluation.ranks import auc_contributions, auc_terms, weighted_auc
+from faceworkbook.evaluation.rows import Rows, mean_known, members
 from faceworkbook.tasks import ORDERED, Task
-
-# Resamples that are ranked at once: keeps the working set small enough for a processor's cache.
-_CHUNK = 250
 
 
 @dataclass(frozen=True)
@@ -60,11 +57,29 @@ class Metric:
         n_units = rows.n_units if n_units is None else n_units
         terms = self.terms(rows)
         if self.combine is None:
-            return _weighted_auc(terms, rows.units, n_units)
+            return weighted_auc(terms, rows.units, n_units)
         present, inverse = np.unique(rows.units, return_inverse=True)
         totals = np.zeros((len(present), terms.shape[1]))
         np.add.at(totals, inverse, terms)
         return lambda weights: _ignore_empty(self.combine, weights[:, present] @ totals.astype(weights.dtype))
+
+    def contributions(self, rows: Rows) -> np.ndarray:
+        """Return what each row contributes to the deviation from the truth, ndarray of shape (n, n_figures).
+
+        Linearised: terms times the gradient of `combine` at their totals.
+        """
+        terms = self.terms(rows)
+        if self.combine is None:
+            return auc_contributions(terms)[:, None]
+        totals = terms.sum(axis=0)
+        step = 1e-6 * np.maximum(np.abs(totals), 1.0)
+        moved = np.diag(step)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            gradient = self.combine(totals + moved) - self.combine(totals - moved)
+        gradient = gradient.reshape(len(totals), -1) / (2 * step[:, None])
+        # A class that no row bears or is predicted: nothing is added, and 0 / 0 has no gradient.
+        gradient[~terms.any(axis=0)] = 0
+        return terms @ gradient
 
     def is_wilsons(self, rows: Rows) -> bool:
         """Whether Wilson's interval holds: independent rows that are right or wrong, nothing between."""
@@ -232,14 +247,9 @@ def _mean_of(of: Callable[[Rows], np.ndarray]) -> Callable[[Rows], np.ndarray]:
     return lambda rows: _with_count(of(rows))
 
 
-def _members(rows: Rows, values: np.ndarray) -> np.ndarray:
-    """Membership of each class, 0 or 1: ndarray of shape (n, n_classes)."""
-    return values.astype(float) if rows.task.is_multilabel else np.eye(len(rows.classes))[values]
-
-
 def class_counts(rows: Rows) -> np.ndarray:
     """Hits, truths and predictions, one column a class each: ndarray of shape (n, 3 * n_classes)."""
-    true, predicted = _members(rows, rows.truth), _members(rows, rows.predicted)
+    true, predicted = members(rows, rows.truth), members(rows, rows.predicted)
     return np.concatenate([true * predicted, true, predicted], axis=1)
 
 
@@ -248,19 +258,14 @@ def precision_recall_f1(totals: np.ndarray) -> np.ndarray:
     return np.concatenate([hit / predicted, hit / true, 2 * hit / (true + predicted)], axis=-1)
 
 
-def _mean_known(values: np.ndarray) -> np.ndarray:
-    known = np.isfinite(values)
-    return np.where(known, values, 0).sum(axis=-1) / known.sum(axis=-1)
-
-
 def _mean_recall(totals: np.ndarray) -> np.ndarray:
     hit, true, _ = np.split(totals, 3, axis=-1)
-    return _mean_known(hit / true)
+    return mean_known(hit / true)
 
 
 def _mean_f1(totals: np.ndarray) -> np.ndarray:
     hit, true, predicted = np.split(totals, 3, axis=-1)
-    return _mean_known(2 * hit / (true + predicted))
+    return mean_known(2 * hit / (true + predicted))
 
 
 def _f1_of_second(totals: np.ndarray) -> np.ndarray:
@@ -281,57 +286,6 @@ def _brier(rows: Rows) -> np.ndarray:
         return ((rows.probabilities - rows.truth) ** 2).mean(axis=1)
     squares = ((rows.probabilities - np.eye(len(rows.classes))[rows.truth]) ** 2).sum(axis=1)
     return squares / 2 if len(rows.classes) == 2 else squares
-
-
-def _auc_terms(rows: Rows) -> np.ndarray:
-    """Score and membership of each class; of the second alone where there are two."""
-    members = _members(rows, rows.truth)
-    if rows.task.is_binary:
-        return np.column_stack([rows.probabilities[:, 1], members[:, 1]])
-    return np.concatenate([rows.probabilities, members], axis=1)
-
-
-def _weighted_auc(terms: np.ndarray, units: np.ndarray, n_units: int) -> intervals.Statistic:
-    """Mean over classes of the AUC of one against the rest, as a function of weights."""
-    scores, members = np.split(terms, 2, axis=1)
-    known = [j for j in range(scores.shape[1]) if 0 < members[:, j].sum() < len(members)]
-    pairs = [_ladder(scores[:, j], members[:, j] > 0, units, n_units) for j in known]
-
-    def on_chunk(weights: np.ndarray) -> np.ndarray:
-        columns = np.ascontiguousarray(weights.T)
-        each = [_auc_on(*pair, columns) for pair in pairs] or [np.full(len(weights), np.nan)]
-        return _ignore_empty(_mean_known, np.column_stack(each))
-
-    return lambda weights: np.concatenate(
-        [on_chunk(weights[start : start + _CHUNK]) for start in range(0, len(weights), _CHUNK)]
-    )
-
-
-def _ladder(
-    score: np.ndarray, positive: np.ndarray, units: np.ndarray, n_units: int
-) -> tuple[sparse.csr_array, sparse.csr_array]:
-    """Sparse counts (steps x units): positives on each step of the score, negatives newly below it.
-
-    A step is a distinct score of a positive row. A negative that ties with a step is half below it,
-    and wholly below the next.
-    """
-    steps, step_of = np.unique(score[positive], return_inverse=True)
-    shape = (len(steps) + 1, n_units)
-    above = sparse.coo_array((np.ones(len(step_of)), (step_of, units[positive])), shape=shape)
-    others = score[~positive]
-    halves = np.concatenate([np.searchsorted(steps, others, side) for side in ("left", "right")])
-    weight = np.full(len(halves), 0.5)
-    below = sparse.coo_array((weight, (halves, np.tile(units[~positive], 2))), shape=shape)
-    return above.tocsr(), below.tocsr()
-
-
-def _auc_on(above: sparse.csr_array, below: sparse.csr_array, weights: np.ndarray) -> np.ndarray:
-    """Share of pairs in which the positive row scores higher; `weights` are (n_units, b)."""
-    positives = above.astype(weights.dtype) @ weights
-    passed = np.cumsum(below.astype(weights.dtype) @ weights, axis=0)
-    pairs = (positives * passed).sum(axis=0, dtype=np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return pairs / (positives.sum(axis=0, dtype=np.float64) * passed[-1])
 
 
 def _error(rows: Rows) -> np.ndarray:
@@ -383,7 +337,7 @@ BALANCED_ACCURACY = Metric(
 )
 MACRO_F1 = Metric("macro_f1", "mean F1 of the classes", "higher", class_counts, _mean_f1)
 F1 = Metric("f1", "F1 of the second class", "higher", class_counts, _f1_of_second)
-AUC = Metric("auc", "area under the ROC curve (mean of one against the rest)", "higher", _auc_terms, None)
+AUC = Metric("auc", "area under the ROC curve (mean of one against the rest)", "higher", auc_terms, None)
 LOG_LOSS = Metric(
     "log_loss",
     "mean negative log probability of the truth",

@@ -10,6 +10,7 @@ import pandas as pd
 
 from faceworkbook.evaluation import intervals
 from faceworkbook.evaluation import predictions as tables
+from faceworkbook.evaluation.figures import ENOUGH_UNITS, Figure
 from faceworkbook.evaluation.metric_definitions import (
     ACCURACY,
     BRIER,
@@ -28,6 +29,7 @@ from faceworkbook.evaluation.metric_definitions import (
 )
 from faceworkbook.evaluation.predictions import PredictionsError
 from faceworkbook.evaluation.rows import Rows, need_exclusive, rows_of
+from faceworkbook.evaluation.standard_errors import effective_units, error_of_sum
 from faceworkbook.tasks import NUMBER, Task
 
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "default_names",
     "estimate",
     "expectation",
+    "figure",
     "find",
     "metrics_for",
     "per_class",
@@ -75,22 +78,14 @@ def summary(
     -------
     pandas.DataFrame
         metric, value, low, high, n (faces), n_pictures (different ones: copies count once), n_identities (NA
-        where none is known), method, meaning. Shares of independent faces get Wilson's interval, all else a
-        bootstrap over people (over different pictures where people are unknown).
+        where none is known), method, meaning. Shares of independent faces get Wilson's interval, all else a t
+        interval over people (over different pictures where people are unknown) inside what the metric allows;
+        see `faceworkbook.evaluation.standard_errors`. `seed` and `n_boot` are for metrics of one's own, whose
+        error is that of a bootstrap.
     """
     rows = rows_of(predictions, subset=subset)
     chosen = [pick(name, rows.task) for name in names or default_names(rows.task)]
-    statistics = [metric.statistic(rows) for metric in chosen]
-    estimate = intervals.bootstrap(
-        lambda weights: np.column_stack([s(weights) for s in statistics]),
-        rows.n_units,
-        n_boot=n_boot,
-        seed=seed,
-    )
-    records = [
-        _record(metric, rows, *figures)
-        for metric, *figures in zip(chosen, estimate.value, estimate.low, estimate.high, strict=True)
-    ]
+    records = [_record(metric, rows, seed=seed, n_boot=n_boot) for metric in chosen]
     return pd.DataFrame(records).astype({"n_identities": "Int64"})
 
 
@@ -117,15 +112,25 @@ def per_class(
         need_exclusive(rows, "a table of classes")
     k = len(rows.classes)
     metric = Metric("per_class", "", "higher", class_counts, precision_recall_f1)
-    estimate = intervals.bootstrap(metric.statistic(rows), rows.n_units, n_boot=n_boot, seed=seed)
-    _, true, predicted = (counts.astype(int) for counts in np.split(class_counts(rows).sum(axis=0), 3))
-    table = pd.DataFrame({"class": rows.classes, "support": true, "predicted": predicted})
-    for i, (name, of) in enumerate({"precision": predicted, "recall": true, "f1": None}.items()):
-        own = slice(i * k, (i + 1) * k)
-        low, high = estimate.low[own], estimate.high[own]
-        if of is not None:
-            low, high = _widen_shares(rows, estimate.value[own], of, low, high)
-        table[name], table[f"{name}_low"], table[f"{name}_high"] = estimate.value[own], low, high
+    counts = class_counts(rows)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values = metric.combine(counts.sum(axis=0))
+    contributions = metric.contributions(rows)
+    _, true, predicted = np.split(counts, 3, axis=1)
+    table = pd.DataFrame(
+        {"class": rows.classes, "support": true.sum(axis=0), "predicted": predicted.sum(axis=0)}
+    ).astype({"support": int, "predicted": int})
+    counted = {"precision": predicted, "recall": true, "f1": true + predicted}
+    for i, (name, of) in enumerate(counted.items()):
+        made = [
+            _figure_of_rows(rows, metric, values[i * k + j], contributions[:, i * k + j], of[:, j] > 0)
+            for j in range(k)
+        ]
+        if rows.independent and name != "f1":
+            made = [replace(one, counts=float(n)) for one, n in zip(made, of.sum(axis=0), strict=True)]
+        ends = np.array([one.interval() for one in made])
+        table[name] = [one.value for one in made]
+        table[f"{name}_low"], table[f"{name}_high"] = ends.T
     return table
 
 
@@ -165,6 +170,36 @@ def default_names(task: Task) -> list[str]:
     return [metric.name for metric in built_in_metrics(task) if metric.name != ERROR.name]
 
 
+def figure(
+    metric: Metric, rows: Rows, *, n_units: int | None = None, seed: int = 0, n_boot: int = intervals.N_BOOT
+) -> Figure:
+    """One metric on these rows as a `Figure`; NaN without rows, or where it is undefined.
+
+    Parameters
+    ----------
+    n_units : int, optional
+        Number of units that are numbered, where `rows` are some of a larger set (a group of faces).
+    seed, n_boot : int
+        Of the bootstrap that gives a `FunctionMetric` its error.
+    """
+    if not len(rows.units):
+        return Figure(np.nan, bounds=metric.bounds)
+    own = replace(rows, units=np.unique(rows.units, return_inverse=True)[1])
+    value = metric.value(own)
+    if metric.is_wilsons(own):
+        made = error_of_sum(metric.contributions(own)[:, 0], rows.units, rows.pictures, n_units=n_units)
+        return Figure(
+            value, bounds=metric.bounds, counts=float(len(rows.units)), effective=made.effective,
+            by_unit=made.by_unit,
+        )  # fmt: skip
+    if isinstance(metric, FunctionMetric):
+        return _bootstrapped(metric, own, value, seed=seed, n_boot=n_boot)
+    contributions = metric.contributions(own)[:, 0]
+    return _figure_of_rows(
+        rows, metric, value, contributions, np.ones(len(rows.units), bool), n_units=n_units
+    )
+
+
 def estimate(
     metric: Metric,
     rows: Rows,
@@ -174,34 +209,66 @@ def estimate(
     confidence: float = intervals.CONFIDENCE,
 ) -> tuple[float, float, float, str]:
     """One metric on these rows: value, low, high and how the interval was made; NaN without rows."""
+    made = figure(metric, rows, seed=seed, n_boot=n_boot)
+    return made.value, *made.interval(confidence), describe_method(made, metric, rows)
+
+
+def describe_method(made: Figure, metric: Metric, rows: Rows) -> str:
+    """Say how an interval was made and over how many units; and where they are too few to rely on it."""
     if not len(rows.units):
-        return np.nan, np.nan, np.nan, "no rows"
-    rows = replace(rows, units=np.unique(rows.units, return_inverse=True)[1])
-    if metric.is_wilsons(rows):
-        value = metric.value(rows)
-        return _finish(metric, rows, value, np.nan, np.nan, confidence=confidence)
-    estimated = intervals.bootstrap(
-        metric.statistic(rows), rows.n_units, n_boot=n_boot, seed=seed, confidence=confidence
-    )
-    return _finish(
-        metric, rows, estimated.value[0], estimated.low[0], estimated.high[0], confidence=confidence
-    )
+        return "no rows"
+    present, unit = len(np.unique(rows.units)), rows.counted
+    alike = made.effective > present - 0.5
+    counted = f"{present} {unit}" if alike else f"{made.effective:.0f} effective of {present} {unit}"
+    if made.counts and made.counts == len(rows.units):
+        return "Wilson"
+    if not np.isfinite(made.interval()).all():
+        return f"no interval: {counted}, or nothing varies"
+    if made.counts:
+        return f"Wilson over {counted}"
+    kind = "t of the bootstrap" if isinstance(metric, FunctionMetric) else "t"
+    few = f"; below {ENOUGH_UNITS} it may cover less than 95 %" if made.effective < ENOUGH_UNITS else ""
+    return f"{kind} over {counted}{few}"
 
 
-def _finish(metric: Metric, rows: Rows, value: float, low: float, high: float, *, confidence: float):
-    """Replace a bootstrap interval by Wilson's where that one is right, and name the method."""
-    unit = {"identities": "identity", "pictures": "picture"}.get(rows.counted, "face")
-    wilsons = metric.is_wilsons(rows)
-    if not metric.proportion or not (wilsons or np.isnan(low)):
-        return value, low, high, f"bootstrap by {unit} (BCa)"
-    # All right or all wrong: no resample differs, so people are counted as if each were one face.
-    low, high = intervals.wilson(value * rows.n_units, rows.n_units, confidence=confidence)
-    method = "Wilson" if wilsons else f"Wilson over {rows.n_units} {rows.counted}"
-    return value, float(low), float(high), method
+def _figure_of_rows(
+    rows: Rows,
+    metric: Metric,
+    value: float,
+    contributions: np.ndarray,
+    counted: np.ndarray,
+    *,
+    n_units: int | None = None,
+) -> Figure:
+    """Return the figure of linearised contributions; `counted` marks the rows that it is about."""
+    if not np.isfinite(value) or not counted.any() or not np.isfinite(contributions).all():
+        return Figure(value, bounds=metric.bounds)
+    strata = rows.truth[counted] if rows.task.is_exclusive else None
+    units, faces = rows.units[counted], rows.pictures[counted]
+    made = error_of_sum(contributions[counted], units, faces, strata=strata, n_units=n_units)
+    bounds = metric.bounds
+    if np.isfinite(bounds).all() and np.isclose(value, bounds, rtol=0, atol=1e-12).any():
+        # All right or all wrong: nothing varies, so people are counted as if each were one face.
+        rarest = effective_units(units, faces, strata=None if metric.proportion else strata)
+        return Figure(value, bounds=bounds, counts=rarest, effective=rarest, by_unit=made.by_unit)
+    return Figure(value, made.error, made.freedom, made.effective, bounds, made.by_unit)
 
 
-def _record(metric: Metric, rows: Rows, value: float, low: float, high: float) -> dict:
-    value, low, high, method = _finish(metric, rows, value, low, high, confidence=intervals.CONFIDENCE)
+def _bootstrapped(metric: Metric, rows: Rows, value: float, *, seed: int, n_boot: int) -> Figure:
+    n, effective = rows.n_units, effective_units(rows.units, rows.pictures)
+    if n < 2:
+        return Figure(value, bounds=metric.bounds, effective=effective)
+    drawn = intervals.resample(metric.statistic(rows), n, n_boot=n_boot, seed=seed)
+    drawn = drawn[np.isfinite(drawn)]
+    error = float(drawn.std(ddof=1) * np.sqrt(n / (n - 1))) if len(drawn) > 1 else np.nan
+    freedom = max(effective - 1, 1.0)
+    if np.isclose(value, metric.bounds, rtol=0, atol=1e-12).any():
+        return Figure(value, bounds=metric.bounds, counts=effective, effective=effective)
+    return Figure(value, error, freedom, effective, metric.bounds)
+
+
+def _record(metric: Metric, rows: Rows, *, seed: int, n_boot: int) -> dict:
+    value, low, high, method = estimate(metric, rows, seed=seed, n_boot=n_boot)
     return {
         "metric": metric.name,
         "value": value,
@@ -213,12 +280,3 @@ def _record(metric: Metric, rows: Rows, value: float, low: float, high: float) -
         "method": method,
         "meaning": metric.meaning,
     }
-
-
-def _widen_shares(rows: Rows, share: np.ndarray, of: np.ndarray, low: np.ndarray, high: np.ndarray):
-    """Wilson for independent faces; also where every resample agrees, over the units there are."""
-    faces_a_unit = len(rows.units) / rows.n_units
-    n = of if rows.independent else np.ceil(of / faces_a_unit)
-    w_low, w_high = intervals.wilson(np.nan_to_num(share) * n, n)
-    use = np.full(len(share), rows.independent) | ~np.isfinite(low)
-    return np.where(use, w_low, low), np.where(use, w_high, high)

@@ -14,8 +14,9 @@ from faceworkbook.evaluation.group_attributes import (
     describe_attribute,
     keep_groups,
 )
+from faceworkbook.evaluation.intervals import wilson
 from faceworkbook.evaluation.rows import need_exclusive
-from faceworkbook.evaluation.shuffled_groups import shuffle_labels
+from faceworkbook.evaluation.standard_errors import error_of_sum
 
 _MEASURES = ("equalised odds", "equal opportunity", "demographic parity")
 
@@ -36,8 +37,10 @@ def odds(
     pandas.DataFrame
         measure, value, low, high, null_mean, p, groups, left_out. With more than two classes each
         class is taken against the rest, and the largest difference counts. Differences are
-        largest minus smallest, so they are above 0 without any difference: read them beside `null_mean`.
-        The interval is a percentile bootstrap by person, shifted down by that bias.
+        largest minus smallest, so they are above 0 without any difference: read them beside `null_mean`, the
+        mean of groups that are served equally with the errors of these. p is the share of such draws that are
+        as large; the interval reaches as far as their 95 % quantile, so it holds for all groups and classes
+        together. People are drawn, each with a normal weight (wild bootstrap; Wu 1986).
     """
     pieces = cut(table, attribute, subset=subset)
     need_exclusive(pieces.rows, "odds by group")
@@ -52,38 +55,64 @@ def odds(
 
 def _odds_figures(kept: Cut, *, seed: int, n_boot: int) -> dict[str, np.ndarray]:
     n_groups, k = len(kept.names), len(kept.rows.classes)
-    cell_of_row = kept.rows.truth * k + kept.rows.predicted
-    counts = np.zeros((kept.rows.n_units, n_groups * k * k))
-    np.add.at(counts, (kept.rows.units, kept.codes * k * k + cell_of_row), 1)
-
-    def differences(totals: np.ndarray) -> np.ndarray:
-        return _odds_differences(totals.reshape(-1, n_groups, k, k))
-
-    value = differences(counts.sum(axis=0))[0]
-    totals, n_units = counts.astype(np.float32), kept.rows.n_units
-    drawn = intervals.resample(lambda w: differences(w @ totals), n_units, n_boot=n_boot, seed=seed)
-    chance = _odds_null_mean(kept, cell_of_row, n_groups, k, differences, seed=seed, n_boot=n_boot)
-    bias = np.nanmean(drawn, axis=0) - value
-    low, high = np.nanquantile(drawn, [0.025, 0.975], axis=0) - np.maximum(bias, 0)
+    counts = np.zeros((1, n_groups, k, k))
+    np.add.at(counts[0], (kept.codes, kept.rows.truth, kept.rows.predicted), 1)
+    rates = _rates(counts)
+    value = _measures(*rates)[0]
+    rng = np.random.default_rng(seed)
+    weights = rng.normal(size=(n_boot, kept.rows.n_units))
+    drawn = [_draw_deviations(kept, rate[0], of, weights, rng) for rate, of in zip(rates, _OF, strict=True)]
+    null = _measures(*drawn)
+    reach = np.nanquantile(null, 0.95, axis=0)
     return {
         "value": value,
-        "low": np.maximum(low, 0),
-        "high": np.maximum(high, value),
-        "null_mean": np.nanmean(chance, axis=0),
-        "p": ((chance >= value - 1e-12).sum(axis=0) + 1) / (len(chance) + 1),
+        "low": np.maximum(value - reach, 0),
+        "high": np.minimum(value + reach, 1),
+        "null_mean": np.nanmean(null, axis=0),
+        "p": ((null >= value - 1e-12).sum(axis=0) + 1) / (len(null) + 1),
     }
 
 
-def _odds_differences(totals: np.ndarray) -> np.ndarray:
-    """From counts (b, groups, truth, predicted) to equalised odds, equal opportunity, parity: (b, 3)."""
+# Which rows a rate is a share of: those of the class, those of other classes, all.
+_OF = (np.equal, np.not_equal, lambda truth, k: np.ones(len(truth), dtype=bool))
+
+
+def _draw_deviations(kept: Cut, rate: np.ndarray, of, weights: np.ndarray, rng) -> np.ndarray:
+    """Draw how far rates (groups, classes) may be from the truth: ndarray of shape (b, groups, classes)."""
+    rows = kept.rows
+    drawn = np.full((len(weights), *rate.shape), np.nan)
+    for g, k in np.ndindex(*rate.shape):
+        own = (kept.codes == g) & of(rows.truth, k)
+        if not own.any():
+            continue
+        contributions = ((rows.predicted[own] == k) - rate[g, k]) / own.sum()
+        made = error_of_sum(contributions, rows.units[own], rows.pictures[own], n_units=rows.n_units)
+        sums = made.by_unit
+        size = np.linalg.norm(sums)
+        if made.error > 0 and size > 0:
+            drawn[:, g, k] = weights @ sums * (made.error / size)
+        else:
+            # Nothing varies, or one person: as much as Wilson's interval allows.
+            low, high = wilson(rate[g, k] * made.effective, made.effective)
+            drawn[:, g, k] = rng.normal(size=len(weights)) * float(high - low) / (2 * 1.96)
+    return drawn
+
+
+def _rates(totals: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """From counts (b, groups, truth, predicted) to hit rate, false alarm rate, chosen: (b, groups, classes) each."""
     true, predicted, all_rows = totals.sum(axis=3), totals.sum(axis=2), totals.sum(axis=(2, 3))[..., None]
     hits = np.diagonal(totals, axis1=2, axis2=3)
     with np.errstate(divide="ignore", invalid="ignore"):
         hit_rate = hits / true
         wrong = (predicted - hits) / (all_rows - true)
         chosen = predicted / all_rows
+    return hit_rate, wrong, chosen
+
+
+def _measures(hit_rate: np.ndarray, wrong: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """From rates (b, groups, classes) to equalised odds, equal opportunity, demographic parity: (b, 3)."""
     # Of two classes, equal opportunity looks at the second alone, as fairlearn's functions do.
-    opportunity = _spread(hit_rate[..., 1:] if totals.shape[-1] == 2 else hit_rate)
+    opportunity = _spread(hit_rate[..., 1:] if hit_rate.shape[-1] == 2 else hit_rate)
     odds_apart = np.maximum(_spread(hit_rate), _spread(wrong))
     return np.column_stack([odds_apart, opportunity, _spread(chosen)])
 
@@ -93,13 +122,3 @@ def _spread(rates: np.ndarray) -> np.ndarray:
     top = np.where(np.isfinite(rates), rates, -np.inf).max(axis=1)
     bottom = np.where(np.isfinite(rates), rates, np.inf).min(axis=1)
     return (top - bottom).max(axis=-1)
-
-
-def _odds_null_mean(
-    kept: Cut, cell: np.ndarray, n_groups: int, k: int, differences, *, seed: int, n_boot: int
-):
-    shuffled = shuffle_labels(kept, seed=seed, n_boot=n_boot)
-    counts = np.zeros((shuffled.codes.shape[1], k * k), dtype=np.float32)
-    np.add.at(counts, (shuffled.block_of_row, cell), 1)
-    totals = [(shuffled.codes == g).astype(np.float32) @ counts for g in range(n_groups)]
-    return differences(np.stack(totals, axis=1))

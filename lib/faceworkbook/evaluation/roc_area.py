@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
+from faceworkbook.evaluation.ranks import auc_components
 from faceworkbook.evaluation.significance import ALPHA, Result, need_finite, need_units, without_spread
 
 
@@ -65,26 +66,6 @@ def delong(
         counted=counted,
         assumes=f"{counted} are independent",
     )
-
-
-def auc_components(positive: np.ndarray, score: np.ndarray) -> tuple[float, np.ndarray]:
-    """Compute an AUC, and what each row contributes to its deviation.
-
-    Returns
-    -------
-    area : float, range 0..1
-    shares : ndarray of shape (n,)
-        (placement - area) / number of rows of that class; they add up to 0.
-    """
-    score = np.asarray(score, dtype=float)
-    m, n = int(positive.sum()), int((~positive).sum())
-    overall = stats.rankdata(score)
-    above = (overall[positive] - stats.rankdata(score[positive])) / n
-    below = 1 - (overall[~positive] - stats.rankdata(score[~positive])) / m
-    area = float(above.mean())
-    shares = np.empty(len(score))
-    shares[positive], shares[~positive] = (above - area) / m, (below - area) / n
-    return area, shares
 
 
 def _scaled_squares(values: np.ndarray) -> float:

@@ -150,3 +150,15 @@ def need_exclusive(rows: Rows, what: str) -> Rows:
             f"predictions.of_label(table, {rows.classes[0]!r})"
         )
     return rows
+
+
+def members(rows: Rows, values: np.ndarray) -> np.ndarray:
+    """Membership of each class, 0 or 1: ndarray of shape (n, n_classes)."""
+    return values.astype(float) if rows.task.is_multilabel else np.eye(len(rows.classes))[values]
+
+
+def mean_known(values: np.ndarray) -> np.ndarray:
+    """Mean over the last axis of what is known; NaN where nothing is."""
+    known = np.isfinite(values)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(known, values, 0).sum(axis=-1) / known.sum(axis=-1)

@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import roc_curve
 
 from faceworkbook import linear
-from faceworkbook.evaluation import comparison, groups, intervals, metrics
+from faceworkbook.evaluation import comparison, groups, intervals, metrics, significance
 from faceworkbook.evaluation import predictions as tables
 from faceworkbook.evaluation.groups import Attribute, GroupsError
 from faceworkbook.experiments.prepared import PreparedData
@@ -181,24 +181,25 @@ def compare_with_before(
     -------
     pandas.DataFrame
         mitigation, overall, overall_low, overall_high, worst, worst_value, worst_value_low,
-        worst_value_high, gap, gap_low, gap_high, gap_p, worst_before (the group that was worst before), and
-        overall_change and worst_before_change (each with _low, _high): paired changes to 'before'.
+        worst_value_high (an interval that holds for all groups, for the worst is picked after looking), gap,
+        gap_low, gap_high, gap_p, worst_before (the group that was worst before), picked_on ('validation', or the
+        subset itself where the validation rows lack groups), and overall_change and worst_before_change (each
+        with _low, _high, _p and _p_holm): paired changes to 'before', adjusted over the mitigations. A group that is picked for its bad figure does better on
+        the next rows whatever is done, so it is picked on rows that the changes are not judged on.
     """
     options = {"subset": subset, "seed": seed, "n_boot": n_boot}
     before = next(iter(tried.values()))
-    records, worst_before = [], None
+    worst_before, picked_on = _pick_worst(before, attribute, metric=metric, subset=subset, small=small)
+    records = []
     for name, table in tried.items():
         overall = metrics.summary(table, names=[metric], **options).iloc[0]
         gap = groups.gaps(table, attribute, names=[metric], small=small, **options).iloc[0]
-        each = groups.by_group(table, attribute, names=[metric], **options).set_index("group")
-        worst_before = gap["worst"] if worst_before is None else worst_before
         record = {
             "mitigation": name, "overall": overall["value"], "overall_low": overall["low"],
             "overall_high": overall["high"], "worst": gap["worst"], "worst_value": gap["worst_value"],
-            "worst_value_low": each["low"].get(gap["worst"], np.nan),
-            "worst_value_high": each["high"].get(gap["worst"], np.nan),
+            "worst_value_low": gap["worst_value_low"], "worst_value_high": gap["worst_value_high"],
             "gap": gap["gap"], "gap_low": gap["low"], "gap_high": gap["high"], "gap_p": gap["p"],
-            "worst_before": worst_before,
+            "worst_before": worst_before, "picked_on": picked_on,
         }  # fmt: skip
         inside = [_rows_of(one, attribute, worst_before) for one in (before, table)]
         for label, pair in (("overall", [before, table]), ("worst_before", inside)):
@@ -207,9 +208,33 @@ def compare_with_before(
                 f"{label}_change": moved["difference"],
                 f"{label}_change_low": moved["low"],
                 f"{label}_change_high": moved["high"],
+                f"{label}_change_p": moved["p"],
             }
         records.append(record)
-    return pd.DataFrame(records)
+    return _adjust(pd.DataFrame(records))
+
+
+def _adjust(changes: pd.DataFrame) -> pd.DataFrame:
+    """Add p values adjusted over the mitigations (Holm), for the first row is what the others are compared with."""
+    for label in ("overall", "worst_before"):
+        p = changes[f"{label}_change_p"].iloc[1:]
+        changes[f"{label}_change_p_holm"] = np.nan
+        changes.loc[p.index[p.notna()], f"{label}_change_p_holm"] = significance.holm(p.dropna())
+    return changes
+
+
+def _pick_worst(
+    before: pd.DataFrame, attribute: Attribute, *, metric: str, subset: str, small: int
+) -> tuple[str, str]:
+    """Return the group that is served worst on the validation rows (else on `subset`), and the rows it shows on."""
+    judged = set(groups.by_group(before, attribute, names=[metric], subset=subset, small=small)["group"])
+    for rows in dict.fromkeys(("validation", subset)):
+        if not (before["split"] == rows).any():
+            continue
+        worst = groups.gaps(before, attribute, names=[metric], subset=rows, small=small).iloc[0]["worst"]
+        if worst in judged:
+            return worst, rows
+    return "", subset
 
 
 def describe_changes(changes: pd.DataFrame, metric: str = "balanced accuracy") -> list[str]:
@@ -222,17 +247,18 @@ def describe_changes(changes: pd.DataFrame, metric: str = "balanced accuracy") -
     """
     return [
         f"{row.mitigation}: {metric} of {row.worst_before or 'no group'} "
-        f"{_describe_change(row.worst_before_change, row.worst_before_change_low, row.worst_before_change_high)}"
-        f"; of all faces "
-        f"{_describe_change(row.overall_change, row.overall_change_low, row.overall_change_high)}"
+        f"{_describe_change(row, 'worst_before')}; of all faces {_describe_change(row, 'overall')}"
         for row in changes.iloc[1:].itertuples()
     ]
 
 
-def _describe_change(value: float, low: float, high: float) -> str:
+def _describe_change(row, label: str) -> str:
+    value, low, high, p = (
+        getattr(row, f"{label}_change{end}", np.nan) for end in ("", "_low", "_high", "_p_holm")
+    )
     if np.isnan(value):
         return "is not known"
-    verb = "shows no significant change" if low <= 0 <= high else "rises" if value > 0 else "falls"
+    verb = "shows no significant change" if not p < significance.ALPHA else "rises" if value > 0 else "falls"
     return f"{verb} ({value:+.3f}, 95 % interval {low:+.3f} to {high:+.3f})"
 
 
@@ -306,5 +332,5 @@ def _rows_of(table: pd.DataFrame, attribute: Attribute, group: str) -> pd.DataFr
 
 def _change(before: pd.DataFrame, after: pd.DataFrame, **options) -> dict[str, float]:
     if before.empty:
-        return dict.fromkeys(("difference", "low", "high"), np.nan)
+        return dict.fromkeys(("difference", "low", "high", "p"), np.nan)
     return comparison.paired_difference(after, before, **options)

@@ -122,11 +122,14 @@ def show_groups(data: ReportData) -> None:
 
 
 def show_gaps(gaps: pd.DataFrame) -> None:
-    """Show the largest gap of each attribute beside the mean gap of shuffled groups."""
+    """Show the largest gap of each attribute beside the mean gap of groups that are served equally."""
     shown = [
         "attribute",
         "worst",
         "worst_value",
+        "worst_value_low",
+        "worst_value_high",
+        "worst_shrunk",
         "best",
         "best_value",
         "gap",
@@ -135,8 +138,14 @@ def show_gaps(gaps: pd.DataFrame) -> None:
         "null_mean",
         "p",
     ]
-    caption = "largest gap between groups that are not small; null mean: the mean gap when group labels are shuffled"
-    tables.show(tables.with_intervals(gaps[shown], of="gap"), caption=caption)
+    caption = (
+        "largest gap between groups that are not small; intervals hold for all groups together; worst shrunk: "
+        "what to expect of it on other faces; null mean: the mean gap of groups that are served equally"
+    )
+    tables.show(
+        tables.with_intervals(gaps[[c for c in shown if c in gaps]], of="gap"),
+        caption=caption,
+    )
 
 
 def show_saved(data: ReportData, step: str, names: list[str]) -> None:

@@ -1,0 +1,132 @@
+"""A figure that knows how sure it is: intervals at any confidence, of itself and of differences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import optimize
+
+from faceworkbook.evaluation.intervals import CONFIDENCE, wilson
+from faceworkbook.evaluation.standard_errors import t_quantile
+
+# Where the simulations of benchmarks/coverage_and_size.py still cover: fewer effective units are marked,
+# and fewer than the second number are refused.
+ENOUGH_UNITS = 25
+LEAST_UNITS = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Figure:
+    """A value with what its interval is made from.
+
+    Attributes
+    ----------
+    value : float
+    error : float
+        Standard error; NaN where none is known (nothing varies, or too few units).
+    freedom : float
+        Degrees of freedom of its t quantile.
+    effective : float
+        Effective number of units (people, or faces where people are unknown).
+    bounds : (float, float)
+        Least and largest value that there can be; intervals are made on the logit or logarithm of the distance.
+    by_unit : ndarray of shape (n_units,)
+        What each unit contributes, for the correlation with another figure.
+    counts : float
+        Number of rows or units that Wilson's interval counts, where that one is used; else 0.
+    """
+
+    value: float
+    error: float = np.nan
+    freedom: float = np.nan
+    effective: float = np.nan
+    bounds: tuple[float, float] = (-np.inf, np.inf)
+    by_unit: np.ndarray | None = None
+    counts: float = 0.0
+
+    def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float]:
+        """Return low and high; NaN where no error is known."""
+        if self.counts > 0:
+            least, most = self.bounds
+            share = (self.value - least) / (most - least)
+            ends = wilson(share * self.counts, self.counts, confidence=confidence)
+            return tuple(float(least + end * (most - least)) for end in ends)
+        if not self.error > 0:
+            return np.nan, np.nan
+        return self._back(t_quantile(confidence, self.freedom) * self.error)
+
+    def _back(self, reach: float) -> tuple[float, float]:
+        """Ends of the interval that reaches so far on the scale where the value has no bounds."""
+        v, (least, most) = self.value, self.bounds
+        below, above = v - least, most - v
+        if np.isfinite([least, most]).all():
+            factor = _exp(reach * (most - least) / (below * above))
+            odds = (below / above / factor, below / above * factor)
+            return tuple(float(most - (most - least) / (1 + end)) for end in odds)
+        if np.isfinite(least):
+            return least + below / _exp(reach / below), least + below * _exp(reach / below)
+        if np.isfinite(most):
+            return most - above * _exp(reach / above), most - above / _exp(reach / above)
+        return v - reach, v + reach
+
+
+def _exp(power: float) -> float:
+    # Beyond this an interval is all there can be, and its square would overflow.
+    return float(np.exp(min(power, 300.0)))
+
+
+def correlation(first: Figure, second: Figure) -> float:
+    """Correlation of two figures whose units are numbered alike: above 0 where the same people are in both."""
+    if first.by_unit is None or second.by_unit is None or len(first.by_unit) != len(second.by_unit):
+        return 0.0
+    size = np.linalg.norm(first.by_unit) * np.linalg.norm(second.by_unit)
+    return float(first.by_unit @ second.by_unit / size) if size > 0 else 0.0
+
+
+def difference_interval(
+    first: Figure, second: Figure, *, confidence: float = CONFIDENCE
+) -> tuple[float, float]:
+    """Interval of first - second from the interval of each (Newcombe 1998; Zou and Donner 2008)."""
+    low_a, high_a = first.interval(confidence)
+    low_b, high_b = second.interval(confidence)
+    return _combine((first.value, low_a, high_a), (second.value, low_b, high_b), correlation(first, second))
+
+
+def ratio_interval(first: Figure, second: Figure, *, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Interval of first / second, on the logarithm; NaN where a bound is not above 0."""
+    values = np.array(
+        [(f.value, *f.interval(confidence)) for f in (first, second)],
+        dtype=float,
+    )
+    if not (values > 0).all():
+        return np.nan, np.nan
+    low, high = _combine(*np.log(values), correlation(first, second))
+    return float(np.exp(low)), float(np.exp(high))
+
+
+def _combine(first, second, r: float) -> tuple[float, float]:
+    (a, a_low, a_high), (b, b_low, b_high) = first, second
+
+    def reach(one: float, other: float) -> float:
+        return float(np.sqrt(max(one**2 + other**2 - 2 * r * one * other, 0.0)))
+
+    return a - b - reach(a - a_low, b_high - b), a - b + reach(a_high - a, b - b_low)
+
+
+def p_of_difference(first: Figure, second: Figure) -> float:
+    """Two-sided p of equal figures: 1 less the largest confidence whose interval leaves 0 out; NaN if unknown."""
+    if not np.isfinite(difference_interval(first, second)).all():
+        return np.nan
+    sign = np.sign(first.value - second.value)
+    if sign == 0:
+        return 1.0
+
+    def nearer_end(log_p: float) -> float:
+        low, high = difference_interval(first, second, confidence=1 - np.exp(log_p))
+        return low if sign > 0 else -high
+
+    smallest, largest = np.log(1e-12), np.log(1 - 1e-9)
+    if nearer_end(smallest) >= 0:
+        return 1e-12
+    return float(np.exp(optimize.brentq(nearer_end, smallest, largest, xtol=1e-4)))
