@@ -121,6 +121,28 @@ def show_groups(data: ReportData) -> None:
     show_gaps(data.run.table("04_errors", "gaps"))
 
 
+def show_bearers(data: ReportData) -> None:
+    """Show which sources and units bear the errors, where 04_errors has written it."""
+    step = "04_errors"
+    if data.run.has(step, "influence.parquet"):
+        texts = data.run.values(step).get("bearers", [])
+        tables.show_html("".join(f"<p>{escape(text)}</p>" for text in texts))
+        show_influence(data.run.table(step, "sources"), data.run.table(step, "influence"), data.measure)
+
+
+def show_influence(sources: pd.DataFrame, units: pd.DataFrame, measure: str) -> None:
+    """Show the tables of `evaluation.influence`: figures by source, and without single units."""
+    if len(sources):
+        caption = f"{measure} of the test faces, by source; of faces, of errors: shares of all test faces and errors"
+        tables.show(tables.with_intervals(sources), caption=caption)
+    if len(units):
+        caption = (
+            f"units that weigh most in {measure}; of faces, errors, variance: shares; without: the figure without "
+            "this unit, which was picked on these rows"
+        )
+        tables.show(tables.with_intervals(units, of="without"), caption=caption)
+
+
 def show_gaps(gaps: pd.DataFrame) -> None:
     """Show the largest gap of each attribute beside the mean gap of groups that are served equally."""
     shown = [
