@@ -133,6 +133,40 @@ def test_contradicting_copies_leave_the_test_rows_and_are_listed():
     assert len(listed) > 0 and (listed["subset"] == "test").all()
 
 
+def test_copies_whose_ages_differ_by_a_year_stay_in_test():
+    faces = table(identity=[None] * 600, age=np.tile([25, 26, 40, 60], 150))
+    groups = np.where(np.arange(600) < 40, np.arange(600) // 2, splits.ALONE)
+    split = splits.make(faces, label="age", keep_together=groups)
+    dropped = set(split.contradicting)
+    assert dropped and dropped <= set(range(40)) and (faces["age"].iloc[[*dropped]] > 30).all()
+    assert set(split.left_out["face_id"]) == set(faces["face_id"].iloc[[*dropped]])
+
+
+def test_one_person_with_very_many_rows_is_noticed():
+    people = ["giant"] * 200 + [f"p{i}" for i in range(400)]
+    split = splits.make(table(identity=people), label="gender", seed=1)
+    (giant,) = [text for text in split.notices if "giant" in text]
+    assert "identity giant holds 200 of" in giant
+    assert not splits.make(table(n=600, n_people=300), label="gender").notices
+
+
+def test_people_whom_copies_join_are_counted():
+    groups = np.full(600, splits.ALONE)
+    groups[[0, 2, 4]] = 7
+    split = splits.make(
+        table(identity=[f"p{i // 2}" for i in range(600)]), label="gender", keep_together=groups
+    )
+    assert any(
+        "3 identities share copies of pictures and count as 1 people" in text for text in split.notices
+    )
+
+
+def test_a_split_without_test_rows_is_refused():
+    faces = table(identity=[None] * 600, gender=["male", "female"] * 300)
+    with pytest.raises(splits.SplitError, match=r"no rows are left in .'test'.*contradict"):
+        splits.make(faces, label="gender", keep_together=np.arange(600) // 2)
+
+
 def test_copies_that_agree_stay_in_test():
     groups = np.arange(600) // 2
     faces = table(identity=[None] * 600, gender=np.repeat(["male", "female"], 300))

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from faceworkbook import audit, datasets, splits
+from faceworkbook import audit, datasets, row_groups, splits
 from faceworkbook import faces as face_table
 from tests.support import planting
 
@@ -51,11 +51,26 @@ def test_two_boxes_in_one_photo_are_two_faces(folder):
 def test_contradicting_labels_are_counted(folder):
     names = ["0.png", "10.png", "11.png", "3.png", "4.png", "5.png"]
     gender = ["male", "female", None, "male", None, "female"]
-    result = audit.exact_duplicates(table(names, gender=gender, age=[3, 3, 3, 7, 8, 9]), folder)
+    result = audit.exact_duplicates(table(names, gender=gender, age=[3, 3, 4, 7, 17, 9]), folder)
     assert set(result.conflicts("gender")["image"]) == {"0.png", "10.png", "11.png"}
     summary = result.summary().set_index("label")
     assert summary.loc["gender", "contradicting groups"] == 1
     assert summary.loc["age", "contradicting faces"] == 2
+
+
+def test_a_group_that_only_a_chain_holds_together_is_listed():
+    def duplicates(ends, n=6):
+        pairs = pd.DataFrame(ends, columns=["first", "second", "likeness"])
+        groups = row_groups.renumber(row_groups.components(pairs["first"], pairs["second"], n))
+        return audit.Duplicates("planted", groups, pd.DataFrame(), pairs, pd.DataFrame())
+
+    chain = [(0, 1, 0.98), (1, 2, 0.98), (2, 3, 0.98)]
+    assert duplicates(chain).chains().to_dict("records") == [{"group": 0, "faces": 4, "pairs": 3, "of": 6}]
+    triangle = [(0, 1, 0.98), (1, 2, 0.98), (0, 2, 0.98), (4, 5, 0.99)]
+    assert duplicates(triangle).chains().empty
+    # Files that look exactly the same are tied to one of them each, and count once.
+    assert duplicates([(0, 1, 1.0), (0, 2, 1.0), (0, 3, 0.98)]).chains().empty
+    assert duplicates([]).chains().empty
 
 
 def test_a_missing_file_is_listed_and_stands_alone(folder):

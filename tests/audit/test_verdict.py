@@ -89,7 +89,7 @@ def test_grades_rise_with_the_share(share, expected):
 def test_contradicting_copies_are_named_by_label(tmp_path):
     for i in range(6):
         (tmp_path / f"{i}.jpg").write_bytes(b"one" if i < 2 else b"two" if i < 4 else str(i).encode())
-    faces = table(n=6, gender=["male", "female", "male", "male", "male", "female"], age=[1, 2, 3, 4, 5, 6])
+    faces = table(n=6, gender=["male", "female", "male", "male", "male", "female"], age=[1, 12, 3, 14, 5, 6])
     page = audit.verdict(
         audit.Findings(faces, NOTHING, "gender", exact=audit.exact_duplicates(faces, tmp_path))
     )

@@ -69,10 +69,31 @@ class Duplicates:
         """Faces that could go if one of each group stayed."""
         return len(self.members) - self.n_groups
 
+    def chains(self) -> pd.DataFrame:
+        """List the groups that only a chain holds together: some two of their faces are no copies of each other.
+
+        Returns
+        -------
+        pandas.DataFrame
+            group, faces, pairs (copies), of (all pairs there could be); faces that look exactly the same
+            count once. The largest group first.
+        """
+        first, second = (self.pairs[end].to_numpy(int) for end in ("first", "second"))
+        same = self.pairs["likeness"].to_numpy() >= 1
+        nodes = row_groups.components(first[same], second[same], len(self.groups))
+        ends = np.sort(np.column_stack([nodes[first], nodes[second]]), axis=1)
+        edges = pd.DataFrame(ends, columns=["one", "other"]).assign(group=self.groups[first])
+        edges = edges[edges["one"] != edges["other"]].drop_duplicates()
+        tied = edges.melt(id_vars="group", value_vars=["one", "other"], value_name="node")
+        faces = tied.groupby("group")["node"].nunique()
+        table = pd.DataFrame({"faces": faces, "pairs": edges.groupby("group").size()})
+        table["of"] = table["faces"] * (table["faces"] - 1) // 2
+        table = table[table["pairs"] < table["of"]].reset_index()
+        return table.sort_values("faces", ascending=False, kind="stable", ignore_index=True)
+
     def conflicts(self, column: str) -> pd.DataFrame:
-        """Members of the groups whose known values of `column` differ."""
-        different = self.members.groupby("group")[column].nunique()
-        return self.members[self.members["group"].isin(different.index[different > 1])]
+        """Members of the groups whose known values of `column` differ, numbers by more than the copies' noise."""
+        return self.members[row_groups.contradictions(self.members[column], self.members["group"])]
 
     def summary(self) -> pd.DataFrame:
         """One row a label: groups, faces in them, and groups and faces that contradict each other."""

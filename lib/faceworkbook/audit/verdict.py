@@ -12,6 +12,7 @@ from faceworkbook.audit.cleaning import Cleaned
 from faceworkbook.audit.duplicates import Duplicates
 from faceworkbook.audit.label_errors import LabelErrors
 
+CHAIN = 20  # different faces in one chain that are more than copies of a picture
 SEVERITIES = ("fine", "minor", "serious", "critical")
 COLUMNS = ("finding", "count", "of", "share", "severity", "detail", "what the workbook does")
 
@@ -135,6 +136,7 @@ def _copies(f: Findings):
         share = n / max(len(f.faces), 1)
         detail = f"{duplicates.n_groups:,} groups ({_contradictions(duplicates)}); {duplicates.how}"
         yield _row(text, n, len(f.faces), grade(share, minor=0, serious=0.05), detail, action)
+        yield from _chains(duplicates, copies)
         wrong = duplicates.conflicts(f.label)
         yield _row(
             f"{copies} that contradict in {f.label}",
@@ -143,6 +145,19 @@ def _copies(f: Findings):
             grade(len(wrong) / max(n, 1), minor=0, serious=0.02),
             f"{wrong['group'].nunique():,} groups: at least one label of each is wrong",
             "left out of the test rows and listed",
+        )
+
+
+def _chains(duplicates: Duplicates, copies: str):
+    chains = duplicates.chains()
+    if len(chains):
+        yield _row(
+            f"groups of {copies} that hold together by a chain alone",
+            len(chains),
+            duplicates.n_groups,
+            grade(chains["faces"].max() / CHAIN, minor=0, serious=1),
+            f"the largest has {chains['faces'].max():,} different faces: its ends are no copies of each other",
+            "kept on one side of the split as one group; look at the largest",
         )
 
 

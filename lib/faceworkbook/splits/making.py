@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 
 from faceworkbook import row_groups
 from faceworkbook.splits import allocation
+from faceworkbook.splits.notices import list_notices
 from faceworkbook.splits.saving import fingerprint
 from faceworkbook.splits.split import CONTRADICTING, SUBSETS, Split, SplitError
 from faceworkbook.splits.strata import Plan, make_plan, stratum_names, ungroup
@@ -235,6 +235,7 @@ def _finish(
         *([] if excluded is None else [excluded]),
     ]
     subset = np.where(dropped, "", subset)
+    _check_none_empty(subset, name=name, fold=fold, dropped=int(dropped.sum()))
     report = _report(plan, subset)
     fitted = np.isin(subset, ["train", "validation"])
     rows = {p: np.flatnonzero(subset == p).astype(np.int64) for p in SUBSETS}
@@ -251,10 +252,19 @@ def _finish(
         ),
         copies=plan.copies,
         contradicting=np.flatnonzero(dropped).astype(np.int64),
-        notices=tuple(_notices(report)),
+        notices=tuple(list_notices(plan, subset, report)),
         repeat=repeat,
         fold=fold,
     )
+
+
+def _check_none_empty(subset: np.ndarray, *, name: str, fold: int, dropped: int) -> None:
+    empty = [each for each in ("train", "test") if not (subset == each).any()]
+    if empty:
+        raise SplitError(
+            f"scheme '{name}', fold {fold}: no rows are left in {empty} ({dropped:,} test rows are copies whose "
+            "labels contradict each other); give more faces, or fewer folds"
+        )
 
 
 def _exclude(faces: pd.DataFrame, rows: np.ndarray, subset: str, reason: str) -> pd.DataFrame:
@@ -280,12 +290,3 @@ def _class_order(values: pd.Series, names: pd.Series) -> list[str]:
     if isinstance(values.dtype, pd.CategoricalDtype):
         return [c for c in values.cat.categories if (names == c).any()]
     return sorted(names.dropna().unique(), key=lambda name: float(name.split("..")[0]))
-
-
-def _notices(report: pd.DataFrame) -> Iterator[str]:
-    for column in report.columns[2:]:
-        empty = [
-            subset for subset in report.index if report.loc[subset, "rows"] and not report.loc[subset, column]
-        ]
-        if empty:
-            yield f"{column} ({int(report[column].sum())} rows) does not occur in: {', '.join(empty)}"
