@@ -51,9 +51,20 @@ def test_a_set_unpacked_three_times_is_as_sure_as_its_different_pictures():
     assert (thrice["n"], thrice["n_pictures"]) == (90, 30)
     assert thrice["value"] == pytest.approx(29 / 30) == once["value"]
     assert (once["low"], once["high"]) == pytest.approx((0.8333, 0.9941), abs=1e-3)
-    # Wilson of 90 faces begins at .907: no interval over copies may be that sure.
-    assert thrice["low"] < 0.905
+    # Wilson of 90 faces is [.907, .989]: no interval over copies may be that sure.
+    assert (thrice["low"], thrice["high"]) == pytest.approx((once["low"], once["high"]))
     assert "picture" in thrice["method"]
+
+
+def test_copies_of_some_pictures_make_no_interval_narrower():
+    rng = np.random.default_rng(0)
+    right, times = rng.random(120) < 0.9, rng.choice([1, 2, 6], 120)
+    whole = predictions_of(right, copies=6)
+    table = whole[np.concatenate([np.arange(6) < k for k in times])]
+    table.attrs = whole.attrs
+    once, several = (metrics.summary(t, names=["accuracy"]).iloc[0] for t in (predictions_of(right), table))
+    assert several["n"] == times.sum() and several["n_pictures"] == 120
+    assert several["high"] - several["low"] > 0.9 * (once["high"] - once["low"])
 
 
 def test_copies_do_not_make_a_difference_significant():

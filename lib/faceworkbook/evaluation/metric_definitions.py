@@ -82,9 +82,15 @@ class Metric:
         return terms @ gradient
 
     def is_wilsons(self, rows: Rows) -> bool:
-        """Whether Wilson's interval holds: independent rows that are right or wrong, nothing between."""
-        plain = self.proportion and rows.independent
-        return plain and (rows.task.is_exclusive or bool(np.isin(self.terms(rows)[:, 0], (0, 1)).all()))
+        """Whether Wilson's interval over units holds: each is right or wrong as a whole, and all are of one size.
+
+        So it is for independent faces, and for a set that was unpacked several times over.
+        """
+        if not self.proportion or not len(rows.units):
+            return False
+        sizes = np.bincount(rows.units)
+        totals = np.bincount(rows.units, self.terms(rows)[:, 0])
+        return bool((sizes == sizes[0]).all() and np.isin(totals, (0, sizes[0])).all())
 
     def value(self, rows: Rows) -> float:
         """Return the metric on the rows as they are; NaN where it is undefined (no rows, a class missing)."""

@@ -189,7 +189,7 @@ def figure(
     if metric.is_wilsons(own):
         made = error_of_sum(metric.contributions(own)[:, 0], rows.units, rows.pictures, n_units=n_units)
         return Figure(
-            value, bounds=metric.bounds, counts=float(len(rows.units)), effective=made.effective,
+            value, bounds=metric.bounds, counts=float(own.n_units), effective=made.effective,
             by_unit=made.by_unit,
         )  # fmt: skip
     if isinstance(metric, FunctionMetric):
