@@ -4,8 +4,16 @@ import made_predictions as made
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
-from faceworkbook.evaluation import comparison, paired_proportions, predictions, significance
+from faceworkbook.evaluation import (
+    comparison,
+    equivalence,
+    fold_comparison,
+    paired_proportions,
+    predictions,
+    significance,
+)
 from faceworkbook.tasks import Task
 
 MCNEMAR = paired_proportions.MCNEMAR
@@ -26,15 +34,39 @@ def test_two_models_of_different_strength_differ():
     assert result.pairs["role"].tolist() == ["chosen", "other"]
     assert result.pairs["verdict"].tolist() == ["differ", ""] and result.pairs["sentence"].iloc[1] == ""
     assert result.chosen["test"].tolist() == [MCNEMAR] and str(result) == result.chosen["sentence"][0]
-    assert result.pairs["sentence"].iloc[0].startswith("m2.5 is better than m0.8: accuracy +0.")
+    assert (
+        result.pairs["sentence"]
+        .iloc[0]
+        .startswith("m2.5 is better than m0.8 by at least the margin of 0.01: accuracy +0.")
+    )
     assert result.overall.empty
 
 
-def test_two_equal_models_are_not_significantly_different_and_power_is_stated():
+def test_two_equal_models_are_not_significantly_different_and_what_would_decide_is_stated():
     result = comparison.compare(runs(1.5, 1.50001), n_boot=500)
     assert (result.chosen["verdict"] == "no significant difference").all()
-    assert "test faces would show" in result.chosen["sentence"][0]
-    assert "m1.5 and m1.50001: no significant difference (95 % interval -0." in result.chosen["sentence"][0]
+    sentence = result.chosen["sentence"][0]
+    assert "m1.5 and m1.50001: no significant difference (95 % interval -0." in sentence
+    needed = f"{result.chosen['faces_needed'][0]:,.0f}"
+    assert f"undecided at the margin of 0.01: about {needed} test faces would decide (80% power)." in sentence
+    without = comparison.compare(runs(1.5, 1.50001), margin=0, n_boot=500).chosen
+    assert "would show on such test rows in 80% of trials" in without["sentence"][0]
+    assert np.isnan(without["faces_needed"][0]) and without["relevance"][0] == ""
+
+
+def test_what_would_decide_does_not_depend_on_the_observed_difference():
+    """Observed power is no plan (Hoenig and Heisey 2001): as many discordant faces ask for as many faces."""
+    right = np.arange(1000) < 900
+    results = []
+    for won in (20, 40):
+        other = right.copy()
+        other[:won], other[900 : 900 + 60 - won] = False, True
+        results.append(paired_proportions.mcnemar(right, other))
+    assert results[0].difference == -results[1].difference
+    needed = [equivalence.faces_needed(0.01, equivalence.standard_error(r), n=1000) for r in results]
+    assert needed[0] == needed[1]
+    # By hand: (1.6449 + 1.2816)^2 (.06 - .02^2) / .01^2.
+    assert needed[0] == pytest.approx(5104, rel=0.06)
 
 
 def test_three_models_begin_with_cochrans_q_and_end_with_holm():
@@ -107,6 +139,38 @@ def test_five_times_two_folds_add_the_f_test():
     assert "5x2cv F" in result.pairs["test"].tolist()
 
 
+def with_validation(table, *, share=0.25):
+    """Add the rows that each fold chose on: some of those that it does not test."""
+    added = []
+    for (_, fold), own in table.groupby(["repeat", "fold"]):
+        others = table[(table["repeat"] == own["repeat"].iloc[0]) & (table["fold"] != fold)]
+        kept = others.iloc[: round(share * len(others))]
+        added.append(kept.assign(fold=fold, split="validation"))
+    both = pd.concat([table, *added], ignore_index=True)
+    both.attrs = table.attrs
+    return both
+
+
+def test_folds_are_corrected_by_the_rows_that_really_trained():
+    """Validation rows do not train: 100 rows, 20 tested, 20 chosen on, 60 trained on."""
+    a, b = (with_validation(folded(s, seed=i)) for i, s in enumerate((2.0, 1.0), start=1))
+    assert fold_comparison.training_sizes(a).tolist() == [60] * 25
+    result = comparison.compare({"a": a, "b": b}).chosen.iloc[0]
+    values = [comparison.fold_values(t, metric="accuracy")["value"].to_numpy() for t in (a, b)]
+    expected = significance.nadeau_bengio(values[0] - values[1], n_train=60, n_test=20)
+    assert (result["low"], result["p"]) == pytest.approx((expected.low, expected.p))
+
+
+def test_a_larger_fold_weighs_more():
+    table = folded(2.0, repeats=1, seed=1)
+    other = folded(1.0, repeats=1, seed=2)
+    fold = np.minimum(np.arange(100) // 10, 4)  # 10, 10, 10, 10 and 60 faces
+    a, b = table.assign(fold=fold), other.assign(fold=fold)
+    right = [(t["truth"] == t["predicted"]).mean() for t in (a, b)]
+    result = comparison.compare({"a": a, "b": b}).chosen.iloc[0]
+    assert result["difference"] == pytest.approx(right[0] - right[1])
+
+
 def test_repeats_without_folds_have_no_training_rows_to_correct_by():
     with pytest.raises(comparison.ComparisonError, match="one fold only"):
         comparison.compare({"a": folded(2, folds=1), "b": folded(1, folds=1)})
@@ -171,19 +235,6 @@ def test_numbers_are_compared_too():
     b["predicted"] = b["truth"] + 2 * (b["predicted"] - b["truth"])
     result = comparison.compare({"a": a, "b": b}, metric="mae", n_boot=500)
     assert "a is better than b" in result.pairs["sentence"].iloc[0]
-
-
-def test_faces_needed_gives_that_power():
-    # Simulation apart from the formula: paired differences of -1, 0, 1.
-    rng = np.random.default_rng(0)
-    p_win, p_lose = 0.08, 0.04
-    sd = np.sqrt(p_win + p_lose - (p_win - p_lose) ** 2)
-    n = int(comparison.faces_needed(p_win - p_lose, sd / np.sqrt(500), n=500))
-    alarms = 0
-    for _ in range(400):
-        d = rng.choice([1, -1, 0], n, p=[p_win, p_lose, 1 - p_win - p_lose])
-        alarms += paired_proportions.mcnemar(d == 1, d == -1).p < 0.05
-    assert alarms / 400 == pytest.approx(0.8, abs=0.06)
 
 
 def test_run_folders_are_read_and_named(tmp_path):
@@ -274,8 +325,22 @@ def test_paired_differences_of_other_truths_or_classes_are_refused():
         comparison.paired_difference(table, table.assign(truth="male"))
     with pytest.raises(comparison.ComparisonError, match="classes of the first table"):
         comparison.paired_difference(table, made.number_predictions(60))
-    with pytest.raises(ValueError, match="1 of identities"):
-        comparison.paired_difference(*[table.assign(identity="p1")] * 2)
+
+
+@pytest.mark.parametrize("people", [1, 9])
+@pytest.mark.parametrize("metric", ["accuracy", "auc", "macro_f1"])
+def test_too_few_people_are_refused_in_words(people, metric):
+    """Two people once had the interval -4.5 to 4.2 of a difference of accuracies."""
+    given = runs(2.0, 1.0, 0.5, people=people)
+    result = comparison.compare(given, metric=metric, n_boot=100)
+    assert (result.chosen["verdict"] == "too few to judge").all() and result.overall.empty
+    assert result.pairs[["low", "high", "p", "p_holm"]].isna().all(axis=None)
+    sentence = result.chosen["sentence"][0]
+    assert f"but {people} identities are too few to judge by; 10 are the least" in sentence
+    moved = comparison.paired_difference(given["m2.0"], given["m1.0"], n_boot=100)
+    assert np.isnan([moved["low"], moved["high"], moved["p"]]).all() and moved["difference"] > 0
+    enough = comparison.compare(runs(2.0, 1.0, people=10), metric=metric, n_boot=100)
+    assert np.isfinite(enough.chosen["low"][0])
 
 
 def test_paired_differences_alarm_as_often_as_they_should_on_few_discordant_faces():
@@ -292,3 +357,31 @@ def test_paired_differences_alarm_as_often_as_they_should_on_few_discordant_face
         ]  # fmt: skip
         alarms += comparison.paired_difference(*tables, n_boot=200, seed=seed)["p"] < 0.05
     assert 0.03 <= alarms / 300 <= 0.07
+
+
+def test_one_difference_has_one_verdict():
+    """McNemar's p is .065 where the bootstrap's is .048: the design chose McNemar, and that is the verdict."""
+    n, rng = 2000, np.random.default_rng(0)
+    share = np.where(rng.random(n) < 0.9, 0.9, 0.1)
+    won, lost = np.flatnonzero(share < 0.5)[:32], np.flatnonzero(share > 0.5)[:18]
+    other = share.copy()
+    other[won], other[lost] = 0.9, 0.1
+    faces, task = made.faces_table(n), Task("gender", classes=("a", "b"))
+    tables = {
+        name: predictions.build(
+            faces, task, truth=["a"] * n, output=np.column_stack([p, 1 - p]), split="test"
+        )
+        for name, p in (("first", other), ("second", share))
+    }  # fmt: skip
+    result = comparison.compare(tables, margin=0.005, seed=0)
+    mcnemar, bootstrap = result.pairs.itertuples()
+    assert bootstrap.p < 0.05 < mcnemar.p and mcnemar.p == pytest.approx(stats.binomtest(18, 50).pvalue)
+    assert mcnemar.verdict == "no significant difference" and mcnemar.relevance == "undecided"
+    assert str(result) == mcnemar.sentence
+    assert (mcnemar.role, bootstrap.role, bootstrap.verdict, bootstrap.sentence) == (
+        "chosen",
+        "other",
+        "",
+        "",
+    )
+    assert bootstrap.relevance == ""

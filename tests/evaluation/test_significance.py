@@ -110,6 +110,30 @@ def test_five_by_two_f_agrees_with_mlxtend():
     assert (got.statistic, got.p) == pytest.approx((f, p))
 
 
+def test_the_interval_of_the_f_test_leaves_out_0_exactly_where_p_is_below_5_percent():
+    rng, significant = np.random.default_rng(5), 0
+    for _ in range(300):
+        d = rng.normal(rng.uniform(0, 0.03), 0.015, (5, 2)) + rng.normal(0, 0.005, (5, 1))
+        got = significance.five_by_two_f(d)
+        assert (got.p < 0.05) != (got.low <= 0 <= got.high)
+        significant += got.p < 0.05
+        if np.isfinite(got.low):
+            at_the_end = significance.five_by_two_f(d - got.low)
+            assert at_the_end.p == pytest.approx(0.05)
+    assert 50 < significant < 250
+
+
+def test_unequal_folds_are_weighted_by_their_test_rows():
+    d, rows = np.array([0.01, 0.03, 0.02, 0.06]), np.array([10, 20, 30, 40])
+    got = significance.nadeau_bengio(d, n_train=75, n_test=25, weights=rows)
+    mean = (d * rows).sum() / 100
+    square = (rows / 25 * (d - mean) ** 2).sum() / 3
+    assert got.difference == pytest.approx(mean)
+    assert got.error == pytest.approx(np.sqrt((1 / 4 + 1 / 3) * square))
+    alike = significance.nadeau_bengio(d, n_train=75, n_test=25, weights=np.full(4, 25))
+    assert alike == significance.nadeau_bengio(d, n_train=75, n_test=25)
+
+
 def test_welch_agrees_with_scipy():
     a, b = np.array([0.91, 0.92, 0.90, 0.93]), np.array([0.88, 0.90, 0.91, 0.87, 0.86])
     got, expected = significance.welch(a, b), stats.ttest_ind(a, b, equal_var=False)
@@ -131,6 +155,13 @@ def slow_delong(positive, a, b):
     covariance = np.cov(tens) / positive.sum() + np.cov(ones) / (~positive).sum()
     variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
     return areas, variance
+
+
+def slow_parts(positive, a, b):
+    """Differences of the placements of the two scores: all rows, positives, negatives."""
+    wins = [(s[positive][:, None] - s[~positive][None, :] > 0).astype(float) for s in (a, b)]
+    gap = wins[0] - wins[1]
+    return gap, gap.mean(axis=1), gap.mean(axis=0)
 
 
 def test_fast_delong_agrees_with_the_definition_and_scikit_learn():
@@ -155,6 +186,33 @@ def test_delong_knows_that_people_repeat():
     people = np.tile(np.arange(60), 5)
     assert abs(roc_area.delong(*repeated).statistic) > 1.9 * abs(alone.statistic)
     assert roc_area.delong(*repeated, units=people).statistic == pytest.approx(alone.statistic, rel=0.05)
+
+
+def test_delong_uses_t_where_people_are_few():
+    rng = np.random.default_rng(1)
+    positive = np.arange(12) % 2 == 0
+    a, b = positive + rng.normal(size=12), positive + rng.normal(size=12)
+    got = roc_area.delong(positive, a, b)
+    _, tens, ones = slow_parts(positive, a, b)
+    first, second = np.var(tens, ddof=1) / 6, np.var(ones, ddof=1) / 6
+    freedom = (first + second) ** 2 / (first**2 / 5 + second**2 / 5)
+    assert got.freedom == pytest.approx(freedom)
+    assert got.p == pytest.approx(2 * stats.t.sf(abs(got.statistic), freedom))
+    assert got.p > 2 * stats.norm.sf(abs(got.statistic))
+
+
+def test_delong_keeps_its_level_with_few_people_who_have_unequal_numbers_of_faces():
+    """With a normal quantile and people's sums alone, .14 of 5 % were alarms here."""
+    rng, alarms = np.random.default_rng(0), 0
+    for _ in range(400):
+        sizes = np.clip(np.exp(rng.normal(np.log(5), 1.25, 20)).round(), 1, 300).astype(int)
+        who = np.repeat(np.arange(20), sizes)
+        positive = (rng.permutation(20) % 2 == 0)[who]
+        hard = 0.7 * (2 * positive - 1) + rng.normal(0, 0.6, 20)[who]
+        a, b = (hard + rng.normal(0, 0.4, 20)[who] + rng.normal(0, 0.9, len(who)) for _ in range(2))
+        alarms += roc_area.delong(positive, a, b, units=who).p < 0.05
+    # 5 % of 400 are 20; more than 32 have a chance of 1 in 300.
+    assert alarms <= 32
 
 
 def test_paired_bootstrap_agrees_with_a_paired_t_test():
@@ -210,25 +268,43 @@ def test_what_cannot_be_tested_is_refused(call, message):
         call()
 
 
-def test_the_paired_interval_without_correlation_is_newcombe_s_unpaired_one():
-    from statsmodels.stats.proportion import confint_proportions_2indep
+@pytest.mark.parametrize(
+    ("n", "difference", "discordant"), [(300, 0.02, 0.06), (1000, 0.02, 0.05), (200, 0.03, 0.05)]
+)
+def test_mcnemars_interval_covers_in_the_designs_with_few_discordant_faces(n, difference, discordant):
+    """Every number of faces that each model alone gets right, times its probability: no simulation.
 
-    # both * neither = only_a * only_b: phi is 0.
-    both, only_a, only_b, neither = 40, 20, 20, 10
-    got = paired_proportions.paired_proportions_interval(both, only_a, only_b, neither)
-    expected = confint_proportions_2indep(60, 90, 60, 90, method="newcomb", compare="diff")
-    assert got == pytest.approx(expected)
+    An interval that is conditional on the discordant faces covered .858 in the third design.
+    """
+    shares = ((discordant + difference) / 2, (discordant - difference) / 2)
+    reach = round(n * discordant + 9 * np.sqrt(n * discordant))
+    a, b = np.mgrid[: reach + 1, : reach + 1].reshape(2, -1)
+    p = stats.multinomial.pmf(np.column_stack([a, b, n - a - b]), n, [*shares, 1 - sum(shares)])
+    covered = 0.0
+    for only_a, only_b, probability in zip(a[p > 1e-9], b[p > 1e-9], p[p > 1e-9], strict=True):
+        low, high = paired_proportions.paired_proportions_interval(int(only_a), int(only_b), n)
+        covered += probability * (low <= difference <= high)
+    assert 0.935 <= covered <= 0.965
 
 
-def test_the_paired_interval_covers_where_discordant_faces_are_few():
-    rng, n, hits = np.random.default_rng(0), 200, 0
-    for _ in range(600):
-        # .03 better, .05 discordant: the conditional interval covered .858 of 95 % here.
-        kind = rng.choice(4, n, p=[0.90, 0.04, 0.01, 0.05])
-        counts = [int((kind == k).sum()) for k in range(4)]
-        low, high = paired_proportions.paired_proportions_interval(*counts)
-        hits += low <= 0.03 <= high
-    assert 0.93 <= hits / 600 <= 0.985
+def test_the_paired_interval_inverts_the_score_test():
+    """At each end the score test of Tango, its nuisance share maximised by search, gives p = .05."""
+    from scipy.optimize import minimize_scalar
+
+    only_a, only_b, n = 17, 6, 150
+    for end in paired_proportions.paired_proportions_interval(only_a, only_b, n):
+
+        def loss(q, end=end):
+            return -(
+                only_a * np.log(q + end)
+                + only_b * np.log(q)
+                + (n - only_a - only_b) * np.log(1 - 2 * q - end)
+            )
+
+        bounds = (max(0, -end) + 1e-9, (1 - end) / 2 - 1e-9)
+        q = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-12}).x
+        z = (only_a - only_b - n * end) / np.sqrt(n * (2 * q + end - end**2))
+        assert abs(z) == pytest.approx(stats.norm.ppf(0.975), rel=1e-4)
 
 
 def test_always_right_against_always_wrong_is_a_difference():
@@ -242,6 +318,9 @@ def test_always_right_against_always_wrong_is_a_difference():
 def test_one_unit_is_refused_in_words():
     with pytest.raises(ValueError, match="1 of identities: nothing can be tested on fewer than two"):
         significance.paired_bootstrap(lambda w: w[:, 0], 1)
+    positive = np.array([True, True, False, False])
+    with pytest.raises(ValueError, match="1 of identities of one class: nothing can be tested"):
+        roc_area.delong(positive, np.arange(4.0), np.arange(4.0), units=np.array([0, 0, 1, 2]))
 
 
 def test_the_paired_interval_alarms_as_often_as_it_says_on_few_discordant_faces():
@@ -255,16 +334,10 @@ def test_the_paired_interval_alarms_as_often_as_it_says_on_few_discordant_faces(
     assert 0.03 <= alarms / 300 <= 0.07
 
 
-@pytest.mark.parametrize(
-    ("counts", "low", "high"),
-    [
-        ((36, 12, 2, 0), 0.0569, 0.3404),  # Newcombe 1998, table II
-        ((1, 1, 7, 12), -0.507, -0.026),  # Fagerland, Lydersen and Laake 2014, airway data
-    ],
-)
-def test_the_paired_interval_agrees_with_published_examples(counts, low, high):
-    got = paired_proportions.paired_proportions_interval(*counts)
-    assert got == pytest.approx((low, high), abs=6e-4)
+def test_the_paired_interval_agrees_with_a_published_example():
+    # Fagerland, Lydersen and Laake 2014, airway data, Tango's interval.
+    got = paired_proportions.paired_proportions_interval(1, 7, 21)
+    assert got == pytest.approx((-0.517, -0.026), abs=6e-4)
 
 
 def test_mcnemars_interval_never_contradicts_its_p():

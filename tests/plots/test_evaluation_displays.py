@@ -48,7 +48,7 @@ def test_comparison_draws_each_pair_and_zero():
     assert (
         display.ax_.get_yticklabels()[0]
         .get_text()
-        .startswith("a - b\nexact McNemar, Newcombe's interval, n = 300")
+        .startswith("a - b\nexact McNemar, Tango's interval, n = 300")
     )
     assert "accuracy" in display.ax_.get_xlabel()
     assert len(display.ax_.get_yticklabels()) == 1  # one verdict a pair

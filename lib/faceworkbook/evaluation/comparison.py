@@ -3,7 +3,8 @@
 The design decides the test, before anything is looked at. One test set: exact McNemar for accuracy on
 independent faces, DeLong for a binary AUC, the paired bootstrap by person for all else; Cochran's Q (or its
 bootstrap counterpart) where there are three models or more. Repeated folds: the Nadeau-Bengio corrected t.
-Independent runs: Welch. Further tests stand beside the chosen one, marked. Holm over the pairs of each test.
+Independent runs: Welch. Further tests stand beside the chosen one, marked, and give no verdict. Holm over the pairs
+of each test. A margin adds whether the difference matters (`faceworkbook.evaluation.equivalence`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from faceworkbook.evaluation import intervals, metrics, paired_proportions, roc_area, significance
+from faceworkbook.evaluation import (
+    equivalence,
+    intervals,
+    metrics,
+    paired_proportions,
+    roc_area,
+    significance,
+)
 from faceworkbook.evaluation import predictions as tables
 from faceworkbook.evaluation import pseudo_replication as pseudo
 from faceworkbook.evaluation.aligned_runs import (
@@ -27,23 +35,21 @@ from faceworkbook.evaluation.aligned_runs import (
 )
 from faceworkbook.evaluation.comparison_tables import (
     CHOSEN,
-    POWER,
-    faces_needed,
+    PairOptions,
     format_p,
     make_overall_table,
     make_pairs_table,
 )
+from faceworkbook.evaluation.fold_comparison import fold_values, pairs_of_folds, training_sizes
 from faceworkbook.evaluation.metrics import Metric, Rows
-from faceworkbook.evaluation.significance import Result
+from faceworkbook.evaluation.significance import FEWEST_UNITS, Result
 
 __all__ = [
-    "POWER",
     "Comparison",
     "ComparisonError",
     "choose",
     "compare",
     "compare_independent",
-    "faces_needed",
     "fold_values",
     "format_p",
     "paired_difference",
@@ -69,15 +75,21 @@ class Comparison:
         The test of all runs together (no row where there are two).
     pairs : pandas.DataFrame
         One row a pair and test: first, second, role ('chosen' for the one test that the design asks for, else
-        'other'), test, difference, low, high, p, p_holm, effect, effect_name, n, counted, faces_needed, verdict
-        ('differ' or 'no significant difference' of the chosen test; 'not to be relied on' where a test takes for
-        granted what does not hold; else ''), sentence.
+        'other'), test, difference, low, high, p, p_holm, effect, effect_name, n, counted, verdict ('differ', 'no
+        significant difference' or 'too few to judge' of the chosen test; 'not to be relied on' where a test takes
+        for granted what does not hold; else ''), relevance (of the chosen test: 'beyond the margin', 'equivalent
+        within the margin', 'undecided'; '' without a margin), probability_better, probability_equivalent,
+        probability_worse (of the first model, over folds), detectable (the smallest difference that such test
+        rows show in 80 % of trials), faces_needed, units_needed (to decide at the margin), sentence.
+    margin : float
+        Smallest difference that matters, 0 for none.
     """
 
     metric: str
     runs: pd.DataFrame
     overall: pd.DataFrame
     pairs: pd.DataFrame
+    margin: float = 0.0
 
     @property
     def chosen(self) -> pd.DataFrame:
@@ -92,6 +104,7 @@ def compare(
     runs: Mapping[str, pd.DataFrame],
     *,
     metric: str = "accuracy",
+    margin: float | None = None,
     subset: str = "test",
     seed: int = 0,
     n_boot: int = intervals.N_BOOT,
@@ -104,6 +117,9 @@ def compare(
         Predictions by the name of the run.
     metric : str
         Any metric of `faceworkbook.evaluation.metrics` that the tables allow.
+    margin : float, optional
+        Smallest difference that matters, in the metric's unit; 0 for none. By default that of
+        `equivalence.margin_of`: 0.01 for figures in 0..1, none for others.
 
     Raises
     ------
@@ -114,12 +130,14 @@ def compare(
     rows = {name: metrics.rows_of(table, subset=None) for name, table in aligned.items()}
     first = next(iter(rows.values()))
     *_, chosen = (metrics.pick(metric, own.task) for own in rows.values())
+    margin = equivalence.margin_of(chosen, margin)
     folds = next(iter(aligned.values()))[["repeat", "fold"]].drop_duplicates()
-    overall, n_faces = [], None
+    overall = []
     if len(folds) > 1:
-        results = _pairs_of_folds(aligned, chosen)
+        sizes = {name: training_sizes(table) for name, table in runs.items()}
+        results = pairs_of_folds(aligned, chosen, sizes=sizes)
     else:
-        results, n_faces = pairs_of_rows(rows, chosen, seed=seed, n_boot=n_boot), first.n_faces
+        results = pairs_of_rows(rows, chosen, seed=seed, n_boot=n_boot)
         overall = tests_of_all(rows, chosen, seed=seed, n_boot=n_boot) if len(rows) > 2 else []
     summaries = [
         metrics.summary(table, subset=subset, names=[metric], seed=seed, n_boot=n_boot).assign(run=name)
@@ -130,7 +148,8 @@ def compare(
         metric=metric,
         runs=pd.concat(summaries, ignore_index=True)[columns],
         overall=make_overall_table(overall, chosen),
-        pairs=make_pairs_table(results, chosen, n_faces=n_faces),
+        pairs=make_pairs_table(results, chosen, PairOptions(margin=margin, n_faces=first.n_faces)),
+        margin=margin,
     )
 
 
@@ -139,6 +158,7 @@ def paired_difference(
     second: pd.DataFrame,
     *,
     metric: str = "accuracy",
+    margin: float = 0.0,
     subset: str = "test",
     n_boot: int = intervals.N_BOOT,
     seed: int = 0,
@@ -148,11 +168,17 @@ def paired_difference(
     People (faces where people are unknown) are drawn with replacement, the same for both tables; a face of
     several repeats is drawn with all of them. See `significance.paired_bootstrap`.
 
+    Parameters
+    ----------
+    margin : float
+        Smallest difference that matters, 0 for none.
+
     Returns
     -------
     dict
-        metric, first, second (values on the common faces), difference, low, high (95 %, within what the metric allows), p, n (common faces),
-        n_units (people or faces drawn).
+        metric, first, second (values on the common faces), difference, low, high (95 %, within what the metric
+        allows; NaN for fewer than 10 people), p, n (common faces), n_units (people or faces drawn), margin, relevance
+        (see `equivalence.judge`).
 
     Raises
     ------
@@ -181,6 +207,8 @@ def paired_difference(
         "p": result.p,
         "n": len(common),
         "n_units": n_units,
+        "margin": margin,
+        "relevance": equivalence.judge(result, margin),
     }
 
 
@@ -221,7 +249,11 @@ def choose(
 
 
 def compare_independent(
-    values: Mapping[str, Sequence[float]], *, metric: str = "accuracy", better: str | None = None
+    values: Mapping[str, Sequence[float]],
+    *,
+    metric: str = "accuracy",
+    better: str | None = None,
+    margin: float | None = None,
 ) -> pd.DataFrame:
     """Compare independent runs (own data and own seed each) by Welch's test, Holm over the pairs.
 
@@ -231,6 +263,8 @@ def compare_independent(
         Values of the metric, one a run, by the model's name.
     better : {'higher', 'lower', 'zero'}, optional
         That of the metric of this name where None ('higher' for one that is not known).
+    margin : float, optional
+        See `compare`.
     """
     results = [
         (a, b, significance.welch(np.asarray(values[a]), np.asarray(values[b])))
@@ -238,7 +272,8 @@ def compare_independent(
     ]
     known = metrics.find(metric) or replace(metrics.ACCURACY, name=metric, bounds=significance.UNBOUNDED)
     of = replace(known, better=better or known.better)
-    return make_pairs_table([(a, b, r.within(of.difference_bounds)) for a, b, r in results], of)
+    options = PairOptions(margin=equivalence.margin_of(of, margin))
+    return make_pairs_table([(a, b, r.within(of.difference_bounds)) for a, b, r in results], of, options)
 
 
 def values_of_runs(
@@ -265,28 +300,22 @@ def values_of_runs(
     return values
 
 
-def fold_values(predictions: pd.DataFrame, *, metric: str, subset: str | None = "test") -> pd.DataFrame:
-    """Compute the metric of every fit: a table of repeat, fold, n, value, rows_id (the same for the same test rows)."""
-    chosen = predictions if subset is None else predictions[predictions["split"] == subset]
-    records = []
-    for (repeat, fold), table in chosen.groupby(["repeat", "fold"], sort=True):
-        rows = metrics.rows_of(table, subset=None)
-        value = metrics.pick(metric, rows.task).value(rows)
-        name = significance.rows_id(table["face_id"])
-        records.append({"repeat": repeat, "fold": fold, "n": len(table), "value": value, "rows_id": name})
-    return pd.DataFrame(records)
-
-
 def pairs_of_rows(
     rows: dict[str, Rows], metric: Metric, *, seed: int = 0, n_boot: int = intervals.N_BOOT
 ) -> list[tuple[str, str, Result]]:
     """Test each pair of models on one test set by every test that fits; rows are aligned already.
 
-    The first valid result of a pair is that of the test that the design asks for.
+    The first valid result of a pair is that of the test that the design asks for; on fewer than ten people (or
+    faces, where people are unknown) none is made.
     """
     statistics = {name: metric.statistic(subset) for name, subset in rows.items()}
     results = []
     for a, b in combinations(rows, 2):
+        if rows[a].n_units < FEWEST_UNITS:
+            results.append(
+                (a, b, _refused_pair([statistics[a], statistics[b]], rows[a].n_units, rows[a].counted))
+            )
+            continue
         results += [(a, b, result) for result in _special_tests(rows[a], rows[b], metric)]
         pair, first = [statistics[a], statistics[b]], rows[a]
         paired = _bootstrap_pair(pair, metric, first.n_units, first.counted, seed=seed, n_boot=n_boot)
@@ -294,9 +323,16 @@ def pairs_of_rows(
     return results
 
 
+def _refused_pair(pair: Sequence[intervals.Statistic], n_units: int, counted: str) -> Result:
+    first, second = (float(statistic(np.ones((1, n_units)))[0]) for statistic in pair)
+    return significance.refused(significance.PAIRED, first - second, n_units, counted)
+
+
 def _bootstrap_pair(
     pair: Sequence[intervals.Statistic], metric: Metric, n_units: int, counted: str, *, seed: int, n_boot: int
 ) -> Result:
+    if n_units < FEWEST_UNITS:
+        return _refused_pair(pair, n_units, counted)
     return significance.paired_bootstrap(
         lambda weights: pair[0](weights) - pair[1](weights),
         n_units,
@@ -323,6 +359,8 @@ def tests_of_all(
 ) -> list[Result]:
     """Test three or more models together on one test set; rows are aligned already."""
     first = next(iter(rows.values()))
+    if first.n_units < FEWEST_UNITS:
+        return []
     if metric.name == "accuracy" and first.task.is_exclusive and first.independent:
         return [paired_proportions.cochrans_q(np.column_stack([subset.right for subset in rows.values()]))]
     statistics = [metric.statistic(subset) for subset in rows.values()]
@@ -335,30 +373,6 @@ def tests_of_all(
             counted=first.counted,
         )
     ]
-
-
-def _pairs_of_folds(runs: dict[str, pd.DataFrame], metric: Metric):
-    values = {name: fold_values(table, metric=metric.name, subset=None) for name, table in runs.items()}
-    table = next(iter(values.values()))
-    n_test = table["n"].mean()
-    # Within one repeat every face is tested once, and trains in the other folds.
-    n_train = table.groupby("repeat")["n"].sum().mean() - n_test
-    if n_train <= 0:
-        raise ComparisonError(
-            "every repeat has one fold only, so the training rows are unknown; "
-            "compare repeated k-fold runs with two folds or more"
-        )
-    results = []
-    for a, b in combinations(runs, 2):
-        d = (values[a]["value"] - values[b]["value"]).to_numpy()
-        # Repeats of official folds test the same rows again: they count once.
-        apart = pd.Series(d).groupby(table["rows_id"].to_numpy()).mean().to_numpy()
-        corrected = significance.nadeau_bengio(apart, n_train=round(n_train), n_test=round(n_test))
-        results.append((a, b, corrected))
-        if table.groupby("repeat").size().tolist() == [2] * 5:
-            results.append((a, b, significance.five_by_two_f(d.reshape(5, 2))))
-        results.append((a, b, pseudo.naive_paired_t(d)))
-    return [(a, b, result.within(metric.difference_bounds)) for a, b, result in results]
 
 
 def pseudo_replication(

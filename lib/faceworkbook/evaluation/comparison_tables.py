@@ -3,26 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
+from faceworkbook.evaluation import equivalence
+from faceworkbook.evaluation.equivalence import BEYOND, EQUIVALENT, NO_MARGIN, POWER, UNDECIDED
 from faceworkbook.evaluation.metrics import Metric
-from faceworkbook.evaluation.significance import ALPHA, Result, holm
+from faceworkbook.evaluation.significance import ALPHA, FEWEST_UNITS, NADEAU_BENGIO, Result, holm
 
-POWER = 0.8
 DIFFER, NO_DIFFERENCE, INVALID = "differ", "no significant difference", "not to be relied on"
+TOO_FEW = "too few to judge"
 CHOSEN, OTHER = "chosen", "other"
 COLUMNS = (
     "first", "second", "role", "test", "difference", "low", "high", "p", "p_holm", "effect", "effect_name", "n",
-    "counted", "faces_needed", "verdict", "sentence",
+    "counted", "verdict", "relevance", "probability_better", "probability_equivalent", "probability_worse",
+    "detectable", "faces_needed", "units_needed", "sentence",
 )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class PairOptions:
+    """What a table of pairs is made with.
+
+    Attributes
+    ----------
+    margin : float
+        Smallest difference that matters, 0 for none.
+    n_faces : int or None
+        Faces behind the results; without, no number of faces needed is given.
+    """
+
+    margin: float = 0.0
+    n_faces: int | None = None
+
+
 def make_pairs_table(
-    results: Sequence[tuple[str, str, Result]], metric: Metric, *, n_faces: int | None = None
+    results: Sequence[tuple[str, str, Result]], metric: Metric, options: PairOptions | None = None
 ) -> pd.DataFrame:
     """Make the table of pairs of models and tests.
 
@@ -30,29 +48,52 @@ def make_pairs_table(
     ----------
     results : sequence of (first, second, Result)
         The first valid result of a pair is the one that its design asks for.
-    n_faces : int, optional
-        Test faces behind the results; without, no number of faces needed is given.
+    options : PairOptions, optional
 
     Returns
     -------
     pandas.DataFrame
         See `faceworkbook.evaluation.comparison.Comparison`.
     """
+    options = options or PairOptions()
     table = pd.DataFrame([{"first": a, "second": b, **asdict(result)} for a, b, result in results])
     valid = table[table["valid"]]
     chosen = ~valid.duplicated(["first", "second"])
     table["role"] = np.where(table.index.isin(chosen.index[chosen]), CHOSEN, OTHER)
     table["p_holm"] = np.nan
-    for _, same in valid.groupby("test"):
+    for _, same in valid[valid["p"].notna()].groupby("test"):
         table.loc[same.index, "p_holm"] = holm(same["p"])
-    table["faces_needed"] = [_needed(result, n_faces) for _, _, result in results]
     table["verdict"] = np.select(
-        [~table["valid"], table["role"] == OTHER, table["p_holm"] < ALPHA],
-        [INVALID, "", DIFFER],
+        [~table["valid"], table["role"] == OTHER, table["p"].isna(), table["p_holm"] < ALPHA],
+        [INVALID, "", TOO_FEW, DIFFER],
         NO_DIFFERENCE,
     )
-    table["sentence"] = [_sentence(row, metric) for row in table.itertuples()]
+    judged = [_against_margin(result, metric, options) for _, _, result in results]
+    table = table.join(pd.DataFrame(judged, index=table.index))
+    # A difference that Holm's adjustment does not leave standing is not beyond a margin either.
+    table.loc[(table["relevance"] == BEYOND) & (table["verdict"] != DIFFER), "relevance"] = UNDECIDED
+    table.loc[(table["role"] == OTHER) | (table["verdict"] == TOO_FEW), "relevance"] = NO_MARGIN
+    table["sentence"] = [_sentence(row, metric, options) for row in table.itertuples()]
     return table[list(COLUMNS)]
+
+
+def _against_margin(result: Result, metric: Metric, options: PairOptions) -> dict:
+    """Judge one result against the margin, and say what would decide."""
+    margin, error = options.margin, equivalence.standard_error(result)
+    record = {"relevance": equivalence.judge(result, margin), "detectable": equivalence.detectable(error)}
+    record |= dict.fromkeys(("probability_better", "probability_equivalent", "probability_worse"), np.nan)
+    record |= {"faces_needed": np.nan, "units_needed": np.nan}
+    if margin and options.n_faces is not None:
+        record["faces_needed"] = equivalence.faces_needed(margin, error, n=options.n_faces)
+        if result.counted != "folds":
+            record["units_needed"] = equivalence.faces_needed(margin, error, n=result.n)
+    if margin and result.test == NADEAU_BENGIO:
+        posterior = equivalence.correlated_t(result, margin)
+        ends = [posterior.higher, posterior.lower]
+        better, worse = ends[::-1] if metric.better == "lower" else ends
+        record |= {"probability_better": better, "probability_equivalent": posterior.within}
+        record |= {"probability_worse": worse}
+    return record
 
 
 def make_overall_table(results: Sequence[Result], metric: Metric) -> pd.DataFrame:
@@ -70,30 +111,6 @@ def make_overall_table(results: Sequence[Result], metric: Metric) -> pd.DataFram
     return table[["test", "statistic", "p", "effect", "effect_name", "n", "counted", "sentence"]]
 
 
-def faces_needed(
-    difference: float, error: float, *, n: int, alpha: float = ALPHA, power: float = POWER
-) -> float:
-    """Count the test faces that would show a difference of this size, were it the true one.
-
-    Parameters
-    ----------
-    difference : float
-        Observed difference of any metric.
-    error : float
-        Its standard error on `n` test faces; people who repeat are in it, so the answer assumes as
-        many faces a person.
-
-    Returns
-    -------
-    float
-        n (z_alpha + z_power)^2 error^2 / difference^2, rounded up; infinite for no difference.
-    """
-    if difference == 0 or not np.isfinite(error):
-        return np.inf
-    z = stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(power)
-    return float(np.ceil(n * (z * error / difference) ** 2))
-
-
 def format_p(p: float) -> str:
     """Write a p value: '= .031', '< .001'."""
     return "< .001" if p < 0.001 else f"= {p:.3f}".replace("0.", ".", 1)
@@ -104,14 +121,7 @@ def format_interval(low: float, high: float) -> str:
     return f"95 % interval {low:+.4f} to {high:+.4f}" if np.isfinite([low, high]).all() else "no interval"
 
 
-def _needed(result: Result, n_faces: int | None) -> float:
-    if n_faces is None or result.counted in ("folds", "runs"):
-        return np.nan
-    reach = stats.norm.ppf(1 - ALPHA / 2)
-    return faces_needed(result.difference, (result.high - result.low) / (2 * reach), n=n_faces)
-
-
-def _sentence(row, metric: Metric) -> str:
+def _sentence(row, metric: Metric, options: PairOptions) -> str:
     if row.verdict == INVALID:
         return (
             f"{row.first} and {row.second}: {row.test} would give p {format_p(row.p)}; "
@@ -119,21 +129,50 @@ def _sentence(row, metric: Metric) -> str:
         )
     if row.verdict == "":
         return ""
+    if row.verdict == TOO_FEW:
+        return (
+            f"{row.first} and {row.second}: {metric.name} differs by {row.difference:+.4f} on these rows, but "
+            f"{row.n:,} {row.counted} are too few to judge by; {FEWEST_UNITS} are the least."
+        )
     interval = format_interval(row.low, row.high)
     tested = f"{row.test}, p {format_p(row.p)}, Holm {format_p(row.p_holm)}, {row.n:,} {row.counted}"
-    if row.verdict == DIFFER:
-        return (
-            f"{row.first} is {_direction(row.difference, metric)} than {row.second}: {metric.name} "
-            f"{row.difference:+.4f} ({interval}; {tested})."
+    if np.isfinite(row.probability_equivalent):
+        tested += (
+            f"; probability of a difference below the margin {row.probability_equivalent:.2f}, of one beyond it "
+            f"{row.probability_better:.2f} for and {row.probability_worse:.2f} against {row.first}"
         )
-    needed = (
-        f" About {row.faces_needed:,.0f} test faces would show a difference of this size in {POWER:.0%} of trials."
-        if np.isfinite(row.faces_needed)
-        else ""
-    )
+    margin, decide = f"the margin of {options.margin:g}", _what_decides(row)
+    if row.verdict == DIFFER:
+        direction = f"{row.first} is {_direction(row.difference, metric)} than {row.second}"
+        figures = f"{metric.name} {row.difference:+.4f} ({interval}; {tested})."
+        return {
+            BEYOND: f"{direction} by at least {margin}: {figures}",
+            EQUIVALENT: f"{direction}, yet equivalent within {margin}: {figures}",
+            UNDECIDED: f"{direction}: {figures} Whether by {margin} is undecided{decide}.",
+            NO_MARGIN: f"{direction}: {figures}",
+        }[row.relevance]
+    figures = f"no significant difference ({interval}) in {metric.name}, {row.difference:+.4f} ({tested})"
+    return {
+        EQUIVALENT: f"{row.first} and {row.second} are equivalent within {margin}: {figures}.",
+        UNDECIDED: f"{row.first} and {row.second}: {figures}; undecided at {margin}{decide}.",
+        NO_MARGIN: f"{row.first} and {row.second}: {figures}.{_what_would_show(row)}",
+    }[row.relevance]
+
+
+def _what_decides(row) -> str:
+    if not np.isfinite(row.faces_needed):
+        return ""
+    faces = f"{row.faces_needed:,.0f} {'' if row.counted == 'folds' else 'test '}faces"
+    if row.counted == "identities":
+        faces += f" ({row.units_needed:,.0f} people)"
+    return f": about {faces} would decide ({POWER:.0%} power)"
+
+
+def _what_would_show(row) -> str:
+    if not np.isfinite(row.detectable):
+        return ""
     return (
-        f"{row.first} and {row.second}: no significant difference ({interval}) in {metric.name}, "
-        f"{row.difference:+.4f} ({tested}).{needed}"
+        f" A true difference of {row.detectable:.4g} would show on such test rows in {POWER:.0%} of trials."
     )
 
 

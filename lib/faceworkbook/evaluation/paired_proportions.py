@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 
 from faceworkbook.evaluation import intervals
 from faceworkbook.evaluation.significance import ALPHA, Result, need_units, result_of_all
 
-MCNEMAR = "exact McNemar, Newcombe's interval"
+MCNEMAR = "exact McNemar, Tango's interval"
 
 
 def mcnemar(right_a: np.ndarray, right_b: np.ndarray) -> Result:
@@ -22,17 +22,18 @@ def mcnemar(right_a: np.ndarray, right_b: np.ndarray) -> Result:
     Returns
     -------
     Result
-        Difference of accuracies with Newcombe's interval for paired proportions, which reaches to 0 where the exact
-        test, the more careful of the two, sees no difference. Effect: Cohen's g, the share of discordant faces won by the first
-        minus one half.
+        Difference of accuracies with Tango's interval for paired proportions, which reaches to 0 where the exact
+        test, the more careful of the two, sees no difference. Effect: Cohen's g, the share of discordant faces won
+        by the first minus one half.
     """
     right_a, right_b = np.asarray(right_a, dtype=bool), np.asarray(right_b, dtype=bool)
     n, only_a, only_b = len(right_a), int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
     need_units(n, "faces")
     discordant = only_a + only_b
-    both, neither = int((right_a & right_b).sum()), int((~right_a & ~right_b).sum())
     p = float(stats.binomtest(only_a, discordant, 0.5).pvalue) if discordant else 1.0
-    low, high = paired_proportions_interval(both, only_a, only_b, neither)
+    low, high = paired_proportions_interval(only_a, only_b, n)
+    low_90, high_90 = paired_proportions_interval(only_a, only_b, n, confidence=1 - 2 * ALPHA)
+    error = (high - low) / (2 * float(stats.norm.ppf(1 - ALPHA / 2)))
     if p >= ALPHA:
         low, high = min(low, 0.0), max(high, 0.0)
     return Result(
@@ -47,34 +48,41 @@ def mcnemar(right_a: np.ndarray, right_b: np.ndarray) -> Result:
         n=n,
         counted="faces",
         assumes="faces are independent",
+        low_90=low_90,
+        high_90=high_90,
+        error=error,
     )
 
 
-def paired_proportions_interval(both: int, only_a: int, only_b: int, neither: int) -> tuple[float, float]:
-    """Return the 95 % interval of the difference of two paired proportions (Newcombe 1998, method 10).
+def paired_proportions_interval(
+    only_a: int, only_b: int, n: int, *, confidence: float = intervals.CONFIDENCE
+) -> tuple[float, float]:
+    """Return Tango's score interval of the difference of two paired proportions (Tango 1998).
 
-    Wilson's intervals of both proportions are combined, with the correlation of the pairs (phi, corrected for
-    continuity). Unlike an interval that is conditional on the discordant pairs it has a width without any.
+    It holds the differences delta with |only_a - only_b - n delta| <= z sqrt(n (2 q + delta (1 - delta))), q being
+    the most likely share of `only_b` under delta. Unlike an interval that is conditional on the discordant faces it
+    has a width without any.
 
     Parameters
     ----------
-    both, only_a, only_b, neither : int
-        Faces that both models, the first alone, the second alone and none got right.
+    only_a, only_b : int
+        Faces that the first alone and the second alone got right.
+    n : int
+        All faces.
     """
-    n = both + only_a + only_b + neither
-    first, second = both + only_a, both + only_b
-    (low_a, high_a), (low_b, high_b) = (intervals.wilson(k, n) for k in (first, second))
-    p_a, p_b = first / n, second / n
-    cross = both * neither - only_a * only_b
-    margins = float(first) * (n - first) * second * (n - second)
-    phi = (max(cross - n / 2, 0) if cross > 0 else cross) / np.sqrt(margins) if margins else 0.0
+    z = float(stats.norm.ppf((1 + confidence) / 2))
 
-    def reach(one: float, other: float) -> float:
-        return float(np.sqrt(max(one**2 - 2 * phi * one * other + other**2, 0)))
+    def score(delta: float) -> float:
+        b, c = (2 * n - only_a + only_b) * delta - only_a - only_b, -only_b * delta * (1 - delta)
+        share = (np.sqrt(max(b**2 - 8 * n * c, 0.0)) - b) / (4 * n)
+        variance = n * (2 * share + delta * (1 - delta))
+        return (only_a - only_b - n * delta) / np.sqrt(variance) if variance > 0 else 0.0
 
-    difference = p_a - p_b
-    low, high = difference - reach(p_a - low_a, high_b - p_b), difference + reach(high_a - p_a, p_b - low_b)
-    return max(low, -1.0), min(high, 1.0)
+    difference = (only_a - only_b) / n
+    # The score falls in delta and is 0 at the difference.
+    low = -1.0 if only_b == n else optimize.brentq(lambda at: score(at) - z, -1 + 1e-12, difference)
+    high = 1.0 if only_a == n else optimize.brentq(lambda at: score(at) + z, difference, 1 - 1e-12)
+    return float(low), float(high)
 
 
 def cochrans_q(right: np.ndarray) -> Result:

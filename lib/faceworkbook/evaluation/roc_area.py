@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import stats
 
 from faceworkbook.evaluation.ranks import auc_components
-from faceworkbook.evaluation.significance import ALPHA, Result, need_finite, need_units, without_spread
+from faceworkbook.evaluation.significance import Result, alike_figures, need_finite, need_units, t_figures
 
 
 def delong(
@@ -25,49 +24,47 @@ def delong(
     Returns
     -------
     Result
-        Components by mid-ranks in O(n log n) (Sun and Xu 2014). Effect: difference of the areas.
+        Components by mid-ranks in O(n log n) (Sun and Xu 2014). Few people bear many of the rows: a person's share
+        is divided by sqrt(1 - share of the rows of that class), as CR2 does (Bell and McCaffrey 2002), which for
+        one face a person is DeLong's variance; t has the degrees of freedom of Welch and Satterthwaite over the
+        effective people, 1 / sum of squared shares, of each class. Effect: difference of the areas.
 
     Raises
     ------
     ValueError
-        Rows of one class alone, NaN scores, a single unit.
+        Rows of one class alone, NaN scores, a class of a single unit.
     """
     positive = np.asarray(positive, dtype=bool)
     if positive.all() or not positive.any():
         raise ValueError("all rows are of one class: an area under the ROC curve needs both")
     need_finite("scores", score_a, score_b)
     counted = "faces" if units is None else "identities"
+    who = np.arange(len(positive)) if units is None else np.unique(units, return_inverse=True)[1]
     area_a, share_a = auc_components(positive, score_a)
     area_b, share_b = auc_components(positive, score_b)
-    difference, spread = area_a - area_b, share_a - share_b
-    if units is None:
-        n, fewest = len(positive), min(positive.sum(), (~positive).sum())
-        error = np.sqrt(sum(_scaled_squares(spread[side]) for side in (positive, ~positive)))
-    else:
-        n = fewest = len(np.unique(units))
-        error = np.sqrt(_scaled_squares(np.bincount(units, weights=spread)[np.unique(units)]))
-    need_units(int(fewest), counted)
+    difference, n = area_a - area_b, int(who.max()) + 1
+    shares = np.array([np.bincount(who[rows], minlength=n) / rows.sum() for rows in (positive, ~positive)])
+    need_units(int((shares > 0).sum(axis=1).min()), f"{counted} of one class")
+    scaled = np.array(
+        [
+            np.bincount(who[rows], weights=(share_a - share_b)[rows], minlength=n) / np.sqrt(1 - share)
+            for rows, share in zip((positive, ~positive), shares, strict=True)
+        ]
+    )
+    error, by_class = float(np.sqrt((scaled.sum(axis=0) ** 2).sum())), (scaled**2).sum(axis=1)
     if error < 1e-12:
-        z, (low, high, p) = 0.0, without_spread(difference, int(fewest), bounds=(-1, 1))
+        figures = alike_figures(difference, int((shares > 0).sum(axis=1).min()), bounds=(-1, 1))
     else:
-        z = difference / error
-        reach = stats.norm.ppf(1 - ALPHA / 2) * error
-        low, high, p = difference - reach, difference + reach, float(2 * stats.norm.sf(abs(z)))
+        effective = 1 / (shares**2).sum(axis=1)
+        freedom = by_class.sum() ** 2 / (by_class**2 / np.maximum(effective - 1, 1)).sum()
+        figures = t_figures(difference, error, freedom)
     return Result(
         test="DeLong",
         difference=difference,
-        low=max(low, -1.0),
-        high=min(high, 1.0),
-        statistic=z,
-        p=p,
+        **figures,
         effect=difference,
         effect_name="difference of AUC",
         n=n,
         counted=counted,
         assumes=f"{counted} are independent",
-    )
-
-
-def _scaled_squares(values: np.ndarray) -> float:
-    n = len(values)
-    return float((values**2).sum() * n / (n - 1)) if n > 1 else np.nan
+    ).within((-1, 1))

@@ -20,7 +20,9 @@ from faceworkbook.evaluation import intervals
 
 ALPHA = 0.05
 UNBOUNDED = (-np.inf, np.inf)
-PAIRED = "paired bootstrap"
+PAIRED, NADEAU_BENGIO = "paired bootstrap", "Nadeau-Bengio corrected t"
+# With fewer people (or faces, where people are unknown) no interval of a difference is to be relied on.
+FEWEST_UNITS = 10
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,11 @@ class Result:
         What must hold for p to mean what it says.
     valid : bool
         False for a test that is there to be compared with only.
+    low_90, high_90 : float
+        The 90 % interval: two one-sided tests at 5 % see a difference within a margin where it lies inside.
+    error, freedom : float
+        Standard error of the difference and degrees of freedom of its t quantile; NaN where the interval is made
+        otherwise.
     """
 
     test: str
@@ -57,10 +64,16 @@ class Result:
     counted: str
     assumes: str
     valid: bool = True
+    low_90: float = np.nan
+    high_90: float = np.nan
+    error: float = np.nan
+    freedom: float = np.nan
 
     def within(self, bounds: tuple[float, float]) -> Result:
-        """Return the result with its interval inside what the difference can be."""
-        return replace(self, low=float(max(self.low, bounds[0])), high=float(min(self.high, bounds[1])))
+        """Return the result with its intervals inside what the difference can be."""
+        low, low_90 = np.maximum([self.low, self.low_90], bounds[0]).tolist()
+        high, high_90 = np.minimum([self.high, self.high_90], bounds[1]).tolist()
+        return replace(self, low=low, high=high, low_90=low_90, high_90=high_90)
 
 
 def need_finite(what: str, *values) -> None:
@@ -81,17 +94,58 @@ def need_units(n: int, counted: str) -> None:
         )
 
 
+def refused(test: str, difference: float, n: int, counted: str) -> Result:
+    """Return the result of a test that is not made, because `FEWEST_UNITS` are the least that it is made on."""
+    return Result(
+        test=test,
+        difference=difference,
+        low=np.nan,
+        high=np.nan,
+        statistic=np.nan,
+        p=np.nan,
+        effect=np.nan,
+        effect_name="",
+        n=n,
+        counted=counted,
+        assumes=f"there are {FEWEST_UNITS} {counted} or more",
+    )
+
+
+def t_figures(difference: float, error: float, freedom: float) -> dict[str, float]:
+    """Return statistic, p and intervals of a t test, as keywords of `Result`."""
+    t = difference / error
+    reach, reach_90 = (float(stats.t.ppf(1 - tail, freedom) * error) for tail in (ALPHA / 2, ALPHA))
+    return {
+        "statistic": float(t),
+        "p": float(2 * stats.t.sf(abs(t), freedom)),
+        "low": difference - reach,
+        "high": difference + reach,
+        "low_90": difference - reach_90,
+        "high_90": difference + reach_90,
+        "error": float(error),
+        "freedom": float(freedom),
+    }
+
+
+def alike_figures(difference: float, n: int, *, bounds: tuple[float, float] = UNBOUNDED) -> dict[str, float]:
+    """Return what `t_figures` does where each of n units shows the same difference; see `without_spread`."""
+    low, high, p = without_spread(difference, n, bounds=bounds)
+    low_90, high_90, _ = without_spread(difference, n, bounds=bounds, tail=ALPHA)
+    statistic = float(np.sign(difference) * np.inf) if difference else 0.0
+    return {"statistic": statistic, "p": p, "low": low, "high": high, "low_90": low_90, "high_90": high_90}
+
+
 def without_spread(
-    difference: float, n: int, *, bounds: tuple[float, float] = UNBOUNDED
+    difference: float, n: int, *, bounds: tuple[float, float] = UNBOUNDED, tail: float = ALPHA / 2
 ) -> tuple[float, float, float]:
     """Return low, high and p where each of n units shows the same difference.
 
     p is that of the exact sign-flip test: of 2^n flips of the units, two are as extreme. The bounds allow for the
-    share of units that may do otherwise although none of n did, (1 - alpha / 2) exactly; they are NaN where the
-    metric has no bounds.
+    share of units that may do otherwise although none of n did, each with 1 - `tail` exactly; they are NaN where
+    the metric has no bounds.
     """
     p = 1.0 if difference == 0 else float(2.0 ** (1 - n))
-    alike = (ALPHA / 2) ** (1 / n)
+    alike = tail ** (1 / n)
     low, high = (alike * difference + (1 - alike) * bound for bound in bounds)
     return (float(low), float(high), p) if np.isfinite([low, high]).all() else (np.nan, np.nan, p)
 
@@ -138,20 +192,14 @@ def paired_bootstrap(
     error = float(drawn.std(ddof=1) * np.sqrt(n_units / (n_units - 1)))
     # Resamples are computed in single precision.
     if error <= 1e-6 * max(abs(value), 1e-3):
-        low, high, p = without_spread(value, n_units, bounds=bounds)
-        t = float(np.sign(value) * np.inf) if value else 0.0
+        figures = alike_figures(value, n_units, bounds=bounds)
     else:
-        t = value / error
-        reach = stats.t.ppf(1 - ALPHA / 2, n_units - 1) * error
-        low, high, p = value - reach, value + reach, float(2 * stats.t.sf(abs(t), n_units - 1))
+        figures = t_figures(value, error, n_units - 1)
     return Result(
         test=PAIRED,
         difference=value,
-        low=low,
-        high=high,
-        statistic=t,
-        p=p,
-        effect=t / np.sqrt(n_units),
+        **figures,
+        effect=figures["statistic"] / np.sqrt(n_units),
         effect_name="standard deviations",
         n=n_units,
         counted=counted,
@@ -245,7 +293,9 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
     return adjusted
 
 
-def nadeau_bengio(differences: np.ndarray, *, n_train: float, n_test: float) -> Result:
+def nadeau_bengio(
+    differences: np.ndarray, *, n_train: float, n_test: float, weights: np.ndarray | None = None
+) -> Result:
     """Corrected t test over repeated folds, whose training sets overlap (Nadeau and Bengio 2003).
 
     Parameters
@@ -253,41 +303,43 @@ def nadeau_bengio(differences: np.ndarray, *, n_train: float, n_test: float) -> 
     differences : ndarray of shape (n_folds,)
         Metric of the first model minus that of the second, one a fit.
     n_train, n_test : float
-        Mean number of rows that a fit trains on, and is tested on.
+        Mean number of rows that a fit trains on (validation rows are none of them), and is tested on.
+    weights : ndarray of shape (n_folds,), optional
+        Test rows of each fold: a larger fold says more. All alike where None.
 
     Returns
     -------
     Result
-        t = mean / sqrt((1/n + n_test/n_train) s^2), n - 1 degrees of freedom.
+        t = mean / sqrt((1/n + n_test/n_train) s^2), n - 1 degrees of freedom; mean and s^2 are weighted.
         Effect: mean / standard deviation over folds.
     """
-    return t_over_folds(
-        "Nadeau-Bengio corrected t", differences, n_test / n_train, "folds come from one random scheme"
-    )
+    overlap = n_test / n_train
+    return t_over_folds(NADEAU_BENGIO, differences, overlap, "folds come from one random scheme", weights)
 
 
-def t_over_folds(test: str, differences: np.ndarray, overlap: float, assumes: str) -> Result:
+def t_over_folds(
+    test: str, differences: np.ndarray, overlap: float, assumes: str, weights: np.ndarray | None = None
+) -> Result:
     """t test of the mean over folds; `overlap` is what is added to 1 / n for training sets that overlap."""
     d = np.asarray(differences, dtype=float)
     if len(d) < 2:
         raise ValueError(f"{len(d)} fold: a t test over folds needs the differences of two folds or more")
     need_finite("differences between folds", d)
-    mean, spread = float(d.mean()), float(d.std(ddof=1))
-    error = spread * np.sqrt(1 / len(d) + overlap)
-    if spread <= 1e-12:
-        t, (low, high, p) = 0.0, without_spread(mean, len(d))
-    else:
-        t = mean / error
-        reach = float(stats.t.ppf(1 - ALPHA / 2, len(d) - 1) * error)
-        low, high, p = mean - reach, mean + reach, float(2 * stats.t.sf(abs(t), len(d) - 1))
+    w = np.ones(len(d)) if weights is None else np.asarray(weights, dtype=float) / np.mean(weights)
+    mean = float(np.average(d, weights=w))
+    # The variance of a fold's figure falls with its rows: s^2 is that of a fold of average size.
+    spread = float(np.sqrt((w * (d - mean) ** 2).sum() / (len(d) - 1)))
+    is_alike = spread <= 1e-12
+    figures = (
+        alike_figures(mean, len(d))
+        if is_alike
+        else t_figures(mean, spread * np.sqrt(1 / len(d) + overlap), len(d) - 1)
+    )
     return Result(
         test=test,
         difference=mean,
-        low=low,
-        high=high,
-        statistic=float(t),
-        p=p,
-        effect=mean / spread if spread > 1e-12 else 0.0,
+        **figures,
+        effect=0.0 if is_alike else mean / spread,
         effect_name="mean / standard deviation",
         n=len(d),
         counted="folds",
@@ -306,8 +358,8 @@ def five_by_two_f(differences: np.ndarray) -> Result:
     Returns
     -------
     Result
-        F = sum of squares / (2 sum of within-split variances), F(10, 5). The interval is that of the
-        5x2cv t (mean over folds with 5 degrees of freedom).
+        F = sum of squares / (2 sum of within-split variances), F(10, 5). The interval holds the differences that
+        the test would not reject, so that it leaves out 0 exactly where p < .05; NaN where it rejects them all.
     """
     d = np.asarray(differences, dtype=float)
     if d.shape != (5, 2):
@@ -315,25 +367,32 @@ def five_by_two_f(differences: np.ndarray) -> Result:
     need_finite("differences between folds", d)
     mean, variance = float(d.mean()), float(((d - d.mean(axis=1, keepdims=True)) ** 2).sum())
     if variance <= 1e-24:
-        f, (low, high, p) = 0.0, without_spread(mean, len(d))
+        figures = alike_figures(mean, len(d))
     else:
         f = float((d**2).sum() / (2 * variance))
-        reach = float(stats.t.ppf(1 - ALPHA / 2, 5) * np.sqrt(variance / 5))
-        low, high, p = mean - reach, mean + reach, float(stats.f.sf(f, 10, 5))
+        (low, high), (low_90, high_90) = (_not_rejected(d, variance, alpha) for alpha in (ALPHA, 2 * ALPHA))
+        figures = {"statistic": f, "p": float(stats.f.sf(f, 10, 5)), "low": low, "high": high}
+        figures |= {"low_90": low_90, "high_90": high_90}
     spread = float(d.std(ddof=1))
     return Result(
         test="5x2cv F",
         difference=mean,
-        low=low,
-        high=high,
-        statistic=f,
-        p=p,
+        **figures,
         effect=mean / spread if spread else 0.0,
         effect_name="mean / standard deviation over folds",
         n=10,
         counted="folds",
         assumes="the two halves are random",
     )
+
+
+def _not_rejected(d: np.ndarray, variance: float, alpha: float) -> tuple[float, float]:
+    """Invert the F test: sum (d - delta)^2 = sum (d - mean)^2 + 10 (mean - delta)^2 <= 2 F variance."""
+    mean, room = float(d.mean()), 2 * stats.f.isf(alpha, 10, 5) * variance - ((d - d.mean()) ** 2).sum()
+    if room < 0:
+        return np.nan, np.nan
+    reach = float(np.sqrt(room / d.size))
+    return mean - reach, mean + reach
 
 
 def welch(values_a: np.ndarray, values_b: np.ndarray) -> Result:
@@ -358,21 +417,18 @@ def welch(values_a: np.ndarray, values_b: np.ndarray) -> Result:
     difference, freedom = float(a.mean() - b.mean()), len(a) + len(b) - 2
     spread = np.sqrt(((len(a) - 1) * a.var(ddof=1) + (len(b) - 1) * b.var(ddof=1)) / freedom)
     if spread <= 1e-12:
-        t, g, low, high = 0.0, 0.0, np.nan, np.nan
         extreme = 2 if len(a) == len(b) else 1
         p = extreme / comb(len(a) + len(b), len(a)) if difference else 1.0
+        g, figures = 0.0, {"statistic": 0.0, "p": p, "low": np.nan, "high": np.nan}
     else:
         tested = stats.ttest_ind(a, b, equal_var=False)
-        t, p = float(tested.statistic), float(tested.pvalue)
-        low, high = map(float, tested.confidence_interval(1 - ALPHA))
+        error = np.sqrt(a.var(ddof=1) / len(a) + b.var(ddof=1) / len(b))
+        figures = t_figures(difference, error, float(tested.df))
         g = float(difference / spread * (1 - 3 / (4 * freedom - 1)))
     return Result(
         test="Welch's t",
         difference=difference,
-        low=low,
-        high=high,
-        statistic=t,
-        p=p,
+        **figures,
         effect=g,
         effect_name="Hedges' g",
         n=len(a) + len(b),

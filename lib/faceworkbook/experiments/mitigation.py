@@ -258,6 +258,8 @@ def _describe_change(row, label: str) -> str:
     )
     if np.isnan(value):
         return "is not known"
+    if np.isnan(low):
+        return f"changes by {value:+.3f} on these rows, of too few people to judge by"
     verb = "shows no significant change" if not p < significance.ALPHA else "rises" if value > 0 else "falls"
     return f"{verb} ({value:+.3f}, 95 % interval {low:+.3f} to {high:+.3f})"
 

@@ -24,21 +24,27 @@ class ComparisonDisplay:
     pairs : pandas.DataFrame
         `chosen` of `faceworkbook.evaluation.comparison.Comparison`.
     metric : str
+    margin : float
+        Smallest difference that matters, drawn as a band; 0 for none.
     """
 
     pairs: pd.DataFrame
     metric: str
+    margin: float = 0.0
 
     @classmethod
     def from_comparison(cls, comparison) -> ComparisonDisplay:
         """Take the chosen pairs of `faceworkbook.evaluation.comparison.compare`."""
-        return cls(comparison.chosen, comparison.metric)
+        return cls(comparison.chosen, comparison.metric, comparison.margin)
 
     def plot(self, ax=None, *, title: str = "") -> ComparisonDisplay:
         """Draw (``figure_``, ``ax_``) and return self."""
         t, places = self.pairs, np.arange(len(self.pairs))
         self.ax_ = style.axes(ax, figsize=(7.4, 1.4 + 0.42 * len(t)))
         self.figure_ = self.ax_.figure
+        if self.margin:
+            label = f"within the margin of {self.margin:g}"
+            self.ax_.axvspan(-self.margin, self.margin, color=style.GREY, alpha=0.15, lw=0, label=label)
         self.ax_.axvline(0, color=style.GREY, lw=0.9, ls="--")
         for verdict, rows in t.groupby("verdict", sort=False):
             at, color = places[(t["verdict"] == verdict).to_numpy()], VERDICT_COLORS.get(verdict, style.GREY)
@@ -54,4 +60,7 @@ class ComparisonDisplay:
 
     def describe(self) -> str:
         """Return the alt text."""
-        return "Differences between models with 95 percent intervals. " + " ".join(self.pairs["sentence"])
+        band = f"; the band is the margin of {self.margin:g}" if self.margin else ""
+        return f"Differences between models with 95 percent intervals{band}. " + " ".join(
+            self.pairs["sentence"]
+        )
