@@ -144,7 +144,7 @@ def test_a_kept_coverage_is_seldom_called_broken():
     for seed in range(200):
         table = drawn(300, classes=FIVE, seed=seed)
         result = calibration.Conformal.fit(table, coverage=0.9).check(table).iloc[0]
-        broken.append((not result["kept"], result["high"] < 0.9))
+        broken.append((result["kept"] == "no", result["high"] < 0.9))
     by_p, by_interval_of_test_rows = np.mean(broken, axis=0)
     # That interval forgets that the limit was drawn, too: it calls twice as many coverages missed.
     assert by_p <= 0.085 and by_interval_of_test_rows > by_p + 0.02
@@ -159,8 +159,8 @@ def test_coverage_by_group_is_kept_in_the_group_that_a_common_limit_fails():
     table.loc[swapped, "truth"] = rng.choice(FIVE, swapped.sum())
     common = calibration.Conformal.fit(table, coverage=0.9).check(table, attribute="race").set_index("group")
     apart = calibration.Conformal.fit(table, coverage=0.9, attribute="race").check(table).set_index("group")
-    assert not common.loc["Black", "kept"]
-    assert apart["kept"].all()
+    assert common.loc["Black", "kept"] == "no"
+    assert (apart["kept"] == "yes").all()
     assert apart.loc["Black", "mean_size"] > apart.loc["White", "mean_size"]
 
 
@@ -170,6 +170,18 @@ def test_a_group_too_small_for_its_coverage_gets_every_class():
     result = calibration.Conformal.fit(table, coverage=0.9, attribute="race")
     assert result.small == ("Black",)
     assert result.sets(table[table["race"] == "Black"]).all()
+
+
+@pytest.mark.parametrize("seen", [0, 8])
+def test_a_group_that_validation_rows_do_not_show_is_unknown_not_kept(seen):
+    table = drawn(900)
+    rows = np.arange(900)
+    is_black = (table["split"] == "test") & (rows % 4 == 0)
+    is_black |= (table["split"] == "validation") & ((table["split"] == "validation").cumsum() <= seen)
+    table["race"] = np.where(is_black, "Black", "White")
+    result = calibration.Conformal.fit(table, coverage=0.9, attribute="race").check(table).set_index("group")
+    assert result.loc["Black", "kept"] == "unknown" and np.isnan(result.loc["Black", "p"])
+    assert result.loc["White", "kept"] == "yes" and result.loc["all", "kept"] == "yes"
 
 
 def test_calibration_by_group_detects_the_overconfident_group():

@@ -126,3 +126,10 @@ def test_no_difference_of_a_table_to_itself(table):
     assert result["difference"] == 0
     # That 40 people show none leaves room for some who would.
     assert result["p"] == 1 and -0.1 < result["low"] == -result["high"] < 0
+
+
+def test_the_mean_over_unequal_folds_is_weighted_by_their_rows():
+    scored = pd.DataFrame({"repeat": 0, "fold": range(3), "n_train": 70, "n_test": [10, 20, 60]})
+    scored["test_accuracy"] = [0.5, 0.8, 0.9]
+    result = cross_validation.summary(scored).iloc[0]
+    assert result["mean"] == pytest.approx((5 + 16 + 54) / 90)

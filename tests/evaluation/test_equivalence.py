@@ -34,7 +34,7 @@ def test_two_one_sided_tests_agree_with_statsmodels(shift, margin):
 
 def test_nothing_is_judged_without_a_margin():
     assert equivalence.judge(paired_t([0.1, 0.2, 0.3]), 0.0) == ""
-    with pytest.raises(ValueError, match="margin=-0.1; allowed are 0 .none. and more"):
+    with pytest.raises(ValueError, match=r"margin=-0.1; allowed are 0 .none. and more"):
         equivalence.margin_of(metrics.ACCURACY, -0.1)
 
 
@@ -84,12 +84,12 @@ def test_equivalence_is_claimed_wrongly_in_5_percent_at_the_margin():
 
 @pytest.mark.parametrize("gap", [0.0, 0.01])
 def test_the_faces_that_would_decide_do_decide_in_80_percent(gap):
-    """Equal models are found equivalent, models that differ by the margin are found different."""
+    """Equal models are judged equivalent, models that differ by the margin are judged to differ."""
     rng, decided = np.random.default_rng(1), 0
     sd = np.sqrt(0.05 - gap**2)
     n = int(equivalence.faces_needed(0.01, sd / np.sqrt(500), n=500))
     for _ in range(1000):
-        a, b, rest = rng.multinomial(n, [(0.05 + gap) / 2, (0.05 - gap) / 2, 0.95])
+        a, b, _ = rng.multinomial(n, [(0.05 + gap) / 2, (0.05 - gap) / 2, 0.95])
         right = np.arange(n) < a
         result = paired_proportions.mcnemar(right, (np.arange(n) >= a) & (np.arange(n) < a + b))
         decided += result.p < 0.05 if gap else equivalence.judge(result, 0.01) == EQUIVALENT

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from sklearn import metrics as reference
 
-from faceworkbook.evaluation import comparison, groups, metric_definitions, metrics, predictions
+from faceworkbook.evaluation import comparison, groups, intervals, metric_definitions, metrics, predictions
 from faceworkbook.tasks import Task
 
 FIVE = ("White", "Black", "Asian", "Indian", "Others")
@@ -329,3 +329,15 @@ def test_probabilities_of_nan_are_no_class():
     numbers.loc[[1, 2], "predicted"] = np.inf
     with pytest.raises(predictions.PredictionsError, match="2 of 20 rows of subset 'test' hold NaN"):
         metrics.summary(numbers)
+
+
+def test_a_class_of_one_person_counts_as_one_person_however_many_faces_it_has():
+    """Twenty faces of one person, all right: one of one, where the mean over people would say four."""
+    table = tables.class_predictions(
+        200, classes=FIVE[:2], truth=(np.arange(200) < 180).astype(int), signal=50
+    )
+    who = np.where(np.arange(200) < 180, np.arange(200) // 5, 99)
+    got = metrics.per_class(table.assign(identity=[f"p{w}" for w in who]), n_boot=50).set_index("class")
+    rare = got.loc[FIVE[0]]
+    assert (rare["support"], rare["n_identities"], got.loc[FIVE[1], "n_identities"]) == (20, 1, 36)
+    assert rare["recall"] == 1 and rare["recall_low"] == pytest.approx(float(intervals.wilson(1, 1)[0]))

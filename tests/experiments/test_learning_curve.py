@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from sklearn.neighbors import KNeighborsClassifier
 
 from faceworkbook.experiments import learning_curve
@@ -84,3 +85,36 @@ def test_with_all_faces_the_curve_ends_at_the_experiments_own_classifier(own):
 def test_draws_are_checked(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Draws(**wrong)
+
+
+def test_few_draws_are_judged_by_t_not_by_the_normal_distribution():
+    """Where draws alone vary, the interval of their mean is that of a t test, and the gap's is Welch's."""
+    values = {0.5: [0.80, 0.84, 0.82, 0.81, 0.86], 1.0: [0.90, 0.91, 0.89, 0.90, 0.93]}
+    sem = {share: stats.sem(own) for share, own in values.items()}
+    measured = pd.DataFrame(
+        [
+            {
+                "by": "faces",
+                "share": share,
+                "metric": "accuracy",
+                "n_train": 100 * share,
+                "n_identities": np.nan,
+            }
+            | {
+                "n_test": 50,
+                "value": value,
+                "error": sem[share],
+                "short": np.mean(own) - np.mean(values[1.0]),
+            }
+            | {"short_error": np.hypot(sem[share], sem[1.0])}
+            for share, own in values.items()
+            for value in own
+        ]
+    )
+    curve = learning_curve.summarise(measured).set_index("share")
+    few = curve.loc[0.5]
+    assert (few["low"], few["high"]) == pytest.approx(
+        tuple(stats.ttest_1samp(values[0.5], 0).confidence_interval())
+    )
+    welch = stats.ttest_ind(values[0.5], values[1.0], equal_var=False).confidence_interval()
+    assert (few["short_low"], few["short_high"]) == pytest.approx(tuple(welch))

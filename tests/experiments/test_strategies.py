@@ -126,7 +126,11 @@ def test_hiding_labels_does_not_change_how_much_repeats_overlap():
         ("accuracy", (-0.03, -0.05, -0.01, 0.01), "single is better (95 % interval -0.050 to -0.010)."),
         ("mae", (-0.3, -0.5, -0.1, 0.01), "joint is better (95 % interval -0.500 to -0.100)."),
         ("mae", (-0.3, -0.7, 0.1, 0.2), "no significant difference (95 % interval -0.700 to +0.100)."),
-        ("accuracy", (0.03, 0.01, 0.05, 0.09), "but not after Holm's adjustment (p = 0.09)."),
+        (
+            "accuracy",
+            (0.03, 0.01, 0.05, 0.09),
+            "no significant difference (95 % interval +0.010 to +0.050; after Holm's adjustment p = 0.09).",
+        ),
     ],
 )
 def test_differences_are_described_in_words(metric, figures, end):

@@ -86,7 +86,9 @@ class Conformal:
         pandas.DataFrame
             group, target, coverage, low, high (of these test rows), mean_size (classes in a set),
             singletons (share of sets with one class), n, p (how often a kept target looks as bad by the
-            luck of validation and test faces), kept (p is at least .05; adjusted by Holm over the groups).
+            luck of validation and test faces; NaN where it cannot be known), kept ('yes' where p, adjusted by
+            Holm over the groups, is at least .05, 'no', or 'unknown': a group without validation rows, or with too
+            few for a limit, whose sets hold every class).
         """
         attribute = attribute or self.attribute
         chosen = predictions[predictions["split"] == subset]
@@ -105,20 +107,28 @@ class Conformal:
             records.append(
                 {"group": name, "target": self.target, "coverage": value, "low": low, "high": high,
                  "mean_size": size.mean(), "singletons": (size == 1).mean(), "n": int(mask.sum()),
-                 "p": self._chance(value, n_cases, self.sizes.get(name, self.sizes[""]))}
+                 "p": self._chance(value, n_cases, self._size_of(name, attribute))}
             )  # fmt: skip
         table = pd.DataFrame(records)
-        adjusted = np.concatenate([table["p"][:1], significance.holm(table["p"][1:])])
-        return table.assign(kept=adjusted >= significance.ALPHA)
+        adjusted, known = table["p"].copy(), table["p"].notna() & (table.index > 0)
+        adjusted[known] = significance.holm(table["p"][known])
+        kept = np.select([adjusted.isna(), adjusted >= significance.ALPHA], ["unknown", "yes"], "no")
+        return table.assign(kept=kept)
+
+    def _size_of(self, group: str, attribute: str | None) -> int:
+        """Count the validation people behind the limit of a group; 0 for one that the groups' limits do not know."""
+        if attribute != self.attribute or group == "all":
+            return self.sizes[""]
+        return self.sizes.get(group, 0)
 
     def _chance(self, coverage: float, n_test: int, n_validation: int) -> float:
-        """How often so few sets hold the truth although the target is kept.
+        """How often so few sets hold the truth although the target is kept; NaN without a limit to check.
 
         Over draws of validation and test cases their number is beta-binomial (Angelopoulos and Bates 2023).
         """
         rank = int(np.ceil((n_validation + 1) * self.target))
         if rank > n_validation or not n_test:
-            return 1.0
+            return np.nan
         return float(
             stats.betabinom.cdf(np.floor(coverage * n_test + 1e-9), n_test, rank, n_validation + 1 - rank)
         )

@@ -124,8 +124,8 @@ def summary(scored: pd.DataFrame, *, subset: str = "test") -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        metric, mean, low, high (95 %, corrected for overlapping training sets; fits of the same test rows,
-        as repeats of official folds are, count once), sd_folds (between the
+        metric, mean (a fold weighs by its test rows), low, high (95 %, corrected for overlapping training sets; fits
+        of the same test rows, as repeats of official folds are, count once), sd_folds (between the
         folds of a repeat, averaged over repeats), sd_seeds (between the means of repeats; NaN for one
         repeat), n_fits, n_repeats, n_test (rows of a test fold, mean). NaN bounds for a single fit.
     """
@@ -140,10 +140,16 @@ def summary(scored: pd.DataFrame, *, subset: str = "test") -> pd.DataFrame:
 def _spread(scored: pd.DataFrame, column: str) -> dict:
     values = scored[column].to_numpy(float)
     by_repeat = scored.groupby("repeat")[column]
-    apart = scored.groupby("rows_id")[column].mean().to_numpy() if "rows_id" in scored else values
-    low, high = corrected_interval(apart, n_train=scored["n_train"].mean(), n_test=scored["n_test"].mean())
+    same_rows = scored.get("rows_id", scored.index)
+    apart = scored.groupby(same_rows).agg(value=(column, "mean"), n_test=("n_test", "first"))
+    low, high = corrected_interval(
+        apart["value"].to_numpy(),
+        n_train=scored["n_train"].mean(),
+        n_test=scored["n_test"].mean(),
+        weights=apart["n_test"].to_numpy(),
+    )
     return {
-        "mean": values.mean(),
+        "mean": np.average(values, weights=scored["n_test"]),
         "low": low,
         "high": high,
         "sd_folds": float(np.sqrt(by_repeat.var(ddof=1).mean())),
@@ -154,10 +160,15 @@ def _spread(scored: pd.DataFrame, column: str) -> dict:
     }
 
 
-def corrected_interval(values: np.ndarray, *, n_train: float, n_test: float) -> tuple[float, float]:
-    """95 % interval of the mean over repeated folds: mean -+ t sqrt((1/n + n_test/n_train) s^2)."""
+def corrected_interval(
+    values: np.ndarray, *, n_train: float, n_test: float, weights: np.ndarray | None = None
+) -> tuple[float, float]:
+    """95 % interval of the mean over repeated folds: mean -+ t sqrt((1/n + n_test/n_train) s^2).
+
+    `weights` are the test rows of each fold, see `significance.nadeau_bengio`.
+    """
     values = np.asarray(values, dtype=float)
     if len(values) < 2 or not np.isfinite(values).all():
         return np.nan, np.nan
-    result = significance.nadeau_bengio(values, n_train=n_train, n_test=n_test)
+    result = significance.nadeau_bengio(values, n_train=n_train, n_test=n_test, weights=weights)
     return result.low, result.high

@@ -104,7 +104,8 @@ def per_class(
     Returns
     -------
     pandas.DataFrame
-        class, support (rows of that truth), predicted (rows predicted so), and for each of precision,
+        class, support (rows of that truth), n_identities (people of that truth; different pictures where people are
+        unknown), predicted (rows predicted so), and for each of precision,
         recall, f1 the value, ``_low`` and ``_high``; NaN where a class has no rows.
     """
     rows = rows_of(predictions, subset=subset)
@@ -117,8 +118,14 @@ def per_class(
         values = metric.combine(counts.sum(axis=0))
     contributions = metric.contributions(rows)
     _, true, predicted = np.split(counts, 3, axis=1)
+    people = [len(np.unique(rows.units[own])) for own in (true > 0).T]
     table = pd.DataFrame(
-        {"class": rows.classes, "support": true.sum(axis=0), "predicted": predicted.sum(axis=0)}
+        {
+            "class": rows.classes,
+            "support": true.sum(axis=0),
+            "n_identities": people,
+            "predicted": predicted.sum(axis=0),
+        }
     ).astype({"support": int, "predicted": int})
     counted = {"precision": predicted, "recall": true, "f1": true + predicted}
     for i, (name, of) in enumerate(counted.items()):

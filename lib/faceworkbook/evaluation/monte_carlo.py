@@ -62,7 +62,7 @@ def monte_carlo(
     Returns
     -------
     Dropout
-        Accuracy, log loss and Brier score by the paired bootstrap; risk_coverage compares the area
+        Accuracy, log loss and Brier score by the test that the design asks for; risk_coverage compares the area
         under the risk-coverage curve, ranked by entropy of the mean and by 1 - plain probability.
     """
     rows_with_classes(predictions, subset)
@@ -91,7 +91,7 @@ def _dropout_table(plain, averaged, entropy, *, subset: str, seed: int, n_boot: 
     records = []
     for name in ("accuracy", "log_loss", "brier"):
         compared = comparison.compare(runs, metric=name, subset=subset, seed=seed, n_boot=n_boot)
-        pair = compared.pairs[compared.pairs["test"] == significance.PAIRED].iloc[0]
+        pair = compared.chosen.iloc[0]
         value = compared.runs.set_index("run")["value"]
         records.append((name, value["plain"], value["dropout"], pair.difference, pair.low, pair.high, pair.p))
     with_dropout, without = (metrics.rows_of(t, subset=None) for t in (averaged, plain))

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from faceworkbook.evaluation import intervals, metrics
 from faceworkbook.experiments.classifier import Classifier
@@ -15,7 +16,6 @@ from faceworkbook.experiments.prepared import PreparedData
 from faceworkbook.experiments.scoring import score
 
 FACES, PEOPLE = "faces", "identities"
-Z = 1.959964
 
 
 @dataclass(frozen=True)
@@ -203,14 +203,28 @@ def summarise(measured: pd.DataFrame) -> pd.DataFrame:
         ("mean", "error", "low", "high"),
         ("short", "short_error", "short_low", "short_high"),
     ):
-        curve[low], curve[high] = curve[name] - Z * curve[error], curve[name] + Z * curve[error]
-    # A normal interval knows nothing of a metric's range.
+        reach = curve[error] * stats.t.ppf(0.975, _freedom(curve, error))
+        curve[low], curve[high] = curve[name] - reach, curve[name] + reach
+    # A t interval knows nothing of a metric's range.
     least, most = np.array([metrics.bounds(name) for name in curve["metric"]]).T
     curve["low"], curve["high"] = curve["low"].clip(least), curve["high"].clip(upper=most)
     largest = curve["share"] == curve.groupby("by")["share"].transform("max")
     curve.loc[largest, ["short", "short_low", "short_high"]] = np.nan
     first = ["by", "share", "metric", "n_train", "n_identities", "mean", "low", "high"]
     return curve[[*first, "short", "short_low", "short_high", "sd", "draws", "n_test"]]
+
+
+def _freedom(curve: pd.DataFrame, error: str) -> np.ndarray:
+    """Degrees of freedom of a standard error that few draws are a share of (Welch 1947, Satterthwaite 1946)."""
+    between = (curve["sd"] ** 2 / curve["draws"]).fillna(0.0)
+    largest = curve.groupby("by")["share"].transform("idxmax")
+    squares = [(between, curve["draws"])]
+    if error == "short_error":
+        squares.append(
+            (between[largest].set_axis(curve.index), curve["draws"][largest].set_axis(curve.index))
+        )
+    inverse = sum(square**2 / (draws - 1).clip(lower=1) for square, draws in squares) / curve[error] ** 4
+    return (1 / inverse.clip(lower=1e-9)).to_numpy()
 
 
 def _can_teach(labels, rows: np.ndarray) -> bool:

@@ -178,10 +178,10 @@ def describe_differences(differences: pd.DataFrame, *, at_most: int = 6) -> list
 
     More than `at_most` pairs without a significant difference are counted instead of listed.
     """
-    apart = (differences["low"] > 0) | (differences["high"] < 0)
+    apart = differences["p_holm"] < significance.ALPHA
     if (~apart).sum() <= at_most:
         return [_describe_difference(row) for row in differences.itertuples()]
-    rest = f"{(~apart).sum()} of {len(apart)} differences are not significant: their 95 % intervals hold 0."
+    rest = f"{(~apart).sum()} of {len(apart)} differences are not significant by Holm's adjusted p."
     return [*(_describe_difference(row) for row in differences[apart].itertuples()), rest]
 
 
@@ -190,8 +190,8 @@ def _describe_difference(row) -> str:
         f"{row.task}, {row.metric.replace('_', ' ')}: {row.first} minus {row.second} {row.difference:+.3f}"
     )
     interval = f"95 % interval {row.low:+.3f} to {row.high:+.3f}"
-    if row.low <= 0 <= row.high:
-        return f"{start}, no significant difference ({interval})."
+    if row.p_holm >= significance.ALPHA:
+        adjusted = "" if row.low <= 0 <= row.high else f"; after Holm's adjustment p = {row.p_holm:.2f}"
+        return f"{start}, no significant difference ({interval}{adjusted})."
     better = row.first if (row.difference > 0) == (row.metric == "accuracy") else row.second
-    kept = "" if row.p_holm < 0.05 else f", but not after Holm's adjustment (p = {row.p_holm:.2f})"
-    return f"{start}, {better} is better ({interval}){kept}."
+    return f"{start}, {better} is better ({interval})."

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from faceworkbook.evaluation.comparison import Comparison
+from faceworkbook.evaluation.comparison_tables import CHOSEN, DIFFER, TOO_FEW
+from faceworkbook.evaluation.equivalence import EQUIVALENT
 from faceworkbook.reports.pages import escape
 from faceworkbook.reports.runs import Run
 from faceworkbook.tasks import Task
@@ -118,18 +120,21 @@ def of_difference(compared: Comparison, *, to: str, unit: str = "") -> str:
     Parameters
     ----------
     compared : Comparison
-        A test that is not to be relied on here is passed over.
+        The verdict is that of the test that the design asks for.
     to : str
         The other model, as a reader says it.
     unit : str
     """
-    pair = _relied_on(compared.pairs).iloc[0]
+    pair = compared.chosen.iloc[0]
     spread = _interval(compared.metric, pair, unit, signed=True)
-    if pair["low"] <= 0 <= pair["high"]:
-        return f"no significant difference to the {to}, {spread}"
+    if pair["verdict"] == TOO_FEW:
+        return f"{pair['n']:,} {pair['counted']} are too few to judge the difference to the {to} by"
+    relevance = f", {pair['relevance']} of {compared.margin:g}" if pair["relevance"] == EQUIVALENT else ""
+    if pair["verdict"] != DIFFER:
+        return f"no significant difference to the {to}{relevance}, {spread}"
     better = (pair["difference"] > 0) != (compared.metric in LOWER_IS_BETTER)
     amount = _figure(compared.metric, abs(pair["difference"]), unit)
-    return f"{'better' if better else 'worse'} than the {to} by {amount}, {spread}"
+    return f"{'better' if better else 'worse'} than the {to} by {amount}{relevance}, {spread}"
 
 
 def of_errors(task: Task, figures: Mapping, by_group: pd.DataFrame) -> str:
@@ -169,8 +174,7 @@ def of_folds(row: Mapping, *, metric: str, unit: str = "") -> str:
 
 def of_comparison(pairs: pd.DataFrame) -> str:
     """Return the sentence of the pair, or how many pairs differ and the clearest of them (07_compare)."""
-    # Several tests of one pair: the first is the one that the design asks for.
-    each = _relied_on(pairs).drop_duplicates(["first", "second"])
+    each = pairs[pairs["role"] == CHOSEN]
     clearest = each.sort_values("p_holm").iloc[0]["sentence"]
     if len(each) == 1:
         return clearest
@@ -219,7 +223,7 @@ def of_strategies(figures: pd.DataFrame, differences: pd.DataFrame) -> str:
             f"{best['value']:.3f} on {best['task']}."
         )
     row = differences.sort_values("p_holm").iloc[0]
-    if not (row["low"] > 0 or row["high"] < 0):
+    if row["p_holm"] >= 0.05:
         return (
             f"None of {len(differences)} differences between strategies is significant over {int(row['repeats'])} seeds; the "
             f"clearest: {row['task']}, {row['first']} minus {row['second']} {row['difference']:+.3f} "
@@ -227,11 +231,10 @@ def of_strategies(figures: pd.DataFrame, differences: pd.DataFrame) -> str:
         )
     first_wins = (row["difference"] > 0) != (row["metric"] in LOWER_IS_BETTER)
     better, other = (row["first"], row["second"]) if first_wins else (row["second"], row["first"])
-    adjusted = "" if row["p_holm"] < 0.05 else f"; not after Holm's adjustment, p = {row['p_holm']:.2f}"
     return (
         f"On {row['task']}, {better} is better than {other} by {abs(row['difference']):.3f} {_name(row['metric'])} "
         f"(95 % interval of {row['first']} minus {row['second']} {row['low']:+.3f} to {row['high']:+.3f}, "
-        f"{int(row['repeats'])} seeds{adjusted})."
+        f"{int(row['repeats'])} seeds)."
     )
 
 
@@ -276,10 +279,6 @@ def _interval(metric: str, row: Mapping, unit: str, *, of: str = "", signed: boo
     low, high = (row[f"{of}_{end}" if of else end] for end in ("low", "high"))
     digits, plus = (2 if unit and metric in LOWER_IS_BETTER else 3), ("+" if signed else "")
     return f"95 % interval {low:{plus}.{digits}f} to {high:{plus}.{digits}f}"
-
-
-def _relied_on(pairs: pd.DataFrame) -> pd.DataFrame:
-    return pairs[pairs["verdict"] != "not to be relied on"]
 
 
 def _name(metric: str) -> str:
