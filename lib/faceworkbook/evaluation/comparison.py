@@ -350,7 +350,8 @@ def _special_tests(first: Rows, second: Rows, metric: Metric) -> list[Result]:
     if metric.name == "auc" and first.task.is_binary:
         units = None if first.independent else first.units
         scores = (first.probabilities[:, 1], second.probabilities[:, 1])
-        return [roc_area.delong(first.truth == 1, *scores, units=units)]
+        tested = roc_area.delong(first.truth == 1, *scores, units=units)
+        return [replace(tested, counted=first.counted, assumes=f"{first.counted} are independent")]
     return []
 
 

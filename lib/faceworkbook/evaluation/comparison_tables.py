@@ -163,8 +163,9 @@ def _what_decides(row) -> str:
     if not np.isfinite(row.faces_needed):
         return ""
     faces = f"{row.faces_needed:,.0f} {'' if row.counted == 'folds' else 'test '}faces"
-    if row.counted == "identities":
-        faces += f" ({row.units_needed:,.0f} people)"
+    units = {"identities": "people", "pictures": "different pictures"}.get(row.counted)
+    if units:
+        faces += f" ({row.units_needed:,.0f} {units})"
     return f": about {faces} would decide ({POWER:.0%} power)"
 
 
