@@ -230,7 +230,7 @@ def calibrated(people: People, seed: int) -> dict[str, float]:
         faces, task, truth=np.array(["c0", "c1"], dtype=object)[truth], output=np.column_stack([1 - share, share]),
         split="test",
     )  # fmt: skip
-    return {"calibration": calibration.summary(table, n_boot=N_BOOT, seed=seed).iloc[0]["p"]}
+    return {"calibration": calibration.summary(table, n_boot=N_BOOT, seed=seed).iloc[0]["p_calibrated"]}
 
 
 def folds(seed: int, *, repeats: int = 5, splits: int = 5, n: int = 300) -> dict[str, float]:

@@ -30,7 +30,7 @@ def runs(*signals, n=600, people=None, classes=("male", "female")):
 
 def test_two_models_of_different_strength_differ():
     result = comparison.compare(runs(2.5, 0.8), n_boot=500)
-    assert result.pairs["test"].tolist() == [MCNEMAR, "paired bootstrap"]
+    assert result.pairs["test"].tolist() == [MCNEMAR, "paired t"]
     assert result.pairs["role"].tolist() == ["chosen", "other"]
     assert result.pairs["verdict"].tolist() == ["differ", ""] and result.pairs["sentence"].iloc[1] == ""
     assert result.chosen["test"].tolist() == [MCNEMAR] and str(result) == result.chosen["sentence"][0]
@@ -82,18 +82,18 @@ def test_people_who_repeat_rule_mcnemar_out():
     by_test = result.pairs.groupby("test")["verdict"].unique()
     assert by_test[MCNEMAR].tolist() == ["not to be relied on"]
     assert result.pairs.loc[result.pairs["test"] == MCNEMAR, "p_holm"].isna().all()
-    assert set(result.pairs.loc[result.pairs["test"] == "paired bootstrap", "counted"]) == {"identities"}
-    assert set(result.chosen["test"]) == {"paired bootstrap"} and len(result.chosen) == 3
+    assert set(result.pairs.loc[result.pairs["test"] == "paired t", "counted"]) == {"identities"}
+    assert set(result.chosen["test"]) == {"paired t"} and len(result.chosen) == 3
     assert result.overall["test"].tolist() == ["Hotelling's T2 (bootstrap)"]
 
 
 def test_auc_is_compared_by_delong_and_other_metrics_by_bootstrap():
     result = comparison.compare(runs(2.0, 1.0), metric="auc", n_boot=500)
-    assert result.pairs["test"].tolist() == ["DeLong", "paired bootstrap"]
+    assert result.pairs["test"].tolist() == ["DeLong", "paired t"]
     delong, bootstrap = result.pairs.itertuples()
     assert bootstrap.low == pytest.approx(delong.low, abs=0.01)
     five = comparison.compare(runs(2.0, 1.0, classes=FIVE), metric="macro_f1", n_boot=500)
-    assert five.pairs["test"].tolist() == ["paired bootstrap"]
+    assert five.pairs["test"].tolist() == ["paired t"]
 
 
 def test_a_lower_loss_is_better():
@@ -301,7 +301,7 @@ def label_predictions(*, seed, n=300, signal=0.5):
 def test_several_labels_are_compared_by_the_paired_bootstrap(metric):
     runs = {str(s): label_predictions(seed=s, signal=0.5 - 0.2 * s) for s in range(3)}
     result = comparison.compare(runs, metric=metric, n_boot=200)
-    assert set(result.pairs["test"]) == {"paired bootstrap"}
+    assert set(result.pairs["test"]) == {"paired t"}
     assert result.overall["test"].tolist() == ["Hotelling's T2 (bootstrap)"]
     assert result.chosen["verdict"][0] == "differ"
 
@@ -385,3 +385,18 @@ def test_one_difference_has_one_verdict():
         "",
     )
     assert bootstrap.relevance == ""
+
+
+def test_the_paired_t_over_equal_people_is_that_of_their_means():
+    pair = runs(1.6, 1.2, people=60)
+    chosen = comparison.compare(pair, metric="log_loss").chosen.iloc[0]
+    first, second = (
+        -np.log(np.where(t["truth"] == "male", t["p:male"], t["p:female"])) for t in pair.values()
+    )
+    means = pd.Series(first - second).groupby(pair["m1.6"]["identity"].to_numpy()).mean()
+    expected = stats.ttest_1samp(means, 0)
+    assert chosen["test"] == "paired t" and chosen["n"] == 60
+    assert chosen["difference"] == pytest.approx(means.mean())
+    reach = (chosen["high"] - chosen["low"]) / 2
+    assert reach == pytest.approx(stats.t.ppf(0.975, 59) * stats.sem(means), rel=0.1)
+    assert (chosen["p"] < 0.05) == (expected.pvalue < 0.05)

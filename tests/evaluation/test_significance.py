@@ -7,7 +7,13 @@ from scipy import stats
 from sklearn import metrics as reference
 from statsmodels.stats.multitest import multipletests
 
-from faceworkbook.evaluation import paired_proportions, pseudo_replication, roc_area, significance
+from faceworkbook.evaluation import (
+    bootstrap_tests,
+    paired_proportions,
+    pseudo_replication,
+    roc_area,
+    significance,
+)
 
 
 def right_of(n=500, models=2, seed=0):
@@ -217,7 +223,7 @@ def test_delong_keeps_its_level_with_few_people_who_have_unequal_numbers_of_face
 
 def test_paired_bootstrap_agrees_with_a_paired_t_test():
     d = np.random.default_rng(2).normal(0.1, 1, 300)
-    got = significance.paired_bootstrap(lambda w: w @ d / w.sum(axis=1), 300, n_boot=10_000)
+    got = bootstrap_tests.paired_bootstrap(lambda w: w @ d / w.sum(axis=1), 300, n_boot=10_000)
     expected = stats.ttest_1samp(d, 0)
     assert got.statistic == pytest.approx(expected.statistic, rel=0.03)
     low, high = expected.confidence_interval(0.95)
@@ -229,14 +235,14 @@ def test_joint_bootstrap_agrees_with_hotellings_t2():
     d = x[:, 1:] - x[:, [0]]
     t2 = 200 * d.mean(axis=0) @ np.linalg.inv(np.cov(d.T)) @ d.mean(axis=0)
     p = stats.f.sf(t2 * 198 / (2 * 199), 2, 198)
-    got = significance.joint_bootstrap(lambda w: w @ x / w.sum(axis=1, keepdims=True), 200, n_boot=20_000)
+    got = bootstrap_tests.joint_bootstrap(lambda w: w @ x / w.sum(axis=1, keepdims=True), 200, n_boot=20_000)
     assert got.statistic == pytest.approx(t2, rel=0.05)
     assert got.p == pytest.approx(p, rel=0.15)
 
 
 def test_joint_bootstrap_of_equal_models_detects_nothing():
     x = np.repeat(np.random.default_rng(3).normal(size=(50, 1)), 3, axis=1)
-    assert significance.joint_bootstrap(lambda w: w @ x / w.sum(axis=1, keepdims=True), 50).p == 1
+    assert bootstrap_tests.joint_bootstrap(lambda w: w @ x / w.sum(axis=1, keepdims=True), 50).p == 1
 
 
 def test_pseudo_replication_raises_false_alarms_and_the_right_tests_do_not():
@@ -259,8 +265,11 @@ def test_pseudo_replication_raises_false_alarms_and_the_right_tests_do_not():
         (lambda: roc_area.delong(np.ones(5, bool), np.ones(5), np.ones(5)), "one class"),
         (lambda: roc_area.delong(np.arange(4) > 1, np.full(4, np.nan), np.ones(4)), "4 of 4 scores are NaN"),
         (lambda: significance.nadeau_bengio([0.1, np.nan], n_train=8, n_test=2), "1 of 2 .* NaN"),
-        (lambda: significance.paired_bootstrap(lambda w: w[:, 0] * np.nan, 9), "not defined on these rows"),
-        (lambda: significance.joint_bootstrap(lambda w: w[:, :3], 3), "3 identities for 3 models"),
+        (
+            lambda: bootstrap_tests.paired_bootstrap(lambda w: w[:, 0] * np.nan, 9),
+            "not defined on these rows",
+        ),
+        (lambda: bootstrap_tests.joint_bootstrap(lambda w: w[:, :3], 3), "3 identities for 3 models"),
     ],
 )
 def test_what_cannot_be_tested_is_refused(call, message):
@@ -309,15 +318,17 @@ def test_the_paired_interval_inverts_the_score_test():
 
 def test_always_right_against_always_wrong_is_a_difference():
     gap = np.ones(50)
-    result = significance.paired_bootstrap(lambda w: (w @ gap) / w.sum(axis=1), 50, n_boot=50, bounds=(-1, 1))
+    result = bootstrap_tests.paired_bootstrap(
+        lambda w: (w @ gap) / w.sum(axis=1), 50, n_boot=50, bounds=(-1, 1)
+    )
     assert result.difference == 1 and result.p < 1e-10 and 0.8 < result.low < 1 == result.high
-    unbounded = significance.paired_bootstrap(lambda w: (w @ gap) / w.sum(axis=1), 50, n_boot=50)
+    unbounded = bootstrap_tests.paired_bootstrap(lambda w: (w @ gap) / w.sum(axis=1), 50, n_boot=50)
     assert unbounded.p == result.p and np.isnan(unbounded.low)
 
 
 def test_one_unit_is_refused_in_words():
     with pytest.raises(ValueError, match="1 of identities: nothing can be tested on fewer than two"):
-        significance.paired_bootstrap(lambda w: w[:, 0], 1)
+        bootstrap_tests.paired_bootstrap(lambda w: w[:, 0], 1)
     positive = np.array([True, True, False, False])
     with pytest.raises(ValueError, match="1 of identities of one class: nothing can be tested"):
         roc_area.delong(positive, np.arange(4.0), np.arange(4.0), units=np.array([0, 0, 1, 2]))
@@ -327,7 +338,7 @@ def test_the_paired_interval_alarms_as_often_as_it_says_on_few_discordant_faces(
     rng, alarms = np.random.default_rng(3), 0
     for seed in range(300):
         gap = rng.choice([-1.0, 0.0, 1.0], 300, p=[0.02, 0.96, 0.02])
-        result = significance.paired_bootstrap(
+        result = bootstrap_tests.paired_bootstrap(
             lambda w, gap=gap: (w @ gap) / w.sum(axis=1), 300, n_boot=200, seed=seed
         )
         alarms += not result.low <= 0 <= result.high
@@ -372,7 +383,7 @@ def test_no_interval_of_a_difference_of_areas_leaves_its_range():
 
 def test_joint_bootstrap_sees_a_model_that_is_always_worse():
     right = np.column_stack([np.ones(60), np.zeros(60), np.random.default_rng(0).random(60) < 0.5])
-    got = significance.joint_bootstrap(lambda w: w @ right / w.sum(axis=1, keepdims=True), 60, n_boot=200)
+    got = bootstrap_tests.joint_bootstrap(lambda w: w @ right / w.sum(axis=1, keepdims=True), 60, n_boot=200)
     assert got.p < 1e-3
 
 

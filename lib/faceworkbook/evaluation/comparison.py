@@ -1,7 +1,7 @@
 """Which of these models differ? Runs in (their predictions), a table of pairs and sentences out.
 
 The design decides the test, before anything is looked at. One test set: exact McNemar for accuracy on
-independent faces, DeLong for a binary AUC, the paired bootstrap by person for all else; Cochran's Q (or its
+independent faces, DeLong for a binary AUC, a paired t over people for all else; Cochran's Q (or its
 bootstrap counterpart) where there are three models or more. Repeated folds: the Nadeau-Bengio corrected t.
 Independent runs: Welch. Further tests stand beside the chosen one, marked, and give no verdict. Holm over the pairs
 of each test. A margin adds whether the difference matters (`faceworkbook.evaluation.equivalence`).
@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from faceworkbook.evaluation import (
+    bootstrap_tests,
     equivalence,
     intervals,
     metrics,
@@ -41,8 +42,9 @@ from faceworkbook.evaluation.comparison_tables import (
     make_pairs_table,
 )
 from faceworkbook.evaluation.fold_comparison import fold_values, pairs_of_folds, training_sizes
-from faceworkbook.evaluation.metrics import Metric, Rows
+from faceworkbook.evaluation.metrics import FunctionMetric, Metric, Rows
 from faceworkbook.evaluation.significance import FEWEST_UNITS, Result
+from faceworkbook.evaluation.standard_errors import error_of_sum
 
 __all__ = [
     "Comparison",
@@ -165,8 +167,8 @@ def paired_difference(
 ) -> dict:
     """Compare two tables of predictions on the faces that both test.
 
-    People (faces where people are unknown) are drawn with replacement, the same for both tables; a face of
-    several repeats is drawn with all of them. See `significance.paired_bootstrap`.
+    Differences are added up by person (by face where people are unknown); a face of
+    several repeats counts once. See `significance.paired_t`.
 
     Parameters
     ----------
@@ -194,9 +196,8 @@ def paired_difference(
     units = np.split(intervals.resampling_units(pd.concat(tested)), [len(tested[0])])
     one, two = (replace(metrics.rows_of(t, subset=None), units=u) for t, u in zip(tested, units, strict=True))
     of, n_units = metrics.pick(metric, one.task), int(max(u.max() for u in units)) + 1
-    pair = [of.statistic(rows, n_units=n_units) for rows in (one, two)]
-    result = _bootstrap_pair(pair, of, n_units, one.counted, seed=seed, n_boot=n_boot)
-    first_value, second_value = (float(statistic(np.ones((1, n_units)))[0]) for statistic in pair)
+    result = _paired(one, two, of, n_units, seed=seed, n_boot=n_boot)
+    first_value, second_value = (of.value(rows) for rows in (one, two))
     return {
         "metric": metric,
         "first": first_value,
@@ -308,38 +309,40 @@ def pairs_of_rows(
     The first valid result of a pair is that of the test that the design asks for; on fewer than ten people (or
     faces, where people are unknown) none is made.
     """
-    statistics = {name: metric.statistic(subset) for name, subset in rows.items()}
     results = []
     for a, b in combinations(rows, 2):
-        if rows[a].n_units < FEWEST_UNITS:
-            results.append(
-                (a, b, _refused_pair([statistics[a], statistics[b]], rows[a].n_units, rows[a].counted))
-            )
-            continue
-        results += [(a, b, result) for result in _special_tests(rows[a], rows[b], metric)]
-        pair, first = [statistics[a], statistics[b]], rows[a]
-        paired = _bootstrap_pair(pair, metric, first.n_units, first.counted, seed=seed, n_boot=n_boot)
-        results.append((a, b, paired))
+        one, two = rows[a], rows[b]
+        if one.n_units >= FEWEST_UNITS:
+            results += [(a, b, result) for result in _special_tests(one, two, metric)]
+        results.append((a, b, _paired(one, two, metric, one.n_units, seed=seed, n_boot=n_boot)))
     return results
 
 
-def _refused_pair(pair: Sequence[intervals.Statistic], n_units: int, counted: str) -> Result:
-    first, second = (float(statistic(np.ones((1, n_units)))[0]) for statistic in pair)
-    return significance.refused(significance.PAIRED, first - second, n_units, counted)
-
-
-def _bootstrap_pair(
-    pair: Sequence[intervals.Statistic], metric: Metric, n_units: int, counted: str, *, seed: int, n_boot: int
-) -> Result:
+def _paired(one: Rows, two: Rows, metric: Metric, n_units: int, *, seed: int, n_boot: int) -> Result:
+    """Test a difference over the units that both numbered alike; a metric of one's own by a bootstrap."""
+    difference = metric.value(one) - metric.value(two)
     if n_units < FEWEST_UNITS:
-        return _refused_pair(pair, n_units, counted)
-    return significance.paired_bootstrap(
-        lambda weights: pair[0](weights) - pair[1](weights),
-        n_units,
-        seed=seed,
-        n_boot=n_boot,
-        counted=counted,
-        bounds=metric.difference_bounds,
+        return significance.refused(significance.PAIRED, difference, n_units, one.counted)
+    if isinstance(metric, FunctionMetric):
+        first, second = (metric.statistic(rows, n_units=n_units) for rows in (one, two))
+        return bootstrap_tests.paired_bootstrap(
+            lambda weights: first(weights) - second(weights),
+            n_units,
+            seed=seed,
+            n_boot=n_boot,
+            counted=one.counted,
+            bounds=metric.difference_bounds,
+        )
+    contributions = np.concatenate([metric.contributions(one)[:, 0], -metric.contributions(two)[:, 0]])
+    faces = np.unique(np.concatenate([one.face_id, two.face_id]), return_inverse=True)[1]
+    made = error_of_sum(
+        contributions,
+        np.concatenate([one.units, two.units]),
+        faces,
+        strata=np.concatenate([one.truth, two.truth]) if one.task.is_exclusive else None,
+    )
+    return significance.paired_t(
+        difference, made, n_units, counted=one.counted, bounds=metric.difference_bounds
     )
 
 
@@ -366,7 +369,7 @@ def tests_of_all(
         return [paired_proportions.cochrans_q(np.column_stack([subset.right for subset in rows.values()]))]
     statistics = [metric.statistic(subset) for subset in rows.values()]
     return [
-        significance.joint_bootstrap(
+        bootstrap_tests.joint_bootstrap(
             lambda weights: np.column_stack([s(weights) for s in statistics]),
             first.n_units,
             seed=seed,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from faceworkbook.evaluation import comparison, metrics, significance
+from faceworkbook.evaluation import bootstrap_tests, comparison, metrics
 from faceworkbook.evaluation import predictions as tables
 from faceworkbook.evaluation.predictions import PredictionsError
 from faceworkbook.evaluation.probabilities import (
@@ -99,7 +99,7 @@ def _dropout_table(plain, averaged, entropy, *, subset: str, seed: int, n_boot: 
         area_under_risk_coverage(with_dropout, entropy),
         area_under_risk_coverage(without, 1 - confidence_of(without)),
     ]
-    area = significance.paired_bootstrap(
+    area = bootstrap_tests.paired_bootstrap(
         lambda w: areas[0](w) - areas[1](w), without.n_units, seed=seed, n_boot=n_boot, bounds=(-1, 1)
     )
     whole = np.ones((1, without.n_units))

@@ -9,8 +9,9 @@ import pandas as pd
 from scipy import stats
 
 from faceworkbook.evaluation import intervals
+from faceworkbook.evaluation.bootstrap_tests import paired_bootstrap
 from faceworkbook.evaluation.paired_proportions import mcnemar
-from faceworkbook.evaluation.significance import ALPHA, Result, paired_bootstrap, t_over_folds
+from faceworkbook.evaluation.significance import ALPHA, Result, t_over_folds
 
 
 def naive_paired_t(differences: np.ndarray) -> Result:
