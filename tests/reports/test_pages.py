@@ -1,9 +1,10 @@
 """What comes from outside is shown on pages and never obeyed."""
 
+import nbformat
 import pytest
 from bs4 import BeautifulSoup
 
-from faceworkbook.reports import pages
+from faceworkbook.reports import html, pages
 
 HOSTILE = [
     "<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "'; alert(1); '", "</title><script>x</script>",
@@ -35,3 +36,20 @@ def test_tags_in_markdown_are_shown():
 
 def test_a_page_without_script_runs_none():
     assert "script-src 'none'" in pages.page("title", "") and "img-src data:" in pages.page("title", "")
+
+
+def test_every_page_says_how_its_intervals_were_checked(tmp_path, monkeypatch):
+    (tmp_path / "docs").mkdir()
+    text = (
+        "# How these intervals were checked\n\n9 of 10 hold: | x <b> |\n\n## Coverage\n\n| a long table |\n"
+    )
+    (tmp_path / "docs/how_intervals_were_checked.md").write_text(text)
+    footer = pages.checked_intervals(tmp_path)
+    assert "<summary>How these intervals were checked</summary>" in footer and "9 of 10 hold" in footer
+    assert "a long table" not in footer and "<b>" not in footer
+    assert "docs/how_intervals_were_checked.md" in footer
+    assert pages.checked_intervals(tmp_path / "elsewhere") == ""
+    monkeypatch.setenv("FACEWORKBOOK_HOME", str(tmp_path))
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# A page")])
+    nbformat.write(notebook, tmp_path / "a.ipynb")
+    assert footer in html.export(tmp_path / "a.ipynb", tmp_path / "a.html").read_text()

@@ -12,7 +12,7 @@ from nbconvert import HTMLExporter
 from nbconvert.preprocessors import Preprocessor
 from pygments.formatters import HtmlFormatter
 
-from faceworkbook import files
+from faceworkbook import files, project
 from faceworkbook.reports import pages, parameters, tables
 from faceworkbook.reports.parameters import ParameterError
 
@@ -162,6 +162,7 @@ def export(notebook: str | Path, html: str | Path, *, title: str | None = None) 
         "page_title": title or _title(content),
         "page_css": pages.stylesheet(),
         "page_script": SCRIPT,
+        "page_footer": pages.checked_intervals(project.root()),
         "page_policy": pages.security_policy(SCRIPT),
         "code_css": _code_css(),
         "metadata": {"name": title or _title(content)},

@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 TEMPLATES = Path(__file__).parent / "templates"
+CHECKED = Path("docs/how_intervals_were_checked.md")
 _UNSEEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u200b\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
 # An underscore inside of a word marks nothing, and most names have one.
 _MARKUP = re.compile(r"[\\`*\[\]|<>&~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
@@ -33,6 +34,20 @@ def render_markdown(text: str) -> str:
     import mistune
 
     return mistune.create_markdown(escape=True, plugins=["table"])(text)
+
+
+def checked_intervals(home: Path) -> str:
+    """Return how this version's intervals and tests were checked, folded; empty where `home` has no such page.
+
+    The part of `CHECKED` above its tables of every design: what is guaranteed, and what does not hold.
+    """
+    try:
+        text = (home / CHECKED).read_text()
+    except OSError:
+        return ""
+    title, _, rest = text.partition("\n## ")[0].strip().partition("\n")
+    body = render_markdown(f"{rest}\n\nEvery design is in {CHECKED.as_posix()}.")
+    return f'<details class="checked"><summary>{escape(title.lstrip("# "))}</summary>{body}</details>'
 
 
 def stylesheet() -> str:
