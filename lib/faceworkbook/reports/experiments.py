@@ -13,9 +13,9 @@ from faceworkbook import project
 from faceworkbook.reports import parameters as params
 from faceworkbook.reports.parameters import ParameterError
 
-KEYS = {"name", "title", "question", "expected", "parameters", "steps"}
+KEYS = {"name", "title", "question", "expected", "final", "parameters", "steps"}
 STEP_KEYS = {"notebook", "name", "parameters"}
-PATHS = ("root", "weights", "store", "corrections", "faces")
+PATHS = ("root", "weights", "store", "corrections", "faces", "predictions", "against")
 MAX_BYTES, MAX_DEPTH = 100_000, 8
 
 
@@ -37,7 +37,7 @@ class Experiment:
     """A chain of steps.
 
     `expected` has ``metric``, ``low``, ``high`` and ``note``, or is empty; `given` are the parameters that
-    the command line set.
+    the command line set. `final` seals the test rows, see `faceworkbook.reports.plans`.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Experiment:
     expected: dict
     steps: tuple[Step, ...]
     given: dict = field(default_factory=dict)
+    final: bool = False
 
 
 def read(path: str | Path, *, given: dict | None = None, results: str | Path = "results") -> Experiment:
@@ -77,7 +78,16 @@ def read(path: str | Path, *, given: dict | None = None, results: str | Path = "
     twice = sorted({step.name for step in steps if sum(other.name == step.name for other in steps) > 1})
     if twice:
         raise ExperimentError(f"{path}: several steps are called {twice}; give each a 'name' of its own")
-    return Experiment(name, *_describe(content, name, given or {}), steps, dict(given or {}))
+    described = _describe(content, name, given or {})
+    return Experiment(name, *described, steps, dict(given or {}), content.get("final", False))
+
+
+def of_notebook(name: str, notebook: str, parameters: dict, *, results: str | Path = "results") -> Experiment:
+    """Return the experiment `name` that runs one notebook of notebooks/ with `parameters`; see `read`."""
+    _check_name(name, "name")
+    folder = project.shorten(project.resolve(results) / name)
+    step = _step({"notebook": notebook, "parameters": parameters}, {}, folder, name, Path(name))
+    return Experiment(name, name, "", {}, (step,), parameters)
 
 
 def _check_name(name: str, where: str) -> None:
@@ -130,6 +140,7 @@ def _load(path: Path) -> dict:
         ("steps", list, "a list of notebooks, such as [01_faces, 02_descriptors]"),
         ("parameters", dict, "NAME: VALUE pairs"),
         ("expected", dict, "NAME: VALUE pairs: metric, low, high, note"),
+        ("final", bool, "true or false"),
     ):
         if content.get(key) is not None and not isinstance(content[key], kind):
             raise ExperimentError(f"{path}: '{key}' got {shorten_value(content[key])}; it takes {shape}")

@@ -102,7 +102,9 @@ def to_markdown(data: ReportData) -> str:
             _table(data.groups, ["attribute", "group", "value", "low", "high", "n"])
         ],
         "Calibration": _list(_calibration(predicted)),
-        "Limits": _list(report_data.list_caveats(data)),
+        "Limits": _list(
+            [*filter(None, [data.run.describe_plan(data.task.name)]), *report_data.list_caveats(data)]
+        ),
         "Made by": _made_by(data.run.folder.parent / "03_classifier", data.experiment),
     }
     return _compose(data.title, answers.of_headline(data.task, data.figure(data.task.headline)), chapters)

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from faceworkbook import files, project
-from faceworkbook.reports import finished
+from faceworkbook.reports import finished, plans
 from faceworkbook.reports.experiments import Experiment, Step
 
 FINISHED, FAILED, RUNNING = "notebook.ipynb", "failed.ipynb", "running.ipynb"
@@ -84,6 +84,7 @@ def _make(folder: Path) -> None:
 
 def _run_steps(experiment: Experiment, folder: Path, force: bool) -> tuple[list[Result], Path]:
     code, before, done = finished.hash_code(), "", []
+    plans.seal(experiment, folder, code=code)
     record = asdict(experiment)
     record.pop("steps")
     files.write_json(folder / "experiment.json", record)

@@ -20,7 +20,7 @@ from faceworkbook.data_record import DataError, DataRecord
 from faceworkbook.evaluation import predictions as prediction_tables
 from faceworkbook.experiments.prepared import PreparedData
 from faceworkbook.faces import COPY_GROUP
-from faceworkbook.reports import figures
+from faceworkbook.reports import figures, looks, plans
 from faceworkbook.reports import parameters as params
 
 PACKAGES = (
@@ -34,6 +34,7 @@ PACKAGES = (
     "opencv-python-headless",
 )
 FACES, DESCRIPTORS, CLASSIFIER = "01_faces", "02_descriptors", "03_classifier"
+EVALUATE = "13_evaluate"  # reads faces and predictions of a model from elsewhere in one step
 BLANK = ("", -1, [])  # a parameter that is left to what an earlier step settled
 _PATHS = ("root", "corrections", "weights")
 
@@ -72,7 +73,7 @@ class Run:
         RunError
             That step has not written it yet.
         """
-        path = self.folder.parent / step / name
+        path = self._place(step) / name
         if not path.exists():
             raise RunError(
                 f"{project.shorten(path)} is missing: run the notebook {step} with the same `out` first"
@@ -81,7 +82,12 @@ class Run:
 
     def has(self, step: str, name: str) -> bool:
         """Whether `step` has written the file `name`."""
-        return (self.folder.parent / step / name).exists()
+        return (self._place(step) / name).exists()
+
+    def _place(self, step: str) -> Path:
+        """Return the folder of a step; where a model from elsewhere was judged, that of 13_evaluate."""
+        own, judged = (self.folder.parent / name for name in (step, EVALUATE))
+        return judged if step in (FACES, CLASSIFIER) and judged.exists() and not own.exists() else own
 
     def table(self, step: str, name: str) -> pd.DataFrame:
         """Read a parquet table that another step wrote."""
@@ -228,8 +234,11 @@ class Run:
         record = self.data()
         return {"data": record.fingerprint, "n": record.n}
 
-    def save_predictions(self, table: pd.DataFrame, made_from: dict, name: str = "predictions") -> Path:
-        """Write a table of predictions that says what it was made from."""
+    def save_predictions(
+        self, table: pd.DataFrame, made_from: dict, name: str = "predictions", *, model: str = ""
+    ) -> Path:
+        """Write a table of predictions that says what it was made from; its test rows are looked at."""
+        self.look(table, made_from, model or f"{self.step}/{name}")
         return prediction_tables.write(table, self.path(f"{name}.parquet"), made_from=made_from)
 
     def predictions(self, step: str = CLASSIFIER, name: str = "predictions") -> pd.DataFrame:
@@ -242,7 +251,37 @@ class Run:
         """
         table = prediction_tables.read(self.other(step, f"{name}.parquet"))
         self._check_data(table.attrs.get(prediction_tables.MADE_FROM, {}), step)
+        self.look(table, table.attrs[prediction_tables.MADE_FROM], f"{step}/{name}")
         return table
+
+    # ----------------------------------------------------------------- how often test rows were looked at
+
+    def look(self, table: pd.DataFrame, made_from: dict, model: str) -> None:
+        """Append a reading of the test rows of `table` to the ledger in results/ (`faceworkbook.reports.looks`)."""
+        plan = plans.read(self.folder.parent).get("plan", "")
+        look = looks.make(table, data=made_from.get("data", ""), model=model, place=self.folder, plan=plan)
+        if look and look.data:
+            looks.append(look, self.folder.parents[1])
+
+    def describe_looks(self, label: str, figure: pd.Series, *, unit: str = "") -> str:
+        """Return how often the test rows of this experiment were looked at for `label`, and what that flatters.
+
+        Parameters
+        ----------
+        figure : pandas.Series
+            metric, low, high of the headline.
+        """
+        of = looks.count(self.folder.parents[1], data=self.data().fingerprint, label=label)
+        return looks.describe(of, figure, unit=unit)
+
+    def describe_plan(self, label: str) -> str:
+        """Return when the plan of a final experiment was written, and who had looked before; else an empty text."""
+        plan = plans.read(self.folder.parent)
+        if not plan:
+            return ""
+        data = self.data().fingerprint
+        before = looks.count(self.folder.parents[1], data=data, label=label, without_plan=plan["plan"])
+        return plans.describe(plan, before)
 
     def _check_data(self, made_from: dict, step: str) -> None:
         record = self.data()
@@ -278,6 +317,7 @@ def start(out: str | Path, step: str, namespace: dict | None = None) -> Run:
     own, sources = _notebook()
     parameters = params.current(step, own if namespace is None else namespace, sources)
     style.use()
+    plans.hold_to(project.resolve(out), step, parameters)
     run = Run(project.resolve(out) / step, step, parameters)
     run.folder.mkdir(parents=True, exist_ok=True)
     _forget_figures(run)

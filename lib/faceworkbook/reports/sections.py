@@ -35,7 +35,11 @@ def show_headline(data: ReportData) -> None:
     parts = [f"<h1>{escape(data.title)}</h1>"]
     parts += [
         f"<blockquote><p>{text}</p></blockquote>"
-        for text, holds in ((RENDERED, data.is_synthetic), (SMOKE, data.params["smoke"]))
+        for text, holds in (
+            (escape(data.run.describe_plan(data.task.name)), data.experiment.get("final")),
+            (RENDERED, data.is_synthetic),
+            (SMOKE, data.params["smoke"]),
+        )
         if holds
     ]
     if data.experiment["question"]:
