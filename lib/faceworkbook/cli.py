@@ -37,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--results", default="results", help="folder for the results (default: results)")
     run.add_argument("--force", action="store_true", help="run finished steps again")
     run.set_defaults(command=_run)
+    _add_evaluate(commands)
     show = commands.add_parser("list", help="list experiments, data sets, networks and classifiers")
     show.set_defaults(command=_list)
     page = commands.add_parser("html", help="turn an executed notebook into an offline page")
@@ -47,6 +48,70 @@ def _parser() -> argparse.ArgumentParser:
     index.add_argument("--results", default="results")
     index.set_defaults(command=_index)
     return parser
+
+
+def _add_evaluate(commands) -> None:
+    """Add the command ``evaluate``."""
+    evaluate = commands.add_parser(
+        "evaluate", help="judge a file of predictions, or a run's saved model, on a data set"
+    )
+    evaluate.add_argument(
+        "predictions", help="CSV, JSON, JSON lines or parquet of any program, or a run folder with a model"
+    )
+    evaluate.add_argument("--dataset", required=True, help="name of the data set, see workbook list")
+    evaluate.add_argument("--root", required=True, help="its folder")
+    evaluate.add_argument(
+        "--label", default="", help="what is predicted (default: what the file has columns for)"
+    )
+    for option, metavar, what in (
+        (
+            "--column",
+            "NAME=THEIRS",
+            "their column for image, face_id, predicted, or the probability of a class",
+        ),
+        ("--value", "WORD=CLASS", "what a word of theirs stands for; nothing after the sign: no answer"),
+        ("--against-column", "NAME=THEIRS", "the same as --column, of the second file"),
+        ("--option", "NAME=VALUE", "an option of the data set's reader"),
+    ):
+        evaluate.add_argument(option, action="append", default=[], metavar=metavar, help=what)
+    evaluate.add_argument(
+        "--against", default="", help="a second file or run folder, compared on common faces"
+    )
+    evaluate.add_argument(
+        "--name", default="", help="folder below the results (default: file, data set, label)"
+    )
+    evaluate.add_argument("--results", default="results", help="folder for the results (default: results)")
+    evaluate.add_argument("--smoke", action="store_true", help="few resamples, few faces for a saved model")
+    evaluate.add_argument("--force", action="store_true", help="judge again what was judged before")
+    evaluate.set_defaults(command=_evaluate)
+
+
+def _evaluate(options) -> int:
+    from faceworkbook import project
+    from faceworkbook.reports import experiments, index, referee, runner
+
+    given = experiments.localize(
+        {
+            "predictions": options.predictions,
+            "dataset": options.dataset,
+            "root": options.root,
+            "label": options.label,
+            "columns": options.column,
+            "values": options.value,
+            "against": options.against,
+            "against_columns": options.against_column,
+            "options": options.option,
+            "smoke": options.smoke,
+        }
+    )
+    name = options.name or referee.name_of(given)
+    experiment = experiments.of_notebook(name, "13_evaluate", given, results=options.results)
+    referee.check(given)
+    (done,), page = runner.run(experiment, results=options.results, force=options.force)
+    index.write(project.resolve(options.results))
+    print("\n".join(f"- {sentence}" for sentence in referee.read_verdict(done.folder)))
+    print(f"page: {project.shorten(page)}")
+    return 0
 
 
 def _run(options) -> int:

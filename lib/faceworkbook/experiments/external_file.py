@@ -1,0 +1,352 @@
+"""A file of anybody's predictions: CSV, JSON, JSON lines or parquet, under whatever headers it has."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+
+from faceworkbook.datasets import words
+from faceworkbook.evaluation import predictions as tables
+from faceworkbook.tasks import Task
+
+FACE, IMAGE, ANSWER = "face_id", "image", "predicted"
+IMAGE_NAMES = (
+    *("image", "img_path", "image_path", "img", "path", "file", "filename", "file_name", "file_path"),
+    *("filepath", "image_name", "photo", "picture", "name"),
+)
+ANSWER_NAMES = ("dominant_{}", "predicted_{}", "{}_predicted", "{}_pred", "pred_{}", "apparent_{}", "{}")
+GENERAL_NAMES = (ANSWER, "prediction", "pred", "answer", "class", "value")
+SHARE_NAMES = ("p:{}", "{}", "p_{}", "prob_{}", "{}_prob", "{}_probability", "{}_score", "score_{}")
+PERCENT = (95, 105)  # row sums of probabilities that were written as percentages
+MOST_OFF = 0.05  # a row of rounded probabilities adds up to 1 within this
+SHOWN = 6
+
+
+class ExternalError(ValueError):
+    """A file of predictions that cannot be judged; the text names the file, what it holds and what to give."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns of a file hold what.
+
+    Attributes
+    ----------
+    key : str
+        The column that names the face.
+    by : {'face_id', 'image'}
+        What it names the face by.
+    answer : str
+        The column of class names or numbers; empty where there is none.
+    shares : dict of str to str
+        The class that each column of probabilities is of; several columns may be of one class.
+    """
+
+    key: str
+    by: str
+    answer: str
+    shares: dict[str, str]
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What a model says of each row of its file.
+
+    Attributes
+    ----------
+    predicted : ndarray of shape (n,)
+        Class names with None, or numbers with NaN, where a row has no answer.
+    shares : ndarray of shape (n, n_classes), range 0..1, or None
+        Probabilities in the order of the task's classes; NaN where a row has none.
+    notices : tuple of str
+    """
+
+    predicted: np.ndarray
+    shares: np.ndarray | None
+    notices: tuple[str, ...]
+
+
+def read_table(path: str | Path) -> pd.DataFrame:
+    """Read the rows of a file of predictions, one column a header (records within records: ``gender.Man``).
+
+    A ``predictions.parquet`` of this workbook gives its test rows.
+
+    Raises
+    ------
+    ExternalError
+        No such file, another format, no row.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ExternalError(f"no file of predictions at {path}; give a CSV, JSON, JSON-lines or parquet file")
+    try:
+        table = _READERS.get(path.suffix.lower(), _read_csv)(path)
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        if isinstance(error, ExternalError | tables.PredictionsError):
+            raise
+        raise ExternalError(
+            f"{path} cannot be read ({error}); expected CSV with a header, a JSON list of records, JSON lines or "
+            "parquet"
+        ) from error
+    if table.empty:
+        raise ExternalError(f"{path} holds no row")
+    return table.reset_index(drop=True)
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        header = file.readline()
+    delimiter = max(",;\t", key=header.count)
+    return pd.read_csv(path, sep=delimiter, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+
+
+def _read_json(path: Path) -> pd.DataFrame:
+    text = path.read_text(encoding="utf-8-sig").strip()
+    try:
+        records = json.loads(text)
+    except ValueError:
+        records = [json.loads(line) for line in text.splitlines() if line.strip()]
+    records = records if isinstance(records, list) else [records]
+    # DeepFace gives a list of faces for each picture.
+    flat = [face for entry in records for face in (entry if isinstance(entry, list) else [entry])]
+    if not all(isinstance(face, dict) for face in flat):
+        raise ExternalError(f"{path} holds no records of names and values; expected one object a face")
+    return pd.json_normalize(flat, sep=".")
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    if tables.METADATA not in (pq.read_schema(path).metadata or {}):
+        return pd.read_parquet(path)
+    table = tables.read(path)
+    tested = table[table["split"] == "test"]
+    if len(tested[["repeat", "fold"]].drop_duplicates()) > 1:
+        raise ExternalError(
+            f"{path} holds repeated folds, so several models; give the predictions of one, such as those of 03_classifier"
+        )
+    return tested.drop(columns=["truth", "identity"])
+
+
+_READERS = {
+    **dict.fromkeys((".json", ".jsonl", ".ndjson"), _read_json),
+    **dict.fromkeys((".parquet", ".pq"), _read_parquet),
+}
+
+
+# --------------------------------------------------------------------------- which column is what
+
+
+def read_given(entries: Sequence[str], option: str) -> dict[str, str]:
+    """Read options ``NAME=TEXT``; the left side is the name of `find_columns`, or the word of a class."""
+    pairs = [str(entry).partition("=") for entry in entries]
+    wrong = [str(entry) for entry, (name, sign, _) in zip(entries, pairs, strict=True) if not (name and sign)]
+    if wrong:
+        raise ExternalError(f"{option} {wrong[0]!r} is not NAME=TEXT; see workbook evaluate --help")
+    return {name.strip(): text.strip() for name, _, text in pairs}
+
+
+def guess_label(table: pd.DataFrame, labels: Sequence[str], path: str | Path) -> str:
+    """Return the one label of a data set that a file has columns for.
+
+    Raises
+    ------
+    ExternalError
+        It has none, or several; the text lists them.
+    """
+    task = table.attrs.get(tables.TASK)
+    if task:
+        return str(task["name"])
+    fitting = [
+        label
+        for label in labels
+        if _first(table, [name.format(label) for name in ANSWER_NAMES])
+        or any(column.startswith(f"{label}.") for column in table)
+    ]
+    if len(fitting) != 1:
+        what = f"has columns for {fitting}" if fitting else f"names none of the labels {list(labels)}"
+        raise ExternalError(f"{path} {what}; say which is judged with --label NAME")
+    return fitting[0]
+
+
+def find_columns(table: pd.DataFrame, task: Task, given: Mapping[str, str], path: str | Path) -> Columns:
+    """Return which columns hold the face, the answer and the probabilities.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        See `read_table`.
+    given : mapping
+        Their column by ``face_id``, ``image``, ``predicted`` or the word of a class; what it does not name is
+        looked for under the names that tools use.
+
+    Raises
+    ------
+    ExternalError
+        A column that is given and not there, or none that names the face or the answer.
+    """
+    lacking = [text for text in given.values() if text not in table]
+    if lacking:
+        raise ExternalError(f"{path} has no column {lacking[0]!r}; its columns are {list(table)[:20]}")
+    named = dict(given)
+    face, image, answer = (named.pop(name, "") for name in (FACE, IMAGE, ANSWER))
+    if not (face or image):
+        face, image = _first(table, [FACE]), _first(table, IMAGE_NAMES)
+    if not (face or image):
+        raise ExternalError(
+            f"{path} has the columns {list(table)[:20]}, none of which names the picture; give it with --column "
+            "image=COLUMN"
+        )
+    shares = _given_shares(named, task, path) or _find_shares(table, task)
+    specific = [name.format(task.name) for name in ANSWER_NAMES]
+    answer = answer or _first(table, [*specific, *([] if shares else GENERAL_NAMES)])
+    if not (answer or shares):
+        raise ExternalError(
+            f"{path} has the columns {list(table)[:20]}, none of which holds '{task.name}'; give it with --column "
+            "predicted=COLUMN"
+            + (f", or probabilities with --column {task.classes[0]}=COLUMN" if task.classes else "")
+        )
+    return Columns(face or image, FACE if face else IMAGE, answer, shares)
+
+
+def _first(table: pd.DataFrame, names: Sequence[str]) -> str:
+    """Return the first column that bears one of `names`, however it is spelt; empty where none does."""
+    written = {words.fold(column): column for column in reversed([*table.columns])}
+    return next((written[words.fold(name)] for name in names if words.fold(name) in written), "")
+
+
+def _given_shares(named: Mapping[str, str], task: Task, path: str | Path) -> dict[str, str]:
+    meant = words.classes_of(task.name, [name.removeprefix("p:") for name in named], task.classes)
+    strange = [name for name in named if meant.get(name.removeprefix("p:")) is None]
+    if strange:
+        raise ExternalError(
+            f"{path}: --column {strange[0]}=...; the left side is image, face_id, predicted or a class of "
+            f"'{task.name}': {list(task.classes)[:20]}"
+        )
+    return {column: str(meant[name.removeprefix("p:")]) for name, column in named.items()}
+
+
+def _find_shares(table: pd.DataFrame, task: Task) -> dict[str, str]:
+    """Return the columns of probabilities: those under ``label.WORD``, else the numbers under a class's word."""
+    nested = {c: c.split(".", 1)[1] for c in table if c.startswith(f"{task.name}.")}
+    bare = {column: word for column in table if (word := _word_of_share(column))}
+    for candidates in (nested, bare):
+        meant = words.classes_of(task.name, candidates.values(), task.classes) if task.classes else {}
+        shares = {column: meant[word] for column, word in candidates.items() if meant.get(word)}
+        shares = {column: name for column, name in shares.items() if _is_numeric(table[column])}
+        if shares:
+            return shares
+    return {}
+
+
+def _word_of_share(column: str) -> str:
+    for pattern in SHARE_NAMES:
+        start, _, end = pattern.partition("{}")
+        if (start or end) and column.startswith(start) and column.endswith(end):
+            return column[len(start) : len(column) - len(end)]
+    return column
+
+
+def _is_numeric(values: pd.Series) -> bool:
+    return bool(pd.to_numeric(values, errors="coerce").notna().any())
+
+
+# --------------------------------------------------------------------------- what it says
+
+
+def read_answers(
+    table: pd.DataFrame, columns: Columns, task: Task, values: Mapping[str, str], path: str | Path
+) -> Answers:
+    """Read class names, numbers and probabilities.
+
+    Parameters
+    ----------
+    values : mapping
+        The class that a word of theirs stands for, where spelling and synonyms do not say it; an empty one
+        counts as no answer.
+
+    Raises
+    ------
+    ExternalError
+        Words that stand for no class of the task, numbers that are no probabilities.
+    """
+    if task.is_number:
+        numbers = pd.to_numeric(table[columns.answer], errors="coerce").to_numpy(dtype=float)
+        return Answers(np.where(np.isfinite(numbers), numbers, np.nan), None, ())
+    shares, notices = _read_shares(table, columns, task, path) if columns.shares else (None, ())
+    if not columns.answer:
+        best = np.where(
+            np.isfinite(shares).all(axis=1), np.nan_to_num(shares).argmax(axis=1), len(task.classes)
+        )
+        return Answers(np.array([*task.classes, None], dtype=object)[best], shares, notices)
+    predicted = _read_classes(table[columns.answer], task, values, path)
+    if shares is not None:
+        notices += _disagreement(predicted, shares, task, columns.answer)
+    return Answers(predicted, shares, notices)
+
+
+def _read_classes(column: pd.Series, task: Task, values: Mapping[str, str], path) -> np.ndarray:
+    texts = column.astype(object).where(column.notna(), "").astype(str)
+    written = [text for text in texts.unique() if not words.is_missing(text)]
+    meant = words.classes_of(task.name, written, task.classes)
+    own = {words.fold(word): name for word, name in values.items()}
+    strange = sorted({name for name in own.values() if name and name not in task.classes})
+    if strange:
+        raise ExternalError(
+            f"--value ...={strange[0]}: the classes of '{task.name}' are {list(task.classes)}"
+        )
+    meant |= {text: own[words.fold(text)] for text in written if words.fold(text) in own}
+    unknown = [text for text in written if meant[text] is None]
+    if unknown:
+        n = int(texts.isin(unknown).sum())
+        raise ExternalError(
+            f"{path}: column {column.name!r} holds {unknown[:SHOWN]} in {n:,} rows, which are no classes of "
+            f"'{task.name}' ({list(task.classes)[:20]}); say what they stand for with --value "
+            f"{unknown[0]!r}=CLASS (nothing after the sign: no answer)"
+        )
+    return np.array([meant.get(text) or None for text in texts], dtype=object)
+
+
+def _read_shares(
+    table: pd.DataFrame, columns: Columns, task: Task, path
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    numbers = table[[*columns.shares]].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
+    place = [task.classes.index(name) for name in columns.shares.values()]
+    shares = np.zeros((len(table), len(task.classes)))
+    np.add.at(shares.T, place, numbers.T)
+    notices: tuple[str, ...] = ()
+    known = np.isfinite(shares).all(axis=1)
+    alone = task.is_binary and len(set(place)) == 1
+    total = (
+        np.nanmax(numbers, initial=0) if alone else np.median(shares[known].sum(axis=1)) if known.any() else 1
+    )
+    if (alone and 1 + MOST_OFF < total <= 100) or PERCENT[0] < total < PERCENT[1]:
+        shares, notices = shares / 100, ("Probabilities were written as percentages.",)
+    if alone:
+        shares[:, 1 - place[0]] = 1 - shares[:, place[0]]
+    lacking = [name for i, name in enumerate(task.classes) if i not in place and not alone]
+    if lacking:
+        notices += (f"The file has no probability of {', '.join(lacking)}: it counts as 0.",)
+    off = np.abs(shares.sum(axis=1) - 1)
+    bad = known & ((off > MOST_OFF) | (shares < -1e-6).any(axis=1) | (shares > 1 + MOST_OFF).any(axis=1))
+    if bad.any():
+        row = int(bad.argmax())
+        raise ExternalError(
+            f"{path}: the columns {[*columns.shares]} hold {numbers[row].round(4).tolist()} in row {row + 1} "
+            f"({int(bad.sum()):,} such rows), which are no probabilities that add up to 1; name the right columns, "
+            "or the class alone with --column predicted=COLUMN"
+        )
+    shares[~known] = np.nan
+    whole = shares.sum(axis=1, keepdims=True)
+    return np.clip(shares / whole, 0, 1), notices
+
+
+def _disagreement(predicted: np.ndarray, shares: np.ndarray, task: Task, column: str) -> tuple[str, ...]:
+    both = np.isfinite(shares).all(axis=1) & pd.notna(predicted)
+    likeliest = np.asarray(task.classes, dtype=object)[np.nan_to_num(shares).argmax(axis=1)]
+    n = int((both & (likeliest != predicted)).sum())
+    return (f"In {n:,} rows {column!r} is not the likeliest class; it is judged as it stands.",) if n else ()

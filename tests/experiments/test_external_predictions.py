@@ -1,0 +1,194 @@
+"""Files of anybody's predictions: which column is what, which row is which face, what is left out and why."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from faceworkbook import faces
+from faceworkbook.evaluation import metrics, predictions
+from faceworkbook.experiments import external_file, external_predictions
+from faceworkbook.experiments.external_file import ExternalError
+from faceworkbook.experiments.external_predictions import Reading, Source
+
+GENDER, RACE = (
+    ["male", "female", "female", "male", "male", None],
+    ["White", "Asian", "Black", "White", "Asian", "White"],
+)
+
+
+@pytest.fixture
+def source(tmp_path):
+    images = ["a/1.jpg", "a/2.jpg", "b/3.jpg", "b/4.jpg", "b/1.jpg", "c/6.jpg"]
+    table = faces.build(
+        {"image": images, "gender": GENDER, "race": RACE, "age": [1, 20, 30, 40, 50, 60]}, dataset="toys"
+    )
+    return Source("toys", tmp_path / "set", table)
+
+
+def write(folder: Path, text: str, name: str = "p.csv") -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def reasons_of(judged) -> dict:
+    rows = judged.excluded[judged.excluded["side"] == "file"]
+    return dict(zip(rows["name"], rows["reason"], strict=True))
+
+
+def test_rows_are_matched_by_path_from_any_folder_on_or_by_a_unique_file_name(source, tmp_path):
+    path = write(
+        tmp_path,
+        f"image,gender\n{source.root}/a/1.jpg,M\n.\\a\\2.jpg,Woman\n/elsewhere/b/3.jpg,f\n4.jpg,man\n1.jpg,M\nx/1.jpg,M\n9.jpg,M\n",
+    )
+    judged = external_predictions.read(path, source)
+    assert judged.table["face_id"].tolist() == [
+        f"toys:{name}" for name in ("a/1.jpg", "a/2.jpg", "b/3.jpg", "b/4.jpg")
+    ]
+    assert judged.table["predicted"].tolist() == ["male", "female", "female", "male"]
+    assert reasons_of(judged) == {
+        "1.jpg": external_predictions.SEVERAL,
+        "x/1.jpg": external_predictions.SEVERAL,
+        "9.jpg": external_predictions.NO_FACE,
+    }
+    not_named = judged.excluded[judged.excluded["side"] == "data set"]
+    assert set(not_named["name"]) == {"b/1.jpg", "c/6.jpg"}
+
+
+def test_repeated_rows_count_once_and_contrary_ones_not_at_all(source, tmp_path):
+    path = write(
+        tmp_path,
+        "image,gender\na/1.jpg,M\na/1.jpg,male\na/2.jpg,F\na/2.jpg,M\nb/3.jpg,F\nc/6.jpg,F\nb/4.jpg,\n",
+    )
+    judged = external_predictions.read(path, source)
+    assert judged.table["face_id"].tolist() == ["toys:a/1.jpg", "toys:b/3.jpg"]
+    assert judged.excluded.loc[judged.excluded["side"] == "file", "reason"].tolist() == [
+        external_predictions.REPEATED,
+        external_predictions.CONTRARY,
+        external_predictions.CONTRARY,
+        external_predictions.NO_LABEL,
+        external_predictions.NO_ANSWER,
+    ]
+
+
+def test_deepfaces_records_are_read_with_their_percentages(source, tmp_path):
+    def record(name, woman, race):
+        return {
+            "img_path": name,
+            "age": 31,
+            "gender": {"Woman": woman, "Man": 100 - woman},
+            "dominant_gender": "Woman" if woman > 50 else "Man",
+            "race": race,
+            "region": {"x": 1, "y": 2, "w": 3, "h": 4},
+        }
+
+    race = {
+        "asian": 70.0,
+        "indian": 5.0,
+        "black": 5.0,
+        "white": 10.0,
+        "middle eastern": 4.0,
+        "latino hispanic": 6.0,
+    }
+    lines = [[record("a/1.jpg", 20.0, race)], [record("a/2.jpg", 99.5, race)]]
+    path = write(tmp_path, "\n".join(json.dumps(line) for line in lines), "deepface.jsonl")
+    judged = external_predictions.read(path, source, Reading("gender"))
+    assert predictions.probabilities(judged.table).tolist() == [[0.8, 0.2], pytest.approx([0.005, 0.995])]
+    assert "percentages" in judged.notices[0]
+    assert external_predictions.read(path, source, Reading("age")).table["predicted"].tolist() == [31, 31]
+    with pytest.raises(ExternalError, match=r"has columns for .*--label"):
+        external_predictions.read(path, source)
+
+
+def test_words_that_stand_for_no_class_are_refused_until_they_are_given_a_meaning(source, tmp_path):
+    path = write(tmp_path, "image,race\na/1.jpg,white\na/2.jpg,latino hispanic\nb/3.jpg,middle eastern\n")
+    with pytest.raises(ExternalError, match=r"'latino hispanic', 'middle eastern'\] in 2 rows.*--value"):
+        external_predictions.read(path, source)
+    judged = external_predictions.read(
+        path, source, Reading("race", values=["Latino Hispanic=White", "middle eastern="])
+    )
+    assert judged.table["predicted"].tolist() == ["White", "White"]
+    assert reasons_of(judged) == {"b/3.jpg": external_predictions.NO_ANSWER}
+
+
+def test_one_probability_of_two_is_enough_and_a_class_of_ones_own_is_kept(source, tmp_path):
+    path = write(tmp_path, "photo,verdict,score\na/1.jpg,F,.4\na/2.jpg,F,.9\nb/3.jpg,M,.1\n")
+    judged = external_predictions.read(
+        path, source, Reading("gender", columns=["image=photo", "predicted=verdict", "female=score"])
+    )
+    assert judged.table["predicted"].tolist() == ["female", "female", "male"]
+    assert judged.table["p:female"].tolist() == [0.4, 0.9, 0.1]
+    assert "1 rows 'verdict' is not the likeliest class" in judged.notices[0]
+
+
+def test_numbers_are_judged_and_what_is_none_counts_as_no_answer(source, tmp_path):
+    path = write(tmp_path, "image;apparent_age\na/1.jpg;3.5\na/2.jpg;unknown\n")
+    judged = external_predictions.read(path, source)
+    assert judged.task.is_number and judged.task.unit == "years"
+    assert metrics.summary(judged.table, names=["mae"], n_boot=20)["value"].iloc[0] == 2.5
+    assert reasons_of(judged) == {"a/2.jpg": external_predictions.NO_ANSWER}
+
+
+@pytest.mark.parametrize(
+    ("text", "reading", "message"),
+    [
+        ("who,gender\na/1.jpg,M\n", Reading("gender"), "none of which names the picture"),
+        ("image,score\na/1.jpg,M\n", Reading("gender"), "none of which holds 'gender'"),
+        ("image,score\na/1.jpg,M\n", Reading(), "names none of the labels"),
+        ("image,gender\na/1.jpg,M\n", Reading("gender", columns=["predicted=sex"]), "no column 'sex'"),
+        ("image,gender\na/1.jpg,M\n", Reading("gender", columns=["sex"]), "is not NAME=TEXT"),
+        ("image,gender\nz.jpg,M\n", Reading("gender"), "none of the 1 rows"),
+        ("image,gender\n", Reading("gender"), "holds no row"),
+        ("image,male,female\na/1.jpg,.9,.9\n", Reading("gender"), "no probabilities that add up to 1"),
+        ("image,gender\na/1.jpg,M\n", Reading("gender", columns=["smiling=gender"]), "the left side is"),
+    ],
+)
+def test_what_cannot_be_understood_is_refused_in_one_sentence(source, tmp_path, text, reading, message):
+    with pytest.raises(ExternalError, match=message) as refused:
+        external_predictions.read(write(tmp_path, text), source, reading)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_damaged_file_and_another_format_are_refused(tmp_path):
+    for name, content in (("p.json", "{no json"), ("p.parquet", "PAR1"), ("q.jsonl", "[1, 2]")):
+        with pytest.raises(ExternalError, match=name):
+            external_file.read_table(write(tmp_path, content, name))
+
+
+def test_predictions_of_this_workbook_are_judged_by_their_test_rows(source, tmp_path):
+    shares = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
+    table = predictions.build(
+        source.faces.iloc[:3],
+        external_predictions.tasks.read_labels(source.faces, "gender").task,
+        truth=GENDER[:3],
+        output=shares,
+        split=["test", "test", "validation"],
+    )
+    path = predictions.write(table, tmp_path / "predictions.parquet")
+    judged = external_predictions.read(path, source)
+    assert judged.table["p:male"].tolist() == [0.9, 0.2]
+
+
+def test_two_files_meet_on_the_faces_that_both_judge(source, tmp_path):
+    first = external_predictions.read(
+        write(tmp_path, "image,gender\na/1.jpg,M\na/2.jpg,F\nb/3.jpg,F\n"), source
+    )
+    second = external_predictions.read(
+        write(tmp_path, "image,gender\nb/3.jpg,M\na/2.jpg,F\nb/4.jpg,F\n", "q.csv"), source
+    )
+    one, two = external_predictions.on_common_faces(first, second)
+    assert one["face_id"].tolist() == two["face_id"].tolist() == ["toys:a/2.jpg", "toys:b/3.jpg"]
+    assert two["predicted"].tolist() == ["female", "male"]
+
+
+def test_copies_are_one_unit_of_the_intervals(source, tmp_path):
+    judged = external_predictions.read(
+        write(tmp_path, "image,gender\na/1.jpg,M\na/2.jpg,F\nb/3.jpg,F\nb/4.jpg,F\n"), source
+    )
+    copied = external_predictions.with_copies(judged, np.array([0, 1, 1, -1]))
+    figures = metrics.summary(copied.table, names=["accuracy"], n_boot=50).iloc[0]
+    assert figures["n"] == 4 and figures["n_pictures"] == 3
