@@ -134,6 +134,29 @@ def contradictions(values: pd.Series, groups: np.ndarray) -> np.ndarray:
     return np.isin(groups, counts.index[counts > 1].to_numpy())
 
 
+def repeated_rows(groups: np.ndarray, source: pd.Series, known: np.ndarray) -> np.ndarray:
+    """Rows whose picture an earlier source has too, with every label that they bear; ndarray of shape (n,), bool.
+
+    Two sets that share a picture would train on it twice.
+
+    Parameters
+    ----------
+    groups : ndarray of shape (n,), int
+        Groups of copies, -1 where a row is alone.
+    source : pandas.Series of shape (n,)
+        Data set of each row; those that appear first are the earlier ones.
+    known : ndarray of shape (n, n_labels), bool
+        Which labels each row bears.
+    """
+    table = pd.DataFrame(np.asarray(known, dtype=bool)).reset_index(drop=True)
+    order = pd.Series(pd.factorize(source)[0])
+    tied = pd.Series(np.asarray(groups))
+    first = order.groupby(tied).transform("min")
+    of_first = table.where(order == first, False).groupby(tied).transform("max").astype(bool)
+    covered = (of_first | ~table).all(axis=1)
+    return ((tied != ALONE) & (order > first) & covered).to_numpy()
+
+
 def leaked_rows(groups: np.ndarray, *, fitted: np.ndarray, test: np.ndarray) -> np.ndarray:
     """Test rows whose group also has fitted rows; ndarray of shape (n,), bool.
 

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from faceworkbook import audit, datasets, faces
+from faceworkbook import audit, datasets, faces, splits
 from faceworkbook.experiments import multi_dataset, overlap
+from faceworkbook.tasks import read_labels
 from tests.experiments.multi_toys import make_multi
 
 
@@ -111,7 +112,12 @@ def test_no_picture_that_two_sets_share_trains_and_tests(twins, seed):
     assert not set(pictures[fitted]) & set(pictures[split.test])
     assert not set(pictures[split.train]) & set(pictures[split.validation])
     assert split.leakage["leaked"] == 0 and split.leakage["test_rows"] == len(split.test) > 0
-    assert sorted(np.concatenate([fitted, split.test])) == list(range(120))
+    # A picture of both sets trains once, and what is not used again is listed.
+    assert len(set(pictures[fitted])) == len(fitted)
+    repeated = split.excluded[split.excluded["reason"] == splits.REPEATED]["face_id"]
+    placed = np.concatenate([fitted, split.test, np.flatnonzero(twins.faces["face_id"].isin(repeated))])
+    assert sorted(placed) == list(range(120))
+    assert len(repeated) == split.counts()["repeated"] == 30 - len(set(split.test) & set(range(30)))
 
 
 def test_copies_of_two_sets_with_contradicting_labels_do_not_test(twins):
@@ -119,13 +125,94 @@ def test_copies_of_two_sets_with_contradicting_labels_do_not_test(twins):
     labels[60:90] = np.where(labels[60:90] == "male", "female", "male")
     table = twins.faces.assign(gender=pd.Categorical(labels, ["male", "female"]))
     split = multi_dataset.split(replace(twins, faces=table), seed=0)
-    assert split.n_contradicting > 0
+    assert split.counts()["contradicting"] > 0
     assert not set(split.test) & {*range(30), *range(60, 90)}
 
 
-def test_sets_that_share_nothing_are_split_as_if_each_stood_alone():
-    from faceworkbook import splits
+def test_a_repeated_picture_trains_again_where_it_bears_another_label(twins):
+    """The second set's copies bear a yaw that the first set does not know: both train."""
+    yaw = np.where(np.arange(120) >= 60, np.arange(120) % 40, np.nan)
+    labels = {**twins.labels, "yaw": read_labels(twins.faces.assign(yaw=yaw), "yaw")}
+    split = multi_dataset.split(replace(twins, faces=twins.faces.assign(yaw=yaw), labels=labels), seed=0)
+    assert split.counts()["repeated"] == 0
 
+
+def plant(folder, *, n=40, seed=0):
+    """Two sets: of set two, the first 8 are copies of set one, 8 more saved anew as JPEG, 8 more mirrored."""
+    rng = np.random.default_rng(seed)
+    made = [cv2.resize(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8), (64, 64)) for _ in range(2 * n)]
+    one, two = made[:n], made[n:]
+    two[:8], two[8:16], two[16:24] = one[:8], one[8:16], [each[:, ::-1] for each in one[16:24]]
+    matrices = {"one": rng.normal(size=(n, 64)), "two": rng.normal(size=(n, 64))}
+    matrices["two"][16:24] = matrices["one"][16:24] + 0.01 * rng.normal(size=(8, 64))
+    tables = {}
+    for name, own in {"one": one, "two": two}.items():
+        (folder / name).mkdir()
+        images = [f"{i}.png" for i in range(n)]
+        for i, picture in enumerate(own):
+            if name == "two" and 8 <= i < 16:
+                images[i] = f"{i}.jpg"
+                cv2.imwrite(str(folder / name / images[i]), picture, [cv2.IMWRITE_JPEG_QUALITY, 60])
+            else:
+                cv2.imwrite(str(folder / name / images[i]), picture)
+        gender = np.where(np.arange(n) % 2, "male", "female")
+        tables[name] = faces.build({"image": images, "gender": gender}, dataset=name)
+    shared = overlap.find(tables, {name: folder / name for name in tables}, matrices=matrices)
+    return multi_dataset.build(tables, [*matrices.values()], ["gender"], overlap=shared)
+
+
+def shared_rows(split):
+    """Planted pictures on both sides of a split, and those that train twice."""
+    picture = np.r_[np.arange(40), np.arange(24), np.arange(64, 80)]
+    fitted = np.concatenate([split.train, split.validation])
+    both = set(picture[fitted]) & set(picture[split.test])
+    twice = [p for p in range(16) if (picture[fitted] == p).sum() > 1]
+    return both, twice
+
+
+def test_copies_saved_anew_and_mirrored_twins_never_train_and_test(tmp_path):
+    multi = plant(tmp_path)
+    assert multi.shared["same_picture"].tolist() == [16, 16]
+    assert multi.shared["near_twin"].tolist() == [8, 8] and multi.shared["same_person"].tolist() == [24, 24]
+    for seed in range(5):
+        split = multi_dataset.split(multi, seed=seed)
+        assert shared_rows(split) == (set(), []) and split.leakage["leaked"] == 0
+
+
+def test_whoever_leaves_one_set_out_trains_on_none_of_its_pictures(tmp_path):
+    multi = plant(tmp_path)
+    for made in multi_dataset.leave_one_out(multi, "gender"):
+        assert shared_rows(made) == (set(), [])
+        excluded = made.left_out[made.left_out["reason"] == splits.ALSO_IN_TEST]
+        assert len(excluded) == 24 and len(made.test) == 40
+        assert len(made.train) + len(made.validation) == 40 - 24
+        assert made.summary()["what"].str.contains(splits.ALSO_IN_TEST).any()
+
+
+def test_two_training_sets_train_on_a_picture_once_when_a_third_is_left_out(tmp_path):
+    multi = plant(tmp_path)
+    other = multi.faces.iloc[:40].assign(dataset="three", copy_group=pd.NA, identity=pd.NA)
+    other["face_id"] = "three:" + other["image"]
+    table = pd.concat([multi.faces, other], ignore_index=True)
+    copies = np.append(multi.copies, np.full(40, -1))
+    made = {s.name: s for s in splits.leave_one_dataset_out(table, label="gender", keep_together=copies)}
+    split = made["without three"]
+    repeated = split.left_out[split.left_out["reason"] == splits.REPEATED]["face_id"]
+    assert sorted(repeated) == sorted(multi.faces["face_id"].iloc[40:56])
+    assert len(split.train) + len(split.validation) == 80 - 16
+
+
+def test_descriptors_that_do_not_distinguish_faces_make_no_twins():
+    rng = np.random.default_rng(0)
+    table = faces.build({"image": [f"{i}.png" for i in range(200)]}, dataset="one")
+    alike = 1 + 0.01 * rng.normal(size=(200, 10))
+    assert (overlap.search_twins(table, alike) == -1).all()
+    distinct = rng.normal(size=(200, 64))
+    distinct[1] = distinct[0]
+    assert overlap.search_twins(table, distinct)[:3].tolist() == [0, 0, -1]
+
+
+def test_sets_that_share_nothing_are_split_as_if_each_stood_alone():
     multi = make_multi()
     split = multi_dataset.split(multi, seed=3)
     alone = splits.make(
@@ -151,8 +238,13 @@ def test_adience_within_agegender_cleaned_never_trains_and_tests(shared_data):
     fitted = np.concatenate([split.train, split.validation])
     assert not set(hashes[fitted]) & set(hashes[split.test])
     assert split.leakage["leaked"] == 0
-    for name, share in (("train", 0.6), ("validation", 0.15), ("test", 0.25)):
-        assert len(getattr(split, name)) == pytest.approx(share * len(multi.faces), rel=0.25)
+    assert len(set(hashes[split.train]) & set(hashes[split.validation])) == 0
+    (made,) = multi_dataset.leave_one_out(multi, "gender")
+    own = np.concatenate([made.train, made.validation])
+    assert made.name == "without adience" and not set(hashes[own]) & set(hashes[made.test])
+    assert made.leakage["leaked"] == 0 and len(made.test) > 0.9 * len(tables["adience"])
+    assert (made.left_out["reason"] == splits.ALSO_IN_TEST).sum() >= 2130
+    assert "agegender_cleaned cannot be left out" in made.notices[-1]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from faceworkbook.audit.cleaning import Cleaned, Thresholds, clean, measure
 from faceworkbook.audit.duplicates import (
+    MIN_COSINE,
     Duplicates,
     copies,
     exact_duplicates,
@@ -14,6 +15,7 @@ from faceworkbook.audit.verdict import Findings, verdict
 from faceworkbook.row_groups import align_rows, join
 
 __all__ = [
+    "MIN_COSINE",
     "Cleaned",
     "Duplicates",
     "Findings",

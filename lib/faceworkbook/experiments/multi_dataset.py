@@ -35,16 +35,22 @@ class MultiDataset:
         One a task, n labels each, missing where a data set has none.
     copies : ndarray of shape (n,), int
         Group of copies of a picture over all sets, -1 where a face is alone.
+    twins : ndarray of shape (n,), int
+        The same for near twins by descriptor.
+    groups : ndarray of shape (n,), int
+        Copies, near twins and people joined.
     excluded : pandas.DataFrame
         dataset, reason, faces: what was not used.
     shared : pandas.DataFrame
-        dataset, other, same_picture, same_person: faces that one set shares with another.
+        dataset, other, same_picture, near_twin, same_person: faces that one set shares with another.
     """
 
     faces: pd.DataFrame
     matrix: np.ndarray
     labels: dict[str, Labels]
     copies: np.ndarray
+    twins: np.ndarray
+    groups: np.ndarray
     excluded: pd.DataFrame
     shared: pd.DataFrame
 
@@ -106,7 +112,8 @@ def load_datasets(
             (name, "unreadable, or no face detected", len(described.left_out)),
         ]
     table = pd.DataFrame(excluded, columns=["dataset", "reason", "faces"])
-    return build(faces, matrices, tasks, overlap=overlaps.find(faces, folders), excluded=table)
+    overlap = overlaps.find(faces, folders, matrices=dict(zip(faces, matrices, strict=True)))
+    return build(faces, matrices, tasks, overlap=overlap, excluded=table)
 
 
 def build(
@@ -132,8 +139,10 @@ def build(
     if overlap is None:
         overlap = overlaps.join(faces, np.full(sum(map(len, faces.values())), row_groups.ALONE))
     table = _below(list(faces.values()))
-    table["identity"] = _join_identities(table, np.concatenate([*overlap.groups.values()]))
-    copies = np.concatenate([*overlap.copies.values()])
+    copies, twins, groups = (
+        np.concatenate([*of.values()]) for of in (overlap.copies, overlap.twins, overlap.groups)
+    )
+    table["identity"] = _join_identities(table, groups)
     table[face_table.COPY_GROUP] = row_groups.name_groups(table["face_id"], copies)
     if excluded is None:
         excluded = pd.DataFrame(columns=["dataset", "reason", "faces"])
@@ -142,6 +151,8 @@ def build(
         np.concatenate(matrices).astype(np.float32),
         {name: read_labels(table, name) for name in tasks},
         copies,
+        twins,
+        groups,
         excluded,
         overlap.table(),
     )
@@ -194,7 +205,7 @@ def hide(multi: MultiDataset, task: str, *, share: float, rows: np.ndarray, seed
 
 @dataclass(frozen=True, eq=False)
 class MultiSplit:
-    """Training, validation and test rows of a `MultiDataset`; no row, person or copy in two of them.
+    """Training, validation and test rows of a `MultiDataset`; no row, person, copy or twin in two of them.
 
     Attributes
     ----------
@@ -202,29 +213,36 @@ class MultiSplit:
     leakage : dict
         Test rows, and how many of them show a person or picture of the other rows; see
         `faceworkbook.splits.Split`.
-    n_contradicting : int
-        Faces that are excluded from the test rows because copies of their picture bear another label.
+    excluded : pandas.DataFrame
+        face_id, subset, reason: test faces whose copies bear another label, and training faces whose picture an
+        earlier set has too, with the same labels.
     """
 
     train: np.ndarray
     validation: np.ndarray
     test: np.ndarray
     leakage: dict
-    n_contradicting: int
+    excluded: pd.DataFrame
+
+    def counts(self) -> dict[str, int]:
+        """Count the rows by subset, those that leak, and those that are excluded by reason."""
+        rows = {name: len(getattr(self, name)) for name in splits.SUBSETS}
+        reasons = {"contradicting": splits.CONTRADICTING, "repeated": splits.REPEATED}
+        gone = {name: int((self.excluded["reason"] == why).sum()) for name, why in reasons.items()}
+        return {**rows, "leaked": self.leakage["leaked"], **gone}
 
 
 def split(multi: MultiDataset, *, seed: int, test: float = 0.25, validation: float = 0.15) -> MultiSplit:
     """Split each data set by identity, stratified by its own labels; who stands in several sets stays whole.
 
     Every set is split by itself, so that it has its share in each subset. A person or picture of several sets
-    then goes where the first of these sets has it.
+    then goes where the first of these sets has it, and a picture of several sets trains once.
     """
     subset = np.full(len(multi.faces), "", dtype=object)
-    groups = row_groups.join(row_groups.people(multi.faces["identity"]), multi.copies)
     settled: dict[int, str] = {}
     for name in multi.datasets:
         rows = multi.rows_of(name)
-        own = multi.faces.iloc[rows].reset_index(drop=True)
+        own = _tied(multi).iloc[rows].reset_index(drop=True)
         made = splits.make(
             own,
             label=_strata(own, multi.labels),
@@ -233,19 +251,58 @@ def split(multi: MultiDataset, *, seed: int, test: float = 0.25, validation: flo
             validation=validation,
             keep_together=multi.copies[rows],
         )
-        placed = made.subset_of(len(rows))
-        known = np.array([settled.get(group, "") for group in groups[rows]], dtype=object)
+        groups, placed = multi.groups[rows], made.subset_of(len(rows))
+        known = np.array([settled.get(group, "") for group in groups], dtype=object)
         subset[rows] = np.where((known != "") & (placed != ""), known, placed)
-        tied = (groups[rows] != row_groups.ALONE) & (subset[rows] != "")
-        settled |= dict(zip(groups[rows][tied].tolist(), subset[rows][tied], strict=True))
-    contradicting = _contradicting(multi)
-    subset[contradicting & (subset == "test")] = ""
+        tied = (groups != row_groups.ALONE) & (subset[rows] != "")
+        settled |= dict(zip(groups[tied].tolist(), subset[rows][tied], strict=True))
+    labelled = np.column_stack([labels.known for labels in multi.labels.values()]).any(axis=1)
+    contradicting = (_contradicting(multi) & (subset == "test")) | (labelled & (subset == ""))
+    repeated = _repeated(multi) & np.isin(subset, ["train", "validation"])
+    excluded = pd.concat(
+        [
+            _list(multi, contradicting, "test", splits.CONTRADICTING),
+            _list(multi, repeated, "train", splits.REPEATED),
+        ],
+        ignore_index=True,
+    )
+    subset[contradicting | repeated] = ""
     fitted = (subset == "train") | (subset == "validation")
+    pictures = row_groups.join(multi.copies, multi.twins)
     leakage = row_groups.measure_leakage(
-        multi.faces["identity"], multi.copies, fitted=fitted, test=subset == "test"
+        multi.faces["identity"], pictures, fitted=fitted, test=subset == "test"
     )
     rows = {name: np.flatnonzero(subset == name) for name in splits.SUBSETS}
-    return MultiSplit(**rows, leakage=leakage, n_contradicting=int((contradicting & (subset == "")).sum()))
+    return MultiSplit(**rows, leakage=leakage, excluded=excluded)
+
+
+def leave_one_out(
+    multi: MultiDataset, label: str | list[str], *, seed: int = 0, validation: float = 0.15
+) -> list[splits.Split]:
+    """One split a data set: tested on it, trained on the others; see `splits.leave_one_dataset_out`.
+
+    Training faces that are a copy or a near twin of a tested picture, or show a tested person, are left out and
+    listed in ``left_out``, and so are pictures that an earlier training set has too.
+    """
+    return splits.leave_one_dataset_out(
+        _tied(multi), label=label, seed=seed, validation=validation, keep_together=multi.copies
+    )
+
+
+def _tied(multi: MultiDataset) -> pd.DataFrame:
+    """The face table with the joined group in place of the person, so that copies and twins stay together."""
+    names = pd.Series(multi.groups).astype("string").where(multi.groups != row_groups.ALONE)
+    return multi.faces.assign(identity=names)
+
+
+def _repeated(multi: MultiDataset) -> np.ndarray:
+    known = np.column_stack([labels.known for labels in multi.labels.values()])
+    return row_groups.repeated_rows(multi.copies, multi.faces["dataset"], known)
+
+
+def _list(multi: MultiDataset, rows: np.ndarray, subset: str, reason: str) -> pd.DataFrame:
+    ids = multi.faces["face_id"].to_numpy()[rows]
+    return pd.DataFrame({"face_id": ids, "subset": subset, "reason": reason}, dtype="string")
 
 
 def _contradicting(multi: MultiDataset) -> np.ndarray:

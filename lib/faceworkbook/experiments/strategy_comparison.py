@@ -42,11 +42,15 @@ class Repeats:
         metric of always answering the training rows' most frequent class, or their median).
     fitted : dict of strategy to list of training.multitask.Fitted
         Of the last seed.
+    subsets : pandas.DataFrame
+        repeat, train, validation, test (faces), leaked (test faces that show a person or picture of the other
+        rows), contradicting, repeated (excluded faces); see `multi_dataset.MultiSplit`.
     """
 
     tables: dict[tuple[str, str], pd.DataFrame]
     values: pd.DataFrame
     fitted: dict[str, list]
+    subsets: pd.DataFrame
 
 
 def repeat(
@@ -63,9 +67,10 @@ def repeat(
     """
     shares = shares or Shares()
     tables: dict[tuple[str, str], list] = {}
-    rows, fitted = [], {}
+    rows, subsets, fitted = [], [], {}
     for number, seed in enumerate(seeds):
         split = multi_dataset.split(multi, seed=seed, test=shares.test, validation=shares.validation)
+        subsets.append({"repeat": number, **split.counts()})
         seen = _hide(multi, split, shares.hidden, seed)
         for strategy in strategies:
             started = time.perf_counter()
@@ -77,7 +82,7 @@ def repeat(
                 constant = _score_constant(multi.labels[task], split)
                 rows.append((task, strategy.name, number, *_score(table), *counts, seconds, constant))
     joined = {key: pd.concat(each, ignore_index=True) for key, each in tables.items()}
-    return Repeats(joined, pd.DataFrame(rows, columns=VALUES), fitted)
+    return Repeats(joined, pd.DataFrame(rows, columns=VALUES), fitted, pd.DataFrame(subsets))
 
 
 def _hide(multi: MultiDataset, split: MultiSplit, hidden: Mapping[str, float], seed: int) -> MultiDataset:

@@ -110,11 +110,10 @@ def show_excluded_copies(data: ReportData) -> None:
     if "excluded_copies" not in data.classifier:  # a run of version 0.1
         return
     excluded = pd.DataFrame(data.classifier["excluded_copies"])
-    text = excluded_copies.describe(excluded, unit=data.task.unit)
     if excluded.empty:
-        tables.show_html(f"<p>{escape(text)}</p>")
+        tables.show_html(f"<p>{escape(excluded_copies.describe(excluded))}</p>")
     else:
-        tables.show(tables.with_intervals(excluded), caption=text)
+        tables.show(tables.with_intervals(excluded), caption="figures without and with the excluded faces")
 
 
 def show_groups(data: ReportData) -> None:
@@ -137,13 +136,10 @@ def show_bearers(data: ReportData) -> None:
 def show_influence(sources: pd.DataFrame, units: pd.DataFrame, measure: str) -> None:
     """Show the tables of `evaluation.influence`: figures by source, and without single units."""
     if len(sources):
-        caption = f"{measure} of the test faces, by source; of faces, of errors: shares of all test faces and errors"
+        caption = f"{measure} of the test faces by source; of faces, of errors: shares of all"
         tables.show(tables.with_intervals(sources), caption=caption)
     if len(units):
-        caption = (
-            f"units that weigh most in {measure}; of faces, errors, variance: shares; without: the figure without "
-            "this unit, which was picked on these rows"
-        )
+        caption = f"{measure} without the units that weigh most, picked on these rows; of ...: shares"
         tables.show(tables.with_intervals(units, of="without"), caption=caption)
 
 

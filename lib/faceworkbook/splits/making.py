@@ -19,6 +19,7 @@ SCHEMES = ("identity", "official", "random")
 NO_LABEL = "label missing"
 NO_OFFICIAL_SUBSET = "no official subset"
 ALSO_IN_TEST = "the person or picture is in the test data set too"
+REPEATED = "an earlier data set has the picture, with the same labels"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,24 +143,52 @@ def leave_one_dataset_out(
 ) -> list[Split]:
     """One split a data set: tested on it, trained on the others.
 
-    Training rows that show a person or picture of the tested set are left out and listed.
+    Training rows that show a person or picture of the tested set are left out and listed, and so are those whose
+    picture an earlier training set has too. A data set whose people are all that the others hold cannot be left
+    out: the splits' notices name it.
+
+    Raises
+    ------
+    SplitError
+        Fewer than two data sets, or none that can be left out.
     """
     plan = make_plan(faces, label, keep_together)
     names = faces["dataset"].iloc[plan.rows].unique()
     if len(names) < 2:
         raise SplitError(f"the labelled rows come from {list(names)}; give a table of two data sets or more")
-    made = []
+    made, impossible = [], []
     for name in sorted(names):
-        rng = np.random.default_rng(seed)
-        subset = np.full(len(faces), "", dtype="<U10")
-        tested = plan.labelled & (faces["dataset"] == name).to_numpy()
-        subset[tested] = "test"
-        rest = plan.labelled & ~tested
-        both = rest & np.isin(plan.groups, plan.groups[tested])
-        subset = _carve_validation(plan, subset, np.flatnonzero(rest & ~both), validation, rng)
-        excluded = _exclude(faces, both, "train", ALSO_IN_TEST)
-        made.append(_finish(plan, subset, name=f"without {name}", seed=seed, excluded=excluded))
-    return made
+        split = _leave_out(plan, name, seed=seed, validation=validation)
+        if split is None:
+            impossible.append(
+                f"{name} cannot be left out: too few faces of other sets show none of its people"
+            )
+        else:
+            made.append(split)
+    if not made:
+        raise SplitError(f"{'; '.join(impossible)}; these sets are made of each other")
+    return [dataclasses.replace(split, notices=(*split.notices, *impossible)) for split in made]
+
+
+def _leave_out(plan: Plan, name: str, *, seed: int, validation: float) -> Split | None:
+    """Test on one data set; None where the others hold nobody else."""
+    faces, rng = plan.faces, np.random.default_rng(seed)
+    tested = plan.labelled & (faces["dataset"] == name).to_numpy()
+    rest = plan.labelled & ~tested
+    both = rest & np.isin(plan.groups, plan.groups[tested])
+    left = np.flatnonzero(rest & ~both)
+    if len(np.unique(plan.groups[left])) < 2:
+        return None
+    known = faces.iloc[left][list(plan.label)].notna().to_numpy()
+    repeated = np.zeros(len(faces), bool)
+    repeated[left] = row_groups.repeated_rows(plan.copies[left], faces["dataset"].iloc[left], known)
+    subset = np.where(tested, "test", "").astype("<U10")
+    subset = _carve_validation(plan, subset, left[~repeated[left]], validation, rng)
+    excluded = [
+        _exclude(faces, both, "train", ALSO_IN_TEST),
+        _exclude(faces, repeated, "train", REPEATED),
+    ]
+    return _finish(plan, subset, name=f"without {name}", seed=seed, excluded=pd.concat(excluded))
 
 
 def _assign(plan: Plan, rows: np.ndarray, shares: dict[str, float], rng) -> np.ndarray:
