@@ -291,8 +291,9 @@ def leave_one_out(
 
 def _tied(multi: MultiDataset) -> pd.DataFrame:
     """The face table with the joined group in place of the person, so that copies and twins stay together."""
-    names = pd.Series(multi.groups).astype("string").where(multi.groups != row_groups.ALONE)
-    return multi.faces.assign(identity=names)
+    names = multi.faces["identity"].fillna(multi.faces["face_id"])
+    joined = names.groupby(multi.groups).transform("first").where(multi.groups != row_groups.ALONE)
+    return multi.faces.assign(identity=joined.astype("string"))
 
 
 def _repeated(multi: MultiDataset) -> np.ndarray:
