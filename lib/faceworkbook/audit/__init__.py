@@ -10,6 +10,7 @@ from faceworkbook.audit.duplicates import (
     similar_descriptors,
 )
 from faceworkbook.audit.label_errors import LabelErrors, find_label_errors, judgeable, write_corrections
+from faceworkbook.audit.label_noise import label_noise
 from faceworkbook.audit.leakage import leakage, leakage_worth
 from faceworkbook.audit.verdict import Findings, verdict
 from faceworkbook.row_groups import align_rows, join
@@ -28,6 +29,7 @@ __all__ = [
     "find_label_errors",
     "join",
     "judgeable",
+    "label_noise",
     "leakage",
     "leakage_worth",
     "measure",

@@ -131,6 +131,10 @@ def show_bearers(data: ReportData) -> None:
         texts = data.run.values(step).get("bearers", [])
         tables.show_html("".join(f"<p>{escape(text)}</p>" for text in texts))
         show_influence(data.run.table(step, "sources"), data.run.table(step, "influence"), data.measure)
+    if data.run.has(step, "annotators.parquet"):
+        beside = data.run.table(step, "annotators")
+        if len(beside):
+            show_annotators(beside)
 
 
 def show_influence(sources: pd.DataFrame, units: pd.DataFrame, measure: str) -> None:
@@ -141,6 +145,17 @@ def show_influence(sources: pd.DataFrame, units: pd.DataFrame, measure: str) -> 
     if len(units):
         caption = f"{measure} without the units that weigh most, picked on these rows; of ...: shares"
         tables.show(tables.with_intervals(units, of="without"), caption=caption)
+
+
+def show_annotators(beside: pd.DataFrame) -> None:
+    """Show a model's accuracy beside the agreement of one more annotator, where the set has votes."""
+    if beside.empty:
+        tables.show_html("<p>The set has no votes of several annotators on this label.</p>")
+    else:
+        caption = (
+            "share of the test faces that agree with the majority of votes (of the others, for an annotator)"
+        )
+        tables.show(tables.with_intervals(beside), caption=caption)
 
 
 def show_gaps(gaps: pd.DataFrame) -> None:
