@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from faceworkbook.reports import plan_command
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit code (0 done, 1 a notebook failed, 2 wrong input)."""
@@ -44,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     page.add_argument("notebook", type=Path)
     page.add_argument("output", type=Path, nargs="?")
     page.set_defaults(command=_html)
+    plan_command.add(commands)
     index = commands.add_parser("index", help="write results/index.html, the table of all runs")
     index.add_argument("--results", default="results")
     index.set_defaults(command=_index)

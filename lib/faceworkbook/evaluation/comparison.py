@@ -160,7 +160,7 @@ def paired_difference(
     second: pd.DataFrame,
     *,
     metric: str = "accuracy",
-    margin: float = 0.0,
+    margin: float | None = 0.0,
     subset: str = "test",
     n_boot: int = intervals.N_BOOT,
     seed: int = 0,
@@ -172,8 +172,8 @@ def paired_difference(
 
     Parameters
     ----------
-    margin : float
-        Smallest difference that matters, 0 for none.
+    margin : float, optional
+        Smallest difference that matters, 0 for none; None for the metric's own, as in `compare`.
 
     Returns
     -------
@@ -208,8 +208,8 @@ def paired_difference(
         "p": result.p,
         "n": len(common),
         "n_units": n_units,
-        "margin": margin,
-        "relevance": equivalence.judge(result, margin),
+        "margin": equivalence.margin_of(of, margin),
+        "relevance": equivalence.judge(result, equivalence.margin_of(of, margin)),
     }
 
 

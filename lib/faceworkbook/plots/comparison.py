@@ -40,7 +40,7 @@ class ComparisonDisplay:
     def plot(self, ax=None, *, title: str = "") -> ComparisonDisplay:
         """Draw (``figure_``, ``ax_``) and return self."""
         t, places = self.pairs, np.arange(len(self.pairs))
-        self.ax_ = style.axes(ax, figsize=(7.4, 1.4 + 0.42 * len(t)))
+        self.ax_ = style.axes(ax, figsize=(7.4, 1.7 + 0.42 * len(t)))
         self.figure_ = self.ax_.figure
         if self.margin:
             label = f"within the margin of {self.margin:g}"
@@ -55,7 +55,10 @@ class ComparisonDisplay:
             xlabel=f"difference of {style.words(self.metric)}, 95 % interval",
             title=title or "differences between models",
         )
-        self.ax_.legend(fontsize=8, loc="lower right", bbox_to_anchor=(1, 1), ncols=3)
+        # Below the figure, where it covers neither title nor intervals.
+        is_own = self.figure_.axes == [self.ax_] and ax is None
+        place = self.figure_.legend if is_own else self.ax_.legend
+        place(fontsize=8, loc="outside lower right" if is_own else "best", ncols=3)
         return self
 
     def describe(self) -> str:

@@ -214,11 +214,21 @@ def show_folds(data: ReportData) -> None:
             f"<p>On the {other['n']:,} faces that both test, the scheme <strong>{escape(other['scheme'])}</strong> reaches "
             f"{escape(other['metric'])} {other['first']:.4f} and <strong>{escape(record['scheme'])}</strong> "
             f"{other['second']:.4f}: a difference of {other['difference']:+.4f} (95 % interval {other['low']:+.4f} to "
-            f"{other['high']:+.4f}; people drawn with replacement).</p>"
+            f"{other['high']:+.4f}; people drawn with replacement){_describe_relevance(other)}.</p>"
         )
     if record.get("excluded"):
         tables.show_html(f"<p>{escape(record['excluded'])}</p>")
     show_saved(data, step, ["folds"])
+
+
+def _describe_relevance(difference: dict) -> str:
+    """Return how a difference stands to its margin, as the end of a sentence; runs of before have none."""
+    relevance, margin = difference.get("relevance", ""), difference.get("margin", 0)
+    return (
+        f", {relevance} of {margin:g}".replace("undecided of", "undecided at the margin of")
+        if relevance
+        else ""
+    )
 
 
 def show_dataset(data: ReportData) -> None:
