@@ -7,7 +7,7 @@ import pytest
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import log_loss
 
-from faceworkbook.evaluation import calibration, groups, metrics, predictions
+from faceworkbook.evaluation import calibration, calibration_error, conformal, groups, metrics, predictions
 from faceworkbook.plots.roc import RocDisplay
 from faceworkbook.tasks import Task
 
@@ -117,8 +117,46 @@ def test_accuracy_rises_as_the_unsure_are_left_to_a_person():
     assert got["n"].tolist()[0] == 2000 and got["n"].is_monotonic_decreasing
     assert got["accuracy"].iloc[-1] > got["accuracy"].iloc[0] + 0.1
     assert (got["low"] < got["accuracy"]).all()
-    worst_first = calibration.risk_coverage(drawn(), uncertainty=np.arange(2000))
+    worst_first = calibration.risk_coverage(drawn(), uncertainty=np.arange(3000))
     assert abs(worst_first["accuracy"].iloc[-1] - worst_first["accuracy"].iloc[0]) < 0.05
+
+
+def test_limits_of_doubt_are_chosen_on_validation_rows_and_judged_on_test_rows():
+    table = drawn(900)
+    first = calibration.risk_coverage(table, left_to_a_person=(0, 0.2))
+    held = table[table["split"] == "validation"]
+    doubt = np.sort(1 - predictions.probabilities(held).max(axis=1))
+    assert first["threshold"].iloc[1] == pytest.approx(doubt[240 - 1])
+    # What the test rows are changes what is left of them, and not the limit.
+    blurred = table.assign(
+        **{c: table[c].where(table["split"] == "validation", 0.5) for c in ("p:male", "p:female")}
+    )
+    second = calibration.risk_coverage(blurred, left_to_a_person=(0, 0.2))
+    assert second["threshold"].iloc[1] == first["threshold"].iloc[1]
+    assert second["left_to_a_person"].iloc[1] == 1 and second["n"].tolist() == [600, 0]
+    share = first.iloc[1]
+    assert share["left_to_a_person_low"] < share["left_to_a_person"] < share["left_to_a_person_high"]
+    assert share["n"] == round((1 - share["left_to_a_person"]) * 600)
+
+
+def test_the_area_has_an_interval_and_what_the_order_is_worth():
+    table = drawn(900, people=150)
+    got = calibration.summarise_risk_coverage(table, n_boot=400).set_index("metric")
+    assert ((got["low"] < got["value"]) & (got["value"] < got["high"])).all()
+    assert got.loc["gain", "value"] == pytest.approx(got.loc["error", "value"] - got.loc["aurc", "value"])
+    assert got.loc["gain", "low"] > 0
+    pd.testing.assert_frame_equal(
+        calibration.summarise_risk_coverage(table.sample(frac=1, random_state=0), n_boot=50)[
+            ["metric", "value"]
+        ],
+        got.reset_index()[["metric", "value"]],
+    )
+    noise = np.random.default_rng(0).random(900)
+    blind = calibration.summarise_risk_coverage(table, uncertainty=noise, n_boot=400).set_index("metric")
+    assert abs(blind.loc["gain", "value"]) < 0.05
+    right = table.assign(predicted=table["truth"])
+    none = calibration.summarise_risk_coverage(right, n_boot=50).set_index("metric")
+    assert none.loc["aurc", "value"] == none.loc["aurc", "low"] == 0 and none.loc["aurc", "high"] > 0.01
 
 
 def test_area_under_risk_coverage_by_hand():
@@ -193,6 +231,105 @@ def test_calibration_by_group_detects_the_overconfident_group():
     assert not got["small"].any()
 
 
+def clustered(n_people, *, sharpen=1.0, seed=0, validation=0, faces_each=None):
+    """Predictions of gender, calibrated at 1; people have 1 to 300 faces, whose scores agree beyond their gender."""
+    rng = np.random.default_rng(seed)
+    sizes = np.exp(rng.normal(np.log(5), 1.25, n_people)).round().clip(1, 300).astype(int)
+    sizes = sizes if faces_each is None else np.full(n_people, faces_each)
+    person = np.repeat(np.arange(n_people), sizes)
+    female = np.repeat(rng.random(n_people) < 0.5, sizes)
+    score = 1.7 * (2 * female - 1) + np.sqrt(0.35) * rng.normal(size=n_people)[person]
+    score += np.sqrt(0.65) * rng.normal(size=len(person))
+    faces = made.faces_table(len(person)).assign(identity=[f"p{i}" for i in person])
+    return predictions.build(
+        faces,
+        Task("gender", classes=("male", "female")),
+        truth=np.where(female, "female", "male"),
+        output=1 / (1 + np.exp(-sharpen * 2 * 1.7 * score)),
+        split=np.where(person < validation, "validation", "test"),
+    )
+
+
+@pytest.mark.parametrize("people", [40])
+def test_a_calibrated_model_of_clustered_faces_is_seldom_called_wrong(people, monkeypatch):
+    """And not in .3 % of samples alone, as where all faces of a person were drawn together."""
+    monkeypatch.setattr(calibration_error, "SIMULATIONS", 100)
+    p, covered = [], []
+    for seed in range(80):
+        got = calibration.summary(clustered(people, seed=seed), n_boot=2, seed=seed).iloc[0]
+        p.append(got["p_calibrated"])
+        covered.append(got["ece_corrected_low"] <= 1e-9)
+    # Of 80 samples at .05 and .3; where people were drawn as one, none and .06 lay below these.
+    assert np.mean(np.array(p) <= 0.05) <= 0.11
+    assert 0.14 < np.mean(np.array(p) <= 0.3) < 0.46
+    assert np.mean(covered) >= 0.93
+
+
+@pytest.mark.parametrize(("sharpen", "people"), [(1.6, None), (2.5, None), (1.6, 40)])
+def test_the_interval_of_the_calibration_error_holds_the_error_of_the_population(
+    sharpen, people, monkeypatch
+):
+    monkeypatch.setattr(calibration_error, "SIMULATIONS", 100)
+
+    def sample(seed, n):
+        if people:
+            return clustered(n, sharpen=sharpen, seed=seed, faces_each=10)
+        return drawn(n, sharpen=sharpen, seed=seed)
+
+    rows = metrics.rows_of(sample(999, 6_000 if people else 60_000))
+    sure = calibration.confidence_of(rows)
+    covered, raw, corrected = [], [], []
+    for seed in range(60):
+        got = calibration.summary(sample(seed, people or 450), n_boot=2, seed=seed).iloc[0]
+        # A model that is too sure everywhere: the error is the same in any bins.
+        truth = (sure - (rows.truth == rows.predicted)).mean()
+        covered.append(got["ece_corrected_low"] <= truth <= got["ece_corrected_high"])
+        raw.append(got["ece"])
+        corrected.append(got["ece_corrected"])
+    assert np.mean(covered) >= 0.85
+    assert abs(np.median(corrected) - truth) <= abs(np.median(raw) - truth) + 0.004
+
+
+def test_calibration_by_group_is_adjusted_over_the_groups():
+    table = drawn(3000).assign(race=np.array(["White", "Black", "Asian"])[np.arange(3000) // 3 % 3])
+    got = calibration.by_group(table, "race", n_boot=50)
+    expected = np.minimum.accumulate(got["p_calibrated"].sort_values().to_numpy()[::-1])[::-1]
+    assert (got["p_holm"] >= got["p_calibrated"]).all()
+    assert got["p_holm"].min() == pytest.approx(min(1, 3 * expected[0]))
+
+
+def test_the_temperature_has_an_interval():
+    table = drawn(1500, sharpen=2.5, people=300)
+    low, high = calibration.Temperature.interval(table, n_boot=100)
+    assert low < calibration.Temperature.fit(table).temperature < high and low < 2.5 < high
+    assert 0.2 < high - low < 2
+
+
+def test_the_expected_spread_of_coverage_is_that_of_draws():
+    """40 people to choose the limit and 40 to judge: far from the target in many draws, and the table says how many."""
+    reached, foretold, inside = [], [], []
+    for seed in range(100):
+        table = clustered(80, seed=seed, validation=40)
+        got = calibration.Conformal.fit(table, coverage=0.9).check(table).iloc[0]
+        reached.append(got["coverage"])
+        foretold.append(got["below"])
+        inside.append(got["expected_low"] <= got["coverage"] <= got["expected_high"])
+    assert np.mean(foretold) == pytest.approx(np.mean(np.array(reached) < 0.85), abs=0.09)
+    assert np.mean(inside) > 0.88
+    many = drawn(3000)
+    wide, narrow = (calibration.Conformal.fit(t).check(t).iloc[0] for t in (drawn(300), many))
+    assert narrow["expected_high"] - narrow["expected_low"] < wide["expected_high"] - wide["expected_low"]
+
+
+def test_faces_are_worth_as_many_independent_ones_as_they_agree():
+    units, rng = np.repeat(np.arange(200), 10), np.random.default_rng(0)
+    apart, alike = rng.random(2000) < 0.9, (rng.random(200) < 0.9)[units]
+    assert conformal.effective_size(apart, units) > 1500
+    assert conformal.effective_size(alike, units) == 200
+    assert conformal.effective_size(apart, np.arange(2000)) == 2000
+    assert conformal.effective_size(np.ones(2000), units) == 200
+
+
 def test_monte_carlo_dropout_that_only_adds_noise_does_not_help():
     table = drawn(1500)
     plain = table[table["split"] == "test"]
@@ -201,6 +338,10 @@ def test_monte_carlo_dropout_that_only_adds_noise_does_not_help():
     sampled = np.stack([softmax(logits + 0.3 * rng.normal(size=logits.shape)) for _ in range(40)])
     result = calibration.monte_carlo(table, sampled)
     assert result.table["metric"].tolist() == ["accuracy", "log_loss", "brier", "risk_coverage"]
+    assert (result.table["p_holm"] >= result.table["p"]).all()
+    for name in ("plain", "dropout"):
+        assert (result.table[f"{name}_low"] < result.table[name]).all()
+        assert (result.table[name] < result.table[f"{name}_high"]).all()
     assert (result.table["verdict"] != "helps").all()
     assert (result.disagreement >= 0).all() and (result.entropy <= np.log(2) + 1e-9).all()
 
@@ -227,7 +368,12 @@ def test_entropy_by_hand():
             r"\(5, 3, 2\), expected \(n_samples, 200",
         ),
         (lambda t: calibration.Conformal.fit(t, coverage=90), "coverage=90.*0.9"),
-        (lambda t: calibration.risk_coverage(t, uncertainty=np.zeros(3)), r"\(3,\), expected \(200,\)"),
+        (lambda t: calibration.risk_coverage(t, uncertainty=np.zeros(3)), r"\(3,\), expected \(300,\)"),
+        (
+            lambda t: calibration.risk_coverage(t, left_to_a_person=(0.2, 1)),
+            r"\(0.2, 1\); allowed are shares",
+        ),
+        (lambda t: calibration.risk_coverage(t[t["split"] == "test"]), "no rows of subset 'validation'"),
         (lambda t: calibration.Temperature.fit(t, subset="dev"), "no rows of subset 'dev'"),
         (lambda t: calibration.summary(made.number_predictions()), "numbers"),
     ],
@@ -257,7 +403,7 @@ def test_rows_that_are_equally_sure_count_alike_in_any_order():
         assert repeated == pytest.approx(area)
     coarse = table.assign(**{c: table[c].round(1) for c in table if c.startswith("p:")})
     first, second = (calibration.risk_coverage(t) for t in (coarse, coarse.sample(frac=1, random_state=1)))
-    columns = ["left_to_a_person", "threshold", "accuracy", "n"]
+    columns = ["asked", "threshold", "left_to_a_person", "accuracy", "n"]
     pd.testing.assert_frame_equal(first[columns], second[columns])
     assert (first["n"] == ((1 - first["left_to_a_person"]) * 600).round()).all()
 

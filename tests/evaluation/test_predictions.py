@@ -285,3 +285,29 @@ def test_outputs_that_are_no_probabilities_are_refused(learned):
         predictions.build(
             learned.faces, learned.labels.task, truth=learned.labels.truth, output=np.eye(3)[:2], split="test"
         )
+
+
+def test_tables_made_from_different_data_are_joined_with_their_task(tmp_path):
+    task = tasks.Task("glasses+hat", "multilabel", ("glasses", "hat"))
+    each = [
+        predictions.build(
+            made.faces_table(5).assign(face_id=[f"{name}{i}" for i in range(5)]), task, truth=["none"] * 5,
+            output=np.full((5, 2), 0.2), split="test",
+        )
+        for name in "ab"
+    ]  # fmt: skip
+    for number, table in enumerate(each):
+        table.attrs["made_from"] = {"data": number, "label": "hat"}
+    joined = predictions.join(each)
+    assert predictions.task_of(joined) == task and len(joined) == 10
+    assert joined.attrs["made_from"] == {"label": "hat"}
+    lost = pd.concat(each, ignore_index=True)
+    assert "task" not in lost.attrs, "pandas drops attributes that differ"
+    with pytest.raises(PredictionsError, match=r"put them below each other with predictions\.join"):
+        predictions.task_of(lost)
+    other = each[1].copy()
+    other.attrs["task"] = tasks.Task("beard+hat", "multilabel", ("glasses", "hat")).to_record()
+    with pytest.raises(PredictionsError, match=r"beard\+hat.*glasses\+hat.*join takes tables of one task"):
+        predictions.join([each[0], other])
+    with pytest.raises(PredictionsError, match="no task; join"):
+        predictions.join([])

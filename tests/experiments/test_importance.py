@@ -22,6 +22,9 @@ def test_the_planted_direction_comes_first(made):
     shuffled = importance.permutation(fitted, data, directions=range(8), repeats=3)
     assert shuffled["direction"][0] == 0
     assert shuffled["change"][0] > 5 * shuffled["change"][2:].abs().max()
+    assert shuffled["low"][0] > 0
+    inside = (shuffled["low"] <= shuffled["change"]) & (shuffled["change"] <= shuffled["high"])
+    assert inside.all()
 
 
 def test_one_direction_is_almost_enough_where_one_was_planted(made):

@@ -74,8 +74,8 @@ def test_reliability_has_a_line_a_model_with_n():
 
 
 def test_risk_coverage_draws_the_table():
-    expected = calibration.risk_coverage(table())
-    display = RiskCoverageDisplay.from_predictions({"model": table()}).plot()
+    expected = calibration.risk_coverage(table(), chosen_on="test")
+    display = RiskCoverageDisplay.from_predictions({"model": table()}, chosen_on="test").plot()
     line = display.ax_.lines[0]
     np.testing.assert_allclose(line.get_xdata(), 100 * expected["left_to_a_person"])
     np.testing.assert_allclose(line.get_ydata(), expected["accuracy"])

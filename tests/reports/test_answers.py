@@ -153,7 +153,10 @@ def test_strategies_name_the_better_one_whichever_stands_first():
 def test_calibration_folds_faces_descriptors_and_audit():
     row = {"ece": 0.02, "ece_if_calibrated": 0.018, "p_calibrated": 0.4, "n": 600, "overconfidence": 0.01}
     row |= {"overconfidence_low": -0.01, "overconfidence_high": 0.02}
-    assert "0.020 where a calibrated model would show 0.018" in answers.of_calibration(row)
+    row |= {"ece_corrected": 0.005, "ece_corrected_low": 0.0, "ece_corrected_high": 0.03}
+    made = answers.of_calibration(row)
+    assert "0.020 where a calibrated model would show 0.018; in the population 0.005" in made
+    assert "0.000 to 0.030" in made
     folds = {"mean": 0.9421, "low": 0.9, "high": 0.98, "n_fits": 25, "sd_folds": 0.01, "sd_seeds": 0.002}
     assert answers.of_folds(folds, metric="accuracy").startswith(
         "Mean accuracy 0.942 (95 % interval 0.900 to 0.980"

@@ -14,11 +14,10 @@ import pandas as pd
 from scipy import optimize
 from sklearn.isotonic import IsotonicRegression
 
-from faceworkbook.evaluation import groups, intervals, metrics
+from faceworkbook.evaluation import calibration_error, groups, intervals, metrics, significance
 from faceworkbook.evaluation import predictions as tables
 from faceworkbook.evaluation.conformal import Conformal
 from faceworkbook.evaluation.groups import Attribute
-from faceworkbook.evaluation.metrics import Rows
 from faceworkbook.evaluation.monte_carlo import Dropout, monte_carlo
 from faceworkbook.evaluation.probabilities import (
     SMALLEST,
@@ -29,7 +28,11 @@ from faceworkbook.evaluation.probabilities import (
     softmax,
     with_probabilities,
 )
-from faceworkbook.evaluation.risk_coverage import area_under_risk_coverage, risk_coverage
+from faceworkbook.evaluation.risk_coverage import (
+    area_under_risk_coverage,
+    risk_coverage,
+    summarise_risk_coverage,
+)
 
 __all__ = [
     "METHODS",
@@ -45,12 +48,11 @@ __all__ = [
     "recalibrate",
     "reliability",
     "risk_coverage",
+    "summarise_risk_coverage",
     "summary",
 ]
 
 BINS = 10
-# Simulated data sets for the calibration error of a model that is perfectly calibrated.
-_SIMULATIONS = 200
 
 
 def reliability(
@@ -66,7 +68,7 @@ def reliability(
     """
     rows = rows_with_classes(predictions, subset)
     sure = confidence_of(rows)
-    bin_of = _bin_rows(sure, bins)
+    bin_of = calibration_error.bin_rows(sure, bins)
     records = []
     for number in range(bin_of.max() + 1):
         inside = rows.take(bin_of == number)
@@ -91,23 +93,24 @@ def summary(
     Returns
     -------
     pandas.DataFrame
-        One row: n, ece (expected calibration error, equally filled bins), ece_if_calibrated (what a
-        perfectly calibrated model with these probabilities would show at this n), p_calibrated (share
-        of such models with an error as large), ece_corrected (ece less that bias, not below 0),
-        overconfidence (mean confidence - accuracy) with its interval, brier and log_loss with theirs.
+        One row: n, ece (expected calibration error of these rows, equally filled bins), ece_if_calibrated (what a
+        perfectly calibrated model with these probabilities would show at this n), p_calibrated (share of such models
+        with an error as large), ece_corrected (of the population, median-unbiased) with its interval, overconfidence
+        (mean confidence - accuracy) with its interval, brier and log_loss with theirs. Faces of one person agree in
+        all of them as much as they do in these rows.
     """
     rows = rows_with_classes(predictions, subset)
     sure, right = confidence_of(rows), rows.truth == rows.predicted
-    bin_of = _bin_rows(sure, bins)
-    error = _calibration_error(sure, right[None, :], bin_of)[0]
-    chance = _error_if_calibrated(rows, sure, bin_of, seed=seed)
+    error = calibration_error.measure(sure, right, rows.units, bins=bins, seed=seed)
     sureness = intervals.bootstrap(mean_statistic(sure - right, rows), rows.n_units, n_boot=n_boot, seed=seed)
     record = {
         "n": rows.n_faces,
-        "ece": error,
-        "ece_if_calibrated": chance.mean(),
-        "p_calibrated": float((np.sum(chance >= error) + 1) / (len(chance) + 1)),
-        "ece_corrected": max(error - chance.mean(), 0.0),
+        "ece": error.value,
+        "ece_if_calibrated": error.null_mean,
+        "p_calibrated": error.p,
+        "ece_corrected": error.corrected,
+        "ece_corrected_low": error.low,
+        "ece_corrected_high": error.high,
         "overconfidence": sureness.value[0],
         "overconfidence_low": sureness.low[0],
         "overconfidence_high": sureness.high[0],
@@ -128,7 +131,10 @@ def by_group(
     n_boot: int = intervals.N_BOOT,
     small: int = groups.SMALL,
 ) -> pd.DataFrame:
-    """`summary` of every group, small ones marked; NaN where a group is empty."""
+    """Return `summary` of every group, small ones marked; NaN where a group is empty.
+
+    ``p_holm`` is ``p_calibrated`` adjusted by Holm over the groups.
+    """
     pieces = groups.cut(table, attribute, subset=subset)
     chosen = table[table["split"] == subset]
     columns = [attribute] if isinstance(attribute, str) else list(attribute)
@@ -148,7 +154,10 @@ def by_group(
             )
         records.append(record.assign(group=groups.describe_attribute(group), small=n < small))
     table = pd.concat(records, ignore_index=True)
-    return table[["group", *table.columns.drop(["group", "small"]), "small"]]
+    tested = table["n"] > 0
+    table.loc[tested, "p_holm"] = significance.holm(table.loc[tested, "p_calibrated"])
+    last = ["p_holm", "small"]
+    return table[["group", *table.columns.drop(["group", *last]), *last]]
 
 
 @dataclass(frozen=True)
@@ -161,14 +170,22 @@ class Temperature:
     def fit(cls, predictions: pd.DataFrame, *, subset: str = "validation") -> Temperature:
         """Choose the temperature with the lowest log loss on the rows of `subset`."""
         rows = rows_with_classes(predictions, subset)
-        logits = np.log(np.clip(rows.probabilities, SMALLEST, 1))
+        return cls(_lowest_loss(rows, np.ones(len(rows.truth))))
 
-        def loss(log_temperature: float) -> float:
-            shares = softmax(logits / np.exp(log_temperature))
-            return -np.log(np.clip(shares[np.arange(len(shares)), rows.truth], SMALLEST, 1)).mean()
-
-        table = optimize.minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded")
-        return cls(float(np.exp(table.x)))
+    @staticmethod
+    def interval(
+        predictions: pd.DataFrame, *, subset: str = "validation", seed: int = 0, n_boot: int = 200
+    ) -> tuple[float, float]:
+        """Return the 95 % interval of the temperature that `fit` chooses, by a bootstrap over people."""
+        rows = rows_with_classes(predictions, subset)
+        estimated = intervals.bootstrap(
+            lambda weights: np.array([_lowest_loss(rows, row[rows.units]) for row in weights]),
+            rows.n_units,
+            n_boot=n_boot,
+            seed=seed,
+            method="percentile",
+        )
+        return float(estimated.low[0]), float(estimated.high[0])
 
     def apply(self, predictions: pd.DataFrame) -> pd.DataFrame:
         """The table with scaled probabilities; what is predicted stays as it is."""
@@ -203,6 +220,18 @@ class Isotonic:
         return with_probabilities(predictions, mapped / mapped.sum(axis=1, keepdims=True))
 
 
+def _lowest_loss(rows: metrics.Rows, weights: np.ndarray) -> float:
+    """Return the temperature of the lowest weighted log loss."""
+    logits = np.log(np.clip(rows.probabilities, SMALLEST, 1))
+
+    def loss(log_temperature: float) -> float:
+        shares = softmax(logits / np.exp(log_temperature))
+        return -weights @ np.log(np.clip(shares[np.arange(len(shares)), rows.truth], SMALLEST, 1))
+
+    table = optimize.minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded")
+    return float(np.exp(table.x))
+
+
 METHODS: dict[str, type[Temperature] | type[Isotonic]] = {"temperature": Temperature, "isotonic": Isotonic}
 
 
@@ -211,26 +240,3 @@ def recalibrate(predictions: pd.DataFrame, *, subset: str = "validation") -> dic
     return {"before": predictions} | {
         name: method.fit(predictions, subset=subset).apply(predictions) for name, method in METHODS.items()
     }
-
-
-def _bin_rows(sure: np.ndarray, bins: int) -> np.ndarray:
-    """Bins with equally many rows; equal confidences share a bin."""
-    edges = np.unique(np.quantile(sure, np.linspace(0, 1, bins + 1)[1:-1]))
-    return np.unique(np.searchsorted(edges, sure, side="left"), return_inverse=True)[1]
-
-
-def _calibration_error(sure: np.ndarray, right: np.ndarray, bin_of: np.ndarray) -> np.ndarray:
-    """Sum over bins of share x |accuracy - confidence|; `right` is (b, n)."""
-    member = np.eye(bin_of.max() + 1)[bin_of]
-    return np.abs((right - sure) @ member).sum(axis=1) / len(sure)
-
-
-def _error_if_calibrated(rows: Rows, sure: np.ndarray, bin_of: np.ndarray, *, seed: int) -> np.ndarray:
-    """Errors of a model that is right exactly as often as it says.
-
-    All faces of one person are right or wrong together only as far as their confidences allow, which is
-    the most that people can agree.
-    """
-    rng = np.random.default_rng(seed)
-    right = rng.random((_SIMULATIONS, rows.n_units))[:, rows.units] < sure
-    return _calibration_error(sure, right, bin_of)

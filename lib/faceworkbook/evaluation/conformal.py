@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from faceworkbook.evaluation import groups, metrics, significance
+from faceworkbook.evaluation import groups, intervals, significance
 from faceworkbook.evaluation import predictions as tables
 from faceworkbook.evaluation.metrics import Rows
 from faceworkbook.evaluation.predictions import PredictionsError
-from faceworkbook.evaluation.probabilities import rows_with_classes
+from faceworkbook.evaluation.probabilities import estimate_share, mean_statistic, rows_with_classes
+
+# A coverage that is further below its target than this is counted.
+TOO_LOW = 0.05
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Conformal:
     small : tuple of str
         Groups with too few validation rows for a limit of their own: every class enters their set.
     sizes : mapping of str to int
-        Validation people (faces, where people are unknown) behind each limit.
+        Validation faces behind each limit, as many independent ones as they are worth (`effective_size`).
     """
 
     target: float
@@ -65,7 +68,7 @@ class Conformal:
             masks |= {n: (labels.astype(str) == n).to_numpy() for n in groups.levels(labels.dropna())}
         limits = {name: _conformal_limit(score[mask], coverage) for name, mask in masks.items()}
         small = tuple(name for name, limit in limits.items() if np.isinf(limit))
-        sizes = {name: len(np.unique(rows.units[mask])) for name, mask in masks.items()}
+        sizes = {n: effective_size(score[m] <= limits[n], rows.units[m]) for n, m in masks.items()}
         return cls(coverage, limits, attribute, small, sizes)
 
     def sets(self, predictions: pd.DataFrame) -> np.ndarray:
@@ -84,11 +87,13 @@ class Conformal:
         Returns
         -------
         pandas.DataFrame
-            group, target, coverage, low, high (of these test rows), mean_size (classes in a set),
-            singletons (share of sets with one class), n, p (how often a kept target looks as bad by the
-            luck of validation and test faces; NaN where it cannot be known), kept ('yes' where p, adjusted by
-            Holm over the groups, is at least .05, 'no', or 'unknown': a group without validation rows, or with too
-            few for a limit, whose sets hold every class).
+            group, target, coverage, low, high (of these test rows), expected_low, expected_high (95 % of draws of
+            validation and test faces have a coverage between them where the target is kept on average), below
+            (share of such draws more than .05 under the target), mean_size (classes in a set) and singletons (share
+            of sets with one class) with their intervals, n, p (how often a kept target looks as bad by the luck of
+            validation and test faces; NaN where it cannot be known), p_holm (adjusted over the groups), kept ('yes'
+            where p_holm is at least .05, 'no', or 'unknown': a group without validation rows, or with too few for a
+            limit, whose sets hold every class).
         """
         attribute = attribute or self.attribute
         chosen = predictions[predictions["split"] == subset]
@@ -98,40 +103,76 @@ class Conformal:
             masks |= {n: (labels.astype(str) == n).to_numpy() for n in groups.levels(labels.dropna())}
         rows, inside = rows_with_classes(chosen, None), self.sets(chosen)
         holds = inside[np.arange(len(rows.truth)), rows.truth]
-        # A share of rows like accuracy is: right where the set holds the truth.
-        as_hits = Rows(**{**vars(rows), "truth": np.ones(len(holds)), "predicted": holds.astype(float)})
         records = []
         for name, mask in masks.items():
-            value, low, high, _ = metrics.estimate(metrics.ACCURACY, as_hits.take(mask), seed=seed)
-            size, n_cases = inside[mask].sum(axis=1), len(np.unique(rows.units[mask]))
-            records.append(
-                {"group": name, "target": self.target, "coverage": value, "low": low, "high": high,
-                 "mean_size": size.mean(), "singletons": (size == 1).mean(), "n": int(mask.sum()),
-                 "p": self._chance(value, n_cases, self._size_of(name, attribute))}
-            )  # fmt: skip
+            if mask.any():
+                behind = self._size_of(name, attribute)
+                judged = self._judge(
+                    rows.take(mask), holds[mask], inside[mask].sum(axis=1), behind, seed=seed
+                )
+                records.append({"group": name, **judged})
         table = pd.DataFrame(records)
         adjusted, known = table["p"].copy(), table["p"].notna() & (table.index > 0)
         adjusted[known] = significance.holm(table["p"][known])
         kept = np.select([adjusted.isna(), adjusted >= significance.ALPHA], ["unknown", "yes"], "no")
-        return table.assign(kept=kept)
+        return table.assign(p_holm=adjusted, kept=kept)
 
     def _size_of(self, group: str, attribute: str | None) -> int:
-        """Count the validation people behind the limit of a group; 0 for one that the groups' limits do not know."""
+        """Count the validation faces behind the limit of a group; 0 for one that the groups' limits do not know."""
         if attribute != self.attribute or group == "all":
             return self.sizes[""]
         return self.sizes.get(group, 0)
 
-    def _chance(self, coverage: float, n_test: int, n_validation: int) -> float:
-        """How often so few sets hold the truth although the target is kept; NaN without a limit to check.
+    def _judge(self, rows: Rows, holds: np.ndarray, size: np.ndarray, behind: int, *, seed: int) -> dict:
+        rows = replace(rows, units=np.unique(rows.units, return_inverse=True)[1])
+        coverage, low, high = estimate_share(rows, holds, seed=seed)
+        sizes = intervals.bootstrap(mean_statistic(size.astype(float), rows), rows.n_units, seed=seed)
+        singletons, single_low, single_high = estimate_share(rows, size == 1, seed=seed)
+        n = effective_size(holds, rows.units)
+        draws = self._expected(n, behind)
+        return {
+            "target": self.target,
+            "coverage": coverage,
+            "low": low,
+            "high": high,
+            "expected_low": draws.ppf(0.025) / n if draws else np.nan,
+            "expected_high": draws.ppf(0.975) / n if draws else np.nan,
+            "below": draws.cdf(np.ceil((self.target - TOO_LOW) * n) - 1) if draws else np.nan,
+            "mean_size": sizes.value[0],
+            "mean_size_low": sizes.low[0],
+            "mean_size_high": sizes.high[0],
+            "singletons": singletons,
+            "singletons_low": single_low,
+            "singletons_high": single_high,
+            "n": len(holds),
+            "p": float(draws.cdf(np.floor(coverage * n + 1e-9))) if draws else np.nan,
+        }
 
-        Over draws of validation and test cases their number is beta-binomial (Angelopoulos and Bates 2023).
+    def _expected(self, n_test: int, n_validation: int):
+        """Return the distribution of how many of `n_test` sets hold the truth where the target is kept.
+
+        None where there are too few validation faces for a limit. Over draws of validation and test cases their number is beta-binomial (Angelopoulos and Bates 2023).
         """
         rank = int(np.ceil((n_validation + 1) * self.target))
-        if rank > n_validation or not n_test:
-            return np.nan
-        return float(
-            stats.betabinom.cdf(np.floor(coverage * n_test + 1e-9), n_test, rank, n_validation + 1 - rank)
-        )
+        if rank > n_validation:
+            return None
+        return stats.betabinom(n_test, rank, n_validation + 1 - rank)
+
+
+def effective_size(holds: np.ndarray, units: np.ndarray) -> int:
+    """Return how many independent faces these are worth, by how far the faces of one person agree (Kish's effect).
+
+    Between the number of faces and (sum of m)^2 / (sum of m^2) for people with m faces each, at least 1.
+    """
+    units = np.unique(units, return_inverse=True)[1]
+    faces_of, n = np.bincount(units), len(units)
+    if not n or len(faces_of) == n:
+        return n
+    residual = holds - np.mean(holds)
+    apart, together = np.sum(residual**2), np.sum(np.bincount(units, weights=residual) ** 2)
+    least = n**2 / np.sum(faces_of**2)
+    worth = n * apart / together * (len(faces_of) - 1) / len(faces_of) if together > 0 else least
+    return max(int(np.clip(worth, least, n)), 1)
 
 
 def _conformal_limit(score: np.ndarray, coverage: float) -> float:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from faceworkbook.evaluation import bootstrap_tests, comparison, metrics
+from faceworkbook.evaluation import bootstrap_tests, comparison, metrics, significance
 from faceworkbook.evaluation import predictions as tables
 from faceworkbook.evaluation.predictions import PredictionsError
 from faceworkbook.evaluation.probabilities import (
@@ -16,7 +16,7 @@ from faceworkbook.evaluation.probabilities import (
     rows_with_classes,
     with_probabilities,
 )
-from faceworkbook.evaluation.risk_coverage import area_under_risk_coverage
+from faceworkbook.evaluation.risk_coverage import area_under_risk_coverage, summarise_risk_coverage
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Dropout:
     disagreement : ndarray of shape (n,), nats
         Mutual information: entropy of the mean less the mean entropy (Gal and Ghahramani 2016).
     table : pandas.DataFrame
-        metric, plain, dropout, difference (dropout - plain), low, high, p, verdict ('helps', 'harms',
-        'no significant difference').
+        metric, plain and dropout with their intervals, difference (dropout - plain), low, high, p, p_holm
+        (adjusted over the metrics), verdict ('helps', 'harms', 'no significant difference', by p_holm).
     """
 
     predictions: pd.DataFrame
@@ -87,35 +87,50 @@ def monte_carlo(
 
 
 def _dropout_table(plain, averaged, entropy, *, subset: str, seed: int, n_boot: int) -> pd.DataFrame:
-    runs = {"dropout": averaged, "plain": plain}
+    runs, settings = {"dropout": averaged, "plain": plain}, {"seed": seed, "n_boot": n_boot}
     records = []
     for name in ("accuracy", "log_loss", "brier"):
-        compared = comparison.compare(runs, metric=name, subset=subset, seed=seed, n_boot=n_boot)
+        compared = comparison.compare(runs, metric=name, subset=subset, **settings)
         pair = compared.chosen.iloc[0]
-        value = compared.runs.set_index("run")["value"]
-        records.append((name, value["plain"], value["dropout"], pair.difference, pair.low, pair.high, pair.p))
+        figures = compared.runs.set_index("run")
+        records.append({"metric": name, **_figures(figures.loc["plain"], figures.loc["dropout"], pair)})
+    records.append({"metric": "risk_coverage", **_compare_areas(plain, averaged, entropy, settings)})
+    table = pd.DataFrame(records)
+    adjusted = significance.holm(table["p"])
+    higher = np.where(table["metric"] == "accuracy", 1, -1) * table["difference"] > 0
+    verdict = np.where(higher, "helps", "harms")
+    same = "no significant difference"
+    return table.assign(p_holm=adjusted, verdict=np.where(adjusted < significance.ALPHA, verdict, same))
+
+
+def _compare_areas(plain, averaged, entropy, settings: dict) -> dict:
     with_dropout, without = (metrics.rows_of(t, subset=None) for t in (averaged, plain))
     areas = [
         area_under_risk_coverage(with_dropout, entropy),
         area_under_risk_coverage(without, 1 - confidence_of(without)),
     ]
-    area = bootstrap_tests.paired_bootstrap(
-        lambda w: areas[0](w) - areas[1](w), without.n_units, seed=seed, n_boot=n_boot, bounds=(-1, 1)
+    difference = bootstrap_tests.paired_bootstrap(
+        lambda w: areas[0](w) - areas[1](w), without.n_units, bounds=(-1, 1), **settings
     )
-    whole = np.ones((1, without.n_units))
-    records.append(
-        (
-            "risk_coverage",
-            areas[1](whole)[0],
-            areas[0](whole)[0],
-            area.difference,
-            area.low,
-            area.high,
-            area.p,
-        )
-    )
-    columns = ["metric", "plain", "dropout", "difference", "low", "high", "p"]
-    table = pd.DataFrame(records, columns=columns)
-    better = np.where(table["metric"] == "accuracy", table["low"] > 0, table["high"] < 0)
-    worse = np.where(table["metric"] == "accuracy", table["high"] < 0, table["low"] > 0)
-    return table.assign(verdict=np.select([better, worse], ["helps", "harms"], "no significant difference"))
+    each = [
+        summarise_risk_coverage(table, uncertainty=doubt, subset=plain["split"].iloc[0], **settings)
+        .set_index("metric")
+        .loc["aurc"]
+        for table, doubt in ((plain, None), (averaged, entropy))
+    ]
+    return _figures(*each, difference)
+
+
+def _figures(plain, dropout, pair) -> dict:
+    return {
+        "plain": plain["value"],
+        "plain_low": plain["low"],
+        "plain_high": plain["high"],
+        "dropout": dropout["value"],
+        "dropout_low": dropout["low"],
+        "dropout_high": dropout["high"],
+        "difference": pair.difference,
+        "low": pair.low,
+        "high": pair.high,
+        "p": pair.p,
+    }

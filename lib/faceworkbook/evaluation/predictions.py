@@ -262,7 +262,44 @@ def task_of(predictions: pd.DataFrame) -> Task:
     if TASK in predictions.attrs:
         return Task.from_record(predictions.attrs[TASK])
     classes = tuple(_names_of_columns(predictions))
+    off = np.abs(probabilities(predictions).sum(axis=1) - 1).max(initial=0) if classes else 0
+    named = not classes and "predicted" in predictions
+    named = named and not pd.api.types.is_numeric_dtype(predictions["predicted"])
+    if named or off > _SUM_TOLERANCE:
+        raise PredictionsError(
+            "the table names no task, and its columns are not those of plain classes or of a number; pd.concat loses "
+            "the task of tables that were made from different data: put them below each other with predictions.join"
+        )
     return Task("label", CLASSES if classes else NUMBER, classes)
+
+
+def join(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Put tables of predictions of one task below each other; the task goes with them.
+
+    Parameters
+    ----------
+    tables : sequence of pandas.DataFrame, one or more
+
+    Returns
+    -------
+    pandas.DataFrame
+        With the fingerprints that all tables agree on.
+
+    Raises
+    ------
+    PredictionsError
+        No table, or tables of different tasks.
+    """
+    tables = list(tables)
+    records = [task_of(table).to_record() for table in tables]
+    if not records or any(record != records[0] for record in records):
+        named = sorted({f"{r['name']} ({r['kind']}: {', '.join(r['classes']) or 'number'})" for r in records})
+        raise PredictionsError(f"tables of {named or 'no task'}; join takes tables of one task")
+    joined = pd.concat(tables, ignore_index=True)
+    first, *others = (table.attrs.get(MADE_FROM) or {} for table in tables)
+    same = {name: value for name, value in first.items() if all(o.get(name) == value for o in others)}
+    joined.attrs = {TASK: records[0], MADE_FROM: same}
+    return joined
 
 
 def class_names(predictions: pd.DataFrame) -> list[str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
-from faceworkbook.evaluation import intervals
+from faceworkbook.evaluation import intervals, metrics
 from faceworkbook.evaluation import predictions as tables
 from faceworkbook.evaluation.predictions import PredictionsError
 from faceworkbook.evaluation.rows import Rows, need_exclusive, rows_of
@@ -42,6 +44,14 @@ def mean_statistic(values: np.ndarray, rows: Rows) -> intervals.Statistic:
         return total / count
 
     return mean
+
+
+def estimate_share(
+    rows: Rows, chosen: np.ndarray, *, seed: int = 0, n_boot: int = intervals.N_BOOT
+) -> tuple[float, float, float]:
+    """Return the share of rows that are chosen (bool (n,)), with the 95 % interval that an accuracy has."""
+    as_hits = replace(rows, truth=np.ones(len(chosen)), predicted=np.asarray(chosen, dtype=float))
+    return metrics.estimate(metrics.ACCURACY, as_hits, seed=seed, n_boot=n_boot)[:3]
 
 
 def with_probabilities(predictions: pd.DataFrame, shares: np.ndarray) -> pd.DataFrame:

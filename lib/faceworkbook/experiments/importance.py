@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from faceworkbook.evaluation import metrics
+from faceworkbook.evaluation import intervals, metrics
 from faceworkbook.evaluation.predictions import outputs_of
 from faceworkbook.experiments.prepared import PreparedData
 from faceworkbook.experiments.scoring import score
@@ -51,6 +51,7 @@ def permutation(
     metric: str | None = None,
     repeats: int = 5,
     seed: int = 0,
+    n_boot: int = 500,
 ) -> pd.DataFrame:
     """Measure what is lost on the test rows when one direction is shuffled over them (Breiman 2001).
 
@@ -64,22 +65,34 @@ def permutation(
     Returns
     -------
     pandas.DataFrame
-        direction, change (metric shuffled minus whole, mean over repeats), sd (over repeats), metric, n.
+        direction, change (metric shuffled minus whole, mean over repeats), low, high (95 %, paired by person), sd
+        (over repeats), metric, n.
     """
     name = metric or ("mae" if data.labels.task.is_number else "log_loss")
     chosen = rank(fitted, data)["direction"][:20] if directions is None else directions
     x = np.array(data.matrix[data.split.test], dtype=np.float32)
-    whole = _score(fitted, x, data, name)[1]
+    whole = _statistic(fitted, x, data, name)
+    n_units = metrics.rows_of(_score(fitted, x, data, name)[0]).n_units
     rng = np.random.default_rng(seed)
     records = []
     for direction in chosen:
-        column, changes = x[:, direction].copy(), []
+        column, each = x[:, direction].copy(), []
         for _ in range(repeats):
             x[:, direction] = rng.permutation(column)
-            changes.append(_score(fitted, x, data, name)[1] - whole)
+            each.append(_statistic(fitted, x, data, name))
         x[:, direction] = column
-        records.append((int(direction), np.mean(changes), np.std(changes, ddof=1) if repeats > 1 else np.nan))
-    table = pd.DataFrame(records, columns=["direction", "change", "sd"]).assign(metric=name, n=len(x))
+        everybody = np.ones((1, n_units))
+        changes = [float(one(everybody)[0] - whole(everybody)[0]) for one in each]
+        lost = intervals.bootstrap(
+            lambda weights, each=each: np.mean([one(weights) for one in each], axis=0) - whole(weights),
+            n_units,
+            n_boot=n_boot,
+            seed=seed,
+        )
+        sd = np.std(changes, ddof=1) if repeats > 1 else np.nan
+        records.append((int(direction), lost.value[0], lost.low[0], lost.high[0], sd))
+    table = pd.DataFrame(records, columns=["direction", "change", "low", "high", "sd"])
+    table = table.assign(metric=name, n=len(x))
     return table.sort_values("change", key=np.abs, ascending=False, ignore_index=True)
 
 
@@ -120,6 +133,11 @@ def _score(fitted, x: np.ndarray, data: PreparedData, metric: str):
     rows = data.split.test
     output = outputs_of(fitted, x, data.labels.task)
     return score(output, data.labels.take(rows), data.faces.iloc[rows], metric=metric)
+
+
+def _statistic(fitted, x: np.ndarray, data: PreparedData, metric: str):
+    rows = metrics.rows_of(_score(fitted, x, data, metric)[0])
+    return metrics.pick(metric, rows.task).statistic(rows)
 
 
 def _sort(table: pd.DataFrame) -> pd.DataFrame:

@@ -81,7 +81,7 @@ def repeat(
                 counts = [int(of.labels[task].known[split.train].sum()) for of in (multi, seen)]
                 constant = _score_constant(multi.labels[task], split)
                 rows.append((task, strategy.name, number, *_score(table), *counts, seconds, constant))
-    joined = {key: pd.concat(each, ignore_index=True) for key, each in tables.items()}
+    joined = {key: predictions.join(each) for key, each in tables.items()}
     return Repeats(joined, pd.DataFrame(rows, columns=VALUES), fitted, pd.DataFrame(subsets))
 
 

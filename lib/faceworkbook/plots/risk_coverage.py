@@ -18,21 +18,18 @@ class RiskCoverageDisplay:
     Attributes
     ----------
     curves : dict of str to pandas.DataFrame
-        Columns left_to_a_person (share), accuracy, low, high, n.
+        Columns left_to_a_person (share of the judged faces), accuracy, low, high, n.
     """
 
     curves: dict[str, pd.DataFrame]
 
     @classmethod
     def from_predictions(
-        cls, named: Mapping[str, pd.DataFrame], *, subset: str = "test", seed: int = 0
+        cls, named: Mapping[str, pd.DataFrame], *, seed: int = 0, **options
     ) -> RiskCoverageDisplay:
-        """Take the curves of tables of predictions, by name."""
+        """Take the curves of tables of predictions, by name; `options` are those of `risk_coverage`."""
         return cls(
-            {
-                name: calibration.risk_coverage(table, subset=subset, seed=seed)
-                for name, table in named.items()
-            }
+            {name: calibration.risk_coverage(table, seed=seed, **options) for name, table in named.items()}
         )
 
     def plot(self, ax=None, *, title: str = "") -> RiskCoverageDisplay:
@@ -45,7 +42,7 @@ class RiskCoverageDisplay:
             self.ax_.fill_between(share, t["low"], t["high"], color=color, alpha=0.18, lw=0)
         n = max(t["n"].max() for t in self.curves.values())
         self.ax_.set(
-            xlabel="least sure faces left to a person, %",
+            xlabel="test faces left to a person (limits chosen on validation faces), %",
             ylabel="accuracy on the others, 95 % band",
             title=title or f"risk and coverage (n = {n:,})",
         )

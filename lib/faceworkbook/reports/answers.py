@@ -244,7 +244,8 @@ def of_calibration(row: Mapping) -> str:
     if row["overconfidence_low"] <= 0 <= row["overconfidence_high"]:
         sure = "as sure as it is right"
     return (
-        f"Calibration error (ECE) {row['ece']:.3f} where a calibrated model would show {row['ece_if_calibrated']:.3f} "
+        f"Calibration error (ECE) {row['ece']:.3f} where a calibrated model would show {row['ece_if_calibrated']:.3f}; in "
+        f"the population {row['ece_corrected']:.3f}, {_interval('', row, '', of='ece_corrected')} "
         f"(p = {row['p_calibrated']:.3f}, n = {int(row['n']):,} test faces); on average the model is {sure} (mean confidence less "
         f"accuracy {row['overconfidence']:+.3f}, {_interval('', row, '', of='overconfidence', signed=True)})."
     )

@@ -209,7 +209,8 @@ def _calibration_of(name: str, table: pd.DataFrame) -> str:
     c = calibration.summary(table, n_boot=N_BOOT).iloc[0]
     return (
         f"{name}: calibration error (ECE) {c['ece']:.3f} on {int(c['n']):,} test faces, where a perfectly calibrated model "
-        f"would show {c['ece_if_calibrated']:.3f} (p = {c['p_calibrated']:.3f}); mean confidence less accuracy "
+        f"would show {c['ece_if_calibrated']:.3f} (p = {c['p_calibrated']:.3f}), in the population "
+        f"{c['ece_corrected']:.3f} [{c['ece_corrected_low']:.3f}, {c['ece_corrected_high']:.3f}]; mean confidence less accuracy "
         f"{c['overconfidence']:+.3f} [{c['overconfidence_low']:+.3f}, {c['overconfidence_high']:+.3f}]; "
         + "; ".join(
             f"{metric.replace('_', ' ')} {c[metric]:.3f} [{c[f'{metric}_low']:.3f}, {c[f'{metric}_high']:.3f}]"
