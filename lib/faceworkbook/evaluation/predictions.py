@@ -12,7 +12,6 @@ file's metadata, so that nobody downstream guesses an order or a kind.
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from faceworkbook import files
+from faceworkbook.evaluation.former_keywords import read_former
 from faceworkbook.faces import COPY_GROUP
 from faceworkbook.tasks import CLASSES, NO, NUMBER, PLUS, YES, Labels, Task, TaskError, join_names
 
@@ -72,7 +72,7 @@ def build(
         Outputs of another shape, NaN, or values that are no probabilities.
     """
     if former:
-        task, output, split = _read_former(former, task, output, split)
+        task, output, split = read_former(former, task, output, split)
     if task is None:
         raise PredictionsError("task is missing; give the Task that was learned, such as labels.task")
     decoded = _decode(task, output)
@@ -110,23 +110,6 @@ def _decode(task: Task, output) -> np.ndarray:
             f"classes {list(task.classes)} a face"
         )
     return names
-
-
-def _read_former(former: dict, task, output, split):
-    unknown = sorted(set(former) - {"part", "probabilities", "classes", "values"})
-    if unknown:
-        raise TypeError(
-            f"build() got unexpected keywords {unknown}; it takes task, truth, output, split, repeat, fold"
-        )
-    warnings.warn(
-        "part, probabilities, classes and values are now task, output and split",
-        DeprecationWarning,
-        stacklevel=3,
-    )
-    if "values" in former:
-        return task or Task("label", NUMBER), former["values"], former.get("part", split)
-    named = task or Task("label", CLASSES, tuple(former.get("classes", ())))
-    return named, former.get("probabilities", output), former.get("part", split)
 
 
 def read_predicted(task: Task, decoded: np.ndarray) -> np.ndarray:
@@ -274,16 +257,7 @@ def task_of(predictions: pd.DataFrame) -> Task:
 
 
 def join(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Put tables of predictions of one task below each other; the task goes with them.
-
-    Parameters
-    ----------
-    tables : sequence of pandas.DataFrame, one or more
-
-    Returns
-    -------
-    pandas.DataFrame
-        With the fingerprints that all tables agree on.
+    """Put tables of predictions of one task below each other, with the fingerprints that all agree on.
 
     Raises
     ------
