@@ -12,9 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from faceworkbook.evaluation import figures, intervals, metrics, significance
+from faceworkbook.evaluation import equality, figures, intervals, metrics, significance
 from faceworkbook.evaluation.figures import Figure, difference_interval, ratio_interval
 from faceworkbook.evaluation.group_attributes import (
     AGE_EDGES,
@@ -174,7 +173,7 @@ def gaps(
     pandas.DataFrame
         attribute, metric, worst, worst_value, worst_value_low, worst_value_high, worst_shrunk, best, best_value, gap, low,
         high, ratio, ratio_low, ratio_high, null_mean (mean gap of groups that are served equally, with the errors
-        of these), p (share of such gaps that are as large), groups, left_out (small groups). Worst and best are
+        of these), p (share of draws of such groups in which some pair stands as far apart, in standard errors), groups, left_out (small groups). Worst and best are
         picked after looking, so intervals hold for all groups (worst) or all pairs of groups together
         (Bonferroni); `worst_shrunk` is drawn towards the mean of the groups by as much as chance spreads them
         (DerSimonian and Laird 1986).
@@ -224,8 +223,8 @@ def _with_verdicts(table: pd.DataFrame, metric: Metric) -> pd.DataFrame:
 
 def _gap_record(metric: Metric, pieces: Cut, used: np.ndarray, *, seed: int, n_boot: int) -> dict:
     empty = dict.fromkeys(("worst", "best"), "") | dict.fromkeys(
-        ("worst_value", "worst_value_low", "worst_value_high", "worst_shrunk", "best_value", "gap", "low", "high", "ratio",
-         "ratio_low", "ratio_high", "null_mean", "p"), np.nan,
+        ("worst_value", "worst_value_low", "worst_value_high", "worst_shrunk", "best_value", "gap", "low", "high",
+         "ratio", "ratio_low", "ratio_high", "null_mean", "p"), np.nan,
     )  # fmt: skip
     each = {g: _figure(metric, pieces.of(g), pieces, seed=seed, n_boot=n_boot) for g in used}
     known = [g for g in used if np.isfinite(each[g].value)]
@@ -234,65 +233,30 @@ def _gap_record(metric: Metric, pieces: Cut, used: np.ndarray, *, seed: int, n_b
     ranked = sorted(known, key=lambda g: _goodness(each[g].value, metric))
     worst, best = ranked[0], ranked[-1]
     bottom, top = (each[g] for g in sorted((worst, best), key=lambda g: each[g].value))
-    of_pairs = _simultaneous(len(known) * (len(known) - 1) // 2)
+    of_pairs = equality.simultaneous(len(known) * (len(known) - 1) // 2)
     low, high = figures.difference_interval(top, bottom, confidence=of_pairs)
     ratio_low, ratio_high = figures.ratio_interval(bottom, top, confidence=of_pairs)
-    worst_value_low, worst_value_high = each[worst].interval(_simultaneous(len(known)))
-    gap = top.value - bottom.value
-    null = equal_gaps([each[g] for g in known], n_draws=n_boot, seed=seed)
+    worst_value_low, worst_value_high = each[worst].interval(equality.simultaneous(len(known)))
+    tested = equality.compare_all([[each[g] for g in known]], n_draws=n_boot, seed=seed)
     return {
         "metric": metric.name,
         "worst": describe_attribute(pieces.names[worst]),
         "worst_value": each[worst].value,
         "worst_value_low": worst_value_low,
         "worst_value_high": worst_value_high,
-        "worst_shrunk": _shrink([each[g] for g in ranked])[0],
+        "worst_shrunk": equality.shrink([each[g] for g in ranked])[0],
         "best": describe_attribute(pieces.names[best]),
         "best_value": each[best].value,
-        "gap": gap,
+        "gap": top.value - bottom.value,
         "low": max(low, 0.0),
         "high": high,
         "ratio": bottom.value / top.value if top.value > 0 else np.nan,
         "ratio_low": ratio_low,
         "ratio_high": min(ratio_high, 1.0) if np.isfinite(ratio_high) else np.nan,
-        "null_mean": float(null.mean()),
-        "p": float((np.sum(null >= gap * (1 - 1e-9)) + 1) / (len(null) + 1)),
+        "null_mean": tested.null_mean,
+        "p": tested.p,
         "groups": len(known),
     }
-
-
-def _simultaneous(count: int) -> float:
-    return 1 - (1 - intervals.CONFIDENCE) / max(count, 1)
-
-
-def _scatter(each: Sequence[Figure]) -> np.ndarray:
-    """Standard error of each group on the metric's own scale, from the width of its interval."""
-    normal = stats.norm.ppf((1 + intervals.CONFIDENCE) / 2)
-    return np.array([np.subtract(*one.interval()[::-1]) / (2 * normal) for one in each])
-
-
-def equal_gaps(each: Sequence[Figure], *, n_draws: int, seed: int) -> np.ndarray:
-    """Draw gaps between groups that are served equally, with the errors and correlations of these groups.
-
-    Returns
-    -------
-    ndarray of shape (n_draws,)
-        Largest minus smallest; NaN where the error of a group is not known.
-    """
-    tied = np.array([[figures.correlation(a, b) if a is not b else 1.0 for b in each] for a in each])
-    values, vectors = np.linalg.eigh(tied)
-    normal = np.random.default_rng(seed).normal(size=(n_draws, len(each)))
-    draws = normal @ (vectors * np.sqrt(np.maximum(values, 0))).T * _scatter(each)
-    return np.ptp(draws, axis=1)
-
-
-def _shrink(each: Sequence[Figure]) -> np.ndarray:
-    values, weight = np.array([one.value for one in each]), 1 / np.maximum(_scatter(each), 1e-12) ** 2
-    mean = weight @ values / weight.sum()
-    excess = weight @ (values - mean) ** 2 - (len(each) - 1)
-    between = max(excess / (weight.sum() - (weight**2).sum() / weight.sum()), 0.0)
-    overall = np.average(values, weights=1 / (between + 1 / weight))
-    return overall + between / (between + 1 / weight) * (values - overall)
 
 
 def _goodness(value: float, metric: Metric) -> float:
