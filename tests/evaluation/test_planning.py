@@ -219,7 +219,7 @@ def test_a_pilot_of_numbers_has_the_noise_of_the_absolute_error():
 def test_a_pilot_without_people_or_without_errors():
     alone = pilot.read_pilot(made.class_predictions(100))
     assert np.isnan(alone.correlation) and alone.faces == FacesOfPeople(1.0, 0.0, 0.0)
-    assert "nobody has several faces" in pilot.describe(alone)
+    assert "nobody is known to have several faces" in pilot.describe(alone)
     with pytest.raises(PlanError, match="values that do not vary"):
         pilot.read_pilot(made.class_predictions(100, signal=50))
 

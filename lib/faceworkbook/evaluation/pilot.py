@@ -30,9 +30,12 @@ class Pilot:
         Intra-person correlation with its 95 % interval (people drawn with replacement); NaN where no person has
         several faces.
     faces : FacesOfPeople
-        As the pilot has them; a correlation below 0, or one that is not known, is 0.
+        As the pilot has them; a correlation below 0, or one that is not known, is 0. One face each where people are
+        unknown.
     n, n_people : int
-        Faces and people (faces where people are unknown).
+        Faces and people (different pictures where people are unknown).
+    counted : str
+        'identities', 'pictures' or 'faces'.
     """
 
     mean: float
@@ -44,6 +47,7 @@ class Pilot:
     faces: FacesOfPeople
     n: int
     n_people: int
+    counted: str
 
 
 def read_pilot(
@@ -70,7 +74,9 @@ def read_pilot(
     sizes = np.bincount(rows[0].units).astype(float)
     sums = np.bincount(rows[0].units, value)
     squares = np.bincount(rows[0].units, value**2)
-    correlation = float(correlation_within(sizes, sums, squares)[0])
+    # Copies of a picture are alike, too; but they are no people, and no plan is made of them.
+    known = rows[0].by_identity
+    correlation = float(correlation_within(sizes, sums, squares)[0]) if known else np.nan
     drawn = intervals.resample(
         lambda weights: correlation_within(sizes, sums, squares, weights),
         len(sizes),
@@ -89,9 +95,12 @@ def read_pilot(
             mean=float(sizes.mean()),
             variation=float(sizes.std() / sizes.mean()),
             correlation=float(np.clip(np.nan_to_num(correlation), 0, 1)),
-        ),
+        )
+        if rows[0].by_identity
+        else FacesOfPeople(),
         n=len(value),
         n_people=len(sizes),
+        counted=rows[0].counted,
     )
 
 
@@ -152,10 +161,12 @@ def describe(pilot: Pilot) -> str:
         f"intra-person correlation {pilot.correlation:.2f} (95 % interval {pilot.correlation_low:.2f} to "
         f"{pilot.correlation_high:.2f})"
         if np.isfinite(pilot.correlation)
-        else "nobody has several faces, so the intra-person correlation is not known"
+        else "nobody is known to have several faces, so the intra-person correlation is not known and one face a "
+        "person is planned"
     )
+    units = "people" if pilot.counted == "identities" else f"different {pilot.counted}"
     discordant = f", {pilot.discordant:.1%} of the faces discordant" if np.isfinite(pilot.discordant) else ""
     return (
-        f"The pilot: {pilot.n:,} faces of {pilot.n_people:,} people ({pilot.faces.mean:.1f} each, variation "
-        f"{pilot.faces.variation:.2f}); value of one face {pilot.mean:.3f}, noise {pilot.noise:.3f}{discordant}; {known}."
+        f"The pilot: {pilot.n:,} faces of {pilot.n_people:,} {units} ({pilot.n / pilot.n_people:.1f} each, variation "
+        f"{pilot.faces.variation:.2f}); mean {pilot.mean:.3f}, noise of one face {pilot.noise:.3f}{discordant}; {known}."
     )

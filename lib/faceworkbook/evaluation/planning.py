@@ -143,19 +143,23 @@ def gap_of_groups(
     """
     if not 0 < share < 1:
         raise PlanError(f"share={share}; the share of people who are of the group lies between 0 and 1")
-    if noise is None and accuracy is None:
+    if noise is not None:
+        return Goal(GAP, size, (noise, noise), (share, 1 - share), power=power)
+    if accuracy is None:
         raise PlanError(
             "a gap between groups needs the accuracy of the others, or the noise of one face's value"
         )
-    noises = (noise, noise) if noise is not None else (_noise_of(accuracy - size), _noise_of(accuracy))
+    noises = (_noise_of(accuracy - size), _noise_of(accuracy))
     return Goal(GAP, size, noises, (share, 1 - share), power=power)
 
 
 def width_of_interval(half: float, *, accuracy: float | None = None, noise: float | None = None) -> Goal:
     """Return the goal to know a figure to within `half`: its 95 % interval reaches so far to either side."""
-    if noise is None and accuracy is None:
+    if noise is not None:
+        return Goal(WIDTH, half, (noise,))
+    if accuracy is None:
         raise PlanError("the width of an interval needs the accuracy, or the noise of one face's value")
-    return Goal(WIDTH, half, (noise if noise is not None else _noise_of(accuracy),))
+    return Goal(WIDTH, half, (_noise_of(accuracy),))
 
 
 @dataclass(frozen=True)
@@ -308,7 +312,7 @@ def by_correlation(goal: Goal, faces: FacesOfPeople, *, correlations: Sequence[f
 
 def describe(goal: Goal, faces: FacesOfPeople, people: int) -> str:
     """Return the plan in one sentence."""
-    spread = f"{faces.mean:g} faces each" if faces.mean > 1 else "one face each"
+    spread = f"{faces.mean:.3g} faces each" if faces.mean > 1 else "one face each"
     many = f"About {people:,} people with {spread} ({int(np.ceil(people * faces.mean)):,} faces)"
     noise = f"intra-person correlation {faces.correlation:.2f}, design effect {faces.design_effect:.2f}"
     if goal.kind == WIDTH:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import comb
+from typing import Any
 
 import numpy as np
 import xxhash
@@ -111,7 +112,7 @@ def refused(test: str, difference: float, n: int, counted: str) -> Result:
     )
 
 
-def t_figures(difference: float, error: float, freedom: float) -> dict[str, float]:
+def t_figures(difference: float, error: float, freedom: float) -> dict[str, Any]:
     """Return statistic, p and intervals of a t test, as keywords of `Result`."""
     t = difference / error
     reach, reach_90 = (float(stats.t.ppf(1 - tail, freedom) * error) for tail in (ALPHA / 2, ALPHA))
@@ -127,7 +128,7 @@ def t_figures(difference: float, error: float, freedom: float) -> dict[str, floa
     }
 
 
-def alike_figures(difference: float, n: int, *, bounds: tuple[float, float] = UNBOUNDED) -> dict[str, float]:
+def alike_figures(difference: float, n: int, *, bounds: tuple[float, float] = UNBOUNDED) -> dict[str, Any]:
     """Return what `t_figures` does where each of n units shows the same difference; see `without_spread`."""
     low, high, p = without_spread(difference, n, bounds=bounds)
     low_90, high_90, _ = without_spread(difference, n, bounds=bounds, tail=ALPHA)

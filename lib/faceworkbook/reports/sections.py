@@ -214,7 +214,7 @@ def show_folds(data: ReportData) -> None:
             f"<p>On the {other['n']:,} faces that both test, the scheme <strong>{escape(other['scheme'])}</strong> reaches "
             f"{escape(other['metric'])} {other['first']:.4f} and <strong>{escape(record['scheme'])}</strong> "
             f"{other['second']:.4f}: a difference of {other['difference']:+.4f} (95 % interval {other['low']:+.4f} to "
-            f"{other['high']:+.4f}; people drawn with replacement){_describe_relevance(other)}.</p>"
+            f"{other['high']:+.4f}; added up by person){_describe_relevance(other)}.</p>"
         )
     if record.get("excluded"):
         tables.show_html(f"<p>{escape(record['excluded'])}</p>")
