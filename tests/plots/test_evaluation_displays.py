@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 
-from faceworkbook.evaluation import calibration, comparison, predictions
+from faceworkbook.evaluation import calibration, comparison, planning, predictions
 from faceworkbook.plots import style
 from faceworkbook.plots.comparison import ComparisonDisplay
 from faceworkbook.plots.confusion import ConfusionDisplay
@@ -16,6 +16,7 @@ from faceworkbook.plots.groups import GroupsDisplay
 from faceworkbook.plots.mitigation import MitigationDisplay
 from faceworkbook.plots.number_error import NumberErrorDisplay
 from faceworkbook.plots.per_label import PerLabelDisplay
+from faceworkbook.plots.plan import PlanDisplay
 from faceworkbook.plots.reliability import ReliabilityDisplay
 from faceworkbook.plots.risk_coverage import RiskCoverageDisplay
 from faceworkbook.tasks import Task
@@ -168,3 +169,21 @@ def test_a_class_has_one_colour_whichever_others_occur():
     assert few["Asian"] == all_of_them["Asian"] != all_of_them["White"]
     own = style.class_colors(["round", "square", "(missing)"])
     assert own["(missing)"] == style.GREY and own["round"] != own["square"]
+
+
+def test_the_margin_is_a_band_and_the_goal_of_a_plan_a_point():
+    compared = comparison.compare({"a": table(0), "b": table(3)}, margin=0.05, n_boot=100)
+    display = ComparisonDisplay.from_comparison(compared).plot()
+    (band,) = display.ax_.patches
+    assert (band.get_x(), band.get_x() + band.get_width()) == pytest.approx((-0.05, 0.05))
+    assert "the band is the margin of 0.05" in display.describe()
+    without = ComparisonDisplay.from_comparison(comparison.compare({"a": table(0), "b": table(3)}, margin=0))
+    assert not without.plot().ax_.patches
+
+    faces = planning.FacesOfPeople(5, 1.0, 0.2)
+    goal = planning.difference_of_models(0.02, discordant=0.08)
+    plan = PlanDisplay.from_goal(goal, faces, a_person=(1, 20), points=6).plot()
+    assert len(plan.ax_.get_legend_handles_labels()[1]) == 3
+    point = next(line for line in plan.ax_.lines if line.get_marker() == "o")
+    assert (point.get_xdata()[0], point.get_ydata()[0]) == (0.02, planning.people_needed(goal, faces))
+    assert "show a difference of 0.02" in plan.describe() and "people" in plan.ax_.get_ylabel()
