@@ -149,7 +149,11 @@ def test_the_page_shows_the_verdict_first_and_opens_offline(judged):
 def test_every_reading_is_in_the_ledger(place, judged):
     read, damaged = looks.read(place[0] / "results")
     assert damaged == 0 and len(judged) == 2
-    assert [look.model for look in read] == ["deepface", "api", "deepface"]
+    assert [look.model for look in read][:3] == ["deepface", "api", "deepface"]
+    # Files that answer other faces of one set are looks at the same rows.
+    assert len({look.data for look in read}) == 1
+    record = files.read_json(judged["api"] / "13_evaluate" / "metrics.json", ValueError, advice="")
+    assert "2 different models" in " ".join(record["verdict"])
 
 
 def test_later_notebooks_read_the_folder(place, judged):
@@ -190,3 +194,43 @@ def test_what_is_wrong_is_one_sentence_before_anything_runs(place, monkeypatch, 
     printed = capsys.readouterr().err.strip()
     assert code == 2 and re.search(message, printed) and printed.startswith("workbook: ")
     assert "\n" not in printed and not results.exists()
+
+
+@pytest.mark.realdata
+@pytest.mark.tensorflow
+def test_the_embedded_networks_own_gender_head_on_real_faces(shared_data, tmp_path):
+    """1,200 chips of UTKFace: one command, and the figures of a recomputation by scikit-learn."""
+    from faceworkbook import backbones, datasets, descriptors, faces
+
+    root = shared_data("utkface/UTKFace")
+    drawn = faces.draw(datasets.load("utkface", root).faces, limit=1200, seed=3)
+    head = descriptors.extract(
+        drawn, backbones.load("faceres_deep", tap="gender_pred"), root=root, store=tmp_path / "head"
+    )
+    drawn = drawn.set_index("face_id").loc[head.face_id]
+    man = np.asarray(head.matrix[:, 0], dtype=float)
+    names = drawn["image"].map(lambda image: Path(image).name)
+    pd.DataFrame({"file": names, "Man": man, "Woman": 1 - man}).to_csv(tmp_path / "head.csv", index=False)
+    given = [
+        "--dataset",
+        "utkface",
+        "--root",
+        str(root),
+        "--label",
+        "gender",
+        "--name",
+        "head",
+        "--results",
+        str(tmp_path),
+    ]
+    assert cli.main(["evaluate", str(tmp_path / "head.csv"), *given, "--smoke"]) == 0
+    figures, truth = figures_of(tmp_path / "head"), (drawn["gender"] == "female").to_numpy()
+    expected = {
+        "accuracy": sklearn_metrics.accuracy_score(truth, man < 0.5),
+        "balanced_accuracy": sklearn_metrics.balanced_accuracy_score(truth, man < 0.5),
+        "auc": sklearn_metrics.roc_auc_score(truth, 1 - man),
+        "log_loss": sklearn_metrics.log_loss(truth, 1 - man),
+        "brier": sklearn_metrics.brier_score_loss(truth, 1 - man),
+    }
+    assert figures["value"][[*expected]].to_dict() == pytest.approx(expected, abs=1e-6)
+    assert 0.88 < expected["accuracy"] < 0.95 and (figures["n"] == 1200).all()

@@ -142,3 +142,12 @@ def test_a_look_is_plain_json():
         "value",
         "plan",
     }
+
+
+def test_test_rows_without_a_fingerprint_are_known_by_their_faces_and_truth(tmp_path):
+    place = tmp_path / "e" / "s"
+    first, again, other = (
+        looks.make(table(seed, n=n), data="", model="m", place=place)
+        for seed, n in ((0, 40), (1, 40), (0, 30))
+    )
+    assert first.data == again.data != other.data

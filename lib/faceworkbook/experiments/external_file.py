@@ -20,6 +20,7 @@ IMAGE_NAMES = (
     *("image", "img_path", "image_path", "img", "path", "file", "filename", "file_name", "file_path"),
     *("filepath", "image_name", "photo", "picture", "name"),
 )
+ALIASES = {"gender": ("sex",), "emotion": ("expression",)}
 ANSWER_NAMES = ("dominant_{}", "predicted_{}", "{}_predicted", "{}_pred", "pred_{}", "apparent_{}", "{}")
 GENERAL_NAMES = (ANSWER, "prediction", "pred", "answer", "class", "value")
 SHARE_NAMES = ("p:{}", "{}", "p_{}", "prob_{}", "{}_prob", "{}_probability", "{}_score", "score_{}")
@@ -164,13 +165,16 @@ def guess_label(table: pd.DataFrame, labels: Sequence[str], path: str | Path) ->
     fitting = [
         label
         for label in labels
-        if _first(table, [name.format(label) for name in ANSWER_NAMES])
-        or any(column.startswith(f"{label}.") for column in table)
+        if _first(table, _answer_names(label)) or any(column.startswith(f"{label}.") for column in table)
     ]
     if len(fitting) != 1:
         what = f"has columns for {fitting}" if fitting else f"names none of the labels {list(labels)}"
         raise ExternalError(f"{path} {what}; say which is judged with --label NAME")
     return fitting[0]
+
+
+def _answer_names(label: str) -> list[str]:
+    return [name.format(word) for word in (label, *ALIASES.get(label, ())) for name in ANSWER_NAMES]
 
 
 def find_columns(table: pd.DataFrame, task: Task, given: Mapping[str, str], path: str | Path) -> Columns:
@@ -202,8 +206,8 @@ def find_columns(table: pd.DataFrame, task: Task, given: Mapping[str, str], path
             "image=COLUMN"
         )
     shares = _given_shares(named, task, path) or _find_shares(table, task)
-    specific = [name.format(task.name) for name in ANSWER_NAMES]
-    answer = answer or _first(table, [*specific, *([] if shares else GENERAL_NAMES)])
+    usual = [*_answer_names(task.name), *([] if shares else GENERAL_NAMES)]
+    answer = answer or _first(table, usual)
     if not (answer or shares):
         raise ExternalError(
             f"{path} has the columns {list(table)[:20]}, none of which holds '{task.name}'; give it with --column "

@@ -24,6 +24,7 @@ from faceworkbook.evaluation import predictions as tables
 from faceworkbook.evaluation.rows import rows_of
 
 NAME, LOCK = "looks.jsonl", ".looks.lock"
+TEST_ROWS = "test_rows"  # in a record of data: what its test rows are known by, where not by its fingerprint
 _DIGITS = 6  # outputs that agree so far are those of one model
 
 
@@ -80,7 +81,7 @@ def make(table: pd.DataFrame, *, data: str, model: str, place: Path, plan: str =
     table : pandas.DataFrame
         Predictions.
     data : str
-        Fingerprint of the data.
+        Fingerprint of the data; empty: that of the test rows themselves, their faces and truth.
     place : Path
         Folder of the step that reads them, ``results/EXPERIMENT/STEP``.
     """
@@ -88,6 +89,7 @@ def make(table: pd.DataFrame, *, data: str, model: str, place: Path, plan: str =
     if tested.empty:
         return None
     rows = rows_of(table)
+    own = tested.drop_duplicates("face_id")[["face_id", "truth"]]
     columns = [
         "face_id",
         "repeat",
@@ -97,7 +99,7 @@ def make(table: pd.DataFrame, *, data: str, model: str, place: Path, plan: str =
     ]
     outputs = tested[columns].sort_values(columns[:3]).round(_DIGITS)
     return Look(
-        data=data,
+        data=data or files.hash_rows(own, ["truth"], key="face_id"),
         label=rows.task.name,
         outputs=files.hash_values(*(outputs[column].astype(str).to_numpy(object) for column in columns)),
         model=model,

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
-from faceworkbook import data_record, datasets, files, project, row_groups
+from faceworkbook import data_record, datasets, files, project, row_groups, tasks
 from faceworkbook import faces as face_table
 from faceworkbook.data_record import DataRecord
 from faceworkbook.descriptors import naming
@@ -19,7 +19,7 @@ from faceworkbook.evaluation import comparison, metrics
 from faceworkbook.evaluation.rows import rows_of
 from faceworkbook.experiments import external_predictions as external
 from faceworkbook.experiments.external_predictions import ExternalError, Judged, Reading, Source
-from faceworkbook.reports import answers, runs, tables
+from faceworkbook.reports import answers, looks, runs, tables
 from faceworkbook.reports.pages import escape
 from faceworkbook.reports.parameters import parse_options
 
@@ -125,11 +125,17 @@ def _judge_model(folder: Path, source: Source, reading: Reading) -> Judged:
 
 
 def record_of(judged: Judged, source: Source, reader: dict) -> tuple[pd.DataFrame, DataRecord]:
-    """Return the judged faces with the hashes of their files, and what they are known by; all of them test."""
+    """Return the judged faces with the hashes of their files, and what they are known by; all of them test.
+
+    In the ledger of looks they are known by the whole data set: files of other programs, which answer other faces of
+    it, are looks at the same rows.
+    """
+    columns = ["image", *face_table.BOX, "identity", *tasks.source_columns(source.faces, judged.task.name)]
+    whole = files.hash_rows(source.faces, columns, key="face_id")
     table = judged.faces.assign(content_hash=data_record.hash_pictures(judged.faces, source.root))
     nothing = np.array([], dtype=int)
     split = SimpleNamespace(train=nothing, validation=nothing, test=np.arange(len(table)))
-    cleaning = {"judged": judged.name}
+    cleaning = {"judged": judged.name, looks.TEST_ROWS: whole}
     return table, data_record.make(table, split, reader=reader, root=source.root, cleaning=cleaning)
 
 
@@ -139,7 +145,8 @@ def save(run: runs.Run, table: pd.DataFrame, record: DataRecord, label: str) -> 
     data_record.write(record, run.path(data_record.NAME))
     run.parameters["label"] = label
     run.save_values(run.parameters, "params")
-    return {"data": record.fingerprint, "n": record.n, "label": label}
+    whole = record.cleaning[looks.TEST_ROWS]
+    return {"data": record.fingerprint, looks.TEST_ROWS: whole, "n": record.n, "label": label}
 
 
 # --------------------------------------------------------------------------- the verdict
@@ -208,6 +215,8 @@ def describe_calibration(judged: Judged, summary: Mapping | None) -> str:
 def describe_training(judged: Judged) -> str:
     """Return what is known of the faces that the model was trained on."""
     n = judged.count(external.SHARED)
+    if judged.is_own and not n:
+        return "No face, and no person, of this set trained or chose the model."
     if judged.is_own:
         return f"{n:,} faces were excluded because their picture or person trained or chose the model."
     return UNKNOWN_TRAINING.format(name=judged.name)

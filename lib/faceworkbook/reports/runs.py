@@ -238,8 +238,9 @@ class Run:
         self, table: pd.DataFrame, made_from: dict, name: str = "predictions", *, model: str = ""
     ) -> Path:
         """Write a table of predictions that says what it was made from; its test rows are looked at."""
+        path = prediction_tables.write(table, self.path(f"{name}.parquet"), made_from=made_from)
         self.look(table, made_from, model or f"{self.step}/{name}")
-        return prediction_tables.write(table, self.path(f"{name}.parquet"), made_from=made_from)
+        return path
 
     def predictions(self, step: str = CLASSIFIER, name: str = "predictions") -> pd.DataFrame:
         """Read the predictions of another step of this experiment.
@@ -259,8 +260,9 @@ class Run:
     def look(self, table: pd.DataFrame, made_from: dict, model: str) -> None:
         """Append a reading of the test rows of `table` to the ledger in results/ (`faceworkbook.reports.looks`)."""
         plan = plans.read(self.folder.parent).get("plan", "")
-        look = looks.make(table, data=made_from.get("data", ""), model=model, place=self.folder, plan=plan)
-        if look and look.data:
+        data = made_from.get(looks.TEST_ROWS) or made_from.get("data", "")
+        look = looks.make(table, data=data, model=model, place=self.folder, plan=plan)
+        if look:
             looks.append(look, self.folder.parents[1])
 
     def describe_looks(self, label: str, figure: pd.Series, *, unit: str = "") -> str:
@@ -271,16 +273,21 @@ class Run:
         figure : pandas.Series
             metric, low, high of the headline.
         """
-        of = looks.count(self.folder.parents[1], data=self.data().fingerprint, label=label)
+        of = looks.count(self.folder.parents[1], data=self._test_rows(), label=label)
         return looks.describe(of, figure, unit=unit)
+
+    def _test_rows(self) -> str:
+        """Return what the test rows are known by in the ledger."""
+        record = self.data()
+        return record.cleaning.get(looks.TEST_ROWS) or record.fingerprint
 
     def describe_plan(self, label: str) -> str:
         """Return when the plan of a final experiment was written, and who had looked before; else an empty text."""
         plan = plans.read(self.folder.parent)
         if not plan:
             return ""
-        data = self.data().fingerprint
-        before = looks.count(self.folder.parents[1], data=data, label=label, without_plan=plan["plan"])
+        results, own = self.folder.parents[1], plan["plan"]
+        before = looks.count(results, data=self._test_rows(), label=label, without_plan=own)
         return plans.describe(plan, before)
 
     def _check_data(self, made_from: dict, step: str) -> None:
