@@ -100,6 +100,31 @@ def test_pictures_that_two_sets_share_under_other_names_never_train_and_test(tmp
     assert (table.loc[[("A", "A"), ("B", "B")], "excluded_train"] == 0).all()
 
 
+def test_near_twins_by_descriptor_never_train_and_test(tmp_path):
+    """Pictures saved mirrored look like no copy, but their descriptors coincide."""
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (120, 24, 24, 3), dtype=np.uint8)
+    sets = {name: prepare(120, 64, seed=i, people=120, name=name) for i, name in enumerate("AB")}
+    shown = {
+        "A": pictures,
+        "B": np.concatenate([pictures[:40, :, ::-1], rng.permuted(pictures[40:], axis=1)]),
+    }
+    sets = {name: write_pictures(tmp_path / name, data, shown[name]) for name, data in sets.items()}
+    sets["B"].matrix[:40] = sets["A"].matrix[:40] * 1.5
+    faces = {name: data.faces for name, data in sets.items()}
+    matrices = {name: data.matrix for name, data in sets.items()}
+    tied = overlap.find(faces, {name: tmp_path / name for name in sets}, matrices=matrices)
+    shared = tied.table()
+    assert shared["same_picture"].tolist() == [0, 0] and shared["near_twin"].tolist() == [40, 40]
+    for source, aim in (("A", "B"), ("B", "A")):
+        split, n_excluded = cross_dataset._exclude_shared(
+            sets[source].split, source, aim, sets[aim].split.test, tied
+        )
+        trained = np.concatenate([split.train, split.validation])
+        assert not {i for i in trained if i < 40} & {i for i in sets[aim].split.test if i < 40}
+        assert n_excluded > 0
+
+
 def test_a_set_within_another_leaves_nothing_to_train_on_and_the_table_names_it():
     data = prepare(name="A")
     turned = replace(
