@@ -12,7 +12,7 @@ import pytest
 import faceworkbook
 
 # Rooms whose modules are about networks and may import Keras at the top.
-WITH_KERAS = ("models", "training", "experiments")
+WITH_KERAS = ("models", "training")
 PROGRAM = """
 import importlib, json, sys
 slow = {}
@@ -49,3 +49,12 @@ def test_a_module_outside_the_networks_rooms_imports_no_tensorflow(imported, nam
 def test_the_rooms_themselves_import_none_until_a_module_of_them_is_used(room):
     program = f"import sys, faceworkbook.{room}; assert 'tensorflow' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+
+
+def test_workbook_list_starts_without_tensorflow():
+    program = (
+        "import sys; from faceworkbook import cli; assert cli.main(['list']) == 0; "
+        "assert not {'tensorflow', 'keras'} & set(sys.modules)"
+    )
+    printed = subprocess.check_output([sys.executable, "-c", program], text=True, timeout=120)
+    assert "residual_mlp" in printed and "utkface_gender" in printed

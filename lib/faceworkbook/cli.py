@@ -140,6 +140,7 @@ def _run(options) -> int:
 def _list(options) -> int:
     from faceworkbook import backbones, datasets, project
     from faceworkbook.reports import experiments
+    from faceworkbook.training import registry
 
     print("experiments")
     for path in sorted((project.root() / "notebooks" / "experiments").glob("*.yaml")):
@@ -150,11 +151,8 @@ def _list(options) -> int:
     print("networks")
     for name in backbones.list():
         print(f"  {name}")
-    # What needs Keras, which takes seconds to import, comes last.
-    print("classifiers", flush=True)
-    from faceworkbook.training import classifiers
-
-    for name in classifiers.names():
+    print("classifiers")
+    for name in registry.names():
         print(f"  {name}")
     return 0
 

@@ -10,7 +10,7 @@ from faceworkbook import training
 from faceworkbook.experiments import classifier as own_classifier
 from faceworkbook.experiments import cross_dataset, learning_curve, overlap
 from faceworkbook.experiments.learning_curve import Draws
-from faceworkbook.training import classifiers
+from faceworkbook.training import registry
 from faceworkbook.training.fitted import ModelFileError
 from tests.experiments.toys import prepare
 
@@ -68,7 +68,7 @@ def test_curve_and_table_hold_the_figure_of_the_saved_classifier(tmp_path, name)
 
 
 def test_what_cannot_be_fitted_again_is_named_with_what_takes_its_place(tmp_path, monkeypatch):
-    monkeypatch.setattr(classifiers, "_FITS", dict(classifiers._FITS))
+    monkeypatch.setattr(registry, "MAKERS", dict(registry.MAKERS))
 
     class Own(KNeighborsClassifier):
         """An estimator that a later process does not know."""
@@ -77,7 +77,7 @@ def test_what_cannot_be_fitted_again_is_named_with_what_takes_its_place(tmp_path
     training.register("own", lambda task, seed: Own(3))
     write(tmp_path, data, "own", {})
     assert own_classifier.read(tmp_path, data)[1].notice == ""
-    del classifiers._FITS["own"]
+    del registry.MAKERS["own"]
     fitted, own = own_classifier.read(tmp_path, data)
     assert own.kind == "linear" and fitted.classifier == "linear"
     assert "cannot be fitted again here" in own.notice and "Own(n_neighbors=3)" in own.notice

@@ -14,7 +14,7 @@ from sklearn.svm import SVC
 from training_toys import ages, blobs, cut
 
 from faceworkbook import tasks, training
-from faceworkbook.training import classifiers, estimators
+from faceworkbook.training import estimators, registry
 from faceworkbook.training.fitted import ModelFileError, RecipeError
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.xdist_group("tensorflow")]
@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.tensorflow, pytest.mark.xdist_group("tensorflow")]
 @pytest.fixture
 def named(monkeypatch):
     """Names that a test registers are gone after it."""
-    monkeypatch.setattr(classifiers, "_FITS", dict(classifiers._FITS))
+    monkeypatch.setattr(registry, "MAKERS", dict(registry.MAKERS))
 
 
 def accuracy(fitted, x, labels, rows):
@@ -192,7 +192,7 @@ def test_a_network_of_ones_own_is_fitted_again_from_its_file_to_the_same_outputs
     options = {"epochs": 3, "patience": 2, "batch_size": 32, "class_weights": "balanced"}
     given = "own" if by_name else network()
     fitted = training.fit(given, x, labels, split, seed=2, folder=tmp_path, **options)
-    del classifiers._FITS["own"]
+    del registry.MAKERS["own"]
     loaded = training.load(tmp_path)
     assert float(loaded.model.optimizer.learning_rate) == pytest.approx(0.01) and not loaded.not_refitted
     again = training.fit(loaded.classifier, x, labels, split, seed=2, **loaded.options)
@@ -273,7 +273,7 @@ def test_what_a_saved_estimator_needs_is_named(tmp_path, named):
     training.register("own", lambda task, seed: Own(9))
     with pytest.raises(RecipeError, match=r"Own\(n_neighbors=3\), and 'own' is Own\(n_neighbors=9\)"):
         training.load(tmp_path, **given)
-    del classifiers._FITS["own"]
+    del registry.MAKERS["own"]
     with pytest.raises(RecipeError, match=r"call training.register for 'own' first"):
         training.load(tmp_path, **given)
 

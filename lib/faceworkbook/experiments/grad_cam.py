@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from faceworkbook.tasks import Labels
-from faceworkbook.training.cutting import Network, upto
 from faceworkbook.training.pictures import Prepared
+
+if TYPE_CHECKING:  # it imports Keras
+    from faceworkbook.training.cutting import Network
 
 BATCH = 32
 ALL = "all"
@@ -69,6 +72,8 @@ def class_maps(
         No row bears a class, or a layer without height and width.
     """
     import keras
+
+    from faceworkbook.training.cutting import upto
 
     model = network.net.model
     layer = layer or _last_maps(network)

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from faceworkbook.evaluation import predictions
 from faceworkbook.experiments.multi_dataset import MultiDataset, MultiSplit, make_stages
-from faceworkbook.models import multitask
 from faceworkbook.training.batches import Alternating, Joint
-from faceworkbook.training.multitask import Fitted, Settings, fit
 from faceworkbook.training.pseudo_labels import METHODS, Fill
+
+if TYPE_CHECKING:  # they import Keras
+    from faceworkbook.training.multitask import Fitted, Settings
 
 TRAININGS = ("single", "joint", "alternating")
 
@@ -85,6 +87,8 @@ def predict(
     fitted: Sequence[Fitted], multi: MultiDataset, rows: np.ndarray, *, repeat: int = 0
 ) -> dict[str, pd.DataFrame]:
     """Return a table of predictions a task, of those `rows` (test rows) that bear its label."""
+    from faceworkbook.models import multitask
+
     tables = {}
     for one in fitted:
         for name in (head.name for head in one.net.heads):
@@ -102,6 +106,9 @@ def predict(
 
 
 def _train(strategy: Strategy, multi: MultiDataset, split, names: list[str], options: Options) -> Fitted:
+    from faceworkbook.models import multitask
+    from faceworkbook.training.multitask import fit
+
     stages = make_stages(multi, split.train, names)
     rows = np.unique(np.concatenate([stage.rows for stage in stages]))
     net = multitask.build(

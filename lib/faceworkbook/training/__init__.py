@@ -16,7 +16,7 @@ _WHERE = {
     "load": "classifiers",
     "moments": "batched",
     "options_for": "classifiers",
-    "register": "classifiers",
+    "register": "registry",
     "targets_of": "classifiers",
     "fit_mlp": "single",
     "fit_linear": "single",

@@ -18,7 +18,7 @@ from sklearn.base import is_classifier
 from faceworkbook import tasks
 from faceworkbook.files import hash_values
 from faceworkbook.models import residual_mlp
-from faceworkbook.training import balancing, batched, estimators
+from faceworkbook.training import balancing, batched, estimators, registry
 from faceworkbook.training.batched import TrainingError
 from faceworkbook.training.checkpoint import fingerprint_rows
 from faceworkbook.training.fitted import (
@@ -29,28 +29,8 @@ from faceworkbook.training.fitted import (
     read_record,
     wrap,
 )
+from faceworkbook.training.registry import names
 from faceworkbook.training.single import fit_linear, fit_mlp
-
-_FITS: dict[str, Callable] = {"mlp": fit_mlp, "linear": fit_linear}
-
-
-def register(name: str, make: Callable) -> None:
-    """Make a classifier known by `name`, in this process.
-
-    Parameters
-    ----------
-    name : str
-    make : callable
-        ``make(task, seed)`` returns an unfitted scikit-learn estimator, or a compiled Keras model.
-    """
-    if not name.isidentifier():
-        raise ValueError(f"name={name!r}; a classifier's name has letters, digits and underscores")
-    _FITS[name] = _Maker(make, name)
-
-
-def names() -> list[str]:
-    """Return the names that `fit` knows."""
-    return sorted(_FITS)
 
 
 def fit(
@@ -91,12 +71,14 @@ def fit(
 def resolve(classifier) -> Callable:
     """Return the function that fits `classifier`: ``(matrix, labels, split, *, seed, folder, **options)``."""
     if isinstance(classifier, str):
-        if classifier not in _FITS:
+        if classifier not in names():
             raise ValueError(
                 f"classifier={classifier!r}; allowed are {names()}, or what training.register has named in this "
                 "process, or a model itself"
             )
-        return _FITS[classifier]
+        if classifier in registry.MAKERS:
+            return _Maker(registry.MAKERS[classifier], classifier)
+        return _BUILT_IN[classifier]
     if hasattr(classifier, "fit"):
         return _Maker(lambda task, seed: classifier)
     if not callable(classifier):
@@ -109,7 +91,7 @@ def resolve(classifier) -> Callable:
 
 def describe(classifier, task: tasks.Task) -> str:
     """Return what fits of a classifier are known by: its name and parameters, or its layers."""
-    if isinstance(classifier, str) and not isinstance(_FITS.get(classifier), _Maker):
+    if isinstance(classifier, str) and classifier not in registry.MAKERS:
         return classifier
     made = resolve(classifier).make(task, 0)
     shape = f"{made.name} {hash_values(made.to_json())}" if isinstance(made, keras.Model) else repr(made)
@@ -215,7 +197,7 @@ def load(folder: str | Path, *, matrix=None, labels: tasks.Labels | None = None,
     record = read_record(folder)
     if "estimator" not in record or (Path(folder) / "model.keras").is_file():
         fitted = Fitted.load(folder)
-        if fitted.settings.get("classifier") not in _FITS:  # later fits take a copy of the network itself
+        if fitted.settings.get("classifier") not in names():  # later fits take a copy of the network itself
             fitted.settings.pop("classifier", None)
         return fitted
     try:
@@ -244,12 +226,12 @@ def _recipe_of(folder, record: dict, task: tasks.Task):
             return estimators.from_record(record["estimator"])
         except estimators.RecordError as error:
             raise RecipeError(f"{folder}: {error}; fit the model again") from error
-    if name not in _FITS:
+    if name not in registry.MAKERS:
         raise RecipeError(
             f"{folder} holds {title}, which this process cannot make; call training.register for "
             f"{name or 'it'!r} first"
         )
-    made = repr(estimators.fresh(_FITS[name].make(task, settings["seed"]), settings["seed"]))
+    made = repr(estimators.fresh(registry.MAKERS[name](task, settings["seed"]), settings["seed"]))
     if made != title:
         raise RecipeError(f"{folder} holds {title}, and {name!r} is {made} in this process; fit it again")
     return name
@@ -399,4 +381,4 @@ def _fit_residual_mlp(matrix, labels, split, *, seed: int = 0, folder=None, **op
     return fitted
 
 
-_FITS["residual_mlp"] = _fit_residual_mlp
+_BUILT_IN = {"mlp": fit_mlp, "linear": fit_linear, "residual_mlp": _fit_residual_mlp}
