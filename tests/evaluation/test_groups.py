@@ -204,3 +204,13 @@ def test_refusals_say_what_is_there(table, call, message):
     faces, _ = population()
     with pytest.raises(groups.GroupsError, match=message):
         call(table, faces)
+
+
+def test_a_group_of_a_few_pictures_in_many_copies_is_small():
+    table = class_predictions(200, seed=3)
+    table["copy_group"] = pd.array(["f00000"] * 60 + [pd.NA] * 140, dtype="string")
+    table["gender"] = ["male"] * 60 + ["female"] * 140
+    rows = groups.by_group(table, "gender", names=["accuracy"]).set_index("group")
+    assert rows.loc["male", "n"] == 60 and rows.loc["male", "n_pictures"] == 1
+    assert bool(rows.loc["male", "small"]) and not bool(rows.loc["female", "small"])
+    assert groups.gaps(table, "gender", names=["accuracy"])["left_out"].tolist() == ["male"]

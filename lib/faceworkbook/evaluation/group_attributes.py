@@ -49,6 +49,11 @@ class Cut:
     def sizes(self) -> np.ndarray:
         return np.bincount(self.codes, minlength=len(self.names))
 
+    def n_pictures(self) -> np.ndarray:
+        """Number of different pictures of each group: copies count once."""
+        different = np.unique(np.column_stack([self.codes, self.rows.pictures]), axis=0)
+        return np.bincount(different[:, 0], minlength=len(self.names))
+
 
 def choose_attributes(faces: pd.DataFrame, wanted: Sequence[str]) -> list[str]:
     """Return those of `wanted` whose values differ in the face table.

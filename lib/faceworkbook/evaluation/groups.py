@@ -77,12 +77,12 @@ def by_group(
     names : sequence of str, optional
         Metrics; by default all that apply.
     small : int
-        Groups with fewer faces are marked.
+        Groups with fewer different pictures are marked.
 
     Returns
     -------
     pandas.DataFrame
-        attribute, group, metric, value, low, high, n, n_identities, small, method. An empty group
+        attribute, group, metric, value, low, high, n, n_pictures, n_identities, small, method. An empty group
         has n 0 and NaN.
     """
     pieces = cut(table, attribute, subset=subset)
@@ -102,8 +102,9 @@ def by_group(
                     "low": low,
                     "high": high,
                     "n": len(rows.units),
+                    "n_pictures": rows.n_pictures,
                     "n_identities": len(np.unique(rows.units)) if rows.by_identity else pd.NA,
-                    "small": len(rows.units) < small,
+                    "small": rows.n_pictures < small,
                     "method": method,
                 }
             )
@@ -150,7 +151,7 @@ def against_rest(
                 "high": high,
                 "p": figures.p_of_difference(*pair),
                 "n": int(inside.sum()),
-                "small": int(inside.sum()) < small,
+                "small": pieces.rows.take(inside).n_pictures < small,
             }
         )
     return _with_verdicts(pd.DataFrame(records), chosen)
@@ -179,7 +180,7 @@ def gaps(
         (DerSimonian and Laird 1986).
     """
     pieces = cut(table, attribute, subset=subset)
-    sizes = pieces.sizes()
+    sizes = pieces.n_pictures()
     used = np.flatnonzero(sizes >= small)
     left_out = [describe_attribute(pieces.names[g]) for g in np.flatnonzero(sizes < small)]
     records = []

@@ -45,7 +45,7 @@ def odds(
     """
     pieces = cut(table, attribute, subset=subset)
     need_exclusive(pieces.rows, "odds by group")
-    sizes = pieces.sizes()
+    sizes = pieces.n_pictures()
     used = np.flatnonzero(sizes >= small)
     tested = [equality.Equality(*[np.nan] * 5)] * len(_MEASURES)
     if len(used) > 1:

@@ -118,7 +118,8 @@ def show_excluded_copies(data: ReportData) -> None:
 
 def show_groups(data: ReportData) -> None:
     """Show every group with its n and interval, and the largest gap of each attribute."""
-    columns = ["attribute", "group", "value", "low", "high", "n", "small"]
+    columns = ["attribute", "group", "value", "low", "high", "n", "n_pictures", "small"]
+    columns = [column for column in columns if column in data.groups]
     caption = f"{data.measure} of the test faces, by group; small: too few faces to judge"
     tables.show(tables.with_intervals(data.groups[columns]), caption=caption)
     show_gaps(data.run.table("04_errors", "gaps"))
