@@ -207,7 +207,7 @@ def test_refusals_say_what_is_there(table, call, message):
 
 
 def test_a_group_of_a_few_pictures_in_many_copies_is_small():
-    table = class_predictions(200, seed=3)
+    table = made.class_predictions(200, seed=3)
     table["copy_group"] = pd.array(["f00000"] * 60 + [pd.NA] * 140, dtype="string")
     table["gender"] = ["male"] * 60 + ["female"] * 140
     rows = groups.by_group(table, "gender", names=["accuracy"]).set_index("group")
