@@ -69,7 +69,9 @@ def risk_coverage(
         limit = ordered[max(1, round((1 - share) * len(ordered))) - 1] if share else np.inf
         decided = doubt <= limit
         value, low, high, _ = metrics.estimate(metrics.ACCURACY, rows.take(decided), seed=seed, n_boot=n_boot)
-        left, left_low, left_high = estimate_share(rows, ~decided, seed=seed, n_boot=n_boot)
+        left = left_low = left_high = 0.0
+        if share:
+            left, left_low, left_high = estimate_share(rows, ~decided, seed=seed, n_boot=n_boot)
         records.append(
             {
                 "asked": share,
