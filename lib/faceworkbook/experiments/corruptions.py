@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from faceworkbook import images
-from faceworkbook.evaluation import comparison, metrics
+from faceworkbook.evaluation import comparison, metrics, significance
 from faceworkbook.evaluation.predictions import outputs_of
 from faceworkbook.experiments.scoring import score
 from faceworkbook.tasks import Labels
@@ -188,7 +188,8 @@ def measure(
     -------
     pandas.DataFrame
         corruption ('none' first), severity, unit, metric (the task's headline), value, low, high (95 %),
-        change (to the same pictures clean), change_low, change_high (95 %, paired by person), n.
+        change (to the same pictures clean), change_low, change_high (95 %, paired by person), p_holm (of no change,
+        adjusted over the conditions; NaN for the clean pictures), n.
     """
     levels = levels_of(list(CORRUPTIONS)) if levels is None else levels
     levels_of(list(levels))
@@ -213,10 +214,14 @@ def measure(
                 "change": moved["difference"],
                 "change_low": moved["low"],
                 "change_high": moved["high"],
+                "p_holm": moved["p"] if name != CLEAN else np.nan,
                 "n": len(faces),
             }
         )
-    return pd.DataFrame(records)
+    table = pd.DataFrame(records)
+    tested = table["p_holm"].notna()
+    table.loc[tested, "p_holm"] = significance.holm(table.loc[tested, "p_holm"])
+    return table
 
 
 def _corruptor(name: str, severity: float, seed: int) -> Callable[[np.ndarray], np.ndarray]:

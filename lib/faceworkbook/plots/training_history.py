@@ -66,10 +66,16 @@ class TrainingHistoryDisplay:
 
     def _draw(self, ax, name: str) -> None:
         epochs = self.history["epoch"]
-        ax.plot(epochs, self.history[name], color=style.COLORS[0], label="training (dropout on)")
-        ax.plot(epochs, self.history["val_" + name], color=style.COLORS[1], label="validation")
+        marker = "o" if len(epochs) == 1 else ""  # one epoch is no line
+        named = ((name, "training (dropout on)"), ("val_" + name, "validation"))
+        for color, (column, label) in zip(style.COLORS, named, strict=False):
+            ax.plot(epochs, self.history[column], color=color, marker=marker, label=label)
         if self.best_epoch is not None:
             ax.axvline(self.best_epoch, color=style.GREY, ls=":", label=f"kept: epoch {self.best_epoch}")
         unit = f" ({self.unit})" if name == "mae" and self.unit else ""
-        ax.set(xlabel="epoch", ylabel=MEANINGS[name] + unit, title=f"{name}, {len(epochs)} epochs")
+        ax.set(
+            xlabel="epoch",
+            ylabel=MEANINGS[name] + unit,
+            title=f"{name}, {len(epochs)} epoch{'s' if len(epochs) > 1 else ''}",
+        )
         ax.xaxis.get_major_locator().set_params(integer=True)
