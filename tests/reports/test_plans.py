@@ -36,7 +36,8 @@ def sealed(tmp_path, *, code="c", **parameters):
 def test_a_final_experiment_has_a_plan_with_every_parameter_and_a_hash(tmp_path):
     folder, made = sealed(tmp_path)
     plan = plans.read(folder)
-    assert plan["steps"]["03_classifier"]["epochs"] == 60 and "out" not in plan["steps"]["01_faces"]
+    faces, classifier = (step["parameters"] for step in plan["steps"])
+    assert classifier["epochs"] == 60 and "out" not in faces
     assert len(plan["plan"]) == 32 and plan["earlier"] == []
     plans.hold_to(folder, "03_classifier", made.steps[1].parameters)
 
@@ -90,3 +91,18 @@ def test_final_is_true_or_false(tmp_path):
     path.write_text("final: perhaps\nsteps: [01_faces]\n")
     with pytest.raises(ExperimentError, match="'final' got 'perhaps'; it takes true or false"):
         experiments.read(path)
+
+
+def test_a_step_with_a_name_of_its_own_is_known_by_its_notebook(tmp_path):
+    path = tmp_path / "two.yaml"
+    steps = [
+        {"notebook": "07_compare", "name": metric, "parameters": {"metric": metric}}
+        for metric in ("accuracy", "auc")
+    ]
+    path.write_text(yaml.safe_dump({"final": True, "steps": steps}))
+    made = experiments.read(path, results=tmp_path / "results")
+    plans.seal(made, tmp_path, code="c")
+    for step in made.steps:
+        plans.hold_to(tmp_path, "07_compare", step.parameters)
+    with pytest.raises(PlanError, match="metric='f1'"):
+        plans.hold_to(tmp_path, "07_compare", made.steps[0].parameters | {"metric": "f1"})

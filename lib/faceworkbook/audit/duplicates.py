@@ -98,7 +98,8 @@ class Duplicates:
     def summary(self) -> pd.DataFrame:
         """One row a label: groups, faces in them, and groups and faces that contradict each other."""
         rows = []
-        for column in ["identity", *face_table.label_columns(self.members)]:
+        labels = face_table.label_columns(self.members.drop(columns="group"))
+        for column in ["identity", *labels]:
             conflicts = self.conflicts(column)
             rows.append(
                 (column, self.n_groups, len(self.members), conflicts["group"].nunique(), len(conflicts))

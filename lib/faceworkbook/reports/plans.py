@@ -37,7 +37,10 @@ def seal(experiment: Experiment, folder: Path, *, code: str) -> None:
     if not experiment.final:
         (folder / NAME).unlink(missing_ok=True)
         return
-    steps = {step.name: _planned(step.parameters) for step in experiment.steps}
+    steps = [
+        {"name": step.name, "notebook": step.notebook.stem, "parameters": _planned(step.parameters)}
+        for step in experiment.steps
+    ]
     notebooks = [finished.hash_notebook(step.notebook) for step in experiment.steps]
     plan = files.hash_values(steps, notebooks, code)
     old = read(folder)
@@ -71,14 +74,16 @@ def hold_to(folder: Path, step: str, parameters: dict) -> None:
     if not plan:
         return
     advice = "the test rows are sealed by `final: true`. Change the experiment's file, which makes a new plan, or give another `out`"
-    if step not in plan["steps"]:
-        raise PlanError(f"{step} is not in the plan of {plan['when']} ({[*plan['steps']]}); {advice}")
-    planned = plan["steps"][step]
-    other = {name: value for name, value in _planned(parameters).items() if planned.get(name) != value}
-    if other:
-        name, value = next(iter(other.items()))
+    # A step may have a name of its own; its notebook knows itself by the notebook's name.
+    planned = [each["parameters"] for each in plan["steps"] if each["notebook"] == step]
+    if not planned:
+        known = [each["notebook"] for each in plan["steps"]]
+        raise PlanError(f"{step} is not in the plan of {plan['when']} ({known}); {advice}")
+    own = _planned(parameters)
+    if own not in planned:
+        name = next(name for name in own if own[name] != planned[0].get(name))
         raise PlanError(
-            f"{step}: {name}={value!r}, the plan of {plan['when']} has {planned.get(name)!r}; {advice}"
+            f"{step}: {name}={own[name]!r}, the plan of {plan['when']} has {planned[0].get(name)!r}; {advice}"
         )
 
 
