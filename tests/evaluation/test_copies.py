@@ -67,6 +67,18 @@ def test_copies_of_some_pictures_make_no_interval_narrower():
     assert several["high"] - several["low"] > 0.9 * (once["high"] - once["low"])
 
 
+def test_one_copy_among_many_pictures_hardly_widens_an_interval():
+    right = np.arange(36) < 2
+    once = metrics.summary(predictions_of(right), names=["accuracy"]).iloc[0]
+    twice = predictions_of(right, copies=2)
+    table = twice[(np.arange(72) % 2 == 0) | (np.arange(72) < 4)]
+    table.attrs = twice.attrs
+    several = metrics.summary(table, names=["accuracy"]).iloc[0]
+    assert (several["n"], several["n_pictures"]) == (38, 36)
+    assert several["high"] - several["low"] < 1.5 * (once["high"] - once["low"])
+    assert several["method"] == "Wilson over 34 effective of 36 pictures"
+
+
 def test_copies_do_not_make_a_difference_significant():
     rng = np.random.default_rng(0)
     first, second = rng.random(40) < 0.9, rng.random(40) < 0.78

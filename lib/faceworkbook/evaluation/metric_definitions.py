@@ -81,20 +81,29 @@ class Metric:
         gradient[~terms.any(axis=0)] = 0
         return terms @ gradient
 
-    def is_wilsons(self, rows: Rows) -> bool:
-        """Whether Wilson's interval over units holds: each is right or wrong as a whole, and all are of one size.
+    def wilson_count(self, rows: Rows) -> float:
+        """Number of faces that Wilson's interval of a share counts; 0 where that interval does not hold.
 
-        So it is for independent faces, and for a set that was unpacked several times over.
+        It holds where units are right or wrong as a whole and of one size, as independent faces are, and a set
+        that was unpacked several times over. It holds too for pictures of which some have copies: these count as
+        (sum m)^2 / sum m^2 pictures of m copies each (Kish 1965), which covers whatever copies have in common.
         """
         if not self.proportion or not len(rows.units):
-            return False
-        sizes = np.bincount(rows.units)
-        totals = np.bincount(rows.units, self.terms(rows)[:, 0])
-        return bool((sizes == sizes[0]).all() and np.isin(totals, (0, sizes[0])).all())
+            return 0.0
+        sizes, right = np.bincount(rows.units), self.terms(rows)[:, 0]
+        whole = (sizes == sizes[0]).all() and np.isin(np.bincount(rows.units, right), (0, sizes[0])).all()
+        copied = rows.counted == "pictures" and np.isin(right, (0, 1)).all()
+        return effective_pictures(rows.units) if whole or copied else 0.0
 
     def value(self, rows: Rows) -> float:
         """Return the metric on the rows as they are; NaN where it is undefined (no rows, a class missing)."""
         return float(self.statistic(rows)(np.ones((1, rows.n_units)))[0]) if len(rows.units) else np.nan
+
+
+def effective_pictures(units: np.ndarray) -> float:
+    """Effective number of units with unequal numbers of rows, (sum m)^2 / sum m^2 (Kish 1965)."""
+    sizes = np.bincount(units)
+    return float(sizes.sum() ** 2 / max((sizes**2).sum(), 1))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,7 @@ from faceworkbook.evaluation.metric_definitions import (
     bounds,
     built_in_metrics,
     class_counts,
+    effective_pictures,
     find,
     metrics_for,
     pick,
@@ -133,8 +134,9 @@ def per_class(
             _figure_of_rows(rows, metric, values[i * k + j], contributions[:, i * k + j], of[:, j] > 0)
             for j in range(k)
         ]
-        if rows.independent and name != "f1":
-            made = [replace(one, counts=float(n)) for one, n in zip(made, of.sum(axis=0), strict=True)]
+        if (rows.independent or rows.counted == "pictures") and name != "f1":
+            effective = [effective_pictures(rows.units[own]) for own in (of > 0).T]
+            made = [replace(one, counts=n) for one, n in zip(made, effective, strict=True)]
         ends = np.array([one.interval() for one in made])
         table[name] = [one.value for one in made]
         table[f"{name}_low"], table[f"{name}_high"] = ends.T
@@ -193,10 +195,10 @@ def figure(
         return Figure(np.nan, bounds=metric.bounds)
     own = replace(rows, units=np.unique(rows.units, return_inverse=True)[1])
     value = metric.value(own)
-    if metric.is_wilsons(own):
+    if counts := metric.wilson_count(own):
         made = error_of_sum(metric.contributions(own)[:, 0], rows.units, rows.pictures, n_units=n_units)
         return Figure(
-            value, bounds=metric.bounds, counts=float(own.n_units), effective=made.effective,
+            value, bounds=metric.bounds, counts=counts, effective=min(counts, made.effective),
             by_unit=made.by_unit,
         )  # fmt: skip
     if isinstance(metric, FunctionMetric):
