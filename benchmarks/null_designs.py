@@ -263,6 +263,6 @@ def paired_shares(n: int, difference: float, discordant: float, seed: int) -> bo
     """Whether McNemar's interval holds the difference of two accuracies on the same faces."""
     rng = np.random.default_rng(seed)
     only_a, only_b = (discordant + difference) / 2, (discordant - difference) / 2
-    both, a, b, neither = rng.multinomial(n, [0.93 - only_a, only_a, only_b, 1 - 0.93 - only_b])
-    low, high = paired_proportions.paired_proportions_interval(both, a, b, neither)
+    a, b, _ = rng.multinomial(n, [only_a, only_b, 1 - only_a - only_b])
+    low, high = paired_proportions.paired_proportions_interval(int(a), int(b), n)
     return low <= difference <= high
