@@ -293,7 +293,7 @@ def test_several_labels_that_are_all_right_have_an_interval():
     row = metrics.summary(right, names=["accuracy"], n_boot=20).iloc[0]
     assert row["value"] == 1 and 0.9 < row["low"] < row["high"] == 1
     partly = metrics.summary(table, names=["accuracy"], n_boot=50).iloc[0]
-    assert partly["method"] == "t over 40 faces"
+    assert partly["method"] == "Wilson, t over 40 faces"
 
 
 def test_relaxed_age_is_for_years_alone():

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize
 
-from faceworkbook.evaluation.intervals import CONFIDENCE, wilson
-from faceworkbook.evaluation.standard_errors import t_quantile
+from faceworkbook.evaluation.intervals import CONFIDENCE, score_interval
+from faceworkbook.evaluation.standard_errors import SumError, t_quantile
 
 # Where the simulations of benchmarks/coverage_and_size.py still cover: fewer effective units are marked,
 # and fewer than the second number are refused.
@@ -34,7 +34,8 @@ class Figure:
     by_unit : ndarray of shape (n_units,)
         What each unit contributes, for the correlation with another figure.
     counts : float
-        Number of rows or units that Wilson's interval counts, where that one is used; else 0.
+        Number that Wilson's interval counts, where that one is used (rows, or the independent rows that would be as
+        sure); else 0.
     """
 
     value: float
@@ -50,7 +51,8 @@ class Figure:
         if self.counts > 0:
             least, most = self.bounds
             share = (self.value - least) / (most - least)
-            ends = wilson(share * self.counts, self.counts, confidence=confidence)
+            freedom = self.freedom if np.isfinite(self.freedom) else np.inf
+            ends = score_interval(share, self.counts, t_quantile(confidence, freedom))
             return tuple(float(least + end * (most - least)) for end in ends)
         if not self.error > 0:
             return np.nan, np.nan
@@ -69,6 +71,19 @@ class Figure:
         if np.isfinite(most):
             return most - above * _exp(reach / above), most - above / _exp(reach / above)
         return v - reach, v + reach
+
+
+def figure_of_share(value: float, made: SumError) -> Figure:
+    """Return a share as a figure: Wilson's interval of as many independent rows as would be as sure.
+
+    Where all are right or all are wrong nothing varies, and units are counted as if each were one row.
+    """
+    bounds, inside = (0.0, 1.0), 1e-12 < value < 1 - 1e-12
+    if not (inside and made.error > 0):
+        counts, freedom = (0.0 if inside else made.effective), np.nan
+    else:
+        counts, freedom = value * (1 - value) / made.error**2, made.freedom
+    return Figure(value, made.error, freedom, made.effective, bounds, made.by_unit, counts)
 
 
 def _exp(power: float) -> float:

@@ -51,9 +51,13 @@ def wilson(successes, n, *, confidence: float = CONFIDENCE) -> tuple[np.ndarray,
     low, high : ndarray of shape (m,), range 0..1
     """
     successes, n = np.broadcast_arrays(np.asarray(successes, dtype=float), np.asarray(n, dtype=float))
-    z = stats.norm.ppf((1 + confidence) / 2)
     with np.errstate(divide="ignore", invalid="ignore"):
-        share = successes / n
+        return score_interval(successes / n, n, float(stats.norm.ppf((1 + confidence) / 2)))
+
+
+def score_interval(share: np.ndarray, n: np.ndarray, z: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the shares that lie within `z` of their own standard errors of `share` of `n` (Wilson 1927)."""
+    with np.errstate(divide="ignore", invalid="ignore"):
         centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
         reach = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     return np.clip(centre - reach, 0, 1), np.clip(centre + reach, 0, 1)

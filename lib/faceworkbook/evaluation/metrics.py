@@ -10,7 +10,7 @@ import pandas as pd
 
 from faceworkbook.evaluation import intervals
 from faceworkbook.evaluation import predictions as tables
-from faceworkbook.evaluation.figures import ENOUGH_UNITS, Figure
+from faceworkbook.evaluation.figures import ENOUGH_UNITS, Figure, figure_of_share
 from faceworkbook.evaluation.metric_definitions import (
     ACCURACY,
     BRIER,
@@ -227,15 +227,16 @@ def describe_method(made: Figure, metric: Metric, rows: Rows) -> str:
     if not len(rows.units):
         return "no rows"
     present, unit = len(np.unique(rows.units)), rows.counted
-    alike = made.effective > present - 0.5
-    counted = f"{present} {unit}" if alike else f"{made.effective:.0f} effective of {present} {unit}"
+    counted = f"{present:,} {unit}"
+    if made.effective < 0.8 * present:
+        counted = f"{made.effective:,.0f} effective of {counted}"
     if made.counts and made.counts == len(rows.units):
         return "Wilson"
     if not np.isfinite(made.interval()).all():
         return f"no interval: {counted}, or nothing varies"
-    if made.counts:
+    if made.counts and np.isnan(made.freedom):
         return f"Wilson over {counted}"
-    kind = "t of the bootstrap" if isinstance(metric, FunctionMetric) else "t"
+    kind = "t of the bootstrap" if isinstance(metric, FunctionMetric) else "Wilson, t" if made.counts else "t"
     few = f"; below {ENOUGH_UNITS} it may cover less than 95 %" if made.effective < ENOUGH_UNITS else ""
     return f"{kind} over {counted}{few}"
 
@@ -253,12 +254,14 @@ def _figure_of_rows(
     if not np.isfinite(value) or not counted.any() or not np.isfinite(contributions).all():
         return Figure(value, bounds=metric.bounds)
     strata = rows.truth[counted] if rows.task.is_exclusive else None
-    units, faces = rows.units[counted], rows.pictures[counted]
-    made = error_of_sum(contributions[counted], units, faces, strata=strata, n_units=n_units)
+    units, pictures = rows.units[counted], rows.pictures[counted]
+    made = error_of_sum(contributions[counted], units, pictures, strata=strata, n_units=n_units)
+    if metric.proportion:
+        return figure_of_share(value, replace(made, effective=effective_units(units, pictures)))
     bounds = metric.bounds
     if np.isfinite(bounds).all() and np.isclose(value, bounds, rtol=0, atol=1e-12).any():
-        # All right or all wrong: nothing varies, so people are counted as if each were one face.
-        rarest = effective_units(units, faces, strata=None if metric.proportion else strata)
+        # All right: nothing varies, so units are counted as if each were one face.
+        rarest = effective_units(units, pictures, strata=strata)
         return Figure(value, bounds=bounds, counts=rarest, effective=rarest, by_unit=made.by_unit)
     return Figure(value, made.error, made.freedom, made.effective, bounds, made.by_unit)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from faceworkbook.evaluation import equality, intervals
-from faceworkbook.evaluation.figures import Figure
+from faceworkbook.evaluation.figures import Figure, figure_of_share
 from faceworkbook.evaluation.group_attributes import (
     SMALL,
     Attribute,
@@ -83,9 +83,6 @@ def _rate(rows: Rows, k: int, own: np.ndarray) -> Figure:
     chosen = rows.predicted[own] == k
     value, units = float(chosen.mean()), rows.units[own]
     made = error_of_sum((chosen - value) / n, units, rows.pictures[own], n_units=rows.n_units)
-    bounds = (0.0, 1.0)
-    if len(np.unique(units)) == n or value in bounds:
-        return Figure(
-            value, effective=made.effective, bounds=bounds, by_unit=made.by_unit, counts=made.effective
-        )
-    return Figure(value, made.error, made.freedom, made.effective, bounds, made.by_unit)
+    if len(np.unique(units)) == n:
+        return Figure(value, effective=n, bounds=(0.0, 1.0), by_unit=made.by_unit, counts=n)
+    return figure_of_share(value, made)
