@@ -133,13 +133,17 @@ def test_the_learning_curve_ends_in_its_last_step(short, end):
             "metric": "accuracy",
             "n_train": [500, 1000],
             "mean": [0.88, 0.9],
+            "first": [0.87, 0.91],
+            "draws": 5,
             "short": [value, np.nan],
             "short_low": [low, np.nan],
             "short_high": [high, np.nan],
         }
     )
     text = answers.of_learning_curve(curve)
-    assert text.startswith("Accuracy 0.900 with 1,000 training faces, +0.020 from 500") and text.endswith(end)
+    assert "(mean of 5 fits that differ by seed; the first, that of 03_classifier, 0.910)" in text
+    assert text.startswith("Accuracy 0.900 with 1,000 training faces (")
+    assert "), +0.020 from 500" in text and text.endswith(end)
 
 
 def test_strategies_name_the_better_one_whichever_stands_first():

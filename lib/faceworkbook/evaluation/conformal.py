@@ -126,7 +126,7 @@ class Conformal:
     def _judge(self, rows: Rows, holds: np.ndarray, size: np.ndarray, behind: int, *, seed: int) -> dict:
         rows = replace(rows, units=np.unique(rows.units, return_inverse=True)[1])
         coverage, low, high = estimate_share(rows, holds, seed=seed)
-        sizes = intervals.bootstrap(mean_statistic(size.astype(float), rows), rows.n_units, seed=seed)
+        mean_size = self._mean_size(rows, size, seed=seed)
         singletons, single_low, single_high = estimate_share(rows, size == 1, seed=seed)
         n = effective_size(holds, rows.units)
         draws = self._expected(n, behind)
@@ -138,15 +138,24 @@ class Conformal:
             "expected_low": draws.ppf(0.025) / n if draws else np.nan,
             "expected_high": draws.ppf(0.975) / n if draws else np.nan,
             "below": draws.cdf(np.ceil((self.target - TOO_LOW) * n) - 1) if draws else np.nan,
-            "mean_size": sizes.value[0],
-            "mean_size_low": sizes.low[0],
-            "mean_size_high": sizes.high[0],
+            "mean_size": mean_size[0],
+            "mean_size_low": mean_size[1],
+            "mean_size_high": mean_size[2],
             "singletons": singletons,
             "singletons_low": single_low,
             "singletons_high": single_high,
             "n": len(holds),
             "p": float(draws.cdf(np.floor(coverage * n + 1e-9))) if draws else np.nan,
         }
+
+    @staticmethod
+    def _mean_size(rows: Rows, size: np.ndarray, *, seed: int) -> tuple[float, float, float]:
+        mean = intervals.bootstrap(mean_statistic(size.astype(float), rows), rows.n_units, seed=seed)
+        if np.ptp(size):
+            return mean.value[0], mean.low[0], mean.high[0]
+        # Sets of one size show nothing of others: as many may differ as an interval of their share allows.
+        least = estimate_share(rows, size == size[0], seed=seed)[1]
+        return mean.value[0], least * size[0], least * size[0] + (1 - least) * len(rows.classes)
 
     def _expected(self, n_test: int, n_validation: int):
         """Return the distribution of how many of `n_test` sets hold the truth where the target is kept.

@@ -188,8 +188,8 @@ def measure(
     -------
     pandas.DataFrame
         corruption ('none' first), severity, unit, metric (the task's headline), value, low, high (95 %),
-        change (to the same pictures clean), change_low, change_high (95 %, paired by person), p_holm (of no change,
-        adjusted over the conditions; NaN for the clean pictures), n.
+        change (to the same pictures clean; NaN for themselves), change_low, change_high (95 %, paired by person),
+        p_holm (of no change, adjusted over the conditions), n.
     """
     levels = levels_of(list(CORRUPTIONS)) if levels is None else levels
     levels_of(list(levels))
@@ -211,10 +211,7 @@ def measure(
                 "value": value,
                 "low": ends["low"],
                 "high": ends["high"],
-                "change": moved["difference"],
-                "change_low": moved["low"],
-                "change_high": moved["high"],
-                "p_holm": moved["p"] if name != CLEAN else np.nan,
+                **_change(moved if name != CLEAN else {}),
                 "n": len(faces),
             }
         )
@@ -222,6 +219,12 @@ def measure(
     tested = table["p_holm"].notna()
     table.loc[tested, "p_holm"] = significance.holm(table.loc[tested, "p_holm"])
     return table
+
+
+def _change(moved: Mapping) -> dict:
+    """Return the columns of a paired difference; NaN for the clean pictures themselves."""
+    names = {"change": "difference", "change_low": "low", "change_high": "high", "p_holm": "p"}
+    return {column: moved.get(key, np.nan) for column, key in names.items()}
 
 
 def _corruptor(name: str, severity: float, seed: int) -> Callable[[np.ndarray], np.ndarray]:

@@ -185,7 +185,8 @@ def summarise(measured: pd.DataFrame) -> pd.DataFrame:
     -------
     pandas.DataFrame
         by, share, metric, n_train, n_identities, mean, low, high, short, short_low, short_high (NaN for
-        the largest share), sd (between draws), draws, n_test.
+        the largest share), first (the first draw; of all faces the experiment's own fit), sd (between draws), draws,
+        n_test.
     """
     grouped = measured.groupby(["by", "share", "metric"])
     curve = grouped.agg(
@@ -195,6 +196,7 @@ def summarise(measured: pd.DataFrame) -> pd.DataFrame:
         error=("error", "first"),
         short=("short", "first"),
         short_error=("short_error", "first"),
+        first=("value", "first"),
         sd=("value", "std"),
         draws=("value", "size"),
         n_test=("n_test", "first"),
@@ -210,8 +212,8 @@ def summarise(measured: pd.DataFrame) -> pd.DataFrame:
     curve["low"], curve["high"] = curve["low"].clip(least), curve["high"].clip(upper=most)
     largest = curve["share"] == curve.groupby("by")["share"].transform("max")
     curve.loc[largest, ["short", "short_low", "short_high"]] = np.nan
-    first = ["by", "share", "metric", "n_train", "n_identities", "mean", "low", "high"]
-    return curve[[*first, "short", "short_low", "short_high", "sd", "draws", "n_test"]]
+    leading = ["by", "share", "metric", "n_train", "n_identities", "mean", "low", "high"]
+    return curve[[*leading, "short", "short_low", "short_high", "first", "sd", "draws", "n_test"]]
 
 
 def _freedom(curve: pd.DataFrame, error: str) -> np.ndarray:

@@ -258,6 +258,9 @@ def of_learning_curve(curve: pd.DataFrame, *, unit: str = "") -> str:
     reached = (
         f"{_name(metric)} {_figure(metric, last['mean'], unit)} with {last['n_train']:,.0f} training faces"
     )
+    if last["draws"] > 1:
+        reached += f" (mean of {last['draws']} fits that differ by seed; the first, that of 03_classifier, "
+        reached += f"{_figure(metric, last['first'], unit)})"
     if len(own) < 2:
         return f"{_capitalise(reached)}."
     before = own.iloc[-2]
