@@ -9,6 +9,7 @@ kernel, the executed notebook and its HTML page.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -85,7 +86,8 @@ def as_program(notebook: Path, given: dict) -> str:
     cells = [DISPLAY]
     for cell in nbformat.read(notebook, as_version=4).cells:
         if cell.cell_type == "code":
-            cells.append(cell.source)
+            # A plain program has no IPython whose variables could be read.
+            cells.append(re.sub(r'(runs\.start\(out, "\w+")\)', r"\1, globals())", cell.source))
             if "parameters" in cell.metadata.get("tags", []):
                 cells += [f"{name} = {value!r}" for name, value in given.items()]
     return "\n".join(cells)

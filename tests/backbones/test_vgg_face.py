@@ -242,6 +242,15 @@ def test_a_matlab_73_file(tmp_path):
     refused(path, "v7.3", "-v7")
 
 
+def test_weights_of_keras_are_not_called_a_matlab_file(tmp_path):
+    """Such as DeepFace's vgg_face_weights.h5, which nobody can save in MATLAB."""
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "vgg_face_weights.h5"
+    with h5py.File(path, "w") as file:
+        file["conv2d_1/kernel"] = np.zeros((3, 3, 3, 4), "f4")
+    refused(path, "HDF5 file, as Keras and DeepFace save weights", "from_keras")
+
+
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.7, 0.999])
 def test_a_file_cut_short(mat, t7, share):
     for path in (mat, t7):

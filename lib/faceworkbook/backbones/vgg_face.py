@@ -67,9 +67,14 @@ def read(weights: Path) -> Chain:
 def _reader(weights: Path):
     with weights.open("rb") as file:
         head = file.read(520)
-    if head[:10] == b"MATLAB 7.3" or b"\x89HDF\r\n" in head:
+    if head[:10] == b"MATLAB 7.3":
         raise WeightsError(
             f"{weights} is a MATLAB v7.3 (HDF5) file; expected v5: save it in MATLAB with save(..., '-v7')"
+        )
+    if b"\x89HDF\r\n" in head:
+        raise WeightsError(
+            f"{weights} is an HDF5 file, as Keras and DeepFace save weights; its layers' names and order are others. "
+            f"Expected {EXPECTED}; a whole Keras model is read by backbones.from_keras"
         )
     if head[:10] == b"MATLAB 5.0":
         return matconvnet.read
