@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from scipy import special
@@ -91,7 +92,7 @@ def measure(
     if error < 1e-9:
         high = float(intervals.wilson(0, units.max() + 1)[1])
         return CalibrationError(error, float(null.mean()), p, 0.0, 0.0, high)
-    below = [_below(lambda scale, d=d: errors(scale, d), error) for d in (shift, _tilt(sure, shift, error))]
+    below = [_below(partial(errors, direction=d), error) for d in (shift, _tilt(sure, shift, error))]
     (corrected, low, high), (_, _, other) = (
         [min(_solve(each, share) * error, 1.0) for share in (0.5, 0.975, 0.025)] for each in below
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import pandas as pd
 
@@ -48,11 +49,11 @@ def figures(
         if not count(table):
             continue
         chosen = names or [tables.task_of(table).headline]
-        options = {"names": chosen, "n_boot": n_boot, "seed": seed}
+        summarise = partial(metrics.summary, names=chosen, n_boot=n_boot, seed=seed)
         each = {
-            WITHOUT: metrics.summary(table, **options),
-            WITH: metrics.summary(tables.with_contradicting(table), **options),
-            ALONE: metrics.summary(table, subset=tables.CONTRADICTING, **options),
+            WITHOUT: summarise(table),
+            WITH: summarise(tables.with_contradicting(table)),
+            ALONE: summarise(table, subset=tables.CONTRADICTING),
         }
         made += [summary.assign(model=model, rows=rows) for rows, summary in each.items()]
     return pd.concat(made, ignore_index=True)[COLUMNS] if made else pd.DataFrame(columns=COLUMNS)

@@ -52,8 +52,8 @@ class Figure:
             least, most = self.bounds
             share = (self.value - least) / (most - least)
             freedom = self.freedom if np.isfinite(self.freedom) else np.inf
-            ends = score_interval(share, self.counts, t_quantile(confidence, freedom))
-            return tuple(float(least + end * (most - least)) for end in ends)
+            low, high = score_interval(share, self.counts, t_quantile(confidence, freedom))
+            return float(least + low * (most - least)), float(least + high * (most - least))
         if not self.error > 0:
             return np.nan, np.nan
         return self._back(t_quantile(confidence, self.freedom) * self.error)
@@ -64,8 +64,8 @@ class Figure:
         below, above = v - least, most - v
         if np.isfinite([least, most]).all():
             factor = _exp(reach * (most - least) / (below * above))
-            odds = (below / above / factor, below / above * factor)
-            return tuple(float(most - (most - least) / (1 + end)) for end in odds)
+            low, high = below / above / factor, below / above * factor
+            return most - (most - least) / (1 + low), most - (most - least) / (1 + high)
         if np.isfinite(least):
             return least + below / _exp(reach / below), least + below * _exp(reach / below)
         if np.isfinite(most):
@@ -116,7 +116,8 @@ def ratio_interval(first: Figure, second: Figure, *, confidence: float = CONFIDE
     )
     if not (values > 0).all():
         return np.nan, np.nan
-    low, high = _combine(*np.log(values), correlation(first, second))
+    one, other = np.log(values)
+    low, high = _combine(one, other, correlation(first, second))
     return float(np.exp(low)), float(np.exp(high))
 
 

@@ -55,7 +55,7 @@ def wilson(successes, n, *, confidence: float = CONFIDENCE) -> tuple[np.ndarray,
         return score_interval(successes / n, n, float(stats.norm.ppf((1 + confidence) / 2)))
 
 
-def score_interval(share: np.ndarray, n: np.ndarray, z: float) -> tuple[np.ndarray, np.ndarray]:
+def score_interval(share, n, z: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the shares that lie within `z` of their own standard errors of `share` of `n` (Wilson 1927)."""
     with np.errstate(divide="ignore", invalid="ignore"):
         centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)

@@ -116,7 +116,7 @@ def per_class(
     metric = Metric("per_class", "", "higher", class_counts, precision_recall_f1)
     counts = class_counts(rows)
     with np.errstate(divide="ignore", invalid="ignore"):
-        values = metric.combine(counts.sum(axis=0))
+        values = precision_recall_f1(counts.sum(axis=0))
     contributions = metric.contributions(rows)
     _, true, predicted = np.split(counts, 3, axis=1)
     people = [len(np.unique(rows.units[own])) for own in (true > 0).T]

@@ -112,13 +112,13 @@ def _compare_areas(plain, averaged, entropy, settings: dict) -> dict:
     difference = bootstrap_tests.paired_bootstrap(
         lambda w: areas[0](w) - areas[1](w), without.n_units, bounds=(-1, 1), **settings
     )
-    each = [
+    before, after = [
         summarise_risk_coverage(table, uncertainty=doubt, subset=plain["split"].iloc[0], **settings)
         .set_index("metric")
         .loc["aurc"]
         for table, doubt in ((plain, None), (averaged, entropy))
     ]
-    return _figures(*each, difference)
+    return _figures(before, after, difference)
 
 
 def _figures(plain, dropout, pair) -> dict:

@@ -161,29 +161,14 @@ def show_annotators(beside: pd.DataFrame) -> None:
 
 def show_gaps(gaps: pd.DataFrame) -> None:
     """Show the largest gap of each attribute beside the mean gap of groups that are served equally."""
-    shown = [
-        "attribute",
-        "worst",
-        "worst_value",
-        "worst_value_low",
-        "worst_value_high",
-        "worst_shrunk",
-        "best",
-        "best_value",
-        "gap",
-        "low",
-        "high",
-        "null_mean",
-        "p",
-    ]
+    worst = ["attribute", *(c for c in gaps if c.startswith("worst")), "best", "best_value"]
+    caption = "worst and best of the groups that are not small; the interval of the worst holds for all groups together"
+    tables.show(tables.with_intervals(gaps[worst]), caption=caption)
+    shown = ["attribute", "gap", "low", "high", "null_mean", *(c for c in gaps if c in ("p", "p_holm"))]
     caption = (
-        "largest gap between groups that are not small; intervals hold for all groups together; worst shrunk: "
-        "what to expect of it on other faces; null mean: the mean gap of groups that are served equally"
+        "largest gap, its interval for all pairs together; null mean: that of groups which are served equally"
     )
-    tables.show(
-        tables.with_intervals(gaps[[c for c in shown if c in gaps]], of="gap"),
-        caption=caption,
-    )
+    tables.show(tables.with_intervals(gaps[shown], of="gap"), caption=caption)
 
 
 def show_saved(data: ReportData, step: str, names: list[str]) -> None:
