@@ -30,7 +30,12 @@ from faceworkbook.evaluation.metric_definitions import (
 )
 from faceworkbook.evaluation.predictions import PredictionsError
 from faceworkbook.evaluation.rows import Rows, need_exclusive, rows_of
-from faceworkbook.evaluation.standard_errors import effective_units, error_of_sum
+from faceworkbook.evaluation.standard_errors import (
+    MOMENT_FACTOR,
+    MOMENT_FACTOR_OF_RANKS,
+    effective_units,
+    error_of_sum,
+)
 from faceworkbook.tasks import NUMBER, Task
 
 __all__ = [
@@ -255,7 +260,14 @@ def _figure_of_rows(
         return Figure(value, bounds=metric.bounds)
     strata = rows.truth[counted] if rows.task.is_exclusive else None
     units, pictures = rows.units[counted], rows.pictures[counted]
-    made = error_of_sum(contributions[counted], units, pictures, strata=strata, n_units=n_units)
+    made = error_of_sum(
+        contributions[counted],
+        units,
+        pictures,
+        strata=strata,
+        n_units=n_units,
+        moment_factor=MOMENT_FACTOR_OF_RANKS if metric.combine is None else MOMENT_FACTOR,
+    )
     if metric.proportion:
         return figure_of_share(value, replace(made, effective=effective_units(units, pictures)))
     bounds = metric.bounds
