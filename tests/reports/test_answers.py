@@ -1,5 +1,6 @@
 """Answers are computed from a run's own figures, one sentence each."""
 
+import json
 from types import SimpleNamespace
 
 import nbformat
@@ -9,7 +10,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 from faceworkbook.evaluation import comparison, predictions
-from faceworkbook.reports import answers, html
+from faceworkbook.reports import answers, html, runs
 from faceworkbook.tasks import Task
 
 GENDER = Task("gender", classes=("female", "male"))
@@ -208,3 +209,10 @@ def test_the_answer_reaches_the_top_of_the_page(tmp_path):
     text = page.main.text
     assert text.index("All <b> is well.") < text.index("between") and answers.UNFINISHED not in text
     assert "All <b> is well." in (tmp_path / "answer.json").read_text()
+
+
+def test_cells_that_run_as_a_program_print_their_answer(tmp_path, capsys):
+    run = runs.Run(tmp_path, "01_faces", {})
+    answers.begin(run).show("It is so.")
+    assert capsys.readouterr().out.endswith("It is so.\n")
+    assert json.loads((tmp_path / "answer.json").read_text()) == {"answer": "It is so."}

@@ -35,7 +35,10 @@ class Answer:
         from IPython.display import HTML
 
         self.run.save_values({"answer": sentence}, RECORD)
-        self.handle.update(HTML(to_html(sentence)))
+        if self.handle is None:  # the cells run as a program, which has no page to fill
+            print(sentence)
+        else:
+            self.handle.update(HTML(to_html(sentence)))
 
 
 def begin(run: Run) -> Answer:
