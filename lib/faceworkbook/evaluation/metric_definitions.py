@@ -16,6 +16,7 @@ from faceworkbook import faces
 from faceworkbook.evaluation import intervals
 from faceworkbook.evaluation.ranks import auc_contributions, auc_terms, weighted_auc
 from faceworkbook.evaluation.rows import Rows, mean_known, members
+from faceworkbook.evaluation.standard_errors import effective_units
 from faceworkbook.tasks import ORDERED, Task
 
 
@@ -93,17 +94,11 @@ class Metric:
         sizes, right = np.bincount(rows.units), self.terms(rows)[:, 0]
         whole = (sizes == sizes[0]).all() and np.isin(np.bincount(rows.units, right), (0, sizes[0])).all()
         copied = rows.counted == "pictures" and np.isin(right, (0, 1)).all()
-        return effective_pictures(rows.units) if whole or copied else 0.0
+        return effective_units(rows.units, np.arange(len(rows.units))) if whole or copied else 0.0
 
     def value(self, rows: Rows) -> float:
         """Return the metric on the rows as they are; NaN where it is undefined (no rows, a class missing)."""
         return float(self.statistic(rows)(np.ones((1, rows.n_units)))[0]) if len(rows.units) else np.nan
-
-
-def effective_pictures(units: np.ndarray) -> float:
-    """Effective number of units with unequal numbers of rows, (sum m)^2 / sum m^2 (Kish 1965)."""
-    sizes = np.bincount(units)
-    return float(sizes.sum() ** 2 / max((sizes**2).sum(), 1))
 
 
 @dataclass(frozen=True, kw_only=True)
