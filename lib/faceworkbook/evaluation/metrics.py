@@ -21,7 +21,6 @@ from faceworkbook.evaluation.metric_definitions import (
     bounds,
     built_in_metrics,
     class_counts,
-    effective_pictures,
     find,
     metrics_for,
     pick,
@@ -140,12 +139,18 @@ def per_class(
             for j in range(k)
         ]
         if (rows.independent or rows.counted == "pictures") and name != "f1":
-            effective = [effective_pictures(rows.units[own]) for own in (of > 0).T]
-            made = [replace(one, counts=n) for one, n in zip(made, effective, strict=True)]
+            made = [
+                replace(one, counts=_effective(rows, own), freedom=np.nan)
+                for one, own in zip(made, (of > 0).T, strict=True)
+            ]
         ends = np.array([one.interval() for one in made])
         table[name] = [one.value for one in made]
         table[f"{name}_low"], table[f"{name}_high"] = ends.T
     return table
+
+
+def _effective(rows: Rows, own: np.ndarray) -> float:
+    return effective_units(rows.units[own], np.flatnonzero(own)) if own.any() else 0.0
 
 
 def confusion(predictions: pd.DataFrame, *, subset: str = "test") -> pd.DataFrame:
