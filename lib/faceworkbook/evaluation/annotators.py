@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from faceworkbook.evaluation import intervals, metrics
+from faceworkbook.evaluation import figures, intervals, metrics
 from faceworkbook.evaluation import predictions as tables
 from faceworkbook.faces import VOTES_PREFIX
 
@@ -73,12 +73,9 @@ def compare(
     counted.attrs = dict(predictions.attrs)
     figure = metrics.summary(counted, names=["accuracy"], n_boot=n_boot, seed=seed).iloc[0]
     rows = metrics.rows_of(counted)
-    totals = np.bincount(rows.units, agreed[np.isfinite(agreed)])
-    sizes = np.bincount(rows.units)
-    made = intervals.bootstrap(
-        lambda weights: (weights @ totals) / (weights @ sizes), rows.n_units, n_boot=n_boot, seed=seed
-    )
-    annotator = {"value": made.value[0], "low": made.low[0], "high": made.high[0]}
+    made = figures.figure_of_mean(agreed[np.isfinite(agreed)], rows.units, rows.pictures, bounds=(0.0, 1.0))
+    low, high = made.interval()
+    annotator = {"value": made.value, "low": low, "high": high}
     n = {"n": rows.n_faces, "n_pictures": rows.n_pictures}
     records = [{"who": MODEL, **figure[["value", "low", "high"]], **n}, {"who": ANNOTATOR, **annotator, **n}]
     return pd.DataFrame(records, columns=COLUMNS)

@@ -14,7 +14,7 @@ import pandas as pd
 from scipy import optimize
 from sklearn.isotonic import IsotonicRegression
 
-from faceworkbook.evaluation import calibration_error, groups, intervals, metrics, significance
+from faceworkbook.evaluation import calibration_error, figures, groups, intervals, metrics, significance
 from faceworkbook.evaluation import predictions as tables
 from faceworkbook.evaluation.conformal import Conformal
 from faceworkbook.evaluation.groups import Attribute
@@ -23,7 +23,6 @@ from faceworkbook.evaluation.probabilities import (
     SMALLEST,
     confidence_of,
     entropy_of,
-    mean_statistic,
     rows_with_classes,
     softmax,
     with_probabilities,
@@ -102,7 +101,8 @@ def summary(
     rows = rows_with_classes(predictions, subset)
     sure, right = confidence_of(rows), rows.truth == rows.predicted
     error = calibration_error.measure(sure, right, rows.units, bins=bins, seed=seed)
-    sureness = intervals.bootstrap(mean_statistic(sure - right, rows), rows.n_units, n_boot=n_boot, seed=seed)
+    sureness = figures.figure_of_mean(sure - right, rows.units, rows.pictures, bounds=(-1.0, 1.0))
+    low, high = sureness.interval()
     record = {
         "n": rows.n_faces,
         "ece": error.value,
@@ -111,9 +111,9 @@ def summary(
         "ece_corrected": error.corrected,
         "ece_corrected_low": error.low,
         "ece_corrected_high": error.high,
-        "overconfidence": sureness.value[0],
-        "overconfidence_low": sureness.low[0],
-        "overconfidence_high": sureness.high[0],
+        "overconfidence": sureness.value,
+        "overconfidence_low": low,
+        "overconfidence_high": high,
     }
     for metric in (metrics.BRIER, metrics.LOG_LOSS):
         value, low, high, _ = metrics.estimate(metric, rows, seed=seed, n_boot=n_boot)

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from faceworkbook.evaluation import groups, intervals, significance
+from faceworkbook.evaluation import figures, groups, significance
 from faceworkbook.evaluation import predictions as tables
 from faceworkbook.evaluation.metrics import Rows
 from faceworkbook.evaluation.predictions import PredictionsError
-from faceworkbook.evaluation.probabilities import estimate_share, mean_statistic, rows_with_classes
+from faceworkbook.evaluation.probabilities import estimate_share, rows_with_classes
 
 # A coverage that is further below its target than this is counted.
 TOO_LOW = 0.05
@@ -150,12 +150,12 @@ class Conformal:
 
     @staticmethod
     def _mean_size(rows: Rows, size: np.ndarray, *, seed: int) -> tuple[float, float, float]:
-        mean = intervals.bootstrap(mean_statistic(size.astype(float), rows), rows.n_units, seed=seed)
+        made = figures.figure_of_mean(size, rows.units, rows.pictures, bounds=(0.0, float(len(rows.classes))))
         if np.ptp(size):
-            return mean.value[0], mean.low[0], mean.high[0]
+            return made.value, *made.interval()
         # Sets of one size show nothing of others: as many may differ as an interval of their share allows.
         least = estimate_share(rows, size == size[0], seed=seed)[1]
-        return mean.value[0], least * size[0], least * size[0] + (1 - least) * len(rows.classes)
+        return made.value, least * size[0], least * size[0] + (1 - least) * len(rows.classes)
 
     def _expected(self, n_test: int, n_validation: int):
         """Return the distribution of how many of `n_test` sets hold the truth where the target is kept.

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import optimize
 
 from faceworkbook.evaluation.intervals import CONFIDENCE, score_interval
-from faceworkbook.evaluation.standard_errors import SumError, t_quantile
+from faceworkbook.evaluation.standard_errors import SumError, error_of_sum, t_quantile
 
 # Where the simulations of benchmarks/coverage_and_size.py still cover: fewer effective units are marked,
 # and fewer than the second number are refused.
@@ -84,6 +84,18 @@ def figure_of_share(value: float, made: SumError) -> Figure:
     else:
         counts, freedom = value * (1 - value) / made.error**2, made.freedom
     return Figure(value, made.error, freedom, made.effective, bounds, made.by_unit, counts)
+
+
+def figure_of_mean(
+    values: np.ndarray, units: np.ndarray, faces: np.ndarray, *, bounds: tuple[float, float]
+) -> Figure:
+    """Return the mean of a value a row as a figure; see `standard_errors.error_of_sum`."""
+    values = np.asarray(values, dtype=float)
+    mean = float(values.mean())
+    made = error_of_sum((values - mean) / len(values), units, faces)
+    if not made.error > 0 or np.isclose(mean, bounds, rtol=0, atol=1e-12).any():
+        return Figure(mean, effective=made.effective, bounds=bounds, by_unit=made.by_unit)
+    return Figure(mean, made.error, made.freedom, made.effective, bounds, made.by_unit)
 
 
 def _exp(power: float) -> float:
