@@ -197,7 +197,7 @@ def measure(
     records, clean = [], None
     conditions = [(CLEAN, 0.0), *((name, level) for name, chosen in levels.items() for level in chosen)]
     for name, severity in conditions:
-        matrix = describe(_corruptor(name, severity, seed))
+        matrix = describe(make_change(name, severity, seed))
         table, value = score(outputs_of(fitted, matrix, labels.task), labels, faces, metric=metric)
         clean = table if clean is None else clean
         ends = metrics.summary(table, names=[metric], n_boot=n_boot, seed=seed).iloc[0]
@@ -227,7 +227,8 @@ def _change(moved: Mapping) -> dict:
     return {column: moved.get(key, np.nan) for column, key in names.items()}
 
 
-def _corruptor(name: str, severity: float, seed: int) -> Callable[[np.ndarray], np.ndarray]:
+def make_change(name: str, severity: float, seed: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the corruption of that name and severity as a function of one picture; 'none' changes nothing."""
     if name == CLEAN:
         return lambda picture: picture
     rng, function = np.random.default_rng(seed), CORRUPTIONS[name].function
