@@ -13,6 +13,7 @@ from faceworkbook.evaluation import (
     pseudo_replication,
     roc_area,
     significance,
+    standard_errors,
 )
 
 
@@ -393,3 +394,21 @@ def test_folds_and_runs_without_spread_are_not_certain():
     assert significance.five_by_two_f(np.full((5, 2), 0.1)).p == 0.0625
     runs = significance.welch([0.9, 0.9, 0.9], [0.8, 0.8, 0.8])
     assert runs.p == pytest.approx(0.1)
+
+
+def test_hotellings_t2_of_unequal_people_counts_effective_ones():
+    """The covariance of resampled people alone raised 9 % of false alarms where few people own most faces."""
+    rng = np.random.default_rng(6)
+    who = np.repeat(np.arange(40), [*[60] * 4, *[3] * 36])
+    x = rng.normal(size=(40, 3))[who] + rng.normal(size=(len(who), 3))
+    sums = np.stack([np.bincount(who, column) for column in x.T], axis=1)
+    sizes = np.bincount(who)
+
+    def statistic(weights):
+        return (weights @ sums) / (weights @ sizes)[:, None]
+
+    gap = x[:, 1:] - x[:, [0]]
+    errors = [standard_errors.error_of_sum((d - d.mean()) / len(d), who, np.arange(len(d))) for d in gap.T]
+    plain = bootstrap_tests.joint_bootstrap(statistic, 40, n_boot=2000)
+    got = bootstrap_tests.joint_bootstrap(statistic, 40, n_boot=2000, errors=errors)
+    assert got.p > plain.p and got.statistic < plain.statistic

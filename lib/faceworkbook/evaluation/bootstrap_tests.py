@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy import stats
 
@@ -16,6 +18,7 @@ from faceworkbook.evaluation.significance import (
     t_figures,
     without_spread,
 )
+from faceworkbook.evaluation.standard_errors import SumError
 
 PAIRED_BOOTSTRAP = "paired bootstrap"
 
@@ -84,6 +87,7 @@ def joint_bootstrap(
     seed: int = 0,
     n_boot: int = intervals.N_BOOT,
     counted: str = "identities",
+    errors: Sequence[SumError] = (),
 ) -> Result:
     """Do three or more models differ at all, by any metric? Hotelling's T2 with a bootstrap covariance.
 
@@ -91,6 +95,9 @@ def joint_bootstrap(
     ----------
     values : callable
         From weights of shape (b, n_units) to the metric of each model, shape (b, n_models).
+    errors : sequence of SumError, n_models - 1
+        Of each further model less the first, where units have unequal numbers of faces: the covariance is scaled to
+        them, and as many units count as are effective.
 
     Returns
     -------
@@ -111,13 +118,17 @@ def joint_bootstrap(
     drawn = intervals.resample(values, n_units, n_boot=n_boot, seed=seed)
     drawn = drawn[np.isfinite(drawn).all(axis=1)]
     gap, cloud = each[1:] - each[0], drawn[:, 1:] - drawn[:, [0]]
-    covariance = np.atleast_2d(np.cov(cloud, rowvar=False))
+    covariance, units = np.atleast_2d(np.cov(cloud, rowvar=False)), float(n_units)
+    if errors:
+        spread = np.sqrt(np.maximum(np.diag(covariance), 1e-24))
+        scale = np.array([made.error for made in errors]) / spread
+        covariance, units = covariance * np.outer(scale, scale), min(made.effective for made in errors)
     rank = int(np.linalg.matrix_rank(covariance, hermitian=True))
     inverse = np.linalg.pinv(covariance, hermitian=True)
     t2 = float(gap @ inverse @ gap)
     p = (
-        float(stats.f.sf(t2 * (n_units - rank) / (rank * (n_units - 1)), rank, n_units - rank))
-        if rank
+        float(stats.f.sf(t2 * (units - rank) / (rank * (units - 1)), rank, units - rank))
+        if 0 < rank < units
         else 1.0
     )
     # A difference in a direction in which no resample varies: every unit shows it.

@@ -44,7 +44,7 @@ from faceworkbook.evaluation.comparison_tables import (
 from faceworkbook.evaluation.fold_comparison import fold_values, pairs_of_folds, training_sizes
 from faceworkbook.evaluation.metrics import FunctionMetric, Metric, Rows
 from faceworkbook.evaluation.significance import FEWEST_UNITS, Result
-from faceworkbook.evaluation.standard_errors import error_of_sum
+from faceworkbook.evaluation.standard_errors import SumError, error_of_sum
 
 __all__ = [
     "Comparison",
@@ -333,16 +333,20 @@ def _paired(one: Rows, two: Rows, metric: Metric, n_units: int, *, seed: int, n_
             counted=one.counted,
             bounds=metric.difference_bounds,
         )
+    made = _error_of_difference(one, two, metric)
+    return significance.paired_t(
+        difference, made, n_units, counted=one.counted, bounds=metric.difference_bounds
+    )
+
+
+def _error_of_difference(one: Rows, two: Rows, metric: Metric) -> SumError:
     contributions = np.concatenate([metric.contributions(one)[:, 0], -metric.contributions(two)[:, 0]])
     faces = np.unique(np.concatenate([one.face_id, two.face_id]), return_inverse=True)[1]
-    made = error_of_sum(
+    return error_of_sum(
         contributions,
         np.concatenate([one.units, two.units]),
         faces,
         strata=np.concatenate([one.truth, two.truth]) if one.task.is_exclusive else None,
-    )
-    return significance.paired_t(
-        difference, made, n_units, counted=one.counted, bounds=metric.difference_bounds
     )
 
 
@@ -368,6 +372,8 @@ def tests_of_all(
     if metric.name == "accuracy" and first.task.is_exclusive and first.independent:
         return [paired_proportions.cochrans_q(np.column_stack([subset.right for subset in rows.values()]))]
     statistics = [metric.statistic(subset) for subset in rows.values()]
+    unequal = np.ptp(np.bincount(first.units)) > 0 and not isinstance(metric, FunctionMetric)
+    others = list(rows.values())[1:] if unequal else []
     return [
         bootstrap_tests.joint_bootstrap(
             lambda weights: np.column_stack([s(weights) for s in statistics]),
@@ -375,6 +381,7 @@ def tests_of_all(
             seed=seed,
             n_boot=n_boot,
             counted=first.counted,
+            errors=[_error_of_difference(first, other, metric) for other in others],
         )
     ]
 
