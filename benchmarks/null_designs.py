@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.model_selection import StratifiedKFold
 
@@ -152,9 +153,11 @@ def calibrated(people: People, seed: int) -> dict[str, float]:
     rng = np.random.default_rng(seed)
     sizes = people.sizes(rng)
     who = np.repeat(np.arange(len(sizes)), sizes)
-    # The truth of a person's faces goes together, and the probability is right on average.
-    share = rng.uniform(0.05, 0.95, len(sizes))[who]
-    truth = (rng.random(len(sizes))[who] < share).astype(int)
+    # Whether the faces of a person are right goes together, and each probability is right on average.
+    share = rng.uniform(0.05, 0.95, len(who))
+    own = rng.normal(size=len(sizes))[who] * np.sqrt(simulated.PERSON)
+    latent = own + rng.normal(size=len(who)) * np.sqrt(1 - simulated.PERSON)
+    truth = (stats.norm.cdf(latent) < share).astype(int)
     faces = pd.DataFrame(
         {
             "face_id": np.arange(len(who)).astype(str),

@@ -2,8 +2,8 @@
 
 A published difference between two methods is one draw: other crops of the pictures, another layer, other test faces
 and another random start would have given another one (Bouthillier et al. 2021; Paplham and Franc 2024 find that
-preprocessing outweighs methods). Here all are crossed. The spread of the figures is divided among them, and of two
-levels of a factor it is said how often one is better.
+preprocessing outweighs methods). Here all are crossed. The spread of the figures is divided among them, and two
+levels of a factor are compared by how often one is better.
 """
 
 from __future__ import annotations
