@@ -128,7 +128,7 @@ def _row(what: str, design: str, of: str, hits: pd.Series, *, guaranteed: bool) 
     least, most = GUARANTEED[what]
     holds = least <= share <= most
     verdict = (
-        ("holds" if holds else "too low" if share < least else "too high") if guaranteed else "no guarantee"
+        ("holds" if holds else "too low" if share < least else "too high") if guaranteed else "not judged"
     )
     return {
         "what": what, "design": design, "of": of, "share": share, "low": low, "high": high, "n": n,
@@ -138,7 +138,7 @@ def _row(what: str, design: str, of: str, hits: pd.Series, *, guaranteed: bool) 
 
 def write_page(rows: pd.DataFrame) -> None:
     """Write docs/how_intervals_were_checked.md."""
-    guaranteed = rows[rows["verdict"] != "no guarantee"]
+    guaranteed = rows[rows["verdict"] != "not judged"]
     fails = guaranteed[guaranteed["verdict"] != "holds"]
     careful = (fails["what"] == "coverage") == (fails["verdict"] == "too high")
     lines = [
@@ -149,7 +149,7 @@ def write_page(rows: pd.DataFrame) -> None:
         "People have as many pictures as in real data sets (`benchmarks/cluster_sizes.json`), their errors go together",
         f"(a share of {simulated.PERSON} of a score's variance is the person's own), and groups differ in size, spread and class mix.",
         "",
-        "Guaranteed: intervals cover .935 to .965 and tests alarm in .035 to .065 wherever there are 30 people and 25 effective ones",
+        "The bar: intervals cover .935 to .965 and tests alarm in .035 to .065 wherever there are 30 people and 25 effective ones",
         "((sum n)^2 / sum n^2 of their numbers of pictures). Below that the method column of a report says that there are too few.",
         "",
         f"{len(guaranteed) - len(fails)} of {len(guaranteed)} figures hold, {careful.sum()} are more careful than they should be (intervals cover more, tests",
