@@ -10,9 +10,9 @@ import pytest
 
 from faceworkbook import faces
 from faceworkbook.evaluation import metrics, predictions
-from faceworkbook.experiments import external_file, external_predictions
-from faceworkbook.experiments.external_file import ExternalError
+from faceworkbook.experiments import external_predictions, external_table
 from faceworkbook.experiments.external_predictions import Reading, Source
+from faceworkbook.experiments.external_table import ExternalError
 
 GENDER, RACE = (
     ["male", "female", "female", "male", "male", None],
@@ -145,6 +145,31 @@ def test_numbers_are_judged_and_what_is_none_counts_as_no_answer(source, tmp_pat
         ("image,gender\n", Reading("gender"), "holds no row"),
         ("image,male,female\na/1.jpg,.9,.9\n", Reading("gender"), "no probabilities that add up to 1"),
         ("image,gender\na/1.jpg,M\n", Reading("gender", columns=["smiling=gender"]), "the left side is"),
+        (
+            "image,m\na/1.jpg,.9\n",
+            Reading("gender", columns=["male=m", "female=m"]),
+            "'m' to several classes",
+        ),
+        ("image,m,f\na/1.jpg,.9,.1\n", Reading("gender", columns=["male=m", "male=f"]), "give 'male' once"),
+        ("image,gender,gender\na/1.jpg,M,F\n", Reading("gender"), "several columns 'gender'"),
+        ("image,gender\na,1.jpg,M\n", Reading("gender"), "more fields than its header"),
+        ("image,gender\na/1.jpg,M\nb,c,d,e\n", Reading("gender"), "more fields than|Expected 2 fields"),
+        ("image,female\na/1.jpg,3.5\na/2.jpg,.2\n", Reading("gender"), "no probabilities that add up to 1"),
+        (
+            "image,age\na/1.jpg,3\na/2.jpg,(20-29)\n",
+            Reading("age"),
+            r"'\(20-29\)'\] in 1 rows, which are no numbers",
+        ),
+        (
+            "image,age\na/1.jpg,3\na/2.jpg,-1\n",
+            Reading("age"),
+            r"'-1'\] in 1 rows, which are no ages.*--value",
+        ),
+        (
+            "face_id,image,gender\nuuid,a/1.jpg,M\n",
+            Reading("gender"),
+            "--column face_id=COLUMN or image=COLUMN",
+        ),
     ],
 )
 def test_what_cannot_be_understood_is_refused_in_one_sentence(source, tmp_path, text, reading, message):
@@ -153,10 +178,77 @@ def test_what_cannot_be_understood_is_refused_in_one_sentence(source, tmp_path, 
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "encoding", "label", "column", "expected"),
+    [
+        ("sep=;\nimage;female\na/1.jpg;0,25\na/2.jpg;0,75\n", "utf-8", "gender", "p:female", [0.25, 0.75]),
+        ("image\tfemale\r\na/1.jpg\t.25\r\na/2.jpg\t.75\r\n", "utf-16", "gender", "p:female", [0.25, 0.75]),
+        ("image,female\na/1.jpg,25 %\na/2.jpg,75.0%\n", "utf-8", "gender", "p:female", [0.25, 0.75]),
+        (
+            "image,male,female\na/1.jpg,75%,25%\na/2.jpg,25%,75%\n",
+            "utf-8",
+            "gender",
+            "p:female",
+            [0.25, 0.75],
+        ),
+        ("image|female\na/1.jpg|25\na/2.jpg|75\n", "utf-8-sig", "gender", "p:female", [0.25, 0.75]),
+        ("image,male,female\na/1.jpg,0,0\na/2.jpg,.25,.75\n", "utf-8", "gender", "p:female", [0.75]),
+        ("image;age\na/1.jpg;2,5\na/2.jpg;19\n", "utf-8", "age", "predicted", [2.5, 19]),
+    ],
+)
+def test_spreadsheets_of_all_countries_are_read(source, tmp_path, text, encoding, label, column, expected):
+    path = tmp_path / "p.csv"
+    path.write_bytes(text.encode(encoding))
+    judged = external_predictions.read(path, source, Reading(label))
+    assert judged.table[column].tolist() == pytest.approx(expected)
+
+
+def test_minus_one_is_a_class_or_a_number_where_it_is_given_a_meaning(source, tmp_path):
+    path = write(tmp_path, "image,gender,age\na/1.jpg,-1,-1\na/2.jpg,1,20\nb/3.jpg,1,thirty\n")
+    judged = external_predictions.read(path, source, Reading("gender", values=["-1=M", "1=Female"]))
+    assert judged.table["predicted"].tolist() == ["male", "female", "female"]
+    judged = external_predictions.read(path, source, Reading("age", values=["-1=", "thirty=30"]))
+    assert judged.table["predicted"].tolist() == [20, 30]
+    assert reasons_of(judged) == {"a/1.jpg": external_predictions.NO_ANSWER}
+
+
+def test_yes_and_no_are_read_from_ones_and_from_true(source, tmp_path):
+    smiling = ["yes", "no", "no", "yes", "no", "yes"]
+    table = faces.build({"image": source.faces["image"], "smiling": smiling}, dataset="toys")
+    yes_no = Source("toys", source.root, table)
+    for one, other in (("1", "-1"), ("1.0", "0.0"), ("True", "False")):
+        path = write(tmp_path, f"image,smiling\na/1.jpg,{one}\na/2.jpg,{other}\n")
+        judged = external_predictions.read(path, yes_no, Reading("smiling"))
+        assert judged.table["predicted"].tolist() == ["yes", "no"]
+
+
+def test_case_counts_only_where_it_distinguishes_files_and_another_folder_is_another_file(source, tmp_path):
+    path = write(tmp_path, "image,gender\nA/1.JPG,M\nB\\3.jpg,F\n2.Jpg,F\nc/4.jpg,M\nelsewhere/4.jpg,M\n")
+    judged = external_predictions.read(path, source)
+    assert judged.table["face_id"].tolist() == [
+        f"toys:{name}" for name in ("a/1.jpg", "b/3.jpg", "a/2.jpg", "b/4.jpg")
+    ]
+    assert reasons_of(judged) == {"c/4.jpg": external_predictions.NO_FACE}
+
+
+def test_a_face_is_without_an_answer_once_and_only_where_no_row_answers_it(source, tmp_path):
+    path = write(tmp_path, "image,gender\na/1.jpg,M\na/1.jpg,\na/2.jpg,\na/2.jpg,unknown\nc/6.jpg,\n")
+    judged = external_predictions.read(path, source)
+    counted = [
+        judged.count(r) for r in (external_predictions.NO_ANSWER, external_predictions.REPEATED_SILENT)
+    ]
+    assert counted == [1, 2] and judged.count(external_predictions.NO_LABEL) == 1
+
+
+def test_a_line_that_was_cut_off_is_named(tmp_path):
+    with pytest.raises(ExternalError, match="line 2 is no JSON; the file may be cut off"):
+        external_table.read_table(write(tmp_path, '{"image": "a"}\n{"image": ', "p.jsonl"))
+
+
 def test_a_damaged_file_and_another_format_are_refused(tmp_path):
     for name, content in (("p.json", "{no json"), ("p.parquet", "PAR1"), ("q.jsonl", "[1, 2]")):
         with pytest.raises(ExternalError, match=name):
-            external_file.read_table(write(tmp_path, content, name))
+            external_table.read_table(write(tmp_path, content, name))
 
 
 def test_predictions_of_this_workbook_are_judged_by_their_test_rows(source, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 
 from faceworkbook import faces
 from faceworkbook.experiments import external_predictions
-from faceworkbook.experiments.external_file import ExternalError
+from faceworkbook.experiments.external_table import ExternalError
 from faceworkbook.experiments.external_predictions import Source
 from faceworkbook.tasks import CLASSES, Task
 

@@ -1,18 +1,17 @@
-"""A file of anybody's predictions: CSV, JSON, JSON lines or parquet, under whatever headers it has."""
+"""What the columns of a file of anybody's predictions hold, under whatever headers it has."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 
 from faceworkbook.datasets import words
 from faceworkbook.evaluation import predictions as tables
+from faceworkbook.experiments.external_table import ExternalError
 from faceworkbook.tasks import Task
 
 FACE, IMAGE, ANSWER = "face_id", "image", "predicted"
@@ -25,12 +24,9 @@ ANSWER_NAMES = ("dominant_{}", "predicted_{}", "{}_predicted", "{}_pred", "pred_
 GENERAL_NAMES = (ANSWER, "prediction", "pred", "answer", "class", "value")
 SHARE_NAMES = ("p:{}", "{}", "p_{}", "prob_{}", "{}_prob", "{}_probability", "{}_score", "score_{}")
 PERCENT = (95, 105)  # row sums of probabilities that were written as percentages
+LEAST_PERCENT = 20  # what one class alone reaches at least somewhere, in percent; a score may be 3 or 5
 MOST_OFF = 0.05  # a row of rounded probabilities adds up to 1 within this
 SHOWN = 6
-
-
-class ExternalError(ValueError):
-    """A file of predictions that cannot be judged; the text names the file, what it holds and what to give."""
 
 
 @dataclass(frozen=True)
@@ -73,72 +69,6 @@ class Answers:
     notices: tuple[str, ...]
 
 
-def read_table(path: str | Path) -> pd.DataFrame:
-    """Read the rows of a file of predictions, one column a header (records within records: ``gender.Man``).
-
-    A ``predictions.parquet`` of this workbook gives its test rows.
-
-    Raises
-    ------
-    ExternalError
-        No such file, another format, no row.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise ExternalError(f"no file of predictions at {path}; give a CSV, JSON, JSON-lines or parquet file")
-    try:
-        table = _READERS.get(path.suffix.lower(), _read_csv)(path)
-    except (OSError, ValueError, KeyError, AttributeError) as error:
-        if isinstance(error, ExternalError | tables.PredictionsError):
-            raise
-        raise ExternalError(
-            f"{path} cannot be read ({error}); expected CSV with a header, a JSON list of records, JSON lines or "
-            "parquet"
-        ) from error
-    if table.empty:
-        raise ExternalError(f"{path} holds no row")
-    return table.reset_index(drop=True)
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        header = file.readline()
-    delimiter = max(",;\t", key=header.count)
-    return pd.read_csv(path, sep=delimiter, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-
-
-def _read_json(path: Path) -> pd.DataFrame:
-    text = path.read_text(encoding="utf-8-sig").strip()
-    try:
-        records = json.loads(text)
-    except ValueError:
-        records = [json.loads(line) for line in text.splitlines() if line.strip()]
-    records = records if isinstance(records, list) else [records]
-    # DeepFace gives a list of faces for each picture.
-    flat = [face for entry in records for face in (entry if isinstance(entry, list) else [entry])]
-    if not all(isinstance(face, dict) for face in flat):
-        raise ExternalError(f"{path} holds no records of names and values; expected one object a face")
-    return pd.json_normalize(flat, sep=".")
-
-
-def _read_parquet(path: Path) -> pd.DataFrame:
-    if tables.METADATA not in (pq.read_schema(path).metadata or {}):
-        return pd.read_parquet(path)
-    table = tables.read(path)
-    tested = table[table["split"] == "test"]
-    if len(tested[["repeat", "fold"]].drop_duplicates()) > 1:
-        raise ExternalError(
-            f"{path} holds repeated folds, so several models; give the predictions of one, such as those of 03_classifier"
-        )
-    return tested.drop(columns=["truth", "identity"])
-
-
-_READERS = {
-    **dict.fromkeys((".json", ".jsonl", ".ndjson"), _read_json),
-    **dict.fromkeys((".parquet", ".pq"), _read_parquet),
-}
-
-
 # --------------------------------------------------------------------------- which column is what
 
 
@@ -148,7 +78,12 @@ def read_given(entries: Sequence[str], option: str) -> dict[str, str]:
     wrong = [str(entry) for entry, (name, sign, _) in zip(entries, pairs, strict=True) if not (name and sign)]
     if wrong:
         raise ExternalError(f"{option} {wrong[0]!r} is not NAME=TEXT; see workbook evaluate --help")
-    return {name.strip(): text.strip() for name, _, text in pairs}
+    given: dict[str, str] = {}
+    for name, text in ((name.strip(), text.strip()) for name, _, text in pairs):
+        if given.get(name, text) != text:
+            raise ExternalError(f"{option} {name}={given[name]} and {name}={text}; give {name!r} once")
+        given[name] = text
+    return given
 
 
 def guess_label(table: pd.DataFrame, labels: Sequence[str], path: str | Path) -> str:
@@ -169,7 +104,9 @@ def guess_label(table: pd.DataFrame, labels: Sequence[str], path: str | Path) ->
     ]
     if len(fitting) != 1:
         what = f"has columns for {fitting}" if fitting else f"names none of the labels {list(labels)}"
-        raise ExternalError(f"{path} {what}; say which is judged with --label NAME")
+        raise ExternalError(
+            f"{path} {what} (its columns are {list(table)[:20]}); say which is judged with --label NAME"
+        )
     return fitting[0]
 
 
@@ -183,7 +120,7 @@ def find_columns(table: pd.DataFrame, task: Task, given: Mapping[str, str], path
     Parameters
     ----------
     table : pandas.DataFrame
-        See `read_table`.
+        See `external_table.read_table`.
     given : mapping
         Their column by ``face_id``, ``image``, ``predicted`` or the word of a class; what it does not name is
         looked for under the names that tools use.
@@ -231,7 +168,13 @@ def _given_shares(named: Mapping[str, str], task: Task, path: str | Path) -> dic
             f"{path}: --column {strange[0]}=...; the left side is image, face_id, predicted or a class of "
             f"'{task.name}': {list(task.classes)[:20]}"
         )
-    return {column: str(meant[name.removeprefix("p:")]) for name, column in named.items()}
+    shares = {column: str(meant[name.removeprefix("p:")]) for name, column in named.items()}
+    if len(shares) < len(named):
+        twice = [column for column in shares if [*named.values()].count(column) > 1]
+        raise ExternalError(
+            f"{path}: --column gives {twice[0]!r} to several classes of '{task.name}'; give it to one"
+        )
+    return shares
 
 
 def _find_shares(table: pd.DataFrame, task: Task) -> dict[str, str]:
@@ -256,7 +199,18 @@ def _word_of_share(column: str) -> str:
 
 
 def _is_numeric(values: pd.Series) -> bool:
-    return bool(pd.to_numeric(values, errors="coerce").notna().any())
+    return bool(np.isfinite(_to_numbers(values)).any())
+
+
+def _to_numbers(values: pd.Series) -> np.ndarray:
+    """Read numbers, also with a decimal comma or a percent sign; NaN for anything else."""
+    if pd.api.types.is_numeric_dtype(values):
+        return values.to_numpy(dtype=float, na_value=np.nan)
+    texts = values.astype(object).where(values.notna(), "").astype(str).str.strip()
+    texts = texts.str.replace(r"^([-+]?\d+),(\d+)(\s*%?)$", r"\1.\2\3", regex=True)
+    percent = texts.str.endswith("%").to_numpy()
+    numbers = pd.to_numeric(texts.str.removesuffix("%"), errors="coerce").to_numpy(dtype=float)
+    return np.where(percent, numbers / 100, numbers)
 
 
 # --------------------------------------------------------------------------- what it says
@@ -270,8 +224,8 @@ def read_answers(
     Parameters
     ----------
     values : mapping
-        The class that a word of theirs stands for, where spelling and synonyms do not say it; an empty one
-        counts as no answer.
+        The class (or number) that a word of theirs stands for, where spelling and synonyms do not say it; an empty
+        one counts as no answer.
 
     Raises
     ------
@@ -279,8 +233,7 @@ def read_answers(
         Words that stand for no class of the task, numbers that are no probabilities.
     """
     if task.is_number:
-        numbers = pd.to_numeric(table[columns.answer], errors="coerce").to_numpy(dtype=float)
-        return Answers(np.where(np.isfinite(numbers), numbers, np.nan), None, ())
+        return Answers(_read_numbers(table[columns.answer], task, values, path), None, ())
     shares, notices = _read_shares(table, columns, task, path) if columns.shares else (None, ())
     if not columns.answer:
         best = np.where(
@@ -293,12 +246,44 @@ def read_answers(
     return Answers(predicted, shares, notices)
 
 
+def _read_numbers(column: pd.Series, task: Task, values: Mapping[str, str], path) -> np.ndarray:
+    texts = _as_texts(column)
+    own = {words.fold(word): text for word, text in values.items()}
+    written = texts.map(lambda text: own.get(words.fold(text), text))
+    numbers = _to_numbers(written)
+    strange = np.isnan(numbers) & ~written.map(lambda text: words.is_missing(text, number=True)).to_numpy()
+    kind = "no numbers"
+    if not strange.any() and task.unit == "years":
+        strange, kind = numbers < 0, "no ages"
+    if strange.any():
+        seen = texts[strange].unique().tolist()
+        raise ExternalError(
+            f"{path}: column {column.name!r} holds {seen[:SHOWN]} in {int(strange.sum()):,} rows, which are {kind}; say "
+            f"what they stand for with --value {seen[0]!r}=NUMBER (nothing after the sign: no answer)"
+        )
+    return np.where(np.isfinite(numbers), numbers, np.nan)
+
+
+def _as_texts(column: pd.Series) -> pd.Series:
+    return column.astype(object).where(column.notna(), "").astype(str)
+
+
 def _read_classes(column: pd.Series, task: Task, values: Mapping[str, str], path) -> np.ndarray:
-    texts = column.astype(object).where(column.notna(), "").astype(str)
-    written = [text for text in texts.unique() if not words.is_missing(text)]
-    meant = words.classes_of(task.name, written, task.classes)
+    texts = _as_texts(column)
     own = {words.fold(word): name for word, name in values.items()}
-    strange = sorted({name for name in own.values() if name and name not in task.classes})
+    # Zeros and ones, also -1 and 1, are words of yes and no; elsewhere -1 is no answer unless it is given a meaning.
+    is_yes_no = set(task.classes) == {"yes", "no"}
+    read_yes_no = words.yes_no if is_yes_no else lambda text: None
+    written = [
+        text
+        for text in texts.unique()
+        if words.fold(text) in own or read_yes_no(text) or not words.is_missing(text)
+    ]
+    meant = words.classes_of(task.name, written, task.classes)
+    meant |= {text: read_yes_no(text) for text in written if meant[text] is None}
+    named = words.classes_of(task.name, own.values(), task.classes)
+    strange = sorted({name for name in own.values() if name and named[name] is None})
+    own = {word: named[name] or "" for word, name in own.items()}
     if strange:
         raise ExternalError(
             f"--value ...={strange[0]}: the classes of '{task.name}' are {list(task.classes)}"
@@ -318,18 +303,22 @@ def _read_classes(column: pd.Series, task: Task, values: Mapping[str, str], path
 def _read_shares(
     table: pd.DataFrame, columns: Columns, task: Task, path
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    numbers = table[[*columns.shares]].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
+    numbers = np.column_stack([_to_numbers(table[column]) for column in columns.shares])
     place = [task.classes.index(name) for name in columns.shares.values()]
     shares = np.zeros((len(table), len(task.classes)))
     np.add.at(shares.T, place, numbers.T)
     notices: tuple[str, ...] = ()
-    known = np.isfinite(shares).all(axis=1)
     alone = task.is_binary and len(set(place)) == 1
+    silent = (numbers == 0).all(axis=1) & (not alone)
+    if silent.any() and not silent.all():
+        shares[silent] = np.nan
+        notices += (f"In {int(silent.sum()):,} rows all probabilities are 0: no answer.",)
+    known = np.isfinite(shares).all(axis=1)
     total = (
         np.nanmax(numbers, initial=0) if alone else np.median(shares[known].sum(axis=1)) if known.any() else 1
     )
-    if (alone and 1 + MOST_OFF < total <= 100) or PERCENT[0] < total < PERCENT[1]:
-        shares, notices = shares / 100, ("Probabilities were written as percentages.",)
+    if (alone and LEAST_PERCENT < total <= 100) or PERCENT[0] < total < PERCENT[1]:
+        shares, notices = shares / 100, (*notices, "Probabilities were written as percentages.")
     if alone:
         shares[:, 1 - place[0]] = 1 - shares[:, place[0]]
     lacking = [name for i, name in enumerate(task.classes) if i not in place and not alone]

@@ -15,8 +15,9 @@ import pandas as pd
 from faceworkbook import descriptors, row_groups, tasks
 from faceworkbook import faces as face_table
 from faceworkbook.evaluation import predictions as tables
-from faceworkbook.experiments import external_file, overlap
-from faceworkbook.experiments.external_file import FACE, Answers, Columns, ExternalError
+from faceworkbook.experiments import external_file, external_table, overlap
+from faceworkbook.experiments.external_file import FACE, IMAGE, Answers, Columns
+from faceworkbook.experiments.external_table import ExternalError
 from faceworkbook.experiments.prepared import PreparedData
 from faceworkbook.faces import COPY_GROUP
 from faceworkbook.tasks import Labels, Task
@@ -25,6 +26,7 @@ FILE, DATASET = "file", "data set"
 NO_FACE = "no face of the data set bears that name"
 SEVERAL = "the name fits several faces; give face_id, or paths below the root"
 REPEATED, CONTRARY = "repeated with the same answer", "repeated with another answer"
+REPEATED_SILENT = "repeated without an answer"
 NO_ANSWER, NO_LABEL = "no answer", "the data set knows no label"
 NO_ROW, SHARED = "the file has no row of it", "its picture or person trained or chose the model"
 OTHER_CLASS, NO_DESCRIPTOR = "its label is none of the model's classes", "the picture cannot be read"
@@ -93,7 +95,7 @@ def read(path: str | Path, source: Source, reading: Reading = Reading()) -> Judg
     Parameters
     ----------
     path : str or Path
-        See `external_file.read_table`.
+        See `external_table.read_table`.
     source : Source
     reading : Reading
 
@@ -102,7 +104,7 @@ def read(path: str | Path, source: Source, reading: Reading = Reading()) -> Judg
     ExternalError
         What cannot be read or understood, or a file of which no row is a face of the data set.
     """
-    table = external_file.read_table(path)
+    table = external_table.read_table(path)
     label = reading.label or external_file.guess_label(table, face_table.label_columns(source.faces), path)
     labels = tasks.read_labels(source.faces, label)
     if labels.task.is_multilabel:
@@ -115,7 +117,9 @@ def read(path: str | Path, source: Source, reading: Reading = Reading()) -> Judg
     if (rows < 0).all():
         raise ExternalError(
             f"none of the {len(table):,} rows of {path} is a face of '{source.name}' in {source.root}: the first is "
-            f"{table[columns.key].iloc[0]!r}, the set's {source.faces[columns.by].iloc[0]!r}"
+            f"{table[columns.key].iloc[0]!r} (column {columns.key!r}), the set's "
+            f"{source.faces[columns.by].iloc[0]!r}; another column is given with --column {columns.by}=COLUMN or "
+            f"{IMAGE if columns.by == FACE else FACE}=COLUMN"
         )
     reasons = _judge_rows(rows, reasons, answers, labels)
     judged = _build(Path(path).stem, source, labels, answers, rows, reasons == "")
@@ -129,7 +133,8 @@ def match_rows(keys: pd.Series, source: Source, *, by: str) -> tuple[np.ndarray,
     Parameters
     ----------
     keys : pandas.Series
-        Ids of faces; or paths, whole or below the data set's root, or names of files where they are unique.
+        Ids of faces; or paths, whole or below the data set's root, or names of files where they are unique. Upper
+        and lower case count only where they are needed to distinguish two files.
     by : {'face_id', 'image'}
 
     Returns
@@ -143,9 +148,10 @@ def match_rows(keys: pd.Series, source: Source, *, by: str) -> tuple[np.ndarray,
         rows = pd.Index(source.faces[FACE].astype(str)).get_indexer(texts)
         return rows, np.where(rows < 0, NO_FACE, "").astype(object)
     images = source.faces["image"].astype(str)
-    paths, names = _positions(images), _positions(images.map(lambda image: PurePosixPath(image).name))
     root = Path(source.root).resolve().as_posix()
-    rows = np.array([_find(text, paths, names, root) for text in texts], dtype=np.int64)
+    rows = _find_rows(texts, images, root)
+    left = rows == -1
+    rows[left] = _find_rows(texts[left].str.casefold(), images.str.casefold(), root.casefold())
     reasons = np.select([rows == -1, rows == -2], [NO_FACE, SEVERAL], "").astype(object)
     return np.maximum(rows, -1), reasons
 
@@ -157,25 +163,41 @@ def _positions(names: pd.Series) -> dict[str, int]:
     return table[~table.index.duplicated()].to_dict() | dict.fromkeys(twice, -2)
 
 
-def _find(text: str, paths: dict[str, int], names: dict[str, int], root: str) -> int:
-    """Return the row of a path, whole or from any folder on; else that of a unique file name."""
-    path = PurePosixPath(text.replace("\\", "/"))
-    below = [path.relative_to(root).as_posix()] if path.is_relative_to(root) else []
-    ends = ("/".join(path.parts[start:]) for start in range(max(len(path.parts) - 1, 1)))
-    row = next((paths[end] for end in (*below, *ends) if end in paths), -1)
-    return names.get(path.name, -1) if row == -1 else row
+def _find_rows(texts: pd.Series, images: pd.Series, root: str) -> np.ndarray:
+    """Return the row of each path, whole or from any folder on; else that of a unique file name.
+
+    -1 where there is none, -2 where there are several. A name in another folder of the data set is another file.
+    """
+    places = [PurePosixPath(image) for image in images]
+    paths, names = _positions(images), _positions(pd.Series([place.name for place in places], dtype=object))
+    folders = {place.parent.name for place in places} - {""}
+
+    def find(text: str) -> int:
+        path = PurePosixPath(text.replace("\\", "/"))
+        below = [path.relative_to(root).as_posix()] if path.is_relative_to(root) else []
+        ends = ("/".join(path.parts[start:]) for start in range(max(len(path.parts) - 1, 1)))
+        row = next((paths[end] for end in (*below, *ends) if end in paths), -1)
+        row = names.get(path.name, -1) if row == -1 else row
+        folder = path.parent.name
+        return -1 if row >= 0 and folder in folders - {places[row].parent.name} else row
+
+    return np.array([find(text) for text in texts], dtype=np.int64)
 
 
 def _judge_rows(rows: np.ndarray, reasons: np.ndarray, answers: Answers, labels: Labels) -> np.ndarray:
     """Return why a row is excluded, '' where it is judged."""
     reasons = reasons.copy()
+    matched = np.flatnonzero(reasons == "")
+    reasons[matched[~labels.known[rows[matched]]]] = NO_LABEL
     silent = pd.isna(answers.predicted)
     if answers.shares is not None:
         silent |= ~np.isfinite(answers.shares).all(axis=1)
-    reasons[(reasons == "") & silent] = NO_ANSWER
+    silent &= reasons == ""
+    reasons[silent] = NO_ANSWER
     judged = np.flatnonzero(reasons == "")
-    reasons[judged[~labels.known[rows[judged]]]] = NO_LABEL
-    judged = np.flatnonzero(reasons == "")
+    # A face is without an answer once, and only where no other row answers it.
+    again = pd.Series(rows).where(silent).duplicated().to_numpy() | np.isin(rows, rows[judged])
+    reasons[silent & again] = REPEATED_SILENT
     stated = pd.DataFrame({"face": rows[judged], "answer": answers.predicted[judged]})
     if answers.shares is not None:
         stated = stated.join(pd.DataFrame(answers.shares[judged].round(9)))
