@@ -57,6 +57,12 @@ def test_the_design_effect_of_unequal_numbers_of_faces():
     assert covariance.mean() * 20 == pytest.approx(3.19)
 
 
+def test_one_face_a_person_leaves_no_room_for_unequal_numbers():
+    goal = planning.width_of_interval(0.02, accuracy=0.9)
+    assert planning.people_needed(goal, FacesOfPeople(1, 1.0, 0.2)) == 867
+    assert FacesOfPeople(1, 1.0, 0.2).design_effect == 1
+
+
 def test_what_is_smallest_is_what_is_planned_for():
     faces = FacesOfPeople(5, 1.0, 0.2)
     for goal in (
@@ -95,8 +101,19 @@ def test_no_plan_has_fewer_than_ten_people_in_a_group():
         (lambda: planning.gap_of_groups(0.1, share=0.2), "needs the accuracy"),
         (lambda: planning.width_of_interval(0.1), "needs the accuracy"),
         (lambda: planning.width_of_interval(0.1, accuracy=1.0), "leaves nothing to plan with"),
-        (lambda: planning.width_of_interval(0, accuracy=0.9), "a size and a noise above 0"),
+        (lambda: planning.width_of_interval(0, accuracy=0.9), "size 0; it is a number above 0"),
         (lambda: planning.make_goal("ratio", 1, planning.Assumptions()), "goal 'ratio'; allowed are"),
+        (lambda: planning.width_of_interval(0.6, accuracy=0.9), "a size below .5"),
+        (lambda: planning.difference_of_models(np.nan, discordant=0.1), "size nan; it is a number above 0"),
+        (lambda: planning.difference_of_models(-0.02, discordant=0.1), "size -0.02; it is a number above 0"),
+        (lambda: planning.width_of_interval(1, noise=np.inf), "noise inf"),
+        (lambda: planning.difference_of_models(0.02, discordant=0.1, power=0.01), "power 0.01.* above 0.05"),
+        (
+            lambda: planning.difference_of_models(0.02, discordant=0.1, power=80),
+            "power 80.* below 1, such as .8",
+        ),
+        (lambda: FacesOfPeople(np.inf), "1 face or more"),
+        (lambda: FacesOfPeople(5, np.inf), "a variation of 0 or more"),
         (lambda: FacesOfPeople(0.5), "1 face or more"),
         (lambda: FacesOfPeople(5, 1, 1.2), "a correlation in 0..1"),
         (
@@ -254,6 +271,8 @@ def test_the_command_prints_the_plan(capsys, tmp_path):
     assert picture.stat().st_size > 5000
     assert cli.main(["plan", "difference", "0.5"]) == 2
     assert "is at least the difference" in capsys.readouterr().err
+    assert cli.main(["plan", "width", ".02", "--pilot", __file__]) == 2
+    assert f"{__file__} is no parquet file" in capsys.readouterr().err
     for name, signal in (("a", 2.0), ("b", 1.0)):
         table = made.class_predictions(400, people=50, signal=signal, truth=np.arange(400) % 2)
         predictions.write(table, tmp_path / name / "predictions.parquet")

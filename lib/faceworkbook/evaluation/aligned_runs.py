@@ -44,8 +44,9 @@ def find_predictions(place: Path) -> Path:
     file = place if place.suffix == ".parquet" else place / "predictions.parquet"
     if not file.is_file():
         raise FileNotFoundError(
-            f"{file} is missing; give the folder of a finished step, such as "
-            "results/utkface_gender/03_classifier, or a file of predictions"
+            f"{place if place.is_file() else file} is {'no parquet file' if place.is_file() else 'missing'}; give the folder of a finished step, such as "
+            "results/utkface_gender/03_classifier, or its predictions.parquet (other files are judged by workbook "
+            "evaluate first, and its folder is given)"
         )
     return file
 

@@ -48,7 +48,8 @@ class FacesOfPeople:
     correlation: float = 0.0
 
     def __post_init__(self):
-        if self.mean < 1 or self.variation < 0 or not 0 <= self.correlation <= 1:
+        known = np.isfinite([self.mean, self.variation, self.correlation]).all()
+        if not known or self.mean < 1 or self.variation < 0 or not 0 <= self.correlation <= 1:
             raise PlanError(
                 f"{self.mean:g} faces a person, variation {self.variation:g}, correlation {self.correlation:g}; "
                 "allowed are 1 face or more, a variation of 0 or more, a correlation in 0..1"
@@ -57,11 +58,16 @@ class FacesOfPeople:
     @property
     def design_effect(self) -> float:
         """Variance of a mean over these faces, over that of as many independent ones."""
-        return 1 + ((1 + self.variation**2) * self.mean - 1) * self.correlation
+        return 1 + ((1 + self._spread**2) * self.mean - 1) * self.correlation
 
     def effective_people(self, people: float) -> float:
         """Return (sum n_i)^2 / sum n_i^2 of so many people."""
-        return people / (1 + self.variation**2)
+        return people / (1 + self._spread**2)
+
+    @property
+    def _spread(self) -> float:
+        # One face a person leaves no room for unequal numbers.
+        return self.variation if self.mean > 1 else 0.0
 
 
 @dataclass(frozen=True)
@@ -91,11 +97,21 @@ class Goal:
     def __post_init__(self):
         if self.kind not in GOALS:
             raise PlanError(f"goal {self.kind!r}; allowed are {list(GOALS)}")
-        if not self.size > 0 or not min(self.noise) > 0 or not 0 < self.power < 1:
+        _check_size(self.size)
+        if not all(0 < noise < np.inf for noise in self.noise):
             raise PlanError(
-                f"size {self.size:g}, noise {self.noise}, power {self.power:g}; allowed are a size and a noise above "
-                "0 and a power between 0 and 1"
+                f"noise {min(self.noise):.4g}; the standard deviation of one face's value is above 0"
             )
+        if not ALPHA < self.power < 1:
+            raise PlanError(
+                f"power {self.power:g}; it is the share of trials that show the difference, above {ALPHA:g} (what shows "
+                "without any difference) and below 1, such as .8"
+            )
+
+
+def _check_size(size: float) -> None:
+    if not 0 < size < np.inf:
+        raise PlanError(f"size {size:g}; it is a number above 0, such as .02 for two points of accuracy")
 
 
 def difference_of_models(
@@ -112,8 +128,9 @@ def difference_of_models(
     noise : float
         Standard deviation of the difference of the two values of one face, in place of `discordant`.
     """
+    _check_size(size)
     if noise is None:
-        if discordant is None or not abs(size) <= discordant <= 1:
+        if discordant is None or not size <= discordant <= 1:
             raise PlanError(
                 f"discordant={discordant}; the share of faces that only one model gets right is at least the difference "
                 f"({size:g}) and at most 1; or give noise"
@@ -159,6 +176,11 @@ def width_of_interval(half: float, *, accuracy: float | None = None, noise: floa
         return Goal(WIDTH, half, (noise,))
     if accuracy is None:
         raise PlanError("the width of an interval needs the accuracy, or the noise of one face's value")
+    if half >= 0.5:
+        raise PlanError(
+            f"size {half:g}; an interval of an accuracy that reaches so far to either side holds nearly all values; give "
+            "a size below .5, or the noise of one face's value"
+        )
     return Goal(WIDTH, half, (_noise_of(accuracy),))
 
 
@@ -249,7 +271,7 @@ def people_needed(goal: Goal, faces: FacesOfPeople) -> int:
         low, high = high, 2 * high
         if high > MOST_PEOPLE:
             raise PlanError(
-                f"more than {MOST_PEOPLE:,} people would be needed for {goal.size:g}; ask for more"
+                f"more than {MOST_PEOPLE:,} people would be needed for {goal.size:g}; give a larger size"
             )
     while high - low > 1:
         middle = (low + high) // 2
@@ -286,8 +308,7 @@ def alternatives(goal: Goal, faces: FacesOfPeople, *, a_person: Sequence[float] 
     """
     records = []
     for mean in sorted({*a_person, faces.mean}):
-        # One face a person leaves no room for unequal numbers.
-        own = replace(faces, mean=mean, variation=faces.variation if mean > 1 else 0.0)
+        own = replace(faces, mean=mean)
         people = people_needed(goal, own)
         record = {"faces_a_person": mean, "design_effect": own.design_effect, "people": people}
         record["faces"] = int(np.ceil(people * mean))
