@@ -341,3 +341,15 @@ def test_a_class_of_one_person_counts_as_one_person_however_many_faces_it_has():
     rare = got.loc[FIVE[0]]
     assert (rare["support"], rare["n_identities"], got.loc[FIVE[1], "n_identities"]) == (20, 1, 36)
     assert rare["recall"] == 1 and rare["recall_low"] == pytest.approx(float(intervals.wilson(1, 1)[0]))
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.1])
+def test_where_nothing_varies_there_is_no_interval_of_width_0(share):
+    table = tables.class_predictions(48, people=12)
+    output = np.tile([share, 1 - share], (48, 1))
+    faces = table[["face_id", "identity"]]
+    task = Task("gender", "classes", ("male", "female"))
+    constant = predictions.build(faces, task, truth=["female"] * 48, output=output, split="test")
+    summary = metrics.summary(constant, names=["log_loss", "brier"])
+    assert summary[["low", "high"]].isna().all(axis=None)
+    assert summary["method"].str.contains("nothing varies").all()

@@ -10,7 +10,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 from faceworkbook.evaluation import comparison, predictions
-from faceworkbook.reports import answers, html, runs
+from faceworkbook.reports import answers, html, referee, runs
 from faceworkbook.tasks import Task
 
 GENDER = Task("gender", classes=("female", "male"))
@@ -44,6 +44,8 @@ def test_the_headline_of_classes_and_of_numbers():
     assert answers.of_headline(AGE, figure("mae", 5.2, 5.0, 5.5, n_identities=np.nan), compared="worse") == (
         "The age is off by 5.20 years on average (mean absolute error, 95 % interval 5.00 to 5.50, n = 600); worse."
     )
+    unknown = answers.of_headline(GENDER, figure("accuracy", 0.75, np.nan, np.nan))
+    assert "nan" not in unknown and "(accuracy 0.750, no 95 % interval: too few people" in unknown
 
 
 @pytest.mark.parametrize(
@@ -173,6 +175,9 @@ def test_calibration_folds_faces_descriptors_and_audit():
     made = answers.of_calibration(row)
     assert "0.020 where a calibrated model would show 0.018; in the population 0.005" in made
     assert "0.000 to 0.030" in made
+    row |= {"overconfidence": 0.0, "overconfidence_low": np.nan, "overconfidence_high": np.nan}
+    made = answers.of_calibration(row)
+    assert "as sure as it is right (mean confidence less accuracy +0.000, no 95 % interval" in made
     folds = {"mean": 0.9421, "low": 0.9, "high": 0.98, "n_fits": 25, "sd_folds": 0.01, "sd_seeds": 0.002}
     assert answers.of_folds(folds, metric="accuracy").startswith(
         "Mean accuracy 0.942 (95 % interval 0.900 to 0.980"
@@ -216,3 +221,5 @@ def test_cells_that_run_as_a_program_print_their_answer(tmp_path, capsys):
     answers.begin(run).show("It is so.")
     assert capsys.readouterr().out.endswith("It is so.\n")
     assert json.loads((tmp_path / "answer.json").read_text()) == {"answer": "It is so."}
+    assert referee.show_verdict(None, ["", "And so."]) == ["And so."]
+    assert capsys.readouterr().out == "And so.\n"

@@ -129,6 +129,8 @@ def test_in_words(tmp_path):
         and "by up to 0.015 of accuracy" in several
     )
     assert "an upper bound" in several
+    unknown = looks.describe(looks.Looks(3, 2, "2026-01-02T03:04:05+00:00", 0), figure.replace(0.88, np.nan))
+    assert "nan" not in unknown and "as the figure has no interval" in unknown
 
 
 def test_a_look_is_plain_json():

@@ -14,6 +14,7 @@ from faceworkbook.evaluation.standard_errors import SumError, error_of_sum, t_qu
 # and fewer than the second number are refused.
 ENOUGH_UNITS = 25
 LEAST_UNITS = 5
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +55,8 @@ class Figure:
             freedom = self.freedom if np.isfinite(self.freedom) else np.inf
             low, high = score_interval(share, self.counts, t_quantile(confidence, freedom))
             return float(least + low * (most - least)), float(least + high * (most - least))
-        if not self.error > 0:
+        # Where nothing varies only the rounding of the computation is left.
+        if not self.error > ROUNDING * max(abs(self.value), 1.0):
             return np.nan, np.nan
         return self._back(t_quantile(confidence, self.freedom) * self.error)
 
@@ -79,7 +81,7 @@ def figure_of_share(value: float, made: SumError) -> Figure:
     Where all are right or all are wrong nothing varies, and units are counted as if each were one row.
     """
     bounds, inside = (0.0, 1.0), 1e-12 < value < 1 - 1e-12
-    if not (inside and made.error > 0):
+    if not (inside and made.error > ROUNDING):
         counts, freedom = (0.0 if inside else made.effective), np.nan
     else:
         counts, freedom = value * (1 - value) / made.error**2, made.freedom

@@ -244,7 +244,8 @@ def of_strategies(figures: pd.DataFrame, differences: pd.DataFrame) -> str:
 def of_calibration(row: Mapping) -> str:
     """Return the calibration error beside what a calibrated model would show (11_confidence, ``calibration.summary``)."""
     sure = "too sure" if row["overconfidence"] > 0 else "not sure enough"
-    if row["overconfidence_low"] <= 0 <= row["overconfidence_high"]:
+    # Without an interval nothing is known but the figure itself.
+    if row["overconfidence_low"] <= 0 <= row["overconfidence_high"] or abs(row["overconfidence"]) < 0.0005:
         sure = "as sure as it is right"
     return (
         f"Calibration error (ECE) {row['ece']:.3f} where a calibrated model would show {row['ece_if_calibrated']:.3f}; in "
@@ -284,6 +285,8 @@ def _figure(metric: str, value: float, unit: str) -> str:
 
 def _interval(metric: str, row: Mapping, unit: str, *, of: str = "", signed: bool = False) -> str:
     low, high = (row[f"{of}_{end}" if of else end] for end in ("low", "high"))
+    if pd.isna(low) or pd.isna(high):
+        return "no 95 % interval: too few people or faces, or nothing varies"
     digits, plus = (2 if unit and metric in LOWER_IS_BETTER else 3), ("+" if signed else "")
     return f"95 % interval {low:{plus}.{digits}f} to {high:{plus}.{digits}f}"
 

@@ -193,6 +193,11 @@ def describe(looks: Looks, figure: pd.Series, *, unit: str = "") -> str:
     if looks.models < 2:
         return f"{start}one model; nothing was chosen by them."
     most = flattery(looks.models, figure["low"], figure["high"])
+    if not most >= 0:
+        return (
+            f"{start}{looks.models:,} different models since {looks.first[:10]}. Whoever keeps the best of so many by these "
+            "rows reads it too well; by how much is not known, as the figure has no interval."
+        )
     amount = f"{most:.2f} {unit}" if unit else f"{most:.3f}"
     return (
         f"{start}{looks.models:,} different models since {looks.first[:10]}. Whoever keeps the best of so many by these "

@@ -234,7 +234,10 @@ def show_verdict(handle, sentences: Sequence[str]) -> list[str]:
     from IPython.display import HTML
 
     kept = [sentence for sentence in sentences if sentence]
-    handle.update(HTML(f"<ul>{''.join(f'<li>{escape(text)}</li>' for text in kept)}</ul>"))
+    if handle is None:  # the cells run as a program, which has no page to fill
+        print("\n".join(kept))
+    else:
+        handle.update(HTML(f"<ul>{''.join(f'<li>{escape(text)}</li>' for text in kept)}</ul>"))
     return kept
 
 
