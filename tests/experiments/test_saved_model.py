@@ -10,8 +10,8 @@ import pytest
 
 from faceworkbook import faces
 from faceworkbook.experiments import external_predictions
-from faceworkbook.experiments.external_table import ExternalError
 from faceworkbook.experiments.external_predictions import Source
+from faceworkbook.experiments.external_table import ExternalError
 from faceworkbook.tasks import CLASSES, Task
 
 TASK = Task("gender", CLASSES, ("male", "female"))
