@@ -166,6 +166,11 @@ def test_numbers_are_judged_and_what_is_none_counts_as_no_answer(source, tmp_pat
             r"'-1'\] in 1 rows, which are no ages.*--value",
         ),
         (
+            "image,age\na/1.jpg,12\na/2.jpg,240\nb/3.jpg,361\n",
+            Reading("age"),
+            r"'240', '361'\] in 2 rows, which are no ages in years",
+        ),
+        (
             "face_id,image,gender\nuuid,a/1.jpg,M\n",
             Reading("gender"),
             "--column face_id=COLUMN or image=COLUMN",
@@ -263,6 +268,25 @@ def test_predictions_of_this_workbook_are_judged_by_their_test_rows(source, tmp_
     path = predictions.write(table, tmp_path / "predictions.parquet")
     judged = external_predictions.read(path, source)
     assert judged.table["p:male"].tolist() == [0.9, 0.2]
+
+
+def test_predictions_of_this_workbook_are_refused_on_another_set_of_the_same_names(source, tmp_path):
+    other = [{"male": "female", "female": "male"}[name] for name in GENDER[:5]]
+    for truth, refused in ((GENDER[:5], False), ([*GENDER[:4], "female"], True), (other, True)):
+        table = predictions.build(
+            source.faces.iloc[:5],
+            external_predictions.tasks.read_labels(source.faces, "gender").task,
+            truth=truth,
+            output=np.tile([0.9, 0.1], (5, 1)),
+            split="test",
+        )
+        path = predictions.write(table, tmp_path / "predictions.parquet")
+        if not refused:
+            assert len(external_predictions.read(path, source).table) == 5
+            continue
+        n = sum(a != b for a, b in zip(truth, GENDER[:5], strict=True))
+        with pytest.raises(ExternalError, match=f"other labels: {n} of 5 of its faces bear another 'gender'"):
+            external_predictions.read(path, source)
 
 
 def test_two_files_meet_on_the_faces_that_both_judge(source, tmp_path):

@@ -26,6 +26,7 @@ SHARE_NAMES = ("p:{}", "{}", "p_{}", "prob_{}", "{}_prob", "{}_probability", "{}
 PERCENT = (95, 105)  # row sums of probabilities that were written as percentages
 LEAST_PERCENT = 20  # what one class alone reaches at least somewhere, in percent; a score may be 3 or 5
 MOST_OFF = 0.05  # a row of rounded probabilities adds up to 1 within this
+MOST_YEARS = 130  # of an age; beyond it numbers are months, or years of birth
 SHOWN = 6
 
 
@@ -254,7 +255,7 @@ def _read_numbers(column: pd.Series, task: Task, values: Mapping[str, str], path
     strange = np.isnan(numbers) & ~written.map(lambda text: words.is_missing(text, number=True)).to_numpy()
     kind = "no numbers"
     if not strange.any() and task.unit == "years":
-        strange, kind = numbers < 0, "no ages"
+        strange, kind = (numbers < 0) | (numbers > MOST_YEARS), "no ages in years"
     if strange.any():
         seen = texts[strange].unique().tolist()
         raise ExternalError(

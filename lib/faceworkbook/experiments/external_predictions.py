@@ -29,6 +29,7 @@ REPEATED, CONTRARY = "repeated with the same answer", "repeated with another ans
 REPEATED_SILENT = "repeated without an answer"
 NO_ANSWER, NO_LABEL = "no answer", "the data set knows no label"
 NO_ROW, SHARED = "the file has no row of it", "its picture or person trained or chose the model"
+MOST_RELABELLED = 0.1  # share of faces whose label may have been corrected since
 OTHER_CLASS, NO_DESCRIPTOR = "its label is none of the model's classes", "the picture cannot be read"
 
 
@@ -121,10 +122,25 @@ def read(path: str | Path, source: Source, reading: Reading = Reading()) -> Judg
             f"{source.faces[columns.by].iloc[0]!r}; another column is given with --column {columns.by}=COLUMN or "
             f"{IMAGE if columns.by == FACE else FACE}=COLUMN"
         )
+    _require_same_truth(table, labels, rows, path)
     reasons = _judge_rows(rows, reasons, answers, labels)
     judged = _build(Path(path).stem, source, labels, answers, rows, reasons == "")
     excluded = _excluded(table, columns, reasons, source.faces, rows)
     return replace(judged, excluded=excluded, notices=answers.notices, n_rows=len(table))
+
+
+def _require_same_truth(table: pd.DataFrame, labels: Labels, rows: np.ndarray, path: str | Path) -> None:
+    """Refuse predictions of this workbook whose faces bear other labels here: another set of the same names."""
+    if external_table.TRUTH not in table:
+        return
+    matched = np.flatnonzero((rows >= 0) & labels.known[rows])
+    theirs, ours = table[external_table.TRUTH].to_numpy()[matched], labels.truth[rows[matched]]
+    other = ~np.isclose(theirs.astype(float), ours) if labels.task.is_number else theirs.astype(str) != ours
+    if other.sum() > MOST_RELABELLED * len(other):
+        raise ExternalError(
+            f"{path} was made on other labels: {int(other.sum()):,} of {len(matched):,} of its faces bear another "
+            f"'{labels.task.name}' in this data set; name the data set that it was made on with --dataset and --root"
+        )
 
 
 def match_rows(keys: pd.Series, source: Source, *, by: str) -> tuple[np.ndarray, np.ndarray]:

@@ -13,6 +13,10 @@ import pyarrow.parquet as pq
 
 from faceworkbook.evaluation import predictions as tables
 
+TRUTH = (
+    "truth of this workbook"  # of a predictions.parquet, to see that it is of the data set it is judged on
+)
+
 
 class ExternalError(ValueError):
     """A file of predictions that cannot be judged; the text names the file, what it holds and what to give."""
@@ -106,7 +110,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         raise ExternalError(
             f"{path} holds repeated folds, so several models; give the predictions of one, such as those of 03_classifier"
         )
-    return tested.drop(columns=["truth", "identity"])
+    return tested.drop(columns="identity").rename(columns={"truth": TRUTH})
 
 
 _READERS = {
