@@ -214,3 +214,18 @@ def test_a_group_of_a_few_pictures_in_many_copies_is_small():
     assert rows.loc["male", "n"] == 60 and rows.loc["male", "n_pictures"] == 1
     assert bool(rows.loc["male", "small"]) and not bool(rows.loc["female", "small"])
     assert groups.gaps(table, "gender", names=["accuracy"])["left_out"].tolist() == ["male"]
+
+
+def test_a_bias_further_from_zero_is_worse_on_either_side():
+    rng = np.random.default_rng(3)
+    n = 400
+    group = np.repeat(["low", "none", "high"], n)
+    shift = np.repeat([-6.0, 0.0, 6.0], n)
+    truth = rng.uniform(20, 60, 3 * n)
+    table = predictions.build(
+        made.faces_table(3 * n), Task("age", "number", unit="years"), truth=truth,
+        output=truth + shift + rng.normal(size=3 * n), split="test",
+    ).assign(group=group)  # fmt: skip
+    table.attrs = {"task": Task("age", "number", unit="years").to_record()}
+    verdicts = groups.against_rest(table, "group", metric="bias").set_index("group")["verdict"]
+    assert verdicts["low"] == verdicts["high"] == "worse"

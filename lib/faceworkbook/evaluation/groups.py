@@ -172,11 +172,11 @@ def gaps(
     Returns
     -------
     pandas.DataFrame
-        attribute, metric, worst, worst_value, worst_value_low, worst_value_high, worst_shrunk, best, best_value, gap, low,
-        high, ratio, ratio_low, ratio_high, null_mean (mean gap of groups that are served equally, with the errors
-        of these), p (share of draws of such groups in which some pair stands as far apart, in standard errors), groups, left_out (small groups). Worst and best are
-        picked after looking, so intervals hold for all groups (worst) or all pairs of groups together
-        (Bonferroni); `worst_shrunk` is drawn towards the mean of the groups by as much as chance spreads them
+        attribute, metric, worst, worst_value, worst_value_low, worst_value_high, worst_shrunk, best, best_value,
+        gap, low, high, ratio, ratio_low, ratio_high, null_mean (mean gap of groups that are served equally, with
+        the errors of these), p (share of draws of such groups in which some pair stands as far apart, in standard
+        errors), groups, left_out (small groups). Worst and best are picked after looking, so intervals hold for all
+        groups (worst) or all pairs of groups together (Bonferroni); `worst_shrunk` is drawn towards the mean of the groups by as much as chance spreads them
         (DerSimonian and Laird 1986).
     """
     pieces = cut(table, attribute, subset=subset)
@@ -212,7 +212,8 @@ def _with_verdicts(table: pd.DataFrame, metric: Metric) -> pd.DataFrame:
     table["p_holm"] = np.nan
     tested = ~table["small"] & table["p"].notna()
     table.loc[tested, "p_holm"] = significance.holm(table.loc[tested, "p"])
-    worse = table["difference"] < 0 if metric.better == "higher" else table["difference"] > 0
+    inside, outside = (table[side].map(lambda value: _goodness(value, metric)) for side in ("value", "rest"))
+    worse = inside < outside
     seen = table["p_holm"] < significance.ALPHA
     table["verdict"] = np.select(
         [table["small"], seen & worse, seen], ["too small", "worse", "better"], "no significant difference"
