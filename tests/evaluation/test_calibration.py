@@ -439,3 +439,13 @@ def test_several_labels_are_refused_by_the_name_of_what_takes_one(use):
     )
     with pytest.raises(predictions.PredictionsError, match=r"several yes/no labels.*predictions\.of_label"):
         use(table)
+
+
+@pytest.mark.parametrize(("right", "end"), [(False, "low"), (True, "high")])
+def test_a_model_that_is_always_wrong_or_always_right_has_an_interval_with_a_width(right, end):
+    from faceworkbook.evaluation import calibration_error
+
+    made_error = calibration_error.measure(np.ones(30), np.full(30, right), np.arange(30), bins=10)
+    expected = 30 / (30 + 1.96**2)
+    assert made_error.value == (0 if right else 1)
+    assert getattr(made_error, end) == pytest.approx(1 - expected if right else expected, abs=1e-3)

@@ -278,3 +278,16 @@ def test_the_command_prints_the_plan(capsys, tmp_path):
         predictions.write(table, tmp_path / name / "predictions.parquet")
     assert cli.main(["plan", "difference", "0.05", "--pilot", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
     assert "The pilot: 400 faces of 50 people (8.0 each" in capsys.readouterr().out
+
+
+def test_a_plan_says_where_ten_people_are_only_the_least():
+    large = planning.difference_of_models(0.5, discordant=0.5)
+    people = planning.people_needed(large, FacesOfPeople())
+    assert people == planning.least_people(large) == 10
+    assert planning.describe(large, FacesOfPeople(), people).startswith(
+        "The least that is tested, 10 people in each group, is enough: about 10 people with one face each"
+    )
+    small = planning.difference_of_models(0.02, discordant=0.08)
+    assert planning.describe(
+        small, FacesOfPeople(), planning.people_needed(small, FacesOfPeople())
+    ).startswith("About ")

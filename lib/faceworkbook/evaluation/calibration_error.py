@@ -92,6 +92,9 @@ def measure(
     if error < 1e-9:
         high = float(intervals.wilson(0, units.max() + 1)[1])
         return CalibrationError(error, float(null.mean()), p, 0.0, 0.0, high)
+    if error > 1 - 1e-9:
+        low = float(intervals.wilson(units.max() + 1, units.max() + 1)[0])
+        return CalibrationError(error, float(null.mean()), p, 1.0, low, 1.0)
     below = [_below(partial(errors, direction=d), error) for d in (shift, _tilt(sure, shift, error))]
     (corrected, low, high), (_, _, other) = (
         [min(_solve(each, share) * error, 1.0) for share in (0.5, 0.975, 0.025)] for each in below

@@ -249,6 +249,11 @@ def half_width(goal: Goal, faces: FacesOfPeople, people: float) -> float:
     return float(stats.t.ppf(1 - ALPHA / 2, freedom) * error)
 
 
+def least_people(goal: Goal) -> int:
+    """Return the least people that a plan has: as many in each group as a test is made on."""
+    return int(np.ceil(FEWEST_UNITS / min(goal.shares)))
+
+
 def people_needed(goal: Goal, faces: FacesOfPeople) -> int:
     """Return the smallest number of people that reaches the goal; ten in each group are the least.
 
@@ -263,7 +268,7 @@ def people_needed(goal: Goal, faces: FacesOfPeople) -> int:
             return half_width(goal, faces, people) <= goal.size
         return power(goal, faces, people) >= goal.power
 
-    low = int(np.ceil(FEWEST_UNITS / min(goal.shares)))
+    low = least_people(goal)
     if reaches(low):
         return low
     high = 2 * low
@@ -335,6 +340,8 @@ def describe(goal: Goal, faces: FacesOfPeople, people: int) -> str:
     """Return the plan in one sentence."""
     spread = f"{faces.mean:.3g} faces each" if faces.mean > 1 else "one face each"
     many = f"About {people:,} people with {spread} ({int(np.ceil(people * faces.mean)):,} faces)"
+    if people == least_people(goal):
+        many = f"The least that is tested, {FEWEST_UNITS} people in each group, is enough: {many[0].lower()}{many[1:]}"
     noise = f"intra-person correlation {faces.correlation:.2f}, design effect {faces.design_effect:.2f}"
     if goal.kind == WIDTH:
         return f"{many} give a 95 % interval of {goal.size:g} to either side ({noise})."

@@ -15,7 +15,7 @@ from faceworkbook import data_record, datasets, files, project, row_groups, task
 from faceworkbook import faces as face_table
 from faceworkbook.data_record import DataRecord
 from faceworkbook.descriptors import naming
-from faceworkbook.evaluation import comparison, metrics
+from faceworkbook.evaluation import comparison, groups, metrics, significance
 from faceworkbook.evaluation.rows import rows_of
 from faceworkbook.experiments import external_predictions as external
 from faceworkbook.experiments.external_predictions import ExternalError, Judged, Reading, Source
@@ -197,11 +197,13 @@ def describe_gaps(gaps: pd.DataFrame, metric: str) -> str:
     if known.empty:
         return "No two groups are large enough to be compared."
     row = known.sort_values("p").iloc[0]
+    adjusted = float(groups.adjust(known)["p_holm"].min())
+    start = "Clearest gap" if adjusted < significance.ALPHA else "No significant gap; the clearest"
     return (
-        f"Clearest gap between groups: {row['attribute']} {row['worst']} with {metric} {row['worst_value']:.3f} against "
+        f"{start} between groups: {row['attribute']} {row['worst']} with {metric} {row['worst_value']:.3f} against "
         f"{row['best']} with {row['best_value']:.3f}, difference {row['gap']:.3f} (95 % interval {row['low']:.3f} to "
-        f"{row['high']:.3f}; {row['null_mean']:.3f} on average when groups are shuffled, p {comparison.format_p(row['p'])}, "
-        f"the smallest p of {len(known)} attributes)."
+        f"{row['high']:.3f}; {row['null_mean']:.3f} on average between groups that are served equally, p {comparison.format_p(row['p'])}, "
+        f"the smallest of {len(known)}, {comparison.format_p(adjusted)} by Holm)."
     )
 
 
