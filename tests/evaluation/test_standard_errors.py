@@ -45,9 +45,9 @@ def test_the_correlation_of_a_persons_faces_is_estimated():
     values = rng.normal(size=600)[who] * np.sqrt(0.4) + rng.normal(size=len(who)) * np.sqrt(0.6)
     z = values - values.mean()
     sums, squares, sizes = np.bincount(who, z), np.bincount(who, z**2), np.bincount(who).astype(float)
-    rho = standard_errors.correlation_within(sums, squares, sizes, float((z**2).mean()))
+    rho = standard_errors.shrunken_correlation(sums, squares, sizes, float((z**2).mean()))
     assert rho == pytest.approx(0.4, abs=0.05)
-    assert standard_errors.correlation_within(z[:5], z[:5] ** 2, np.ones(5), 1.0) == 0
+    assert standard_errors.shrunken_correlation(z[:5], z[:5] ** 2, np.ones(5), 1.0) == 0
 
 
 def test_a_face_of_several_rows_counts_once():

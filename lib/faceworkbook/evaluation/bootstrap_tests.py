@@ -15,6 +15,7 @@ from faceworkbook.evaluation.significance import (
     need_finite,
     need_units,
     result_of_all,
+    result_of_units,
     t_figures,
     without_spread,
 )
@@ -68,16 +69,7 @@ def paired_bootstrap(
         figures = alike_figures(value, n_units, bounds=bounds)
     else:
         figures = t_figures(value, error, n_units - 1)
-    return Result(
-        test=PAIRED_BOOTSTRAP,
-        difference=value,
-        **figures,
-        effect=figures["statistic"] / np.sqrt(n_units),
-        effect_name="standard deviations",
-        n=n_units,
-        counted=counted,
-        assumes=f"{counted} are independent",
-    ).within(bounds)
+    return result_of_units(PAIRED_BOOTSTRAP, value, figures, n=n_units, counted=counted).within(bounds)
 
 
 def joint_bootstrap(

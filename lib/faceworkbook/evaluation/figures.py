@@ -10,10 +10,8 @@ from scipy import optimize
 from faceworkbook.evaluation.intervals import CONFIDENCE, score_interval
 from faceworkbook.evaluation.standard_errors import SumError, error_of_sum, t_quantile
 
-# Where the simulations of benchmarks/coverage_and_size.py still cover: fewer effective units are marked,
-# and fewer than the second number are refused.
+# Where the simulations of benchmarks/coverage_and_size.py still cover: fewer effective units are marked.
 ENOUGH_UNITS = 25
-LEAST_UNITS = 5
 ROUNDING = 1e-9
 
 

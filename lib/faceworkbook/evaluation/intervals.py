@@ -1,8 +1,9 @@
-"""Intervals: Wilson for a proportion of independent faces, bootstrap over people for everything else.
+"""Wilson's interval of a proportion, the units that intervals count, and the bootstrap over them.
 
-Faces of one person are not independent, nor are copies of one picture, so a resample draws people
-(different pictures where people are unknown) with replacement and takes all of their faces each time. A resample is a row of weights (how often each unit was drawn);
-statistics are computed from weights, many resamples at once, never by copying rows.
+Faces of one person are not independent, nor are copies of one picture, so a resample draws people (different
+pictures where people are unknown) with replacement and takes all of their faces each time. A resample is a row of
+weights (how often each unit was drawn); statistics are computed from weights, many resamples at once, never by
+copying rows. Metrics need none: their intervals are made in `standard_errors` and `figures`.
 """
 
 from __future__ import annotations

@@ -187,16 +187,21 @@ def paired_t(
         figures = alike_figures(difference, n_units, bounds=bounds)
     else:
         figures = t_figures(difference, made.error, made.freedom)
+    return result_of_units(PAIRED, difference, figures, n=n_units, counted=counted).within(bounds)
+
+
+def result_of_units(test: str, difference: float, figures: dict[str, Any], *, n: int, counted: str) -> Result:
+    """Return the result of a paired test over n units; the effect is the difference in standard deviations of one."""
     return Result(
-        test=PAIRED,
+        test=test,
         difference=difference,
         **figures,
-        effect=figures["statistic"] / np.sqrt(n_units),
+        effect=figures["statistic"] / np.sqrt(n),
         effect_name="standard deviations",
-        n=n_units,
+        n=n,
         counted=counted,
         assumes=f"{counted} are independent",
-    ).within(bounds)
+    )
 
 
 def result_of_all(

@@ -129,13 +129,13 @@ def _exchangeable(sums: np.ndarray, squares: np.ndarray, sizes: np.ndarray) -> f
     one = squares.sum() / n
     if one == 0:
         return 0.0
-    rho = correlation_within(sums, squares, sizes, one)
+    rho = shrunken_correlation(sums, squares, sizes, one)
     # Contributions are taken about the estimate, which hides as much correlation as the estimate has variance.
     hidden = (n + rho * pairs) / n**2
     return float(one * (n + min(rho + hidden, 0.95) * pairs))
 
 
-def correlation_within(sums: np.ndarray, squares: np.ndarray, sizes: np.ndarray, one: float) -> float:
+def shrunken_correlation(sums: np.ndarray, squares: np.ndarray, sizes: np.ndarray, one: float) -> float:
     """Estimate the correlation of the faces of one person, drawn towards `PRIOR_CORRELATION`; 0 without pairs.
 
     Each person's mean product of pairs is weighted by how well it is known, so that who has a hundred pictures
