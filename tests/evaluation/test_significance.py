@@ -249,7 +249,7 @@ def test_joint_bootstrap_of_equal_models_detects_nothing():
 def test_pseudo_replication_raises_false_alarms_and_the_right_tests_do_not():
     table = pseudo_replication.false_alarms(simulations=300, n=1000, seed=0).set_index("test")
     assert table.loc[paired_proportions.MCNEMAR, "alarms"] < 0.08
-    assert table.loc["paired bootstrap", "alarms"] < 0.08
+    assert table.loc["paired t", "alarms"] < 0.08
     wrong = table[~table["valid"]].iloc[0]
     assert wrong["low"] > 0.4
     more = pseudo_replication.t_over_evaluations(*right_of(seed=1).T, evaluations=500)

@@ -63,10 +63,13 @@ def test_a_difference_is_better_worse_or_not_significant(wrong, start):
 def test_a_difference_within_the_margin_is_called_equivalent_and_few_faces_are_not_judged():
     alike = answers.of_difference(compare(100, 102, n=4000), to="reference")
     assert alike.startswith(
-        "no significant difference to the reference, equivalent within the margin of 0.01, 95 %"
+        "no significant difference to the reference, equivalent within the margin of 0.01 (its 90 % interval lies "
+        "inside), 95 %"
     )
     small = answers.of_difference(compare(100, 112, n=4000), to="reference")
-    assert small.startswith("better than the reference by 0.003, equivalent within the margin of 0.01, 95 %")
+    assert small.startswith(
+        "better than the reference by 0.003, equivalent within the margin of 0.01 (its 90 % interval lies inside), 95 %"
+    )
     few = answers.of_difference(compare(0, 3, n=8), to="reference")
     assert few == "8 faces are too few to judge the difference to the reference by"
 

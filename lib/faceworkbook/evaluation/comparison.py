@@ -77,7 +77,7 @@ class Comparison:
         The test of all runs together (no row where there are two).
     pairs : pandas.DataFrame
         One row a pair and test: first, second, role ('chosen' for the one test that the design asks for, else
-        'other'), test, difference, low, high, p, p_holm, effect, effect_name, n, counted, verdict ('differ', 'no
+        'other'), test, difference, low, high, low_90, high_90, p, p_holm, effect, effect_name, n, counted, verdict ('differ', 'no
         significant difference' or 'too few to judge' of the chosen test; 'not to be relied on' where a test takes
         for granted what does not hold; else ''), relevance (of the chosen test: 'beyond the margin', 'equivalent
         within the margin', 'undecided'; '' without a margin), probability_better, probability_equivalent,

@@ -17,7 +17,7 @@ DIFFER, NO_DIFFERENCE, INVALID = "differ", "no significant difference", "not to 
 TOO_FEW = "too few to judge"
 CHOSEN, OTHER = "chosen", "other"
 COLUMNS = (
-    "first", "second", "role", "test", "difference", "low", "high", "p", "p_holm", "effect", "effect_name", "n",
+    "first", "second", "role", "test", "difference", "low", "high", "low_90", "high_90", "p", "p_holm", "effect", "effect_name", "n",
     "counted", "verdict", "relevance", "probability_better", "probability_equivalent", "probability_worse",
     "detectable", "faces_needed", "units_needed", "sentence",
 )  # fmt: skip
@@ -134,9 +134,12 @@ def _sentence(row, metric: Metric, options: PairOptions) -> str:
             f"{row.first} and {row.second}: {metric.name} differs by {row.difference:+.4f} on these rows, but "
             f"{row.n:,} {row.counted} are too few to judge by; {FEWEST_UNITS} are the least."
         )
+    # Over folds a posterior decides; elsewhere two one-sided tests, which are the 90 % interval.
+    by_posterior = np.isfinite(row.probability_equivalent)
+    inside = "" if by_posterior else f" (90 % interval {row.low_90:+.4f} to {row.high_90:+.4f})"
     interval = format_interval(row.low, row.high)
     tested = f"{row.test}, p {format_p(row.p)}, Holm {format_p(row.p_holm)}, {row.n:,} {row.counted}"
-    if np.isfinite(row.probability_equivalent):
+    if by_posterior:
         tested += (
             f"; probability of a difference below the margin {row.probability_equivalent:.2f}, of one beyond it "
             f"{row.probability_better:.2f} for and {row.probability_worse:.2f} against {row.first}"
@@ -147,13 +150,13 @@ def _sentence(row, metric: Metric, options: PairOptions) -> str:
         figures = f"{metric.name} {row.difference:+.4f} ({interval}; {tested})."
         return {
             BEYOND: f"{direction} by at least {margin}: {figures}",
-            EQUIVALENT: f"{direction}, yet equivalent within {margin}: {figures}",
+            EQUIVALENT: f"{direction}, yet equivalent within {margin}{inside}: {figures}",
             UNDECIDED: f"{direction}: {figures} Whether by {margin} is undecided{decide}.",
             NO_MARGIN: f"{direction}: {figures}",
         }[row.relevance]
     figures = f"no significant difference ({interval}) in {metric.name}, {row.difference:+.4f} ({tested})"
     return {
-        EQUIVALENT: f"{row.first} and {row.second} are equivalent within {margin}: {figures}.",
+        EQUIVALENT: f"{row.first} and {row.second} are equivalent within {margin}{inside}: {figures}.",
         UNDECIDED: f"{row.first} and {row.second}: {figures}; undecided at {margin}{decide}.",
         NO_MARGIN: f"{row.first} and {row.second}: {figures}.{_what_would_show(row)}",
     }[row.relevance]

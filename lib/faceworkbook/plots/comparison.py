@@ -49,10 +49,13 @@ class ComparisonDisplay:
         for verdict, rows in t.groupby("verdict", sort=False):
             at, color = places[(t["verdict"] == verdict).to_numpy()], VERDICT_COLORS.get(verdict, style.GREY)
             forest.draw(self.ax_, rows, places=at, color=color, name="difference", label=verdict)
+            if self.margin:
+                self.ax_.hlines(at, rows["low_90"], rows["high_90"], color=color, lw=4, alpha=0.5)
         names = [f"{r.first} - {r.second}\n{r.test}, n = {r.n:,} {r.counted}" for r in t.itertuples()]
         forest.name_rows(self.ax_, places, names)
         self.ax_.set(
-            xlabel=f"difference of {style.words(self.metric)}, 95 % interval",
+            xlabel=f"difference of {style.words(self.metric)}, 95 % interval"
+            + (" (thick: 90 %)" if self.margin else ""),
             title=title or "differences between models",
         )
         # Below the figure, where it covers neither title nor intervals.
@@ -63,7 +66,11 @@ class ComparisonDisplay:
 
     def describe(self) -> str:
         """Return the alt text."""
-        band = f"; the band is the margin of {self.margin:g}" if self.margin else ""
+        band = (
+            f"; the band is the margin of {self.margin:g}, thick lines are 90 percent intervals"
+            if self.margin
+            else ""
+        )
         return f"Differences between models with 95 percent intervals{band}. " + " ".join(
             self.pairs["sentence"]
         )

@@ -132,7 +132,11 @@ def of_difference(compared: Comparison, *, to: str, unit: str = "") -> str:
     spread = _interval(compared.metric, pair, unit, signed=True)
     if pair["verdict"] == TOO_FEW:
         return f"{pair['n']:,} {pair['counted']} are too few to judge the difference to the {to} by"
-    relevance = f", {pair['relevance']} of {compared.margin:g}" if pair["relevance"] == EQUIVALENT else ""
+    relevance = (
+        f", {pair['relevance']} of {compared.margin:g} (its 90 % interval lies inside)"
+        if pair["relevance"] == EQUIVALENT
+        else ""
+    )
     if pair["verdict"] != DIFFER:
         return f"no significant difference to the {to}{relevance}, {spread}"
     better = (pair["difference"] > 0) != (compared.metric in LOWER_IS_BETTER)
