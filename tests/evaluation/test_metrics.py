@@ -340,6 +340,9 @@ def test_a_class_of_one_person_counts_as_one_person_however_many_faces_it_has():
     got = metrics.per_class(table.assign(identity=[f"p{w}" for w in who]), n_boot=50).set_index("class")
     rare = got.loc[FIVE[0]]
     assert (rare["support"], rare["n_identities"], got.loc[FIVE[1], "n_identities"]) == (20, 1, 36)
+    assert rare["n_pictures"] == 20
+    unknown = metrics.per_class(table, n_boot=50).set_index("class").loc[rare.name]
+    assert unknown["n_pictures"] == 20 and pd.isna(unknown["n_identities"])
     assert rare["recall"] == 1 and rare["recall_low"] == pytest.approx(float(intervals.wilson(1, 1)[0]))
 
 

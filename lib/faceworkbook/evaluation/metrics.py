@@ -109,8 +109,8 @@ def per_class(
     Returns
     -------
     pandas.DataFrame
-        class, support (rows of that truth), n_identities (people of that truth; different pictures where people are
-        unknown), predicted (rows predicted so), and for each of precision,
+        class, support (rows of that truth), n_pictures (different ones of that truth), n_identities (its people; NA
+        where none is known), predicted (rows predicted so), and for each of precision,
         recall, f1 the value, ``_low`` and ``_high``; NaN where a class has no rows.
     """
     rows = rows_of(predictions, subset=subset)
@@ -123,15 +123,17 @@ def per_class(
         values = precision_recall_f1(counts.sum(axis=0))
     contributions = metric.contributions(rows)
     _, true, predicted = np.split(counts, 3, axis=1)
-    people = [len(np.unique(rows.units[own])) for own in (true > 0).T]
+    of_class = (true > 0).T
+    people = [len(np.unique(rows.units[own])) if rows.by_identity else pd.NA for own in of_class]
     table = pd.DataFrame(
         {
             "class": rows.classes,
             "support": true.sum(axis=0),
+            "n_pictures": [len(np.unique(rows.pictures[own])) for own in of_class],
             "n_identities": people,
             "predicted": predicted.sum(axis=0),
         }
-    ).astype({"support": int, "predicted": int})
+    ).astype({"support": int, "predicted": int, "n_identities": "Int64"})
     counted = {"precision": predicted, "recall": true, "f1": true + predicted}
     for i, (name, of) in enumerate(counted.items()):
         made = [
