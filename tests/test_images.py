@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from faceworkbook import images
+from faceworkbook import alignment, images
 from faceworkbook.images import Preprocessing, UnreadableImage
 
 
@@ -126,7 +126,7 @@ def test_reduced_decoding_of_a_large_jpeg_stays_within_tolerance():
     )
     data = encode(large, "jpeg", quality=92)
     preprocessing = Preprocessing(size=(224, 224), channels="RGB", mean=(0, 0, 0))
-    assert images._reduction(data, preprocessing, None) == 2
+    assert images.reduction(data, preprocessing.size) == 2
     fast = images.face_pixels(data, preprocessing).astype(float)
     slow = images.resize(images.decode(data), (224, 224)).astype(float)
     assert np.abs(fast - slow).mean() < 0.7
@@ -138,7 +138,7 @@ def test_reduced_decoding_of_a_large_jpeg_stays_within_tolerance():
 
 def test_small_pictures_are_decoded_whole(photo):
     preprocessing = Preprocessing(size=(224, 224), channels="RGB", mean=(0, 0, 0))
-    assert images._reduction(encode(photo, "jpeg"), preprocessing, None) == 1
+    assert images.reduction(encode(photo, "jpeg"), preprocessing.size) == 1
 
 
 def test_network_input_by_hand():
@@ -160,6 +160,18 @@ def test_preprocessing_travels_as_plain_types():
     for wrong in ({"channels": "HSV"}, {"interpolation": "best"}, {"crop_margin": -0.7}):
         with pytest.raises(ValueError, match="allowed"):
             Preprocessing(**{**record.to_dict(), **wrong})
+
+
+def test_a_record_of_unaligned_faces_is_the_one_that_was_written_before_alignment_was_known():
+    before = {"size": [8, 8], "channels": "RGB", "mean": [0.0] * 3, "scale": 1.0}
+    before |= {"interpolation": "bilinear", "crop_margin": 0.0}
+    assert Preprocessing.from_dict(before).to_dict() == before
+    aligned = Preprocessing.from_dict({**before, "align": "five_points"})
+    assert aligned.to_dict() == {**before, "align": "five_points", "template": "arcface"}
+    assert Preprocessing.from_dict(aligned.to_dict()) == aligned
+    for wrong in ({"align": "eyes"}, {"template": "dlib"}):
+        with pytest.raises(ValueError, match="allowed"):
+            Preprocessing.from_dict({**before, **wrong})
 
 
 def test_real_faces_decode_as_pillow_does(shared_data):
@@ -300,3 +312,104 @@ def test_no_garbled_picture_leaves_the_gate_as_anything_but_an_unreadable_image(
         except images.UnreadableImage:
             continue
         assert pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[2] == 3
+
+
+# ---- one function that cuts faces out
+
+
+def scene(side=480):
+    """A smooth picture without symmetry, and five points in it."""
+    rng = np.random.default_rng(3)
+    picture = cv2.resize(
+        rng.integers(0, 255, (9, 9, 3), dtype=np.uint8), (side, side), interpolation=cv2.INTER_CUBIC
+    )
+    return picture, (alignment.TEMPLATE - 56) * 1.6 + side / 2
+
+
+def moved(picture, points, *, angle=0.0, factor=1.0, shift=(0.0, 0.0)):
+    """The same scene, turned by `angle` degrees about its middle, scaled and shifted, and its points."""
+    middle = picture.shape[1] / 2, picture.shape[0] / 2
+    matrix = cv2.getRotationMatrix2D(middle, angle, factor) + np.array([[0, 0, shift[0]], [0, 0, shift[1]]])
+    there = cv2.warpAffine(picture, matrix, picture.shape[1::-1], flags=cv2.INTER_CUBIC)
+    return there, points @ matrix[:, :2].T + matrix[:, 2]
+
+
+def recipe(align, size=(112, 112), **options):
+    return Preprocessing(size, "RGB", (0, 0, 0), align=align, **options)
+
+
+def difference(a, b):
+    return np.abs(a.astype(int) - b.astype(int)).mean()
+
+
+@settings(max_examples=25, deadline=None)
+@given(angle=st.floats(-180, 180), factor=st.floats(0.7, 1.5), x=st.floats(-20, 20), y=st.floats(-20, 20))
+def test_a_turned_and_scaled_picture_gives_the_same_aligned_chip(angle, factor, x, y):
+    picture, points = scene()
+    chip = images.cut_face(picture, recipe("five_points"), points=points)
+    there, turned = moved(picture, points, angle=angle, factor=factor, shift=(x, y))
+    again = images.cut_face(there, recipe("five_points"), points=turned)
+    assert difference(chip, again) < 2
+    assert difference(chip[:, ::-1], again) > 20  # no mirror image
+
+
+@settings(max_examples=25, deadline=None)
+@given(angle=st.floats(-60, 60))
+def test_upright_undoes_a_turn_and_keeps_place_and_scale(angle):
+    picture, points = scene()
+    points = points - points.mean(axis=0) + 239.5
+    level = points.copy()
+    level[1, 1] = level[0, 1]
+    box = (140, 150, 340, 330)
+    there, turned = moved(picture, level, angle=angle)
+    # The turn is about the picture's middle, `upright` turns about the points' middle: the frame moves with it.
+    dx, dy = turned.mean(axis=0) - level.mean(axis=0)
+    frame = (box[0] + dy, box[1] + dx, box[2] + dy, box[3] + dx)
+    straight = images.cut_face(picture, recipe("none"), box=box)
+    again = images.cut_face(there, recipe("upright"), box=frame, points=turned)
+    assert difference(straight, again) < 4
+    assert difference(straight[:, ::-1], again) > 20
+
+
+def test_level_eyes_leave_an_upright_crop_as_it_is():
+    picture, points = scene()
+    points[1, 1] = points[0, 1]
+    for box in (None, (100, 120, 300, 310), (-30, 20, 200, 500)):
+        plain = images.cut_face(picture, recipe("none", crop_margin=0.2), box=box)
+        upright = images.cut_face(picture, recipe("upright", crop_margin=0.2), box=box, points=points)
+        np.testing.assert_array_equal(plain, upright)
+
+
+@pytest.mark.parametrize(
+    "points", [None, np.full((5, 2), np.nan), np.ones((5, 2)) * 50, np.zeros((4, 2)), np.full((5, 2), np.inf)]
+)
+@pytest.mark.parametrize("align", ["five_points", "upright"])
+def test_points_that_give_no_alignment_fall_back_to_the_plain_crop(points, align):
+    picture, _ = scene()
+    for box in (None, (100, 120, 300, 310)):
+        plain = images.cut_face(picture, recipe("none"), box=box)
+        np.testing.assert_array_equal(images.cut_face(picture, recipe(align), box=box, points=points), plain)
+
+
+def test_a_box_outside_is_refused_however_it_is_cut():
+    picture, points = scene()
+    for align in ("none", "upright"):
+        with pytest.raises(UnreadableImage, match="outside"):
+            images.cut_face(picture, recipe(align), box=(900, 900, 950, 950), points=points)
+
+
+def test_points_far_outside_give_a_chip_of_the_border():
+    picture, points = scene()
+    chip = images.cut_face(picture, recipe("five_points"), points=points + 5000)
+    assert chip.shape == (112, 112, 3) and np.ptp(chip.reshape(-1, 3), axis=0).max() <= 1
+
+
+@pytest.mark.parametrize("align", ["five_points", "upright"])
+def test_alignment_of_a_large_jpeg_that_is_decoded_smaller_stays_within_tolerance(align):
+    picture, points = scene(1600)
+    points = (points - 800) * 6 + 800
+    data = encode(picture, quality=95)
+    data += b"\0" * max(0, 40_000 - len(data))  # large enough to be decoded smaller
+    fast = images.face_pixels(data, recipe(align), points=points)
+    slow = images.cut_face(images.decode(data), recipe(align), points=points)
+    assert difference(fast, slow) < 2

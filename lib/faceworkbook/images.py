@@ -19,6 +19,8 @@ import simplejpeg
 import xxhash
 from PIL import Image, ImageOps
 
+from faceworkbook import alignment
+
 INTERPOLATIONS = {
     "area": cv2.INTER_AREA,
     "bilinear": cv2.INTER_LINEAR,
@@ -26,6 +28,7 @@ INTERPOLATIONS = {
     "nearest": cv2.INTER_NEAREST,
 }
 
+ALIGNMENTS = ("none", "five_points", "upright")
 
 MAX_BYTES = 2**28  # of a picture's file
 MAX_PIXELS = 2**27  # of a decoded picture: 0.4 GB as RGB
@@ -70,7 +73,13 @@ class Preprocessing:
     interpolation : str
         One of `INTERPOLATIONS`; shrinking by 2 or more always averages areas.
     crop_margin : float
-        Share of the box's height and width that is added on each side before the crop (boxes only).
+        Share of the box's height and width that is added on each side before the crop. With 'five_points' the share
+        of the template's chip. A whole picture without a box has no margin.
+    align : {'none', 'five_points', 'upright'}
+        'five_points': the similarity transform that brings eyes, nose and mouth nearest to `template`. 'upright': the
+        picture is turned until the eye line is level; the crop keeps its place and scale.
+    template : str
+        One of ``alignment.TEMPLATES``: where the five points lie in a chip.
     """
 
     size: tuple[int, int]
@@ -79,6 +88,8 @@ class Preprocessing:
     scale: float = 1.0
     interpolation: str = "bilinear"
     crop_margin: float = 0.0
+    align: str = "none"
+    template: str = "arcface"
 
     def __post_init__(self):
         if self.channels not in ("RGB", "BGR", "GRAY"):
@@ -87,12 +98,24 @@ class Preprocessing:
             raise ValueError(f"interpolation={self.interpolation!r}; allowed are {sorted(INTERPOLATIONS)}")
         if not -0.5 < self.crop_margin <= 5:
             raise ValueError(f"crop_margin={self.crop_margin}; allowed is -0.5..5 (share of the box)")
+        if self.align not in ALIGNMENTS:
+            raise ValueError(f"align={self.align!r}; allowed are {list(ALIGNMENTS)}")
+        if self.template not in alignment.TEMPLATES:
+            raise ValueError(f"template={self.template!r}; allowed are {sorted(alignment.TEMPLATES)}")
         object.__setattr__(self, "size", tuple(int(s) for s in self.size))
         object.__setattr__(self, "mean", tuple(float(m) for m in self.mean))
 
     def to_dict(self) -> dict:
-        """Return plain types, for JSON."""
-        return {**asdict(self), "size": [*self.size], "mean": [*self.mean]}
+        """Return plain types, for JSON.
+
+        Alignment is named where there is one: descriptors of unaligned faces stay what they were before it was known.
+        """
+        values = {**asdict(self), "size": [*self.size], "mean": [*self.mean]}
+        if self.align == "none":
+            del values["align"]
+            if self.template == "arcface":
+                del values["template"]
+        return values
 
     @classmethod
     def from_dict(cls, values: dict) -> Preprocessing:
@@ -268,13 +291,20 @@ def crop(image: np.ndarray, box: tuple[float, float, float, float], *, margin: f
     ndarray, uint8
         What lies outside the picture is filled by repeating its border.
     """
-    y0, x0, y1, x1 = widen(box, margin=margin)
+    y0, x0, y1, x1 = _check_inside(box, image.shape, margin)
     h, w = image.shape[:2]
-    if y1 <= 0 or x1 <= 0 or y0 >= h or x0 >= w:
-        raise UnreadableImage(f"box {tuple(map(float, box))} lies outside the picture of {h} x {w} pixels")
     inner = image[max(y0, 0) : y1, max(x0, 0) : x1]
     pads = (max(-y0, 0), max(y1 - h, 0), max(-x0, 0), max(x1 - w, 0))
     return cv2.copyMakeBorder(inner, *pads, cv2.BORDER_REPLICATE) if any(pads) else inner
+
+
+def _check_inside(box, shape: tuple[int, ...], margin: float) -> tuple[int, int, int, int]:
+    """Return the box widened by `margin`, of which at least a pixel lies in a picture of `shape`."""
+    y0, x0, y1, x1 = widen(box, margin=margin)
+    h, w = shape[:2]
+    if y1 <= 0 or x1 <= 0 or y0 >= h or x0 >= w:
+        raise UnreadableImage(f"box {tuple(map(float, box))} lies outside the picture of {h} x {w} pixels")
+    return y0, x0, y1, x1
 
 
 def resize(image: np.ndarray, size: tuple[int, int], *, interpolation: str = "bilinear") -> np.ndarray:
@@ -287,40 +317,94 @@ def resize(image: np.ndarray, size: tuple[int, int], *, interpolation: str = "bi
     return cv2.resize(image, (width, height), interpolation=method)
 
 
-def face_pixels(data: bytes, preprocessing: Preprocessing, *, box=None, name: str = "picture") -> np.ndarray:
-    """Decode, crop and resize one face.
+def cut_face(image: np.ndarray, preprocessing: Preprocessing, *, box=None, points=None) -> np.ndarray:
+    """Cut one face out of a picture: the one function for extraction, fine-tuning and prediction.
+
+    Parameters
+    ----------
+    image : ndarray of shape (height, width, 3), uint8, RGB
+    preprocessing : Preprocessing
+        Gives size, interpolation, alignment and margin.
+    box : (top, left, bottom, right) in pixels, optional
+        The whole picture where None.
+    points : ndarray of shape (5, 2), optional
+        x, y in pixels of `image`, in the order of ``alignment.POINTS``. Where there are none, or none that
+        `alignment.usable` accepts, the face is cut out unaligned, whatever `preprocessing` asks for.
+
+    Returns
+    -------
+    ndarray of shape (*preprocessing.size, 3), uint8, RGB
+
+    Raises
+    ------
+    UnreadableImage
+        The box lies outside the picture.
+    """
+    margin, size = preprocessing.crop_margin, preprocessing.size
+    align = preprocessing.align if alignment.usable(points) else "none"
+    if align == "five_points":
+        template = alignment.TEMPLATES[preprocessing.template]
+        return alignment.align(image, points, size=size, margin=margin, template=template)
+    if box is not None:
+        _check_inside(box, image.shape, margin)
+    if align == "upright":
+        frame = (0, 0, *image.shape[:2]) if box is None else widen(box, margin=margin)
+        cut = alignment.turn_upright(image, points, frame)
+    else:
+        cut = image if box is None else crop(image, box, margin=margin)
+    return np.ascontiguousarray(resize(cut, size, interpolation=preprocessing.interpolation))
+
+
+def face_pixels(
+    data: bytes, preprocessing: Preprocessing, *, box=None, points=None, name: str = "picture"
+) -> np.ndarray:
+    """Decode a picture and cut one face out of it; see `cut_face`.
 
     Parameters
     ----------
     data : bytes
         The picture file's content.
     preprocessing : Preprocessing
-        Gives size, interpolation and crop margin.
-    box : (top, left, bottom, right) in pixels, optional
-        The whole picture where None.
+    box, points
+        In pixels of the picture as it is stored. A large JPEG is decoded smaller, which is no matter here.
+    name : str
+        Named in errors.
 
     Returns
     -------
     ndarray of shape (height, width, 3), uint8, RGB
     """
-    reduce = _reduction(data, preprocessing, box)
+    aligned = preprocessing.align == "five_points" and alignment.usable(points)
+    if aligned:
+        across = alignment.chip_side(points, preprocessing.crop_margin) * np.ones(2)
+    else:
+        across = None if box is None else np.array([box[2] - box[0], box[3] - box[1]], float)
+    reduce = reduction(data, preprocessing.size, across=across)
     image = decode(data, name=name, reduce=reduce)
-    if box is not None:
-        image = crop(image, tuple(edge / reduce for edge in box), margin=preprocessing.crop_margin)
-    return np.ascontiguousarray(resize(image, preprocessing.size, interpolation=preprocessing.interpolation))
+    if reduce > 1:
+        box = None if box is None else tuple(edge / reduce for edge in box)
+        # Points name the middles of pixels, boxes their edges.
+        points = None if points is None else (np.asarray(points, float) + 0.5) / reduce - 0.5
+    return cut_face(image, preprocessing, box=box, points=points)
 
 
-def _reduction(data: bytes, preprocessing: Preprocessing, box) -> int:
-    """Return the factor by which a JPEG may be decoded smaller and still have twice the network's input size."""
+def reduction(data: bytes, size: tuple[int, int], *, across: np.ndarray | None = None) -> int:
+    """Return the factor by which a JPEG may be decoded smaller and still have twice the pixels of `size`.
+
+    Parameters
+    ----------
+    data : bytes
+    size : (height, width) in pixels
+    across : ndarray of shape (2,), optional
+        Height and width in pixels of what is cut out; the whole picture where None.
+    """
     if len(data) < 40_000 or data[:2] != _JPEG:
         return 1
     try:
-        height, width = simplejpeg.decode_jpeg_header(data)[:2]
+        height, width = simplejpeg.decode_jpeg_header(data)[:2] if across is None else across
     except ValueError:
         return 1
-    if box is not None:
-        height, width = box[2] - box[0], box[3] - box[1]
-    room = min(height / (2 * preprocessing.size[0]), width / (2 * preprocessing.size[1]))
+    room = min(height / (2 * size[0]), width / (2 * size[1]))
     return next((r for r in (8, 4, 2) if room >= r), 1)
 
 
