@@ -58,3 +58,11 @@ def test_workbook_list_starts_without_tensorflow():
     )
     printed = subprocess.check_output([sys.executable, "-c", program], text=True, timeout=120)
     assert "residual_mlp" in printed and "utkface_gender" in printed
+
+
+def test_what_a_notebook_imports_of_reports_does_not_wait_for_the_validator_of_notebooks():
+    program = (
+        "import sys; from faceworkbook.reports import answers, runs, tables; "
+        "assert not {'nbformat', 'jsonschema', 'nbconvert', 'tensorflow'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)

@@ -7,10 +7,10 @@ import json
 import os
 from pathlib import Path
 
-import nbformat
 import xxhash
 
 from faceworkbook import descriptors, files, project
+from faceworkbook.reports import parameters
 from faceworkbook.reports.experiments import Step
 
 DONE = "done.json"
@@ -50,8 +50,7 @@ def hash_code() -> str:
 
 def hash_notebook(path: Path) -> str:
     """Return a hash of a notebook's cells; outputs and execution counts do not count."""
-    cells = nbformat.read(path, as_version=4).cells
-    return files.hash_values([[cell.cell_type, cell.source] for cell in cells])
+    return files.hash_values([[kind, source] for kind, source, _ in parameters.read_cells(path)])
 
 
 def _paths(value) -> list[Path]:

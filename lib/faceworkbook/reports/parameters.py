@@ -14,10 +14,9 @@ import tokenize
 from dataclasses import dataclass
 from pathlib import Path
 
-import nbformat
 import yaml
 
-from faceworkbook import project
+from faceworkbook import files, project
 
 TYPES = (str, int, float, bool, list)
 INJECTED = "# Parameters"  # how papermill begins the cell with the values that it was given
@@ -60,11 +59,30 @@ def read(notebook: str | Path) -> dict[str, Parameter]:
     if not path.exists():
         near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.ipynb")], n=3)
         raise ParameterError(f"no notebook at {path}" + (f"; did you mean {near}?" if near else ""))
-    cells = nbformat.read(path, as_version=4).cells
-    tagged = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+    tagged = [source for _, source, tags in read_cells(path) if "parameters" in tags]
     if len(tagged) != 1:
         raise ParameterError(f"{path}: {len(tagged)} cells are tagged 'parameters'; exactly one is needed")
-    return parse(tagged[0].source, path)
+    return parse(tagged[0], path)
+
+
+def read_cells(path: Path) -> list[tuple[str, str, list[str]]]:
+    """Return the kind, the source and the tags of each cell of a notebook.
+
+    Raises
+    ------
+    ParameterError
+        The file is no notebook.
+    """
+    # Not by nbformat: its validator takes a second to import, in every kernel.
+    advice = "name a Jupyter notebook of format 4"
+    notebook = files.read_json(path, ParameterError, advice=advice)
+    try:
+        return [
+            (cell["cell_type"], "".join(cell["source"]), list(cell["metadata"].get("tags", [])))
+            for cell in notebook["cells"]
+        ]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ParameterError(f"{path} has no cells with a source; {advice}") from error
 
 
 def parse(source: str, path: Path) -> dict[str, Parameter]:
