@@ -160,7 +160,7 @@ def test_what_must_be_known_first_is_a_warning(lay):
     assert several == [
         "3 of 11 files or rows were left out (27%), most of them (2) for the reason 'not a picture'"
     ]
-    assert "no face was read; is this UTKFace" in datasets.load("utkface", lay(["x.jpg"])).warnings[1]
+    assert "0 faces: is this UTKFace" in datasets.load("utkface", lay(["x.jpg"])).warnings[1]
     rows = "".join(f"{i}.jpg,{'someone' if i < 20 else f'p{i}'}\n" for i in range(30))
     files = {"faces.csv": "image,identity\n" + rows} | {f"{i}.jpg": b"" for i in range(30)}
     assert "the person 'someone' has 20 of 30 faces" in datasets.load("csv", lay(files)).warnings[0]
@@ -170,3 +170,44 @@ def test_importing_the_readers_does_not_import_tensorflow():
     code = "import sys, faceworkbook.datasets as d; d.list(); print('tensorflow' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+LAID = {
+    "adience": "fold_frontal_0_data.txt",
+    "aflw": "aflw.sqlite",
+    "agegender_cleaned": "combined/aligned/25_F/nm0000545_rm4094803712_1945-7-26_2010.jpg",
+    "csv": "labels.tsv",
+    "expw": "label.lst",
+    "fairface": "fairface_label_val.csv",
+    "ferplus": "fer2013.csv",
+    "fgnet": "images/001A43b.JPG",
+    "genki4k": "files/file0001.jpg",
+    "image_folder": "woman/1.jpg",
+    "imdb_wiki": "wiki_crop/wiki.mat",
+    "sfew": "Train_Aligned_Faces/Angry/Airheads_000519240_00000005.png",
+    "synthetic": "images/person0000_0.jpg",
+    "utkface": "UTKFace/39_0_1_20170116174525125.jpg.chip.jpg",
+}
+
+
+@pytest.mark.parametrize("name", LAID)
+def test_a_folder_is_recognised_by_the_names_of_its_files(lay, name):
+    root = lay([LAID[name], "notes.txt"])
+    assert datasets.recognise(root) == {name: root}
+
+
+def test_a_folder_of_folders_names_where_each_set_lies(lay):
+    root = lay([f"sets/{name}/{LAID[name]}" for name in ("fgnet", "expw")])
+    assert datasets.recognise(root / "sets") == {name: root / "sets" / name for name in ("fgnet", "expw")}
+    assert datasets.recognise(lay([])) == {}
+
+
+def test_another_data_set_at_the_root_is_named(lay):
+    root = lay([LAID["fgnet"]])
+    asked = f"is this fgnet? Then give dataset=fgnet, root={root}"
+    assert f"0 faces: {asked}" in datasets.load("utkface", root).warnings
+    with pytest.raises(datasets.DatasetError, match=r"missing: label\.lst"):
+        datasets.load("expw", lay(["a.txt"]))
+    with pytest.raises(datasets.DatasetError, match=r"is this fgnet\? Then give dataset=fgnet"):
+        datasets.load("expw", root)
+    assert any(asked in sentence for sentence in datasets.load("image_folder", root).warnings)

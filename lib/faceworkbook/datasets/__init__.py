@@ -17,6 +17,7 @@ import pandas as pd
 
 from faceworkbook import faces, files
 from faceworkbook.datasets import corrections as _corrections
+from faceworkbook.datasets import signs as _signs
 from faceworkbook.datasets.base import Dataset, DatasetError, DatasetInfo, Reasons
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "load",
     "markdown",
     "options",
+    "recognise",
     "register",
     "with_label",
 ]
@@ -48,6 +50,8 @@ _MODULES = {
     "synthetic": "synthetic",
     "utkface": "utkface",
 }
+_GENERAL = ("csv", "image_folder")  # readers of what is no published set
+_NAMED = 3  # likely data sets that an error or a warning names
 
 
 @dataclass(frozen=True)
@@ -122,9 +126,40 @@ def load(name: str, root: str | Path, *, corrections: str | Path = "", **setting
     root = Path(root)
     if not root.is_dir():
         raise DatasetError(f"data set '{name}': no folder at {root}.\nExpected layout:\n{reader.INFO.layout}")
-    dataset = _as_dataset(reader.read(root, **_arguments(reader.read, settings)), name, root, reader.INFO)
-    dataset = replace(dataset, reader={"name": name, "options": settings, "code": _hash_code(reader.read)})
+    try:
+        made = reader.read(root, **_arguments(reader.read, settings))
+    except DatasetError as error:
+        others = _name_others(name, root)
+        if not others:
+            raise
+        raise DatasetError(f"{error}\n{others}") from error
+    dataset = _as_dataset(made, name, root, reader.INFO)
+    doubtful = dataset.faces.empty or name == "image_folder"  # which reads any folders
+    others = _name_others(name, root) if doubtful else ""
+    facts = {"name": name, "options": settings, "code": _hash_code(reader.read)}
+    dataset = replace(dataset, reader=facts, likely=others)
     return _corrections.apply(dataset, corrections) if str(corrections) else dataset
+
+
+def recognise(root: str | Path) -> dict[str, Path]:
+    """Return the data sets that the files in a folder look like, by name, each with the folder to give as root.
+
+    Published sets come first; csv and image_folder are named only where there is none. Cheap: names of files are
+    looked at, and of a sample only.
+    """
+    infos = {name: describe(name) for name in [*_MODULES, *_REGISTERED]}
+    there = _signs.recognise(Path(root), {name: info.sign for name, info in infos.items()})
+    published = {name: folder for name, folder in there.items() if name not in _GENERAL}
+    return published or there
+
+
+def _name_others(name: str, root: Path) -> str:
+    """Words for the data sets that the folder looks like, where `name` is none of them; else empty."""
+    there = recognise(root)
+    if not there or there.get(name) == root:
+        return ""
+    likely = [f"dataset={other}, root={folder}" for other, folder in there.items()][:_NAMED]
+    return f"is this {' or '.join([*there][:_NAMED])}? Then give {' or '.join(likely)}"
 
 
 def _as_dataset(made, name: str, root: Path, info: DatasetInfo) -> Dataset:

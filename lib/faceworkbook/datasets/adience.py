@@ -39,6 +39,7 @@ INFO = DatasetInfo(
     aligned/USER/landmark_aligned_face.FACE.IMAGE  (images="aligned")
     faces/USER/coarse_tilt_aligned_face.FACE.IMAGE (images="faces")""",
     put="fold_0_data.txt ... fold_4_data.txt, and the folder aligned/ or faces/",
+    sign=r"fold_(?:frontal_)?\d_data\.txt",
 )
 
 _FOLDS = range(5)

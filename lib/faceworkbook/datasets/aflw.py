@@ -35,6 +35,7 @@ INFO = DatasetInfo(
     flickr/0/image00002.jpg   (folders 0, 2 and 3 of the three archives of photos)
     ...""",
     put="aflw.sqlite and the folder flickr/ with 0/, 2/ and 3/",
+    sign=r"aflw\.sqlite",
 )
 
 FOLDER = "flickr"

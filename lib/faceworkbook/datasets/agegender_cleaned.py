@@ -31,6 +31,7 @@ INFO = DatasetInfo(
     valid/25_M/1799024_1941-12-16_2010.jpg
     ...""",
     put="the folder combined/ with aligned/ and valid/, each with folders NN_F and NN_M",
+    sign=r"(?:.*/)?(?:aligned|valid)/\d{1,3}_[FM]/[^/]+",
 )
 
 # The set was published to train on `aligned` and to score on `valid`.

@@ -41,7 +41,8 @@ class DatasetError(ValueError):
 class DatasetInfo:
     """Facts about a data set, for the table in the README and for error texts.
 
-    ``put`` says in one line what must be put where; ``layout`` shows it as a tree.
+    ``put`` says in one line what must be put where; ``layout`` shows it as a tree. ``sign`` is a regular
+    expression for paths that the set has and others lack (see ``faceworkbook.datasets.signs``).
     """
 
     name: str
@@ -54,6 +55,7 @@ class DatasetInfo:
     source: str
     layout: str
     put: str = ""
+    sign: str = ""
 
     def row(self) -> dict[str, str]:
         """The facts as one table row (all but the layout)."""
@@ -92,6 +94,8 @@ class Dataset:
     info : DatasetInfo
     reader : dict
         Name and options of the reader, and a hash of its code; `faceworkbook.datasets.load` fills it in.
+    likely : str
+        Which other data sets the folder looks like, where that is in doubt.
     """
 
     faces: pd.DataFrame
@@ -100,6 +104,7 @@ class Dataset:
     root: Path
     info: DatasetInfo
     reader: dict = field(default_factory=dict)
+    likely: str = ""
 
     def counts(self) -> pd.DataFrame:
         """Rows read and rows left out by reason: columns ``what``, ``count``."""
@@ -121,7 +126,9 @@ class Dataset:
             )
         if not n:
             title = self.info.title if self.info else "the data set that was named"
-            sentences.append(f"no face was read; is this {title}, laid out as distributed?")
+            sentences.append(f"0 faces: {self.likely or f'is this {title}, laid out as distributed?'}")
+        elif self.likely:
+            sentences.append(f"the files have the names of another data set: {self.likely}")
         people = self.faces["identity"].value_counts()
         if len(people) > 1 and people.iloc[0] > _ONE_PERSON * people.sum() and people.iloc[0] >= _PLACEHOLDER:
             sentences.append(

@@ -40,6 +40,7 @@ INFO = DatasetInfo(
     faces.csv      (header: image,gender,age,identity,smile,... ; paths relative to ROOT; option table=)
     any/folders/of/pictures.jpg""",
     put="faces.csv with a header, and the pictures that its column image names",
+    sign=r"[^/]+\.(?:csv|tsv)",
 )
 
 _CLASSES = tuple(faces.KNOWN_VOCABULARIES)

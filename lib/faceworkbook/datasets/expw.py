@@ -33,6 +33,7 @@ INFO = DatasetInfo(
     image/origin/angry_actor_388.jpg   (whole photos)
     ...""",
     put="label.lst and the folder image/origin/ with the photos",
+    sign=r"label\.lst",
 )
 
 _HEADER = ("name", "face", "top", "left", "right", "bottom", "confidence", "emotion")

@@ -34,6 +34,7 @@ INFO = DatasetInfo(
     train/1.jpg ...
     val/1.jpg ...""",
     put="fairface_label_train.csv, fairface_label_val.csv, and the folders train/ and val/",
+    sign=r"fairface_label_(?:train|val)\.csv",
 )
 
 _SPLITS = {"train": "train", "val": "validation"}

@@ -42,6 +42,7 @@ INFO = DatasetInfo(
     data/FER2013Test/fer0032220.png ...
   or fer2013.csv beside fer2013new.csv: write_pictures(ROOT) makes the folders out of it""",
     put="fer2013new.csv, and data/ with FER2013Train, FER2013Valid and FER2013Test (or fer2013.csv)",
+    sign=r"fer2013(?:new)?\.csv",
 )
 
 VOTES = (*faces.EMOTIONS, "unknown", "NF")

@@ -33,6 +33,7 @@ INFO = DatasetInfo(
     points/001a02.pts    (68 points; may be missing)
     ...""",
     put="the folders images/ and points/",
+    sign=r"images/\d{3}A\d{2}[a-z]?\.\w+",
 )
 
 POINTS = 68

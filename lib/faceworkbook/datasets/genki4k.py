@@ -35,6 +35,7 @@ INFO = DatasetInfo(
     files/file0001.jpg
     ...""",
     put="labels.txt and the folder files/",
+    sign=r"files/file\d{4}\.jpg",
 )
 
 _HEADER = ("smile", "yaw", "pitch", "roll")

@@ -40,6 +40,7 @@ or
     test/female/*.jpg
     ...""",
     put="one folder a class, with its pictures; above them train/, validation/ and test/ if you like",
+    sign=r"(?:.*/)?[^/]+/[^/]+",
 )
 
 _NO_LABELS = set(faces.COLUMNS) - {*faces.KNOWN_VOCABULARIES, *faces.RANGES}

@@ -38,6 +38,7 @@ INFO = DatasetInfo(
   or, whole photos (images="whole"): imdb/imdb.mat, imdb/00/... and wiki/wiki.mat, wiki/17/...
   (one of the two sets is enough; the .mat file may lie beside its folders in ROOT itself)""",
     put="imdb_crop/ with imdb.mat, wiki_crop/ with wiki.mat, or both",
+    sign=r"(?:(?:imdb|wiki)(?:_crop)?/)?(?:imdb|wiki)\.mat",
 )
 
 _SOURCES = ("imdb", "wiki")

@@ -31,6 +31,7 @@ INFO = DatasetInfo(
     Test/...                                      (no labels; may be missing)
   (folders such as Train_Aligned_Faces/ do as well)""",
     put="the folders Train/ and Val/, each with the seven emotion folders",
+    sign=r"(?:.*/)?(?:train|val|test)\w*/(?:\w+/)?.+_\d{6,}_\d+\.\w+",
 )
 
 _SPLITS = {"train": "train", "val": "validation", "test": "test"}

