@@ -13,6 +13,7 @@ def backbone(*, size: int, dim: int) -> SimpleNamespace:
         name="tiny",
         tap="mean",
         fingerprint="f" * 64,
+        mirror="",
         dim=dim,
         preprocessing=images.Preprocessing(size=(size, size), channels="RGB", mean=(0, 0, 0)),
     )

@@ -146,6 +146,17 @@ def test_every_tap_has_its_width_and_its_pooling(net, tap):
     np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("tap", ["feats", "gender_pred", "age_pred"])
+def test_what_was_tuned_on_a_data_set_is_barred_there(net, tap):
+    for dataset in ("adience", "agegender_cleaned", "imdb_wiki"):
+        with pytest.raises(
+            ValueError, match=f"'{tap}' of faceres_deep is barred on '{dataset}': its author tuned it"
+        ):
+            net.at(tap).mirrored().check_use(dataset)
+        net.at("conv_pw_12_relu").check_use(dataset)
+    net.at(tap).check_use("utkface")
+
+
 def test_genders_read_off_the_name_of_real_faces(shared_data, net):
     """High is male: UTKFace writes 0 for men in the second field of a name."""
     files = sorted(shared_data("utkface/UTKFace").glob("[23]?_[01]_*.jpg"))[::150][:24]

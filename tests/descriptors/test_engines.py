@@ -54,6 +54,23 @@ def test_each_engine_gives_the_descriptors_of_keras(toy, tmp_path, engine, tap):
     assert engines.agrees(engines.compare(result, reference(net, pixels)))
 
 
+@pytest.mark.parametrize("engine", ["keras", "winograd", "onnx"])
+def test_every_engine_averages_both_sides_of_a_face(toy, verdict, monkeypatch, tmp_path, engine):
+    made = engines.choose(toy, engine="keras") if engine == "keras" else converted(toy, tmp_path, engine)
+    verdict(**{engine: GOOD})
+    monkeypatch.setattr(prepare, "make", lambda *args, **options: made)
+    monkeypatch.setattr(engines, "_keras", lambda *args: made)
+    pixels = noise(toy)
+    straight, turned = reference(toy, pixels), reference(toy, pixels[:, :, ::-1])
+    for mirror, expected in (("mean", (straight + turned) / 2), ("only", turned)):
+        net = toy.mirrored(mirror)
+        runner = engines.choose(net, engine=engine)
+        assert engines.agrees(engines.compare(runner.run(pixels), expected))
+        assert engines.agrees(engines.compare(reference(net, pixels), expected))
+        assert runner.settings["mirror"] == mirror and "mirror" not in made.settings
+    assert not engines.agrees(engines.compare(turned, straight))
+
+
 @pytest.mark.parametrize("engine", ["winograd", "onnx"])
 def test_a_batch_of_another_size_gives_the_same_rows(toy, tmp_path, engine):
     pixels, runner = noise(toy, 9), converted(toy, tmp_path, engine)

@@ -29,6 +29,7 @@ BACKBONE = SimpleNamespace(
     name="tiny",
     tap="mean",
     fingerprint="f" * 64,
+    mirror="",
     dim=3,
     preprocessing=images.Preprocessing(size=(8, 8), channels="RGB", mean=(0, 0, 0)),
 )
@@ -124,7 +125,7 @@ def test_another_box_tap_or_weights_computes_anew(pictures, tmp_path):
     engine = MeanColour()
     run(pictures, tmp_path, engine, face_table=boxed)
     assert engine.seen.total() == 1
-    for change in ({"tap": "fc7"}, {"fingerprint": "0" * 64}):
+    for change in ({"tap": "fc7"}, {"fingerprint": "0" * 64}, {"mirror": "mean"}):
         other = SimpleNamespace(**{**vars(BACKBONE), **change})
         engine = MeanColour()
         descriptors.extract(
@@ -432,7 +433,7 @@ def test_int8_warns_and_is_calibrated_on_the_same_faces_after_a_kill(pictures, t
 
 def test_what_int8_costs_is_described_for_the_network_it_was_measured_on():
     measured = json.loads(int8.MEASURED.read_text())[0]
-    net = SimpleNamespace(name="n", tap=measured["tap"], fingerprint=measured["weights_sha256"])
+    net = SimpleNamespace(name="n", tap=measured["tap"], fingerprint=measured["weights_sha256"], mirror="")
     assert descriptors.int8_cost(net)["label"].tolist() == ["gender", "race"]
     assert "UTKFace faces: gender 0." in descriptors.describe_int8_cost(net)
     assert "was not measured" in descriptors.describe_int8_cost(BACKBONE)

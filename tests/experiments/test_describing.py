@@ -17,16 +17,6 @@ from faceworkbook.experiments import describing  # noqa: E402
 from tests.training import toy_network  # noqa: E402
 
 
-def test_a_mirrored_network_says_of_a_picture_what_the_network_says_of_its_mirror_image():
-    from faceworkbook import backbones
-
-    net = toy_network.backbone()
-    x = np.random.default_rng(0).normal(size=(3, 12, 12, 3)).astype(np.float32)
-    turned = backbones.mirrored(net)
-    np.testing.assert_allclose(turned.model(x), net.model(x[:, :, ::-1].copy()), atol=1e-5)
-    assert turned.dim == net.dim and turned.fingerprint != net.fingerprint
-
-
 def test_faces_described_by_both_hold_points_and_both_sides_of_the_detected_face(tmp_path):
     """The mirror image of a picture has the same even columns, and odd ones of the other sign."""
     root = project.resolve("data/synthetic")
@@ -50,3 +40,10 @@ def test_faces_described_by_both_hold_points_and_both_sides_of_the_detected_face
 def test_an_unknown_source_is_refused():
     with pytest.raises(ValueError, match="source='eyes'; allowed are"):
         describing.describe_with("eyes", backbone="auto", tap="", store=None)
+
+
+def test_a_tap_that_was_tuned_on_a_data_set_is_barred_there(tmp_path):
+    describe, _ = describing.describe_with("network", backbone="auto", tap="gender_pred", store=tmp_path)
+    table = faces.build({"image": ["a.png"]}, dataset="adience")
+    with pytest.raises(ValueError, match="'gender_pred' of faceres_deep is barred on 'adience'"):
+        describe(table, "adience", tmp_path)

@@ -20,6 +20,7 @@ BACKBONE = SimpleNamespace(
     name="tiny",
     tap="mean",
     fingerprint="f" * 64,
+    mirror="",
     dim=3,
     preprocessing=images.Preprocessing(size=(8, 8), channels="RGB", mean=(0, 0, 0)),
 )

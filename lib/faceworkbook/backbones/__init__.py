@@ -26,7 +26,6 @@ from faceworkbook.backbones.base import (
     Tap,
     WeightsError,
     import_keras,
-    mirrored,
 )
 from faceworkbook.backbones.own import from_keras
 
@@ -40,7 +39,6 @@ __all__ = [
     "import_keras",
     "list",
     "load",
-    "mirrored",
     "register",
 ]
 

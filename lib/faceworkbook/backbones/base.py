@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import hashlib
 import json
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     import keras
 
 
-MIRRORED = "mirrored"
+MIRRORS = ("", "mean", "only")
 UNTRAINED = "untrained"  # the fingerprint of fresh weights
 WEIGHTS = Path(__file__).resolve().parents[3] / "weights"
 
@@ -40,11 +41,14 @@ class Tap:
         Width of the descriptor.
     pool : bool
         Average over height and width first; otherwise the output is flattened, height first.
+    tuned_on : tuple of str
+        Data sets whose labels the layers up to here were trained on: figures on them would be too good.
     """
 
     layer: str
     dim: int
     pool: bool = False
+    tuned_on: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,9 @@ class Backbone:
         Folder for what is derived from the weights (converted models, hashes).
     source : str
         Where the weights come from, in one line for reports.
+    mirror : {'', 'mean', 'only'}
+        'mean': the descriptor is the mean of the picture's and of its mirror image's (left and right). 'only': that of
+        the mirror image alone.
     """
 
     name: str
@@ -85,10 +92,13 @@ class Backbone:
     classes: tuple[str, ...] = field(default=(), repr=False)
     cache: Path = field(default=WEIGHTS / "cache", repr=False, compare=False)
     source: str = ""
+    mirror: str = ""
 
     def __post_init__(self):
         if self.tap not in self.tap_table:
             raise ValueError(f"tap={self.tap!r}; {self.name} has {', '.join(self.tap_table)}")
+        if self.mirror not in MIRRORS:
+            raise ValueError(f"mirror={self.mirror!r}; allowed are {', '.join(map(repr, MIRRORS))}")
 
     @property
     def taps(self) -> tuple[str, ...]:
@@ -100,6 +110,15 @@ class Backbone:
         """Width of the descriptor at the chosen tap."""
         return self.tap_table[self.tap].dim
 
+    def check_use(self, dataset: str) -> None:
+        """Raise `ValueError` where the tap was trained on the labels of the data set of that name."""
+        tuned_on = self.tap_table[self.tap].tuned_on
+        if dataset in tuned_on:
+            raise ValueError(
+                f"tap={self.tap!r} of {self.name} is barred on '{dataset}': its author tuned it on the labels of "
+                f"{', '.join(tuned_on)}, so that figures there would be too good; choose another tap or data set"
+            )
+
     @functools.cached_property
     def full(self) -> keras.Model:
         """Keras model with every layer, named as in the weights file."""
@@ -108,7 +127,8 @@ class Backbone:
     @functools.cached_property
     def model(self) -> keras.Model:
         """Functional model: (n, height, width, channels) float32, preprocessed -> (n, dim) float32."""
-        return tap_model(self.full, self.tap_table[self.tap], name=f"{self.name}_{self.tap}")
+        model = tap_model(self.full, self.tap_table[self.tap], name=f"{self.name}_{self.tap}")
+        return mirror_model(model, self.mirror) if self.mirror else model
 
     @functools.cached_property
     def n_bytes(self) -> int:
@@ -119,8 +139,18 @@ class Backbone:
 
     def at(self, tap: str) -> Backbone:
         """Return the same network read at another tap; a model that was built is shared."""
-        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        other = Backbone(**{**values, "tap": tap})
+        return self._with(tap=tap)
+
+    def mirrored(self, mirror: str = "mean") -> Backbone:
+        """Return the same network with another `mirror`; a model that was built is shared.
+
+        The mean of both sides is blind to left and right and predicts pitch; half of their difference holds nothing
+        else and predicts yaw and roll.
+        """
+        return self._with(mirror=mirror)
+
+    def _with(self, **changes) -> Backbone:
+        other = dataclasses.replace(self, **changes)
         if "full" in self.__dict__:
             other.__dict__["full"] = self.full
         return other
@@ -129,31 +159,13 @@ class Backbone:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
-def mirrored(backbone: Backbone) -> Backbone:
-    """Return the same network reading every picture mirrored left to right.
-
-    The mean of both descriptors is blind to left and right and predicts pitch; half of their difference holds
-    nothing else and predicts yaw and roll.
-    """
-    return Backbone(
-        name=f"{backbone.name}_mirrored",
-        tap=backbone.tap,
-        tap_table={backbone.tap: Tap(MIRRORED, backbone.dim)},
-        preprocessing=backbone.preprocessing,
-        fingerprint=f"{backbone.fingerprint}-mirrored",
-        builder=functools.partial(_mirror_first, backbone),
-        weights=backbone.weights,
-        cache=backbone.cache,
-        source=backbone.source,
-    )
-
-
-def _mirror_first(backbone: Backbone):
+def mirror_model(model: keras.Model, mirror: str) -> keras.Model:
+    """Return the model that gives what `Backbone.mirror` says, from the model of one side."""
     keras = import_keras()
-    picture = keras.Input(backbone.model.input.shape[1:], name="picture")
-    descriptor = backbone.model(keras.ops.flip(picture, axis=2))
-    output = keras.layers.Identity(name=MIRRORED)(descriptor)
-    return keras.Model(picture, output, name=f"{backbone.name}_mirrored")
+    picture = keras.Input(model.input.shape[1:], name="picture")
+    turned = model(keras.ops.flip(picture, axis=2))
+    output = turned if mirror == "only" else (model(picture) + turned) / 2
+    return keras.Model(picture, output, name=f"{model.name}_mirror_{mirror}")
 
 
 def tap_model(full: keras.Model, tap: Tap, *, name: str) -> keras.Model:

@@ -25,12 +25,19 @@ BLOCKS = (
 VARIABLES = ("kernel", "bias")
 HEADS = {"gender_pred": (1, "sigmoid"), "age_pred": (100, "softmax")}
 
+# The upstream author trained what follows the trunk on IMDB-WIKI and Adience; agegender_cleaned is made of IMDB-WIKI.
+TUNED_ON = ("adience", "agegender_cleaned", "imdb_wiki")
+
+# The mean over the maps of block 13 is global_pooling.
 TAPS = {
-    **{f"conv_pw_{n}_relu": Tap(f"conv_pw_{n}_relu", BLOCKS[n - 1][0], pool=True) for n in (5, 11, 12)},
+    **{
+        f"conv_pw_{n}_relu": Tap(f"conv_pw_{n}_relu", BLOCKS[n - 1][0], pool=True)
+        for n in range(1, len(BLOCKS))
+    },
     "global_pooling": Tap("global_pooling", 1024),
-    "feats": Tap("feats", 256),
-    "gender_pred": Tap("gender_pred", 1),
-    "age_pred": Tap("age_pred", 100),
+    "feats": Tap("feats", 256, tuned_on=TUNED_ON),
+    "gender_pred": Tap("gender_pred", 1, tuned_on=TUNED_ON),
+    "age_pred": Tap("age_pred", 100, tuned_on=TUNED_ON),
 }
 
 
@@ -42,9 +49,10 @@ def load(weights: str | Path, tap: str | None = None) -> Backbone:
     weights : path
         ``faceres_deep.h5``, written by ``python -m tools.convert_faceres``.
     tap : str, optional
-        'conv_pw_5_relu', 'conv_pw_11_relu', 'conv_pw_12_relu' (averaged over the picture),
-        'global_pooling' (1024-d, the default), 'feats' (256-d, after ReLU), and the network's own
-        predictions: 'gender_pred' (probability of male), 'age_pred' (probabilities of ages 1..100).
+        'conv_pw_1_relu' to 'conv_pw_12_relu' (averaged over the picture), 'global_pooling' (the mean over block
+        13, 1024-d, the default), 'feats' (256-d, after ReLU), and the network's own predictions:
+        'gender_pred' (probability of male), 'age_pred' (probabilities of ages 1..100). The last three are barred on
+        `TUNED_ON`, see `Backbone.check_use`.
 
     Raises
     ------

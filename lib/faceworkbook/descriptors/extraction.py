@@ -166,13 +166,15 @@ def _locked(folder: Path) -> Iterator[None]:
 
 def make_recipe(backbone, precision: str) -> dict:
     """Return what makes a descriptor what it is; another recipe means other descriptors."""
-    return {
+    recipe = {
         "backbone": backbone.name,
         "tap": backbone.tap,
         "weights_sha256": backbone.fingerprint,
         "preprocessing": backbone.preprocessing.to_dict(),
         "precision": precision,
     }
+    # Without a mirror the recipe is the one that stores were written with before there was this choice.
+    return {**recipe, "mirror": backbone.mirror} if backbone.mirror else recipe
 
 
 def _bring_up_to_date(job: Job) -> tuple[Store, np.ndarray]:

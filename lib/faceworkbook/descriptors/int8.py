@@ -51,4 +51,5 @@ def describe_int8_cost(backbone) -> str:
 
 
 def _is_of(measured: dict, backbone) -> bool:
-    return (measured["weights_sha256"], measured["tap"]) == (backbone.fingerprint, backbone.tap)
+    key = (measured["weights_sha256"], measured["tap"], "")
+    return key == (backbone.fingerprint, backbone.tap, backbone.mirror)

@@ -1,4 +1,4 @@
-"""Where descriptors lie by default: one folder for each data set folder, network, tap and precision."""
+"""Where descriptors lie by default: one folder for each data set folder, network, tap, mirror and precision."""
 
 from __future__ import annotations
 
@@ -15,5 +15,6 @@ def default_store(dataset: str, root: str | Path, backbone, *, precision: str = 
     Two folders of pictures never share a store, whatever their files are called.
     """
     place = files.hash_values(project.shorten(root))[:8]
-    suffix = "" if precision == "float32" else f"-{precision}"
+    suffix = f"-mirror-{backbone.mirror}" if backbone.mirror else ""
+    suffix += "" if precision == "float32" else f"-{precision}"
     return Path(FOLDER) / f"{dataset}-{place}-{backbone.name}-{backbone.tap}{suffix}"

@@ -53,6 +53,7 @@ def describe_with_network(net, store: Path) -> Callable:
     """Describe faces by a backbone, each data set in a store NAME-NETWORK-TAP of its own."""
 
     def describe(faces: pd.DataFrame, name: str, root: Path):
+        net.check_use(name)
         return descriptors.extract(faces, net, root=root, store=store / f"{name}-{net.name}-{net.tap}")
 
     return describe
@@ -75,7 +76,7 @@ def describe_with_both(net, store: Path) -> Callable:
     (the same for a face and its mirror image) and half of their difference (which changes sign).
     """
     detector = alignment.Detector()
-    sides = (net, backbones.mirrored(net))
+    sides = (net, net.mirrored("only"))
 
     def describe(faces: pd.DataFrame, name: str, root: Path):
         points = landmarks.extract(faces, root=root, detector=detector)
@@ -83,9 +84,9 @@ def describe_with_both(net, store: Path) -> Callable:
         boxed[list(face_table.BOX)] = points.boxes
         straight, turned = (
             descriptors.extract(
-                boxed, side, root=root, store=store / f"{name}-{side.name}-{side.tap}-detected"
+                boxed, side, root=root, store=store / f"{name}-{side.name}-{side.tap}-detected{suffix}"
             )
-            for side in sides
+            for side, suffix in zip(sides, ("", "-mirrored"), strict=True)
         )
         columns = [
             points.matrix,

@@ -23,6 +23,7 @@ from faceworkbook.descriptors.engines.base import (
     agrees,
     compare,
 )
+from faceworkbook.descriptors.engines.mirrored import MirroredEngine
 
 __all__ = ["Engine", "EngineWarning", "agrees", "choose", "compare"]
 
@@ -83,6 +84,15 @@ def choose(
     """
     _check_options(engine, precision, check_pixels)
     _check_weights(backbone)
+    if backbone.mirror:
+        one_side = choose(
+            backbone.mirrored(""),
+            engine=engine,
+            precision=precision,
+            check_pixels=check_pixels,
+            threads=threads,
+        )
+        return MirroredEngine(one_side, backbone.mirror)
     if precision == "int8":
         return _int8(backbone, check_pixels, threads)
     candidates = _candidates(engine, backbone)
