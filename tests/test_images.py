@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import struct
 
@@ -172,6 +173,35 @@ def test_a_record_of_unaligned_faces_is_the_one_that_was_written_before_alignmen
     for wrong in ({"align": "eyes"}, {"template": "dlib"}):
         with pytest.raises(ValueError, match="allowed"):
             Preprocessing.from_dict({**before, **wrong})
+
+
+def test_each_channel_may_have_its_own_scale():
+    """CLIP's: (x / 255 - mean) / deviation of each channel."""
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 4, 5, 3), np.uint8)
+    mean, deviation = np.array([0.4815, 0.4578, 0.4082]), np.array([0.2686, 0.2613, 0.2758])
+    record = Preprocessing((4, 5), "RGB", 255 * mean, 1 / (255 * deviation))
+    np.testing.assert_allclose(
+        images.network_input(pixels, record), (pixels / 255 - mean) / deviation, atol=1e-5
+    )
+    assert Preprocessing.from_dict(json.loads(json.dumps(record.to_dict()))) == record
+    assert Preprocessing((4, 5), "RGB", [0] * 3, (0.5, 0.5, 0.5)).to_dict()["scale"] == 0.5
+    for wrong in ((1, 2), 0, float("nan")):
+        with pytest.raises(ValueError, match="allowed are 1 or 3 numbers"):
+            Preprocessing((4, 5), "RGB", [0] * 3, wrong)
+
+
+def test_prewhitening_is_that_of_facenet():
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 4, 5, 3), np.uint8)
+    pixels[2] = 77  # a flat picture: the deviation is at least 1 / sqrt(n)
+    record = Preprocessing((4, 5), "RGB", [0] * 3, prewhiten=True)
+    for picture, result in zip(pixels.astype(float), images.network_input(pixels, record), strict=True):
+        expected = (picture - picture.mean()) / max(picture.std(), picture.size**-0.5)
+        np.testing.assert_allclose(result, expected, atol=1e-4)
+    assert images.network_input(pixels[:0], record).shape == (0, 4, 5, 3)
+    assert Preprocessing.from_dict(record.to_dict()) == record
+    assert "prewhiten" not in Preprocessing((4, 5), "RGB", [0] * 3).to_dict()
+    with pytest.raises(ValueError, match="leave them at 0 and 1"):
+        Preprocessing((4, 5), "RGB", [127.5] * 3, prewhiten=True)
 
 
 def test_real_faces_decode_as_pillow_does(shared_data):

@@ -1,4 +1,4 @@
-"""Decode, crop and resize pictures to uint8 RGB arrays; the `Preprocessing` that a network needs."""
+"""Decode, crop and resize pictures to uint8 RGB arrays."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import os
 import stat
 import struct
 import warnings
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import cv2
@@ -20,21 +19,17 @@ import xxhash
 from PIL import Image, ImageOps
 
 from faceworkbook import alignment
-
-INTERPOLATIONS = {
-    "area": cv2.INTER_AREA,
-    "bilinear": cv2.INTER_LINEAR,
-    "bicubic": cv2.INTER_CUBIC,
-    "nearest": cv2.INTER_NEAREST,
-}
-
-ALIGNMENTS = ("none", "five_points", "upright")
+from faceworkbook.preprocessing import (
+    ALIGNMENTS,  # noqa: F401  (with what follows, the names that go with pictures)
+    INTERPOLATIONS,
+    Preprocessing,
+    network_input,  # noqa: F401
+)
 
 MAX_BYTES = 2**28  # of a picture's file
 MAX_PIXELS = 2**27  # of a decoded picture: 0.4 GB as RGB
 BACKGROUND = (255, 255, 255)  # what transparent pixels become
 ORIENTATION = 0x0112  # the EXIF tag
-GREY_WEIGHTS = (0.299, 0.587, 0.114)  # of R, G, B (ITU-R BT.601)
 _JPEG, _PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
 _TURNS = {
     2: np.fliplr,
@@ -55,72 +50,6 @@ DECODER = (
 
 class UnreadableImage(ValueError):
     """A picture that cannot be decoded; the text names the file and the reason."""
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """How a network's input is prepared. Stored with weights, descriptors and trained models.
-
-    Attributes
-    ----------
-    size : (height, width) in pixels
-    channels : 'RGB' or 'BGR' or 'GRAY'
-        Order of the last axis that the network was trained with.
-    mean : tuple of float, range 0..255
-        Subtracted from each channel, in the order of `channels`.
-    scale : float
-        Multiplies the result; 1.0 leaves 0..255 units.
-    interpolation : str
-        One of `INTERPOLATIONS`; shrinking by 2 or more always averages areas.
-    crop_margin : float
-        Share of the box's height and width that is added on each side before the crop. With 'five_points' the share
-        of the template's chip. A whole picture without a box has no margin.
-    align : {'none', 'five_points', 'upright'}
-        'five_points': the similarity transform that brings eyes, nose and mouth nearest to `template`. 'upright': the
-        picture is turned until the eye line is level; the crop keeps its place and scale.
-    template : str
-        One of ``alignment.TEMPLATES``: where the five points lie in a chip.
-    """
-
-    size: tuple[int, int]
-    channels: str
-    mean: tuple[float, ...]
-    scale: float = 1.0
-    interpolation: str = "bilinear"
-    crop_margin: float = 0.0
-    align: str = "none"
-    template: str = "arcface"
-
-    def __post_init__(self):
-        if self.channels not in ("RGB", "BGR", "GRAY"):
-            raise ValueError(f"channels={self.channels!r}; allowed are 'RGB', 'BGR', 'GRAY'")
-        if self.interpolation not in INTERPOLATIONS:
-            raise ValueError(f"interpolation={self.interpolation!r}; allowed are {sorted(INTERPOLATIONS)}")
-        if not -0.5 < self.crop_margin <= 5:
-            raise ValueError(f"crop_margin={self.crop_margin}; allowed is -0.5..5 (share of the box)")
-        if self.align not in ALIGNMENTS:
-            raise ValueError(f"align={self.align!r}; allowed are {list(ALIGNMENTS)}")
-        if self.template not in alignment.TEMPLATES:
-            raise ValueError(f"template={self.template!r}; allowed are {sorted(alignment.TEMPLATES)}")
-        object.__setattr__(self, "size", tuple(int(s) for s in self.size))
-        object.__setattr__(self, "mean", tuple(float(m) for m in self.mean))
-
-    def to_dict(self) -> dict:
-        """Return plain types, for JSON.
-
-        Alignment is named where there is one: descriptors of unaligned faces stay what they were before it was known.
-        """
-        values = {**asdict(self), "size": [*self.size], "mean": [*self.mean]}
-        if self.align == "none":
-            del values["align"]
-            if self.template == "arcface":
-                del values["template"]
-        return values
-
-    @classmethod
-    def from_dict(cls, values: dict) -> Preprocessing:
-        """Make the record that `to_dict` wrote."""
-        return cls(**values)
 
 
 def content_hash(data: bytes) -> str:
@@ -406,28 +335,3 @@ def reduction(data: bytes, size: tuple[int, int], *, across: np.ndarray | None =
         return 1
     room = min(height / (2 * size[0]), width / (2 * size[1]))
     return next((r for r in (8, 4, 2) if room >= r), 1)
-
-
-def network_input(pixels: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
-    """Convert uint8 RGB pixels to the input that the network was trained on.
-
-    Parameters
-    ----------
-    pixels : ndarray of shape (n, height, width, 3), uint8, RGB, 0..255
-    preprocessing : Preprocessing
-
-    Returns
-    -------
-    ndarray of shape (n, height, width, 3 or 1), float32
-        ``(channels in order - mean) * scale``.
-    """
-    if preprocessing.channels == "GRAY":
-        ordered = pixels @ np.array(GREY_WEIGHTS, np.float32)
-        ordered = ordered[..., None]
-    else:
-        ordered = pixels if preprocessing.channels == "RGB" else pixels[..., ::-1]
-    out = ordered.astype(np.float32)
-    out -= np.asarray(preprocessing.mean, np.float32)
-    if preprocessing.scale != 1.0:
-        out *= np.float32(preprocessing.scale)
-    return out

@@ -185,27 +185,45 @@ def test_a_layer_without_translation_is_named(tmp_path):
         onnx_graph.write(model, tmp_path)
 
 
-@pytest.mark.parametrize("channels, scale", [("RGB", 1.0), ("BGR", 1.0), ("BGR", 1 / 128), ("GRAY", 1 / 255)])
+@pytest.mark.parametrize(
+    "channels, scale",
+    [
+        *(("RGB", 1.0), ("BGR", 1.0), ("BGR", 1 / 128), ("GRAY", 1 / 255)),
+        *(("RGB", (0.1, 0.2, 0.3)), ("RGB", None)),
+    ],
+)
 def test_fused_preprocessing_equals_the_plain_one(channels, scale):
     mean = (10.0,) if channels == "GRAY" else (10.0, 20.0, 30.0)
-    record = images.Preprocessing((5, 4), channels, mean, scale)
+    mean, prewhiten = ((0.0,) * 3, True) if scale is None else (mean, False)
+    record = images.Preprocessing((5, 4), channels, mean, scale or 1.0, prewhiten=prewhiten)
     pixels = np.random.default_rng(0).integers(0, 256, (3, 5, 4, 3), np.uint8)
     expected = images.network_input(pixels, record).transpose(0, 3, 1, 2)
     np.testing.assert_allclose(onnx_engine.planes(pixels, record), expected, atol=1e-4)
 
 
-def test_gray_pixels_in_the_keras_engine(toy):
+@pytest.mark.parametrize(
+    "channels, options",
+    [
+        ("GRAY", {"mean": (10.0,), "scale": 1 / 255}),
+        ("BGR", {"mean": (10.0, 20.0, 30.0), "scale": (0.1, 0.2, 0.3)}),
+        ("RGB", {"mean": (0.0,) * 3, "prewhiten": True}),
+    ],
+)
+def test_preprocessing_in_the_keras_engine(channels, options):
     import keras
 
     from faceworkbook.descriptors.engines.keras_engine import _compiled
 
-    class Gray:
-        preprocessing = images.Preprocessing((5, 4), "GRAY", (10.0,), 1 / 255)
-        model = keras.Sequential([keras.Input((5, 4, 1)), keras.layers.Flatten()])
+    class Flat:
+        preprocessing = images.Preprocessing((5, 4), channels, **options)
+        model = keras.Sequential(
+            [keras.Input((5, 4, 1 if channels == "GRAY" else 3)), keras.layers.Flatten()]
+        )
 
     pixels = np.random.default_rng(0).integers(0, 256, (3, 5, 4, 3), np.uint8)
-    expected = images.network_input(pixels, Gray.preprocessing).reshape(3, -1)
-    np.testing.assert_allclose(_compiled(Gray, xla=False)(pixels).numpy(), expected, atol=1e-5)
+    pixels[2] = 77
+    expected = images.network_input(pixels, Flat.preprocessing).reshape(3, -1)
+    np.testing.assert_allclose(_compiled(Flat, xla=False)(pixels).numpy(), expected, atol=1e-5)
 
 
 def test_comparison_reports_the_worst_face():

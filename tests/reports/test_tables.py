@@ -36,6 +36,13 @@ def test_preprocessing_is_put_in_words_and_nothing_is_lost():
     )
 
 
+def test_a_scale_for_each_channel_and_prewhitening_are_put_in_words():
+    record = {"size": [8, 8], "mean": [1.0, 2.0, 3.0], "scale": [0.5, 0.25, 0.125]}
+    assert tables.describe_preprocessing(record).endswith("mean 1, 2, 3 subtracted; times 0.5, 0.25, 0.125")
+    record = {"size": [8, 8], "mean": [0.0] * 3, "prewhiten": True}
+    assert tables.describe_preprocessing(record).endswith("each picture brought to mean 0 and deviation 1")
+
+
 def test_tables_bring_their_alignment_and_their_caption_to_any_notebook(monkeypatch):
     from IPython import display
 

@@ -62,7 +62,9 @@ def describe_preprocessing(record: dict) -> str:
     if mean is not None and any(mean):
         words.append(f"mean {describe(mean)} subtracted")
     if scale != 1.0:
-        words.append(f"times {scale:.6g}")
+        words.append(f"times {describe(scale)}")
+    if rest.pop("prewhiten", False):
+        words.append("each picture brought to mean 0 and deviation 1")
     if "interpolation" in rest:
         words.append(f"{rest.pop('interpolation')} interpolation")
     margin = rest.pop("crop_margin", None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from faceworkbook.backbones import Backbone, import_keras
-from faceworkbook.images import GREY_WEIGHTS
+from faceworkbook.preprocessing import GREY_WEIGHTS
 
 CPU_BATCH, GPU_BATCH = 32, 128
 
@@ -39,6 +39,7 @@ def _compiled(backbone: Backbone, *, xla: bool):
     import tensorflow as tf
 
     preprocessing, model = backbone.preprocessing, backbone.model
+    mean, scale = tf.constant(preprocessing.mean), tf.constant(preprocessing.scale, tf.float32)
 
     @tf.function(
         input_signature=[tf.TensorSpec((None, *preprocessing.size, 3), tf.uint8)],
@@ -51,7 +52,15 @@ def _compiled(backbone: Backbone, *, xla: bool):
             x = tf.tensordot(x, tf.constant(GREY_WEIGHTS), 1)[..., None]
         elif preprocessing.channels == "BGR":
             x = x[..., ::-1]
-        x = (x - tf.constant(preprocessing.mean)) * preprocessing.scale
+        x = _prewhitened(x) if preprocessing.prewhiten else (x - mean) * scale
         return model(x, training=False)
 
     return descriptors
+
+
+def _prewhitened(x):
+    import tensorflow as tf
+
+    mean, variance = tf.nn.moments(x, axes=[1, 2, 3], keepdims=True)
+    n = tf.cast(tf.reduce_prod(tf.shape(x)[1:]), tf.float32)
+    return (x - mean) / tf.maximum(tf.sqrt(variance), tf.math.rsqrt(n))

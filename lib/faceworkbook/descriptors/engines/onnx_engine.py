@@ -64,7 +64,7 @@ class OnnxEngine:
 
 def planes(pixels: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
     """Apply a preprocessing and return (n, channels, height, width) float32; see `network_input`."""
-    if preprocessing.channels == "GRAY" or preprocessing.scale != 1.0:
+    if preprocessing.channels == "GRAY" or preprocessing.scale != 1.0 or preprocessing.prewhiten:
         return np.ascontiguousarray(network_input(pixels, preprocessing).transpose(0, 3, 1, 2))
     # OpenCV needs one pass. It subtracts the mean in the order of the result.
     swap = preprocessing.channels == "BGR"
