@@ -147,7 +147,7 @@ def _list(options) -> int:
     from faceworkbook.training import registry
 
     print("experiments")
-    for path in sorted((project.root() / "notebooks" / "experiments").glob("*.yaml")):
+    for path in sorted(project.resolve("notebooks/experiments").glob("*.yaml")):
         print(f"  {path.stem:24} {_title_of(experiments, path)}")
     print("data sets")
     for row in datasets.list().itertuples():

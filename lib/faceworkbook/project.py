@@ -7,30 +7,39 @@ import subprocess
 from pathlib import Path
 
 
-def root() -> Path:
-    """Return the folder with notebooks/, weights/, data/ and results/.
+_HERE = Path(__file__).resolve()
+CHECKOUT = _HERE.parents[2]
+# What comes with the package: beside it in a checkout, inside of it where it was installed from a wheel.
+SHIPPED = _HERE.parent / "shipped" if (_HERE.parent / "shipped").is_dir() else CHECKOUT
+SHIPPED_FOLDERS = ("notebooks", "weights", "docs", "data/synthetic")
 
-    ``FACEWORKBOOK_HOME`` where it is set, else the checkout that this package lies in, else the
-    nearest folder above the working directory that has notebooks/index.ipynb.
+
+def root() -> Path:
+    """Return the folder in which results/ is written and relative paths begin.
+
+    ``FACEWORKBOOK_HOME`` where it is set, else the checkout that this package lies in, else the nearest folder
+    above the working directory that has notebooks/index.ipynb, else (installed from a wheel) the working directory.
     """
     if os.environ.get("FACEWORKBOOK_HOME"):
         return Path(os.environ["FACEWORKBOOK_HOME"]).resolve()
-    for folder in (Path(__file__).resolve().parents[2], Path.cwd(), *Path.cwd().parents):
+    for folder in (CHECKOUT, Path.cwd(), *Path.cwd().parents):
         if (folder / "notebooks" / "index.ipynb").exists():
             return folder
-    raise FileNotFoundError(
-        f"no folder with notebooks/index.ipynb is above {Path.cwd()}; start inside the project or set "
-        "FACEWORKBOOK_HOME to it"
-    )
+    return Path.cwd()
 
 
 def resolve(path: str | Path) -> Path:
-    """Return an absolute path as it is, another one relative to the project's root.
+    """Return an absolute path as it is, another one relative to `root`.
 
-    A notebook so reads the same files from any working directory.
+    What is not there and comes with the package (`SHIPPED_FOLDERS`) is taken from it. A notebook so reads the same
+    files from any working directory, and an installed package its own weights.
     """
     path = Path(path).expanduser()
-    return path if path.is_absolute() else root() / path
+    if path.is_absolute():
+        return path
+    own, brought = root() / path, SHIPPED / path
+    comes_along = any(path.is_relative_to(folder) for folder in SHIPPED_FOLDERS)
+    return brought if comes_along and not own.exists() and brought.exists() else own
 
 
 def shorten(path: str | Path) -> str:

@@ -44,11 +44,11 @@ def test_every_page_says_how_its_intervals_were_checked(tmp_path, monkeypatch):
         "# How these intervals were checked\n\n9 of 10 hold: | x <b> |\n\n## Coverage\n\n| a long table |\n"
     )
     (tmp_path / "docs/how_intervals_were_checked.md").write_text(text)
-    footer = pages.checked_intervals(tmp_path)
+    footer = pages.checked_intervals(tmp_path / pages.CHECKED)
     assert "<summary>How these intervals were checked</summary>" in footer and "9 of 10 hold" in footer
     assert "a long table" not in footer and "<b>" not in footer
     assert "docs/how_intervals_were_checked.md" in footer
-    assert pages.checked_intervals(tmp_path / "elsewhere") == ""
+    assert pages.checked_intervals(tmp_path / "elsewhere.md") == ""
     monkeypatch.setenv("FACEWORKBOOK_HOME", str(tmp_path))
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# A page")])
     nbformat.write(notebook, tmp_path / "a.ipynb")

@@ -18,6 +18,7 @@ import functools
 from collections.abc import Callable
 from pathlib import Path
 
+from faceworkbook import project
 from faceworkbook.backbones import faceres_deep, trainable, vgg_face
 from faceworkbook.backbones.base import (
     UNTRAINED,
@@ -101,10 +102,10 @@ def default(weights_dir: str | Path | None = None, *, tap: str | None = None) ->
     Its `name`, `tap` and `source` record in a report which one it was.
     """
     folder = Path(weights_dir) if weights_dir is not None else WEIGHTS
-    files = [folder / file for file in vgg_face.FILES if (folder / file).is_file()]
+    files = [path for path in (project.resolve(folder / file) for file in vgg_face.FILES) if path.is_file()]
     if files:
         return load("vgg_face", weights=files[0], tap=tap)
-    embedded = folder / faceres_deep.FILE
+    embedded = project.resolve(folder / faceres_deep.FILE)
     return load("faceres_deep", weights=embedded if embedded.is_file() else None, tap=tap)
 
 
@@ -116,11 +117,12 @@ def list() -> tuple[str, ...]:
 def _usual_file(name: str, files: tuple[str, ...], folder: Path) -> Path | None:
     if not files:
         return None
-    for file in files:
-        if (folder / file).is_file():
-            return folder / file
+    for path in (project.resolve(folder / file) for file in files):
+        if path.is_file():
+            return path
     raise WeightsError(
-        f"{name} needs weights: put {' or '.join(files)} into {folder}, or give the file's path as weights"
+        f"{name} needs weights: put {' or '.join(files)} into {project.resolve(folder)}, or give the file's path as "
+        "weights"
     )
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from faceworkbook import project
 from faceworkbook.files import FileError, write_json
 from faceworkbook.images import Preprocessing
 
@@ -22,7 +23,11 @@ if TYPE_CHECKING:
 
 MIRRORS = ("", "mean", "only")
 UNTRAINED = "untrained"  # the fingerprint of fresh weights
-WEIGHTS = Path(__file__).resolve().parents[3] / "weights"
+WEIGHTS = Path("weights")  # relative to the project, see `project.resolve`
+
+
+def _cache() -> Path:
+    return project.resolve(WEIGHTS) / "cache"
 
 
 class WeightsError(ValueError):
@@ -90,7 +95,7 @@ class Backbone:
     builder: Callable[[], keras.Model] = field(repr=False, compare=False)
     weights: Path = Path()
     classes: tuple[str, ...] = field(default=(), repr=False)
-    cache: Path = field(default=WEIGHTS / "cache", repr=False, compare=False)
+    cache: Path = field(default_factory=_cache, repr=False, compare=False)
     source: str = ""
     mirror: str = ""
 

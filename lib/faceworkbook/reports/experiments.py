@@ -111,7 +111,7 @@ def _describe(content: dict, name: str, given: dict) -> tuple[str, str, dict]:
 def find(path: str | Path) -> Path:
     """The file at `path`, or notebooks/experiments/PATH.yaml for a bare name."""
     path = Path(path)
-    folder = project.root() / "notebooks" / "experiments"
+    folder = project.resolve("notebooks/experiments")
     for candidate in (path, project.resolve(path), folder / f"{path}.yaml"):
         if candidate.is_file():
             return candidate
@@ -188,7 +188,7 @@ def _step(raw: dict | str, shared: dict, folder: str, experiment: str, path: Pat
     _refuse(raw, STEP_KEYS, f"{path}, a step")
     called = str(raw["notebook"]).removesuffix(".ipynb")
     _check_name(called, f"{path}, a step: notebook")
-    notebook = project.root() / "notebooks" / f"{called}.ipynb"
+    notebook = project.resolve(f"notebooks/{called}.ipynb")
     _check_name(str(raw.get("name", called)), f"{path}, step {called}: name")
     allowed = params.read(notebook)
     own = raw.get("parameters") or {}

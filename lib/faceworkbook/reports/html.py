@@ -162,7 +162,7 @@ def export(notebook: str | Path, html: str | Path, *, title: str | None = None) 
         "page_title": title or _title(content),
         "page_css": pages.stylesheet(),
         "page_script": SCRIPT,
-        "page_footer": pages.checked_intervals(project.root()),
+        "page_footer": pages.checked_intervals(project.resolve(pages.CHECKED)),
         "page_policy": pages.security_policy(SCRIPT),
         "code_css": _code_css(),
         "metadata": {"name": title or _title(content)},

@@ -36,13 +36,13 @@ def render_markdown(text: str) -> str:
     return mistune.create_markdown(escape=True, plugins=["table"])(text)
 
 
-def checked_intervals(home: Path) -> str:
-    """Return how this version's intervals and tests were checked, folded; empty where `home` has no such page.
+def checked_intervals(page: Path) -> str:
+    """Return how this version's intervals and tests were checked, folded; empty where there is no such `page`.
 
     The part of `CHECKED` above its tables of every design: what is guaranteed, and what does not hold.
     """
     try:
-        text = (home / CHECKED).read_text()
+        text = page.read_text()
     except OSError:
         return ""
     title, _, rest = text.partition("\n## ")[0].strip().partition("\n")

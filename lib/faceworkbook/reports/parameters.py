@@ -134,7 +134,7 @@ def current(step: str, namespace: dict, sources: list[str]) -> dict:
     ParameterError
         A name that the notebook does not have was given, or a value of another type.
     """
-    path = project.root() / "notebooks" / f"{step}.ipynb"
+    path = project.resolve(f"notebooks/{step}.ipynb")
     if not path.exists():
         names = [name for name in namespace if not name.startswith("_")]
         return {name: namespace[name] for name in names if isinstance(namespace[name], TYPES)}
