@@ -6,7 +6,6 @@ import os
 import subprocess
 from pathlib import Path
 
-
 _HERE = Path(__file__).resolve()
 CHECKOUT = _HERE.parents[2]
 # What comes with the package: beside it in a checkout, inside of it where it was installed from a wheel.
