@@ -51,7 +51,7 @@ def test_grey_palette_and_alpha_become_rgb(tmp_path):
     for mode in ("L", "P", "RGBA", "CMYK"):
         kind = "jpeg" if mode == "CMYK" else "png"
         buffer = io.BytesIO()
-        Image.new(mode, (6, 5)).save(buffer, kind)
+        Image.new("RGB", (6, 5)).convert(mode).save(buffer, kind)
         assert images.decode(buffer.getvalue()).shape == (5, 6, 3)
 
 
@@ -443,3 +443,36 @@ def test_alignment_of_a_large_jpeg_that_is_decoded_smaller_stays_within_toleranc
     fast = images.face_pixels(data, recipe(align), points=points)
     slow = images.cut_face(images.decode(data), recipe(align), points=points)
     assert difference(fast, slow) < 2
+
+
+# ---- boxes
+
+
+@pytest.mark.parametrize(
+    ("box", "reason"),
+    [
+        ((0.1, 0.1, 0.9, 0.9), "shares of the picture"),
+        ((50, 50, 50, 90), "no area"),
+        ((90, 50, 50, 90), "no area"),
+        ((float("nan"), 50, 90, 90), "no finite number"),
+        ((0, 0, float("inf"), 90), "no finite number"),
+        ((-300, 0, 100, 100), "mostly outside"),
+        ((150, 120, 900, 800), "mostly outside.*another size"),
+        ((0, 0, 1e9, 1e9), "mostly outside"),
+        ((1000, 1000, 1100, 1100), "mostly outside"),
+    ],
+)
+def test_a_box_that_is_no_face_of_the_picture_is_refused_with_the_likely_cause(photo, box, reason):
+    plain = Preprocessing(size=(32, 32), channels="RGB", mean=(0, 0, 0))
+    with pytest.raises(UnreadableImage, match=rf"a\.jpg: box .*{reason}"):
+        images.face_pixels(encode(photo, "png"), plain, box=box, name="a.jpg")
+
+
+def test_a_margin_may_not_ask_for_more_pixels_than_a_picture(photo):
+    wide = np.zeros((1, 60_000, 3), np.uint8)
+    with pytest.raises(UnreadableImage, match="pixels with its margin"):
+        images.crop(np.repeat(wide, 600, axis=0), (0, 0, 600, 60_000), margin=5)
+
+
+def test_boxes_that_reach_over_the_border_are_kept(photo):
+    assert images.crop(photo, (-20, -20, 80, 80)).shape == (100, 100, 3)

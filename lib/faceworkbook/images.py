@@ -2,196 +2,59 @@
 
 from __future__ import annotations
 
-import errno
-import importlib.metadata
-import io
-import os
-import stat
-import struct
-import warnings
-from pathlib import Path
+import math
 
 import cv2
 import numpy as np
-import PIL
-import simplejpeg
 import xxhash
-from PIL import Image, ImageOps
 
 from faceworkbook import alignment
-from faceworkbook.preprocessing import (
-    ALIGNMENTS,  # noqa: F401  (with what follows, the names that go with pictures)
-    INTERPOLATIONS,
-    Preprocessing,
-    network_input,  # noqa: F401
+from faceworkbook.decoding import (
+    BACKGROUND,
+    DECODER,
+    MAX_BYTES,
+    MAX_PIXELS,
+    UnreadableImage,
+    decode,
+    read,
+    read_bytes,
+    read_file,
+    read_jpeg_size,
+    read_size,
 )
+from faceworkbook.preprocessing import ALIGNMENTS, INTERPOLATIONS, Preprocessing, network_input
 
-MAX_BYTES = 2**28  # of a picture's file
-MAX_PIXELS = 2**27  # of a decoded picture: 0.4 GB as RGB
-BACKGROUND = (255, 255, 255)  # what transparent pixels become
-ORIENTATION = 0x0112  # the EXIF tag
-_JPEG, _PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
-_TURNS = {
-    2: np.fliplr,
-    3: lambda p: np.rot90(p, 2),
-    4: np.flipud,
-    5: lambda p: p.swapaxes(0, 1),
-    6: lambda p: np.rot90(p, -1),
-    7: lambda p: np.rot90(p, 2).swapaxes(0, 1),
-    8: lambda p: np.rot90(p, 1),
-}
+__all__ = [
+    "ALIGNMENTS",
+    "BACKGROUND",
+    "DECODER",
+    "INTERPOLATIONS",
+    "MAX_BYTES",
+    "MAX_PIXELS",
+    "Preprocessing",
+    "UnreadableImage",
+    "box_problem",
+    "content_hash",
+    "crop",
+    "cut_face",
+    "decode",
+    "face_pixels",
+    "network_input",
+    "read",
+    "read_bytes",
+    "read_file",
+    "read_size",
+    "reduction",
+    "resize",
+    "widen",
+]
 
-# What turns a file into pixels; recorded with every descriptor.
-DECODER = (
-    f"simplejpeg {importlib.metadata.version('simplejpeg')} (JPEG, decoded at 1/2, 1/4 or 1/8 where that leaves twice "
-    f"the input size), opencv {cv2.__version__}, pillow {PIL.__version__}; transparent pixels become {BACKGROUND}"
-)
-
-
-class UnreadableImage(ValueError):
-    """A picture that cannot be decoded; the text names the file and the reason."""
+_LEAST_INSIDE = 0.5  # share of a box's area that lies in the picture
 
 
 def content_hash(data: bytes) -> str:
     """Return the 128-bit hash of a file's bytes, as 32 hexadecimal digits (XXH3; not for security)."""
     return xxhash.xxh3_128_hexdigest(data)
-
-
-def decode(data: bytes, *, name: str = "picture", reduce: int = 1) -> np.ndarray:
-    """Decode a picture: the one gate through which every byte of a picture goes.
-
-    Parameters
-    ----------
-    data : bytes
-        The file's content (JPEG, PNG, BMP, WebP, TIFF, GIF, AVIF, JPEG 2000). EXIF orientation is applied, 16-bit
-        grey is scaled, transparent pixels become `BACKGROUND`.
-    name : str
-        Named in errors.
-    reduce : {1, 2, 4, 8}
-        Decode a JPEG at this fraction of its size, which is several times as fast.
-
-    Returns
-    -------
-    ndarray of shape (height, width, 3), uint8, RGB
-
-    Raises
-    ------
-    UnreadableImage
-        Empty, not a picture, too large, cut short or torn: a half-decoded picture is never returned.
-    """
-    if not data:
-        raise UnreadableImage(f"{name}: the file is empty")
-    try:
-        if data[:2] == _JPEG:
-            return _decode_jpeg(data, reduce)
-        if _is_plain_png(data):
-            return _need_pixels(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB))
-        return _decode_with_pillow(data)
-    except Exception as error:  # decoders raise a dozen types on damaged files
-        reason = "not a picture" if "cannot identify" in str(error) else str(error).strip().rstrip(".")
-        raise UnreadableImage(f"{name}: cannot be decoded ({reason or type(error).__name__})") from error
-
-
-def _decode_jpeg(data: bytes, reduce: int) -> np.ndarray:
-    # libjpeg-turbo as in OpenCV, which however fills missing data with grey where this one raises.
-    height, width, space, _ = simplejpeg.decode_jpeg_header(data)
-    _check_size(-(-height // reduce), -(-width // reduce))
-    if space not in ("YCbCr", "RGB", "Gray"):
-        return _decode_with_pillow(data)
-    smallest = {"min_height": -(-height // reduce), "min_width": -(-width // reduce)}
-    pixels = simplejpeg.decode_jpeg(data, colorspace="RGB", min_factor=1, **smallest)
-    return _turn_upright(pixels, data)
-
-
-def _turn_upright(pixels: np.ndarray, data: bytes) -> np.ndarray:
-    """Apply the EXIF orientation, where there is one."""
-    if data.find(b"Exif\0\0", 0, 2**16) < 0:
-        return pixels
-    with Image.open(io.BytesIO(data)) as header:
-        orientation = header.getexif().get(ORIENTATION, 1)
-    if orientation in (2, 3, 4, 5, 6, 7, 8):
-        pixels = _TURNS[orientation](pixels)
-    return np.ascontiguousarray(pixels)
-
-
-def _is_plain_png(data: bytes) -> bool:
-    """Return whether it is a PNG without transparency that ends whole; its size is checked."""
-    if data[:8] != _PNG or data[-8:-4] != b"IEND" or len(data) < 33:
-        return False
-    width, height = struct.unpack(">II", data[16:24])
-    _check_size(height, width)
-    has_alpha = data[25] in (4, 6) or 0 <= data.find(b"tRNS") < max(data.find(b"IDAT"), 0)
-    is_deep_grey = data[24] == 16 and data[25] == 0
-    return not has_alpha and not is_deep_grey
-
-
-def _decode_with_pillow(data: bytes) -> np.ndarray:
-    with warnings.catch_warnings():
-        # The limit is `MAX_PIXELS`; a decoder's warning ends in pixels or in an error all the same.
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        warnings.simplefilter("ignore", UserWarning)
-        with Image.open(io.BytesIO(data)) as picture:
-            _check_size(picture.height, picture.width)
-            picture.load()
-            upright = ImageOps.exif_transpose(picture)
-            return np.array(_to_eight_bits(upright, has_alpha=picture.has_transparency_data))
-
-
-def _to_eight_bits(picture: Image.Image, *, has_alpha: bool) -> Image.Image:
-    if picture.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(picture, np.uint16) >> 8).astype(np.uint8)).convert("RGB")
-    if picture.mode in ("I", "F"):
-        raise ValueError(f"{picture.mode} values of 32 bits a pixel have no known range; save 8 or 16 bits")
-    if not has_alpha:
-        return picture.convert("RGB")
-    cut_out = picture.convert("RGBA")
-    ground = Image.new("RGBA", cut_out.size, (*BACKGROUND, 255))
-    return Image.alpha_composite(ground, cut_out).convert("RGB")
-
-
-def _check_size(height: int, width: int) -> None:
-    if height * width > MAX_PIXELS:
-        raise ValueError(f"{height} x {width} pixels; at most {MAX_PIXELS:,} are read, make it smaller")
-
-
-def _need_pixels(pixels: np.ndarray | None) -> np.ndarray:
-    if pixels is None:
-        raise ValueError("damaged")
-    return pixels
-
-
-def read(path: str | Path) -> np.ndarray:
-    """Decode the file at `path`; see `decode`. A missing file is an `UnreadableImage` too."""
-    return decode(read_bytes(path), name=str(path))
-
-
-def read_bytes(path: str | Path) -> bytes:
-    """Return the bytes of the file at `path`; `UnreadableImage` where it cannot be opened, or is no plain file."""
-    try:
-        return read_file(str(path))[0]
-    except OSError as error:
-        raise UnreadableImage(f"{path}: cannot be opened ({error.strerror or error})") from error
-
-
-def read_file(path: str) -> tuple[bytes, os.stat_result]:
-    """Return the bytes and the state of a plain file of at most `MAX_BYTES`; OSError for anything else.
-
-    Each call to the system lets another thread in, so there are no more than are needed.
-    """
-    # Without O_NONBLOCK, opening a pipe that nobody writes to would wait forever.
-    file = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    try:
-        state = os.fstat(file)
-        if not stat.S_ISREG(state.st_mode):
-            raise OSError(errno.EINVAL, "not a plain file")
-        if state.st_size > MAX_BYTES:
-            raise OSError(errno.EFBIG, f"{state.st_size:,} bytes; at most {MAX_BYTES:,} are read")
-        data = os.read(file, state.st_size)
-        while len(data) < state.st_size and (more := os.read(file, state.st_size - len(data))):
-            data += more
-        return data, state
-    finally:
-        os.close(file)
 
 
 def widen(box: tuple[float, float, float, float], *, margin: float) -> tuple[int, int, int, int]:
@@ -219,6 +82,11 @@ def crop(image: np.ndarray, box: tuple[float, float, float, float], *, margin: f
     -------
     ndarray, uint8
         What lies outside the picture is filled by repeating its border.
+
+    Raises
+    ------
+    UnreadableImage
+        A box that is none, or that lies mostly outside; see `box_problem`.
     """
     y0, x0, y1, x1 = _check_inside(box, image.shape, margin)
     h, w = image.shape[:2]
@@ -228,12 +96,34 @@ def crop(image: np.ndarray, box: tuple[float, float, float, float], *, margin: f
 
 
 def _check_inside(box, shape: tuple[int, ...], margin: float) -> tuple[int, int, int, int]:
-    """Return the box widened by `margin`, of which at least a pixel lies in a picture of `shape`."""
+    """Return the box widened by `margin`; `UnreadableImage` where it cannot be a face of a picture of `shape`."""
+    problem = box_problem(box, *shape[:2])
+    if problem:
+        raise UnreadableImage(f"box {tuple(map(float, box))} {problem}")
     y0, x0, y1, x1 = widen(box, margin=margin)
-    h, w = shape[:2]
-    if y1 <= 0 or x1 <= 0 or y0 >= h or x0 >= w:
-        raise UnreadableImage(f"box {tuple(map(float, box))} lies outside the picture of {h} x {w} pixels")
+    if (y1 - y0) * (x1 - x0) > MAX_PIXELS:
+        raise UnreadableImage(
+            f"box {tuple(map(float, box))} has more than {MAX_PIXELS:,} pixels with its margin"
+        )
     return y0, x0, y1, x1
+
+
+def box_problem(box: tuple[float, float, float, float], height: float, width: float) -> str:
+    """Return why `box` (top, left, bottom, right in pixels) is no face of a picture of that size; empty if it may be."""
+    top, left, bottom, right = map(float, box)
+    if not all(map(math.isfinite, (top, left, bottom, right))):
+        return "has a side that is no finite number"
+    if bottom <= top or right <= left:
+        return "has no area; expected top < bottom, left < right"
+    if max(bottom, right) <= 1 < max(height, width):
+        return "does not reach beyond pixel 1: is it in shares of the picture (0..1)? Pixels are expected"
+    seen_height, seen_width = min(bottom, height) - max(top, 0), min(right, width) - max(left, 0)
+    if max(seen_height, 0) * max(seen_width, 0) < _LEAST_INSIDE * (bottom - top) * (right - left):
+        return (
+            f"lies mostly outside the picture of {height:g} x {width:g} pixels: is it for another size of the "
+            "picture, or are its sides in another order than top, left, bottom, right?"
+        )
+    return ""
 
 
 def resize(image: np.ndarray, size: tuple[int, int], *, interpolation: str = "bilinear") -> np.ndarray:
@@ -314,7 +204,10 @@ def face_pixels(
         box = None if box is None else tuple(edge / reduce for edge in box)
         # Points name the middles of pixels, boxes their edges.
         points = None if points is None else (np.asarray(points, float) + 0.5) / reduce - 0.5
-    return cut_face(image, preprocessing, box=box, points=points)
+    try:
+        return cut_face(image, preprocessing, box=box, points=points)
+    except UnreadableImage as error:
+        raise UnreadableImage(f"{name}: {error}") from error
 
 
 def reduction(data: bytes, size: tuple[int, int], *, across: np.ndarray | None = None) -> int:
@@ -327,11 +220,8 @@ def reduction(data: bytes, size: tuple[int, int], *, across: np.ndarray | None =
     across : ndarray of shape (2,), optional
         Height and width in pixels of what is cut out; the whole picture where None.
     """
-    if len(data) < 40_000 or data[:2] != _JPEG:
-        return 1
-    try:
-        height, width = simplejpeg.decode_jpeg_header(data)[:2] if across is None else across
-    except ValueError:
-        return 1
+    height, width = read_jpeg_size(data) if len(data) >= 40_000 else (0, 0)
+    if across is not None and height:
+        height, width = across
     room = min(height / (2 * size[0]), width / (2 * size[1]))
     return next((r for r in (8, 4, 2) if room >= r), 1)

@@ -20,6 +20,7 @@ from faceworkbook.datasets.base import (
     keep_pictured,
     need_files,
 )
+from faceworkbook.datasets.boxes import check_boxes
 
 INFO = DatasetInfo(
     name="aflw",
@@ -97,6 +98,14 @@ def read(root: Path, *, bins: Literal["none", "five"] = "none") -> Dataset:
     away = rows["image"].str.contains(r"(?:^|/)\.\.(?:/|$)|//")
     rows = exclude(rows, away, left_out, "path malformed", "the path leaves the folder of the photos")
     rows = keep_pictured(rows, root, left_out, folders=(FOLDER,))
+    sides = {
+        "top": rows["y"],
+        "left": rows["x"],
+        "bottom": rows["y"] + rows["h"],
+        "right": rows["x"] + rows["w"],
+    }
+    named = rows.assign(where="face " + rows["face"].astype(str), **sides)
+    rows = check_boxes(named, root, left_out, table="aflw.sqlite")
     poseless = rows["yaw"].isna()
     notices.add_all(
         rows.loc[poseless, "image"], "no pose", [f"face {face}" for face in rows["face"][poseless]]
@@ -186,10 +195,7 @@ def _columns(rows: pd.DataFrame, bins: str) -> dict:
     columns = {
         "face_id": "aflw:" + rows["face"].astype(str),
         "image": rows["image"],
-        "top": rows["y"],
-        "left": rows["x"],
-        "bottom": rows["y"] + rows["h"],
-        "right": rows["x"] + rows["w"],
+        **{side: rows[side] for side in faces.BOX},
         "gender": rows["sex"].map(_GENDERS),
         **{name: rows[name] for name in faces.POSE},
     }

@@ -164,14 +164,17 @@ def list_pictures(
     """Return the pictures (by extension) below `root`, or below its `folder`, as sorted paths relative to `root`.
 
     Hidden files and folders, and what systems leave behind, are passed over. Other files are listed in
-    `left_out`: those that are no pictures, whose name is not UTF-8, and links that lead nowhere, in a
+    `left_out`: those that are no pictures or no plain files, whose name is not UTF-8, and links that lead nowhere, in a
     circle, or out of `root` (unless `links` is 'anywhere').
     """
     pictures, others = [], []
     inside = None if links == "anywhere" else root.resolve()
     prefix = f"{folder}/" if folder else ""
     for relative, entry, problem in _walk(root / folder, prefix, inside, frozenset()):
-        problem = problem or ("" if entry.name.lower().endswith(PICTURES) else "not a picture")
+        if not problem and not entry.name.lower().endswith(PICTURES):
+            problem = "not a picture"
+        elif not problem and not entry.is_file():
+            problem = "not a plain file"
         if problem:
             others.append((_readable(relative), problem, _REMARKS.get(problem, "")))
         else:

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from faceworkbook import faces, images
+from faceworkbook import faces
 from faceworkbook.datasets import words
 from faceworkbook.datasets.base import (
     Dataset,
@@ -25,6 +25,7 @@ from faceworkbook.datasets.base import (
     numbers,
     read_rows,
 )
+from faceworkbook.datasets.boxes import check_boxes, picture_sizes
 from faceworkbook.datasets.paths import locate
 
 INFO = DatasetInfo(
@@ -313,41 +314,19 @@ def _check_boxes(rows: pd.DataFrame, root: Path, options: Options, left_out: Rea
         return rows
     if len(sides) < len(faces.BOX):
         raise DatasetError(f"the table has the box columns {sides} only; a box needs {list(faces.BOX)}")
-    boxed = rows[sides].notna().all(axis=1)
     if options.boxes == "shares":
+        boxed = rows[sides].notna().all(axis=1)
         rows = rows.assign(**_in_pixels(rows[boxed], root).reindex(rows.index))
-    tiny = rows[["bottom", "right"]].max(axis=1) <= 1
-    if boxed.any() and tiny[boxed].all():
-        raise DatasetError(
-            f"{options.table}: no box reaches beyond pixel 1, so they look like shares of the picture (0..1); "
-            "set boxes='shares', or give pixels"
-        )
-    empty = rows[sides].isna().all(axis=1)
-    finite = np.isfinite(rows[sides]).all(axis=1)
-    good = boxed & finite & ~tiny & (rows["bottom"] > rows["top"]) & (rows["right"] > rows["left"])
-    return exclude(
-        rows,
-        ~(empty | good),
-        left_out,
-        "bad box",
-        lambda row: f"line {row.name}: {row[sides].to_dict()}; expected pixels, top < bottom, left < right",
-    )
+    return check_boxes(rows, root, left_out, table=options.table, shares="set boxes='shares', or give pixels")
 
 
 def _in_pixels(rows: pd.DataFrame, root: Path) -> pd.DataFrame:
-    sizes = {image: _size(root / image) for image in rows["image"].unique()}
+    sizes = picture_sizes(root, rows["image"])
     height, width = (
         rows["image"].map({image: size[axis] for image, size in sizes.items()}) for axis in (0, 1)
     )
     scale = {"top": height, "left": width, "bottom": height, "right": width}
     return pd.DataFrame({side: rows[side] * by for side, by in scale.items()})
-
-
-def _size(path: Path) -> tuple[float, float]:
-    try:
-        return images.read(path).shape[:2]
-    except images.UnreadableImage:
-        return np.nan, np.nan
 
 
 def _name_faces(rows: pd.DataFrame, dataset: str, left_out: Reasons) -> pd.DataFrame:

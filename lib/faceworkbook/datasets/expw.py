@@ -18,6 +18,7 @@ from faceworkbook.datasets.base import (
     read_rows,
     translate,
 )
+from faceworkbook.datasets.boxes import check_boxes
 
 INFO = DatasetInfo(
     name="expw",
@@ -71,11 +72,10 @@ def read(root: Path, *, min_confidence: float = 0.0) -> Dataset:
     rows = keep_first(rows, ["image", "face"], left_out)
     rows = translate(rows, "emotion", _EMOTIONS, left_out)
     rows = keep_numbers(rows, (*faces.BOX, "confidence", "face"), left_out)
-    flat = (rows["bottom"] <= rows["top"]) | (rows["right"] <= rows["left"])
-    rows = exclude(rows, flat, left_out, "bad box", lambda row: f"line {row.name}: the box has no area")
     low = rows["confidence"] < min_confidence
     rows = exclude(rows, low, left_out, "below confidence", lambda row: f"{row['confidence']:g}")
     rows = keep_pictured(rows, root, left_out, folders=(_FOLDER,))
+    rows = check_boxes(rows, root, left_out, table="label.lst")
     table = faces.build(
         {
             "face_id": "expw:" + rows["name"] + "#" + rows["face"].astype(int).astype(str),

@@ -22,6 +22,7 @@ from faceworkbook.datasets.base import (
     keep_pictured,
     layout_error,
 )
+from faceworkbook.datasets.boxes import check_boxes
 
 INFO = DatasetInfo(
     name="imdb_wiki",
@@ -108,6 +109,8 @@ def read(root: Path, options: Options) -> Dataset:
     rows = _with_age(rows, left_out)
     rows = _filter(rows, left_out, options)
     rows = keep_pictured(rows, root, left_out, folders=folders)
+    if options.images == "whole":
+        rows = check_boxes(rows, root, left_out, table="the .mat file", headers=False)
     table = faces.build(_columns(rows, options.images), dataset="imdb_wiki")
     return Dataset(table, left_out.table(), Reasons().table(), root, INFO)
 

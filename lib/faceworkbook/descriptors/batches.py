@@ -121,8 +121,11 @@ def _read_face(root: Path, image: str, box, preprocessing) -> tuple[Stamp, np.nd
     try:
         # Paths are text here: for a small picture a Path takes longer than the file.
         data, stat = images.read_file(os.path.join(root, image))  # noqa: PTH118
-    except OSError:
-        return Stamp("", 0, 0, 0, f"{image}: the file is missing or cannot be opened"), None
+    except FileNotFoundError:
+        return Stamp("", 0, 0, 0, f"{image}: the file is missing"), None
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        reason = getattr(error, "strerror", "") or error
+        return Stamp("", 0, 0, 0, f"{image}: cannot be opened ({reason})"), None
     stamp = Stamp(images.content_hash(data), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
     try:
         return stamp, images.face_pixels(data, preprocessing, box=box, name=image)
