@@ -123,12 +123,14 @@ def _evaluate(options) -> int:
 
 def _run(options) -> int:
     from faceworkbook import project
-    from faceworkbook.reports import experiments, index, parameters, runner
+    from faceworkbook.reports import experiments, parameters
 
     given = experiments.localize(dict(parameters.parse_assignment(text) for text in options.given))
     if options.smoke:
         given["smoke"] = True
     experiment = experiments.read(options.experiment, given=given, results=options.results)
+    from faceworkbook.reports import index, runner  # a second, which a refusal need not wait for
+
     try:
         done, report = runner.run(experiment, results=options.results, force=options.force)
     except (runner.RunFailed, KeyboardInterrupt):
@@ -163,7 +165,7 @@ def _list(options) -> int:
 
 def _title_of(experiments, path: Path) -> str:
     try:
-        return experiments.read(path).title
+        return experiments.outline(path).title
     except ValueError as error:
         return f"cannot be run: {error}"
 

@@ -61,7 +61,9 @@ def test_a_missing_folder_shows_what_is_expected(name, tmp_path):
 def test_unknown_names_and_options_are_refused(tmp_path):
     with pytest.raises(datasets.DatasetError, match="no data set is called 'utk'; expected one of"):
         datasets.load("utk", tmp_path)
-    with pytest.raises(datasets.DatasetError, match=r"no option \['disputd'\]; allowed are \['disputed'\]"):
+    with pytest.raises(
+        datasets.DatasetError, match=r"no option \['disputd'\] \(did you mean 'disputed'\?\); allowed"
+    ):
         datasets.load("utkface", tmp_path, disputd="39_0_1")
 
 

@@ -72,9 +72,11 @@ def test_unknown_experiment_names_the_near_one():
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
 def test_shipped_experiments_are_settled_and_state_what_to_expect(path):
-    read = experiments.read(path)
+    read = experiments.outline(path)
     assert read.name == path.stem
     assert read.question
+    if path.stem == "own":  # nothing can be expected of faces that nobody has seen
+        return
     assert read.expected["note"]
     if any(step.name == "05_report" for step in read.steps):
         assert read.expected["low"] < read.expected["high"] and read.expected["metric"]
@@ -84,7 +86,7 @@ def test_of_other_faces_the_file_says_nothing():
     """Its title and range would stand, wrongly, over a reader's own photographs."""
     own = experiments.read("demo", given={"dataset": "synthetic", "seed": 3})
     assert own.title == "Gender from rendered faces" and own.expected["low"]
-    other = experiments.read("demo", given={"dataset": "image_folder", "root": "/faces"})
+    other = experiments.read("demo", given={"dataset": "image_folder", "root": str(REPO / "data")})
     assert (other.title, other.question, other.expected) == ("demo: dataset image_folder", "", {})
 
 

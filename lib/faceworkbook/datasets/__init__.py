@@ -6,8 +6,10 @@ One file a data set; each has an ``INFO`` (`DatasetInfo`) and a ``read(root, ...
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
@@ -24,7 +26,9 @@ __all__ = [
     "Dataset",
     "DatasetError",
     "DatasetInfo",
+    "check_options",
     "describe",
+    "label_names",
     "list",
     "load",
     "markdown",
@@ -118,11 +122,7 @@ def load(name: str, root: str | Path, *, corrections: str | Path = "", **setting
         corrections that do not fit.
     """
     reader = _reader(name)
-    allowed = options(name)
-    wrong = sorted(set(settings) - set(allowed))
-    if wrong:
-        raise DatasetError(f"data set '{name}' has no option {wrong}; allowed are {sorted(allowed)}")
-    _check_settings(reader.read, settings)
+    check_options(name, settings)
     root = Path(root)
     if not root.is_dir():
         raise DatasetError(f"data set '{name}': no folder at {root}.\nExpected layout:\n{reader.INFO.layout}")
@@ -139,6 +139,43 @@ def load(name: str, root: str | Path, *, corrections: str | Path = "", **setting
     facts = {"name": name, "options": settings, "code": _hash_code(reader.read)}
     dataset = replace(dataset, reader=facts, likely=others)
     return _corrections.apply(dataset, corrections) if str(corrections) else dataset
+
+
+def check_options(name: str, settings: Mapping) -> None:
+    """Raise `DatasetError` for an option that the reader `name` does not have, or a value of another type."""
+    parameters = _parameters(_reader(name).read)
+    wrong = sorted(set(settings) - set(parameters))
+    if wrong:
+        near = difflib.get_close_matches(wrong[0], parameters, n=1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise DatasetError(f"data set '{name}' has no option {wrong}{hint}; allowed are {sorted(parameters)}")
+    for option, value in settings.items():
+        fits, allowed = _rule(parameters[option][1])
+        if not fits(value):
+            raise DatasetError(f"{option}={value!r}; {allowed}")
+
+
+def label_names(name: str, root: str | Path, settings: Mapping) -> Sequence[str] | None:
+    """Return the names of the labels that a data set may hold, without reading it; None where any name may be one.
+
+    Parameters
+    ----------
+    name : str
+    root : str or Path
+    settings : mapping
+        Options of the reader.
+
+    Raises
+    ------
+    DatasetError
+        The table of one's own set is missing or cannot be read.
+    """
+    if name == "csv":
+        from faceworkbook.datasets import csv_table
+
+        return csv_table.label_names(Path(root), csv_table.Options(**settings))
+    names = [word for text in describe(name).labels for word in re.findall(r"\w+", text)]
+    return None if {"any", "yours", "attributes"} & set(names) else names
 
 
 def recognise(root: str | Path) -> dict[str, Path]:
@@ -198,14 +235,6 @@ def _arguments(read: Callable, settings: dict) -> dict:
     hints = get_type_hints(read)
     grouped = next((name for name, hint in hints.items() if is_dataclass(hint) and name == "options"), None)
     return {grouped: hints[grouped](**settings)} if grouped else settings
-
-
-def _check_settings(read, settings: dict) -> None:
-    parameters = _parameters(read)
-    for option, value in settings.items():
-        fits, allowed = _rule(parameters[option][1])
-        if not fits(value):
-            raise DatasetError(f"{option}={value!r}; {allowed}")
 
 
 def _rule(hint):

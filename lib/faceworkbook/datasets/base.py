@@ -275,6 +275,15 @@ def read_rows(
     return table
 
 
+def read_header(path: Path, delimiter: str) -> list[str]:
+    """Return the names in the first line of a text table; raises as `read_rows`."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return [name.strip() for name in next(csv.reader(file, delimiter=delimiter), [])]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{path}: no text table in UTF-8 ({error}); save it as UTF-8") from error
+
+
 def _drop_cut_value(table: pd.DataFrame, path: Path, notices: Reasons) -> None:
     *others, last = table.iloc[:, -1]
     whole = last in others and not any(text != last and text.startswith(last) for text in others)

@@ -23,6 +23,7 @@ from faceworkbook.datasets.base import (
     keep_first,
     need_files,
     numbers,
+    read_header,
     read_rows,
 )
 from faceworkbook.datasets.boxes import check_boxes, picture_sizes
@@ -137,6 +138,15 @@ def read(root: Path, options: Options) -> Dataset:
     built = faces.build(dict(rows), dataset=options.dataset, vocabularies=vocabularies)
     info = INFO.describe_own(title=options.title, source=options.source, terms=options.terms)
     return Dataset(built, left_out.table(), notices.table(), root, info)
+
+
+def label_names(root: Path, options: Options) -> list[str]:
+    """Return the names of the columns that may hold a label, read from the table's header alone; raises as `read`."""
+    need_files(root, (options.table,), INFO)
+    header = read_header(root / options.table, options.delimiter)
+    columns = _name_columns(pd.DataFrame(columns=header), root / options.table, options, Reasons())
+    nothing = pd.DataFrame(columns=list(columns), dtype=object)
+    return faces.known_labels(nothing)
 
 
 # --------------------------------------------------------------------------- columns

@@ -221,6 +221,11 @@ def pick(name: str, task: Task) -> Metric:
     return allowed[name]
 
 
+def names() -> list[str]:
+    """Return the names of all metrics, whatever task they are for."""
+    return [metric.name for metric in (*_BUILT_IN, *(metric for metric, _ in _REGISTERED.values()))]
+
+
 def find(name: str) -> Metric | None:
     """Return the metric of that name, whatever task it is for; None where there is none."""
     known = [*_BUILT_IN, *(metric for metric, _ in _REGISTERED.values())]

@@ -11,6 +11,7 @@ import yaml
 
 from faceworkbook import project
 from faceworkbook.reports import parameters as params
+from faceworkbook.reports import values
 from faceworkbook.reports.parameters import ParameterError
 
 KEYS = {"name", "title", "question", "expected", "final", "parameters", "steps"}
@@ -64,30 +65,49 @@ def read(path: str | Path, *, given: dict | None = None, results: str | Path = "
     Raises
     ------
     ExperimentError, ParameterError
-        Unknown keys, notebooks or parameters, values of the wrong type.
+        Unknown keys or notebooks; parameters that no step has, of the wrong type, or with a value that is not
+        allowed (`faceworkbook.reports.values`): all of them in one text.
     """
-    path = find(path)
-    content = _load(path)
-    name = str(content.get("name", path.stem))
-    _check_name(name, f"{path}: name")
-    shared = {**(content.get("parameters") or {}), **(given or {})}
-    folder = project.shorten(project.resolve(results) / name)
-    steps = tuple(_step(step, shared, folder, name, path) for step in content["steps"])
-    taken = set().union(*(set(params.read(step.notebook)) for step in steps))
-    params.refuse_unknown(shared, taken - {"out", "experiment"}, str(path))
-    twice = sorted({step.name for step in steps if sum(other.name == step.name for other in steps) > 1})
-    if twice:
-        raise ExperimentError(f"{path}: several steps are called {twice}; give each a 'name' of its own")
-    described = _describe(content, name, given or {})
-    return Experiment(name, *described, steps, dict(given or {}), content.get("final", False))
+    experiment, problems = _read(path, given or {}, results)
+    values.refuse(problems + values.check_steps(experiment.steps), experiment.name)
+    return experiment
+
+
+def outline(path: str | Path) -> Experiment:
+    """Return an experiment as its file has it: names and types are checked, values and paths are not; see `read`."""
+    experiment, problems = _read(path, {}, "results")
+    values.refuse(problems, experiment.name)
+    return experiment
 
 
 def of_notebook(name: str, notebook: str, parameters: dict, *, results: str | Path = "results") -> Experiment:
     """Return the experiment `name` that runs one notebook of notebooks/ with `parameters`; see `read`."""
     _check_name(name, "name")
     folder = project.shorten(project.resolve(results) / name)
-    step = _step({"notebook": notebook, "parameters": parameters}, {}, folder, name, Path(name))
+    problems: list[str] = []
+    step = _step({"notebook": notebook, "parameters": parameters}, {}, (folder, name), Path(name), problems)
+    values.refuse(problems + values.check_steps([step]), name)
     return Experiment(name, name, "", {}, (step,), parameters)
+
+
+def _read(path: str | Path, given: dict, results: str | Path) -> tuple[Experiment, list[str]]:
+    """Return an experiment, and what is wrong with the names and types of its parameters."""
+    path = find(path)
+    content = _load(path)
+    name = str(content.get("name", path.stem))
+    _check_name(name, f"{path}: name")
+    shared = {**(content.get("parameters") or {}), **given}
+    place = (project.shorten(project.resolve(results) / name), name)
+    problems: list[str] = []
+    steps = tuple(_step(step, shared, place, path, problems) for step in content["steps"])
+    taken = set().union(*(set(params.read(step.notebook)) for step in steps))
+    problems += params.unknown_names(shared, taken - {"out", "experiment"})
+    twice = sorted({step.name for step in steps if sum(other.name == step.name for other in steps) > 1})
+    if twice:
+        raise ExperimentError(f"{path}: several steps are called {twice}; give each a 'name' of its own")
+    described = _describe(content, name, given)
+    experiment = Experiment(name, *described, steps, dict(given), content.get("final", False))
+    return experiment, list(dict.fromkeys(problems))
 
 
 def _check_name(name: str, where: str) -> None:
@@ -179,7 +199,8 @@ def _refuse(mapping: dict, allowed: set[str], where: str) -> None:
         )
 
 
-def _step(raw: dict | str, shared: dict, folder: str, experiment: str, path: Path) -> Step:
+def _step(raw: dict | str, shared: dict, place: tuple[str, str], path: Path, problems: list[str]) -> Step:
+    """Return a step with all its parameters; names and types that are wrong are added to `problems`."""
     raw = {"notebook": raw} if isinstance(raw, str) else raw
     if not isinstance(raw, dict) or "notebook" not in raw:
         raise ExperimentError(
@@ -196,15 +217,17 @@ def _step(raw: dict | str, shared: dict, folder: str, experiment: str, path: Pat
         raise ExperimentError(
             f"{path}, step {notebook.stem}: 'parameters' got {shorten_value(own)}; it takes NAME: VALUE pairs"
         )
-    params.refuse_unknown(own, set(allowed), f"{path}, step {notebook.stem}")
-    wanted = {
-        **{k: v for k, v in shared.items() if k in allowed},
-        **own,
-        "out": folder,
-        "experiment": experiment,
-    }
-    checked = {k: allowed[k].check(v) for k, v in wanted.items() if k in allowed}
-    settled = {k: checked.get(k, parameter.default) for k, parameter in allowed.items()}
+    problems += [f"step {notebook.stem}: {problem}" for problem in params.unknown_names(own, set(allowed))]
+    out, experiment = place
+    wanted = {**shared, **own, "out": out, "experiment": experiment}
+    settled = {name: parameter.default for name, parameter in allowed.items()}
+    for name in settled.keys() & wanted.keys():
+        try:
+            settled[name] = allowed[name].check(wanted[name])
+        except ParameterError as error:
+            # The same name has another comment in another notebook.
+            again = any(problem.startswith(f"parameter '{name}' ") for problem in problems)
+            problems += [] if again else [str(error)]
     return Step(str(raw.get("name", notebook.stem)), notebook, settled)
 
 
@@ -221,4 +244,4 @@ def localize(given: dict) -> dict:
     return {**given, **here}
 
 
-__all__ = ["Experiment", "ExperimentError", "ParameterError", "Step", "find", "localize", "read"]
+__all__ = ["Experiment", "ExperimentError", "ParameterError", "Step", "find", "localize", "outline", "read"]

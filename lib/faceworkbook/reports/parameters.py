@@ -11,6 +11,7 @@ import io
 import json
 import re
 import tokenize
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -188,12 +189,18 @@ def _value(text: str):
     return text
 
 
-def refuse_unknown(given: dict, allowed: set[str], where: str) -> None:
-    """Raise `ParameterError` for the first name of `given` that is not in `allowed`."""
+def unknown_names(given: Iterable[str], allowed: set[str]) -> list[str]:
+    """Return a sentence for each name of `given` that is not in `allowed`."""
+    sentences = []
     for name in given:
         if name not in allowed:
-            near = difflib.get_close_matches(name, allowed, n=1)
-            hint = f"; did you mean '{near[0]}'?" if near else ""
-            raise ParameterError(
-                f"{where}: no parameter '{name}'{hint} Allowed are {', '.join(sorted(allowed))}"
-            )
+            near = difflib.get_close_matches(str(name), allowed, n=1)
+            hint = f"; did you mean '{near[0]}'?" if near else "."
+            sentences.append(f"no parameter '{name}'{hint} Allowed are {', '.join(sorted(allowed))}")
+    return sentences
+
+
+def refuse_unknown(given: Iterable[str], allowed: set[str], where: str) -> None:
+    """Raise `ParameterError` for the first name of `given` that is not in `allowed`."""
+    for sentence in unknown_names(given, allowed):
+        raise ParameterError(f"{where}: {sentence}")

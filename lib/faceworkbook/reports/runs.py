@@ -20,7 +20,7 @@ from faceworkbook.data_record import DataError, DataRecord
 from faceworkbook.evaluation import predictions as prediction_tables
 from faceworkbook.experiments.prepared import PreparedData
 from faceworkbook.faces import COPY_GROUP
-from faceworkbook.reports import figures, looks, plans
+from faceworkbook.reports import figures, looks, plans, values
 from faceworkbook.reports import parameters as params
 
 PACKAGES = (
@@ -302,7 +302,7 @@ class Run:
 def start(out: str | Path, step: str, namespace: dict | None = None) -> Run:
     """Make the folder of `step` under the experiment's folder `out` and note what runs there.
 
-    Names and types of the parameters are checked against the notebook's own cell. Figures that an earlier
+    Names, types and values of the parameters are checked, see `faceworkbook.reports.values`. Figures that an earlier
     run left go: they belong to its parameters. Its page stays.
 
     Parameters
@@ -317,12 +317,13 @@ def start(out: str | Path, step: str, namespace: dict | None = None) -> Run:
     Raises
     ------
     ParameterError
-        A parameter that the notebook does not have, or a value of another type.
+        A parameter that the notebook does not have, a value of another type, or one that is not allowed.
     """
     from faceworkbook.plots import style
 
     own, sources = _notebook()
     parameters = params.current(step, own if namespace is None else namespace, sources)
+    values.refuse(values.check_current(step, parameters), step)
     style.use()
     plans.hold_to(project.resolve(out), step, parameters)
     run = Run(project.resolve(out) / step, step, parameters)

@@ -1,0 +1,394 @@
+"""Which values the notebooks' parameters may take: one table of rules, and what must fit together.
+
+A name means the same in every notebook, so that one rule serves all. Nothing here imports TensorFlow: what is wrong
+is known before the first kernel starts.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from faceworkbook import project
+from faceworkbook.reports import parameters as params
+from faceworkbook.reports.parameters import ParameterError
+from faceworkbook.reports.rules import (
+    Rule,
+    anything,
+    each,
+    file,
+    folder,
+    number,
+    one_of,
+    suggest,
+    texts,
+    writable_folder,
+)
+
+LARGEST_SEED = 2**32 - 1
+SETTLED = ("dataset", "root", "options")  # an earlier step's, which a later one's label must fit
+_REGISTERED = re.compile(r"""\bregister\(\s*["']([^"']+)["']""")
+
+
+# --------------------------------------------------------------------------- names that are known somewhere
+
+
+def _datasets() -> list[str]:
+    from faceworkbook import datasets
+
+    return [*datasets.list()["name"]]
+
+
+def _backbones() -> list[str]:
+    from faceworkbook import backbones
+
+    return ["auto", *backbones.list()]
+
+
+def _engines() -> Sequence[str]:
+    from faceworkbook.descriptors import engines
+
+    return engines.ENGINES
+
+
+def _schemes() -> Sequence[str]:
+    from faceworkbook import splits
+
+    return splits.SCHEMES
+
+
+def _classifiers() -> list[str]:
+    from faceworkbook.training import registry
+
+    return registry.names()
+
+
+def _corruptions() -> list[str]:
+    from faceworkbook.experiments import corruptions
+
+    return [*corruptions.CORRUPTIONS]
+
+
+def _metric(value) -> str:
+    from faceworkbook.evaluation import metric_definitions
+
+    names = metric_definitions.names()
+    return "" if metric_definitions.find(value) else one_of(names)(value)
+
+
+def _corruption_level(value) -> str:
+    kind, _, level = str(value).rpartition(" ")
+    try:
+        fits = value == "as they are" or (kind in _corruptions() and float(level) == float(level))
+    except ValueError:
+        fits = False
+    return (
+        "" if fits else f"expected 'as they are', or a corruption with its level: {', '.join(_corruptions())}"
+    )
+
+
+SHARE = number(0, 1)
+COUNT, COUNT_OR_ALL = number(1), number(0)
+OPTION = texts(r"(?s)\w+:.*", "'NAME: VALUE'")
+NAMES = each(texts(r"\w+", "the name of a column"))
+MULTIPLIERS = each(texts(r"[\w./-]+: *\d+(\.\d*)?([eE][+-]?\d+)?", "'GROUP: NUMBER', such as 'trunk: 0.1'"))
+
+# What a parameter of that name may be, in whichever notebook it stands.
+RULES: dict[str, Rule] = {
+    # data
+    "dataset": one_of(_datasets, blank=True),
+    "root": folder,
+    "options": each(OPTION),
+    "corrections": file,
+    "label": texts(r"(\w+(\+\w+)*)?", "the name of a label, or several joined by +"),
+    "labels": each(texts(r"\w+", "the name of a label"), least=1),
+    "tasks": each(texts(r"\w+", "the name of a label"), least=1),
+    "sets": each(texts(r"\w+: *\S.*", "'NAME: FOLDER'"), least=1),
+    "hide": each(texts(r"\w+: *(0?\.\d+|0|1|1\.0*)", "'LABEL: SHARE', such as 'gender: 0.9'")),
+    "limit": COUNT_OR_ALL,
+    "clean_limit": COUNT_OR_ALL,
+    "faces_tried": COUNT,
+    "faces_used": COUNT,
+    # split
+    "scheme": one_of(_schemes),
+    "against_scheme": one_of(_schemes, blank=True),
+    "test": SHARE,
+    "validation": SHARE,
+    "n_repeats": COUNT,
+    "n_folds": number(2),
+    "seed": number(0, LARGEST_SEED),
+    "seeds": each(number(0, LARGEST_SEED), least=1),
+    "split_seeds": number(2),
+    "training_seeds": COUNT,
+    # copies and cleaning
+    "max_bits": number(0, 64),
+    "min_cosine": SHARE,
+    "min_score": SHARE,
+    "max_faces": COUNT_OR_ALL,
+    "min_height": COUNT_OR_ALL,
+    "min_blur": COUNT_OR_ALL,
+    # network
+    "backbone": one_of(_backbones),
+    "weights": file,
+    "tap": anything,
+    "taps": anything,
+    "engine": one_of(_engines),
+    "precision": one_of(("float32", "int8")),
+    "store": writable_folder,
+    "source": one_of(("network", "landmarks", "both")),
+    # small nets
+    "classifier": one_of(_classifiers),
+    "classifiers": each(one_of(lambda: ["own", *_classifiers()]), least=1),
+    "widths": each(COUNT),
+    "hidden": each(COUNT),
+    "dropout": number(0, 0.99),
+    "input_dropout": number(0, 0.99),
+    "epochs": COUNT,
+    "patience": COUNT_OR_ALL,
+    "batch_size": COUNT,
+    "learning_rate": number(above=0),
+    "weight_decay": number(0),
+    "class_weights": one_of(("none", "balanced")),
+    # several tasks
+    "strategies": anything,
+    "heads": one_of(("linear", "bottleneck", "stitch")),
+    "mixing": one_of(("proportional", "balanced")),
+    "turn": one_of(("epoch", "batch")),
+    "lr_multipliers": MULTIPLIERS,
+    "decay_factor": number(above=0),
+    "decay_every": COUNT,
+    "task_weights": one_of(("equal", "uncertainty")),
+    "selectors": each(one_of(("confidence", "density", "distribution"))),
+    "selection": one_of(("hard", "interpolate")),
+    "selection_threshold": SHARE,
+    "temperature": number(above=0),
+    "density_t": SHARE,
+    "cluster_k": COUNT,
+    "first_fill": COUNT_OR_ALL,
+    # fine-tuning
+    "learn_from": one_of(("labels", "votes")),
+    "cut": anything,
+    "freeze": anything,
+    "also": anything,
+    "unfreeze": each(texts(r"\d+: *\S+", "'EPOCH: LAYER'")),
+    "precompute": anything,
+    "head": one_of(("linear", "bottleneck", "stitch", "own")),
+    "pool": one_of(("average", "flatten")),
+    "label_smoothing": number(0, 0.99),
+    "number_loss": one_of(("squared", "absolute")),
+    "mirror": SHARE,
+    "rotate": number(0, 180),
+    "shift": SHARE,
+    "zoom": number(0, 0.99),
+    "light": SHARE,
+    "blur": SHARE,
+    "memory": one_of(("high", "low", "shards")),
+    "dtype_policy": one_of(("float32", "mixed_bfloat16")),
+    "accumulate": COUNT,
+    # judging
+    "metric": _metric,
+    "margin": number(0, unset=-1),
+    "simulations": COUNT,
+    "by": NAMES,
+    "attributes": NAMES,
+    "attribute": texts(r"\w*", "the name of a column, or nothing"),
+    "protect": texts(r"\w*", "the name of a column, or nothing"),
+    "age_edges": each(number(0, 130), least=1),
+    "smallest": COUNT,
+    "shown": COUNT,
+    "montage": COUNT,
+    "coverage": number(above=0, high=0.9999),
+    "samples": COUNT_OR_ALL,
+    "shares": each(number(above=0, high=1), least=1),
+    "draws": COUNT,
+    "corruptions": each(one_of(_corruptions)),
+    "pictures": each(_corruption_level, least=1),
+    # files of other runs and programs: the step that reads them says what is wrong with one
+    "runs": anything,
+    "independent": each(texts(r"[^:]+: *\S.*", "'MODEL: FOLDER'")),
+    "others": anything,
+    "never_published": anything,
+    "pilot": anything,
+    "predicted": anything,
+    "predictions": anything,
+    "against": anything,
+    "faces": file,
+    "columns": each(texts(r"(?s)[^=]+=.+", "NAME=COLUMN")),
+    "against_columns": each(texts(r"(?s)[^=]+=.+", "NAME=COLUMN")),
+    "values": each(texts(r"(?s)[^=]+=.*", "WORD=CLASS")),
+    # planning
+    "goal": one_of(("difference", "gap", "width")),
+    "size": number(above=0),
+    "accuracy": SHARE,
+    "discordant": SHARE,
+    "group_share": number(above=0, high=1),
+    "correlation": SHARE,
+    "faces_a_person": number(1),
+    "power": number(above=0, high=0.9999),
+    "variation": number(0),
+    "noise": number(0),
+    # made-up faces
+    "n_identities": COUNT,
+    "shots": COUNT,
+    "workers": COUNT,
+    # true or false, and names that the runner sets
+    **dict.fromkeys(("smoke", "batch_norm", "both_sides", "xla", "reproducible", "resume"), anything),
+    **dict.fromkeys(("out", "experiment"), anything),
+}
+
+
+# --------------------------------------------------------------------------- one notebook
+
+
+def check(
+    given: Mapping[str, object],
+    allowed: Mapping[str, params.Parameter],
+    *,
+    settled: Mapping[str, object] | None = None,
+    registered: Iterable[str] = (),
+) -> list[str]:
+    """Return what is wrong with the parameters of a notebook, one sentence each.
+
+    Parameters
+    ----------
+    given : mapping
+        All parameters of the notebook, of the right types. The notebook's own defaults are always allowed.
+    allowed : mapping of str to Parameter
+        The notebook's parameters; one that is not in `RULES` may be anything.
+    settled : mapping, optional
+        Parameters of the earlier steps of the experiment, which those left blank stand for.
+    registered : iterable of str
+        Names that a cell or a start-up file registers, beside those that this process knows.
+    """
+    registered, complaints = set(registered), []
+    for name, value in given.items():
+        if value == allowed[name].default or (isinstance(value, str) and value in registered):
+            continue
+        if complaint := RULES.get(name, anything)(_without(value, registered)):
+            complaints.append(f"{name}={_shorten(value)}: {complaint}")
+    if complaints:
+        return complaints
+    everything = {**(settled or {}), **{name: value for name, value in given.items() if value != ""}}
+    together = (_check_shares, _check_options, _check_label, _check_network)
+    return [complaint for rule in together if (complaint := rule(given, everything, registered))]
+
+
+def _without(value, registered: set[str]):
+    return [entry for entry in value if entry not in registered] if isinstance(value, list) else value
+
+
+def _shorten(value) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:100]} ..."
+
+
+def _check_shares(given: Mapping, everything: Mapping, registered: set[str]) -> str:
+    if {"test", "validation"} <= set(given) and given["test"] + given["validation"] >= 1:
+        return f"test={given['test']} and validation={given['validation']}: no face is left to train on; both together are below 1"
+    return ""
+
+
+def _check_options(given: Mapping, everything: Mapping, registered: set[str]) -> str:
+    from faceworkbook import datasets
+
+    if "options" not in given or everything.get("dataset", "") in registered:
+        return ""
+    try:
+        datasets.check_options(everything.get("dataset", ""), params.parse_options(given["options"]))
+    except ValueError as error:
+        return f"options={_shorten(given['options'])}: {error}"
+    return ""
+
+
+def _check_label(given: Mapping, everything: Mapping, registered: set[str]) -> str:
+    import pandas as pd
+
+    from faceworkbook import datasets, tasks
+
+    label, dataset = given.get("label", ""), everything.get("dataset", "")
+    if not label or not dataset or dataset in registered:
+        return ""
+    try:
+        names = datasets.label_names(
+            dataset,
+            project.resolve(everything.get("root", "")),
+            params.parse_options(everything.get("options", [])),
+        )
+    except ValueError as error:
+        return f"dataset={dataset!r}, root={everything.get('root')!r}: {error}"
+    if names is None:
+        return ""
+    nothing = pd.DataFrame(columns=["age_group"])
+    for name in label.split(tasks.PLUS):
+        columns = {name, *tasks.source_columns(nothing, name)}  # pose is read from yaw
+        if not columns & {*names, *registered}:
+            shown = names if dataset == "csv" else datasets.describe(dataset).labels
+            return f"label={label!r}: {dataset} has {', '.join(shown)}{suggest(name.removeprefix('extra_'), names)}"
+    return ""
+
+
+def _check_network(given: Mapping, everything: Mapping, registered: set[str]) -> str:
+    from faceworkbook import backbones
+
+    name, tap = given.get("backbone", ""), given.get("tap") or None
+    uses_network = name and given.get("source", "network") != "landmarks"
+    if not uses_network or name in registered or (name == "auto" and not given.get("weights") and not tap):
+        return ""
+    weights = project.resolve(given["weights"]) if given.get("weights") else None
+    try:
+        backbones.default(tap=tap) if name == "auto" else backbones.load(name, weights=weights, tap=tap)
+    except ValueError as error:
+        return f"backbone={name!r}" + (f", tap={tap!r}" if tap else "") + f": {error}"
+    return ""
+
+
+def check_current(step: str, parameters: Mapping[str, object]) -> list[str]:
+    """Return what is wrong with the parameters of the running notebook `step`; a notebook of one's own may have any."""
+    notebook = project.root() / "notebooks" / f"{step}.ipynb"
+    return check(parameters, params.read(notebook)) if notebook.exists() else []
+
+
+# --------------------------------------------------------------------------- all steps of an experiment
+
+
+def check_steps(steps: Sequence) -> list[str]:
+    """Return what is wrong with the parameters of the steps of an experiment, one sentence each, named once.
+
+    Parameters
+    ----------
+    steps : sequence of Step
+        See `faceworkbook.reports.experiments`.
+    """
+    registered = registered_names(step.notebook for step in steps)
+    settled: dict[str, object] = {}
+    where: dict[str, list[str]] = {}
+    for step in steps:
+        allowed = params.read(step.notebook)
+        problems = check(step.parameters, allowed, settled=settled, registered=registered)
+        for problem in problems:
+            where.setdefault(problem, []).append(step.name)
+        if not problems:
+            settled |= {name: step.parameters[name] for name in SETTLED if step.parameters.get(name)}
+    return [f"{problem} ({', '.join(names)})" for problem, names in where.items()]
+
+
+# --------------------------------------------------------------------------- what is registered elsewhere
+
+
+def registered_names(notebooks: Iterable[Path]) -> set[str]:
+    """Return the names that cells of `notebooks`, or IPython's start-up files, hand to a function ``register``."""
+    home = Path(os.environ.get("IPYTHONDIR") or Path.home() / ".ipython")
+    sources = [path.read_text(errors="replace") for path in home.glob("profile_default/startup/*.[ip]*")]
+    sources += [source for path in notebooks for kind, source, _ in params.read_cells(path) if kind == "code"]
+    return {name for source in sources for name in _REGISTERED.findall(source)}
+
+
+def refuse(problems: Sequence[str], where: str) -> None:
+    """Raise one `ParameterError` that lists all `problems`, if there are any."""
+    if len(problems) == 1:
+        raise ParameterError(f"{where}: {problems[0]}")
+    if problems:
+        listed = "\n".join(f"- {problem}" for problem in problems)
+        raise ParameterError(f"{where}: {len(problems)} values are wrong, nothing was run\n{listed}")

@@ -1,0 +1,221 @@
+"""Values of parameters: one rule a name, all that is wrong in one message, before the first kernel starts."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from faceworkbook import backbones, datasets, tasks
+from faceworkbook.reports import experiments, parameters, runs, values
+from faceworkbook.reports.parameters import ParameterError
+from tests.conftest import REPO
+
+NOTEBOOKS = [p for p in sorted((REPO / "notebooks").glob("*.ipynb")) if p.stem != "index"]
+MAIN = ["01_faces", "02_descriptors", "03_classifier", "06_cross_validation"]
+
+
+def write(tmp_path, steps=MAIN, **content):
+    path = tmp_path / "e.yaml"
+    path.write_text(yaml.safe_dump({"name": "e", "steps": list(steps), **content}))
+    return path
+
+
+def problems(step, **given):
+    allowed = parameters.read(REPO / "notebooks" / f"{step}.ipynb")
+    everything = {name: parameter.default for name, parameter in allowed.items()} | given
+    return values.check(everything, allowed)
+
+
+def test_every_parameter_of_every_notebook_has_a_rule():
+    names = {name for path in NOTEBOOKS for name in parameters.read(path)}
+    assert names - set(values.RULES) == set()
+
+
+def test_a_name_has_one_type_in_all_notebooks():
+    kinds = {}
+    for path in NOTEBOOKS:
+        for name, parameter in parameters.read(path).items():
+            kinds.setdefault(name, set()).add(type(parameter.default))
+    assert {name: kind for name, kind in kinds.items() if len(kind) > 1} == {}
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_the_defaults_of_the_shipped_notebooks_are_allowed(path):
+    defaults = {name: p.default for name, p in parameters.read(path).items()}
+    blanks = {name for name, value in defaults.items() if value in ("", [], -1, -1.0)}
+    wrong = {
+        name: complaint
+        for name, value in defaults.items()
+        if name not in blanks and (complaint := values.RULES[name](value))
+    }
+    assert wrong == {}
+
+
+@pytest.mark.parametrize(
+    ("step", "given", "message"),
+    [
+        ("01_faces", {"dataset": "UTKface"}, "did you mean 'utkface'"),
+        ("01_faces", {"root": "data/synthetics"}, "no such folder; did you mean 'synthetic'"),
+        ("01_faces", {"root": "data/synthetic/labels.csv"}, "it is a file; expected a folder"),
+        ("01_faces", {"label": "gendre"}, "synthetic has age, gender, .*did you mean 'gender'"),
+        ("01_faces", {"label": "gender+smile"}, "synthetic has age, gender"),
+        ("01_faces", {"label": "gender race"}, "joined by"),
+        ("01_faces", {"options": ["margn: 3"]}, "has no option"),
+        ("01_faces", {"options": ["margin"]}, "expected 'NAME: VALUE'"),
+        ("01_faces", {"scheme": "identitty"}, "did you mean 'identity'"),
+        ("01_faces", {"test": 1.5}, "0 or more and at most 1"),
+        ("01_faces", {"test": 0.7, "validation": 0.3}, "no face is left to train on"),
+        ("01_faces", {"limit": -5}, "allowed is 0 or more"),
+        ("01_faces", {"seed": -1}, "0 or more and at most 4,294,967,295"),
+        ("01_faces", {"corrections": "no/such.csv"}, "no such file"),
+        ("02_descriptors", {"backbone": "faceres"}, "did you mean 'faceres_deep'"),
+        ("02_descriptors", {"backbone": "faceres_deep", "tap": "fc7"}, "faceres_deep has .*global_pooling"),
+        ("02_descriptors", {"weights": "weights/none.mat"}, "no such file"),
+        ("02_descriptors", {"engine": "onxx"}, "did you mean 'onnx'"),
+        ("02_descriptors", {"precision": "int16"}, "allowed are float32, int8"),
+        ("02_descriptors", {"store": "README.md/x"}, "a file; expected a folder"),
+        ("03_classifier", {"widths": [16, 0]}, "0: allowed is 1 or more"),
+        ("03_classifier", {"class_weights": "balance"}, "did you mean 'balanced'"),
+        ("03_classifier", {"learning_rate": 0.0}, "more than 0"),
+        ("06_cross_validation", {"classifier": "mpl"}, "did you mean 'mlp'"),
+        ("07_compare", {"metric": "acccuracy"}, "did you mean 'accuracy'"),
+        ("09_multitask", {"sets": ["synthetic data"]}, "NAME: FOLDER"),
+        ("10_fine_tune", {"dtype_policy": "int8"}, "allowed are float32, mixed_bfloat16"),
+        ("11_confidence", {"coverage": 1.0}, "at most 0.9999"),
+        ("12_stress", {"corruptions": ["blurs"]}, "did you mean 'blur'"),
+        ("16_differences", {"pictures": ["as they are", "bluring 3"]}, "a corruption with its level"),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_is_answered_with_what_is_allowed(step, given, message):
+    (problem,) = problems(step, **given)
+    assert problem.startswith(next(iter(given)))
+    assert re.search(message, problem)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"label": "age_years"},
+        {"label": "age_group"},
+        {"label": "pose"},
+        {"label": "gender+race"},
+        {"label": "smile", "dataset": "image_folder"},
+        {"seed": 7, "limit": 10, "test": 0.5},
+    ],
+)
+def test_what_is_allowed_passes(given):
+    assert problems("01_faces", **given) == []
+
+
+def test_all_that_is_wrong_stands_in_one_message_and_names_the_steps(tmp_path):
+    wrong = {"dataset": "synthetik", "seed": -3, "classifier": "mpl", "smoke": 1, "lable": "race"}
+    with pytest.raises(ParameterError) as error:
+        experiments.read(write(tmp_path), given=wrong)
+    lines = str(error.value).splitlines()
+    assert lines[0] == "e: 5 values are wrong, nothing was run"
+    assert len(lines) == 6
+    for text in (
+        "did you mean 'synthetic'? (01_faces, 02_descriptors)",
+        "did you mean 'label'?",
+        "takes bool",
+    ):
+        assert text in str(error.value)
+
+
+def test_a_label_of_a_later_step_must_fit_the_faces_of_the_first(tmp_path):
+    steps = ["01_faces", {"notebook": "03_classifier", "parameters": {"label": "smile"}}]
+    with pytest.raises(ParameterError, match=r"label='smile': synthetic has .* \(03_classifier\)"):
+        experiments.read(write(tmp_path, steps))
+
+
+def test_a_label_of_ones_own_table_is_looked_up_in_its_header(tmp_path):
+    (tmp_path / "faces.csv").write_text("image,Sex,extra_beard,full_time job\na.jpg,M,1,2\n")
+    given = {"dataset": "csv", "root": str(tmp_path)}
+    for label in ("beard", "gender", "full_time_job", "beard+gender"):
+        assert problems("01_faces", **given, label=label, options=["columns: [gender=Sex]"]) == []
+    (problem,) = problems("01_faces", **given, label="extra_beard")
+    assert "did you mean 'beard'" in problem and "Sex" in problem
+    (problem,) = problems("01_faces", **given | {"root": str(REPO / "data")}, label="x")
+    assert "missing: faces.csv" in problem
+
+
+def test_names_that_a_notebook_or_a_startup_file_registers_are_allowed(tmp_path, monkeypatch):
+    startup = tmp_path / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    (startup / "mine.py").write_text("datasets.register(\"mine\", read)\ntraining.register( 'knn', make)\n")
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    read = experiments.read(
+        write(tmp_path), given={"dataset": "mine", "label": "anything", "classifier": "knn"}
+    )
+    assert read.steps[0].parameters["dataset"] == "mine"
+    with pytest.raises(ParameterError, match="dataset='mien'"):
+        experiments.read(write(tmp_path), given={"dataset": "mien"})
+
+
+def test_names_registered_in_this_process_are_allowed(monkeypatch):
+    monkeypatch.setattr(datasets, "_REGISTERED", dict(datasets._REGISTERED))
+    monkeypatch.setattr(tasks, "_DERIVED", dict(tasks._DERIVED))
+    datasets.register("own_set", lambda root: {"image": ["a.jpg"]})
+    tasks.register("decade", lambda faces: None, column="age")
+    assert problems("01_faces", dataset="own_set", label="anything") == []
+    assert problems("01_faces", label="decade") == []
+
+
+def test_a_notebook_run_by_hand_checks_its_values_too(tmp_path):
+    defaults = {name: p.default for name, p in parameters.read(REPO / "notebooks" / "01_faces.ipynb").items()}
+    with pytest.raises(ParameterError, match=r"01_faces: scheme='officail': .*did you mean 'official'"):
+        runs.start(tmp_path, "01_faces", defaults | {"scheme": "officail"})
+    assert not (tmp_path / "01_faces").exists()
+
+
+def test_a_network_whose_file_is_missing_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(backbones, "WEIGHTS", tmp_path)
+    (problem,) = problems("02_descriptors", backbone="vgg_face")
+    assert "vgg_face needs weights" in problem
+
+
+def test_a_refusal_needs_no_tensorflow_and_exits_with_2():
+    program = (
+        "import sys; from faceworkbook import cli; "
+        "code = cli.main(['run', 'demo', '-p', 'backbone=faceres', '-p', 'label=gendre', '-p', 'classifier=x']); "
+        "assert not {'tensorflow', 'keras'} & set(sys.modules); sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    assert "did you mean 'faceres_deep'" in done.stderr and "no parameter 'classifier'" in done.stderr
+
+
+def test_an_outline_asks_for_no_folder(tmp_path):
+    path = write(tmp_path, parameters={"root": "data/not_there"})
+    assert experiments.outline(path).name == "e"
+    with pytest.raises(ParameterError, match="no such folder"):
+        experiments.read(path)
+    shutil.rmtree(tmp_path)
+
+
+def test_choices_are_those_of_the_rooms_that_own_them():
+    """They stand twice because the rooms import TensorFlow."""
+    from faceworkbook.models import multitask
+    from faceworkbook.training import batches, cutting, pictures, pseudo_labels
+    from faceworkbook.training.batched import settings
+
+    owned = {
+        "heads": multitask.HEADS,
+        "pool": multitask.POOLS,
+        "mixing": batches.MIXINGS,
+        "turn": batches.TURNS,
+        "selection": pseudo_labels.SELECTIONS,
+        "dtype_policy": cutting.PRECISIONS,
+        "memory": pictures.MEMORIES,
+        "class_weights": settings.CLASS_WEIGHTS,
+    }
+    for name, choices in owned.items():
+        assert [values.RULES[name](choice) for choice in choices] == [""] * len(choices)
+        assert f"allowed are {', '.join(choices)}" in values.RULES[name]("?")
