@@ -1,4 +1,4 @@
-"""TensorFlow is imported in silence: what its native libraries print at start-up fills notebooks and pages."""
+"""TensorFlow and OpenCV are used in silence: what their native libraries print fills notebooks and pages."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ def install() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # the faster kernels on every x86 CPU
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # OpenCV warns of every detector that a thread makes
     if "tensorflow" not in sys.modules and not any(isinstance(f, _Finder) for f in sys.meta_path):
         sys.meta_path.insert(0, _Finder())
 

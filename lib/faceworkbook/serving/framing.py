@@ -1,0 +1,193 @@
+"""How the training pictures show a face, so that a photo's face is cut out the same.
+
+A chip of UTKFace or FairFace holds a face with some margin; a network that learned from such chips must be
+shown a photo's faces with the same margin. The framing is measured: where the detector's box lies in the
+pictures that the network saw in training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from faceworkbook import images
+from faceworkbook.alignment import Detector, Face, main_face
+from faceworkbook.images import Preprocessing
+from faceworkbook.serving.checks import check_number
+
+MEASURED = 400  # training pictures that the framing is measured on
+LEVEL = 6.0  # degrees: half of the training faces tilt less off their median, and photos are turned level
+TURN = 3.0  # degrees of tilt that are left as they are
+_BOX = ("top", "left", "bottom", "right")
+# |nose - middle of the eyes| / distance of the eyes, in the turned picture.
+POSES = (("frontal", 0.2), ("half turned", 0.5), ("turned", np.inf))
+SIZES = (("below 48 px", 48), ("48 to 96 px", 96), ("96 to 192 px", 192), ("192 px and more", np.inf))
+
+
+@dataclass(frozen=True)
+class Framing:
+    """Where a detected face lies in a training picture.
+
+    Attributes
+    ----------
+    share : float
+        sqrt(area of the face's box / area of the picture), median; above 0.
+    centre_y, centre_x : float
+        Middle of the box, in heights and widths of the picture, median.
+    aspect : float
+        Width of the picture over its height, median.
+    tilt : float
+        Of the line through the eyes, degrees, median.
+    level : bool
+        Training faces tilt alike, so that a photo's face is turned to that tilt.
+    share_low, share_high : float
+        Quartiles of `share`.
+    n, detected : int
+        Training pictures that were looked at, and those with a detected face.
+    """
+
+    share: float
+    centre_y: float = 0.5
+    centre_x: float = 0.5
+    aspect: float = 1.0
+    tilt: float = 0.0
+    level: bool = False
+    share_low: float = 0.0
+    share_high: float = 0.0
+    n: int = 0
+    detected: int = 0
+
+    def to_record(self) -> dict:
+        """Return plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_record(cls, record: Mapping) -> Framing:
+        """Read what `to_record` wrote; ValueError for values that frame no face."""
+        made = cls(**record)
+        for name, low, high in (
+            *(("share", 0.02, 10), ("aspect", 0.1, 10), ("tilt", -90, 90)),
+            *(("centre_y", -5, 5), ("centre_x", -5, 5)),
+        ):
+            check_number(getattr(made, name), f"framing.{name}", low=low, high=high)
+        return made
+
+    def region(self, face: Face) -> tuple[float, float, float, float]:
+        """Return what is to be cut out around a detected face: top, left, bottom, right in pixels."""
+        top, left, bottom, right = face.box
+        side = np.sqrt(max(bottom - top, 1) * max(right - left, 1)) / self.share
+        height, width = side / np.sqrt(self.aspect), side * np.sqrt(self.aspect)
+        y = (top + bottom) / 2 - self.centre_y * height
+        x = (left + right) / 2 - self.centre_x * width
+        return y, x, y + height, x + width
+
+
+def cut(image: np.ndarray, face: Face, framing: Framing, preprocessing: Preprocessing) -> np.ndarray:
+    """Return a photo's face as the training pictures show one: (height, width, 3) uint8 RGB of the network's size."""
+    turn = tilt_of(face) - framing.tilt
+    if framing.level and abs(turn) > TURN:
+        image, face = _turned(image, face, turn, framing)
+    pixels = images.crop(image, framing.region(face))
+    return np.ascontiguousarray(
+        images.resize(pixels, preprocessing.size, interpolation=preprocessing.interpolation)
+    )
+
+
+def _turned(image: np.ndarray, face: Face, degrees: float, framing: Framing) -> tuple[np.ndarray, Face]:
+    """Return what lies around the face, turned about the middle of its box, and the face in it."""
+    top, left, bottom, right = framing.region(face)
+    y, x = (face.box[0] + face.box[2]) / 2, (face.box[1] + face.box[3]) / 2
+    reach = 1.5 * max(bottom - top, right - left)
+    patch = images.crop(image, (y - reach, x - reach, y + reach, x + reach))
+    y0, x0, _, _ = images.widen((y - reach, x - reach, y + reach, x + reach), margin=0.0)
+    matrix = cv2.getRotationMatrix2D((x - x0, y - y0), degrees, 1.0)
+    size = (patch.shape[1], patch.shape[0])
+    turned = cv2.warpAffine(patch, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    box = tuple(edge - corner for edge, corner in zip(face.box, (y0, x0, y0, x0), strict=True))
+    return turned, Face(box, face.points, face.score)
+
+
+def tilt_of(face: Face) -> float:
+    """Return the tilt of the line through the eyes in degrees; above 0 where the eye at the picture's right is lower."""
+    dx, dy = face.points[1] - face.points[0]
+    return float(np.degrees(np.arctan2(dy, dx)))
+
+
+def pose_band(face: Face) -> str:
+    """Return how far a face is turned to the side, one of `POSES`, by where the nose lies between the eyes."""
+    (dx, dy), middle = face.points[1] - face.points[0], face.points[:2].mean(axis=0)
+    distance = max(np.hypot(dx, dy), 1e-6)
+    off = (face.points[2] - middle) @ np.array([dx, dy]) / distance**2
+    return next(name for name, limit in POSES if abs(off) < limit)
+
+
+def size_band(face: Face) -> str:
+    """Return how high a detected face is, one of `SIZES`."""
+    return next(name for name, limit in SIZES if face.height < limit)
+
+
+def measure(
+    faces: pd.DataFrame, root: str | Path, preprocessing: Preprocessing, *, detector: Detector
+) -> tuple[Framing, pd.DataFrame]:
+    """Measure how pictures show a face.
+
+    Parameters
+    ----------
+    faces : pandas.DataFrame
+        Rows of a face table; a box is cropped with the network's margin, as in training.
+    root : path
+    preprocessing : Preprocessing
+    detector : alignment.Detector
+
+    Returns
+    -------
+    Framing, pandas.DataFrame
+        And for each face face_id, pose, size (bands; NA where none was detected).
+    """
+    shown, records = [], []
+    for row in faces[["face_id", "image", *_BOX]].itertuples(index=False):
+        face, shape = _detect(row, Path(root), preprocessing, detector)
+        bands = (pose_band(face), size_band(face)) if face else (None, None)
+        records.append((row.face_id, *bands))
+        if face:
+            shown.append(_shares(face, shape))
+    table = pd.DataFrame(records, columns=["face_id", "pose", "size"])
+    return _summarise(np.array(shown), len(faces)), table
+
+
+def _detect(row, root: Path, preprocessing: Preprocessing, detector: Detector):
+    try:
+        picture = images.read(root / row.image)
+        if pd.notna(row.top):
+            box = (row.top, row.left, row.bottom, row.right)
+            picture = images.crop(picture, box, margin=preprocessing.crop_margin)
+    except images.UnreadableImage:
+        return None, ()
+    return main_face(detector.detect(picture), picture.shape), picture.shape
+
+
+def _shares(face: Face, shape: tuple[int, ...]) -> tuple[float, ...]:
+    top, left, bottom, right = face.box
+    share = np.sqrt((bottom - top) * (right - left) / (shape[0] * shape[1]))
+    return (
+        share,
+        (top + bottom) / 2 / shape[0],
+        (left + right) / 2 / shape[1],
+        shape[1] / shape[0],
+        tilt_of(face),
+    )
+
+
+def _summarise(shown: np.ndarray, n: int) -> Framing:
+    if not len(shown):  # nothing to go by: a face's box with a quarter of its size around it
+        return Framing(1 / 1.5, n=n)
+    share, y, x, aspect, tilt = (float(v) for v in np.median(shown, axis=0))
+    low, high = np.quantile(shown[:, 0], [0.25, 0.75])
+    level = bool(np.median(np.abs(shown[:, 4] - tilt)) < LEVEL)
+    ends = {"share_low": float(low), "share_high": float(high)}
+    return Framing(share, y, x, aspect, tilt, level, **ends, n=n, detected=len(shown))

@@ -1,0 +1,199 @@
+"""From a photo to its faces: decoded, detected, cut out as the training pictures show one.
+
+What goes wrong with a photo is a value, not an exception: ``status`` is one of `STATUSES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from faceworkbook import images
+from faceworkbook.alignment import MIN_SCORE, PAD, SIDE, Detector, Face, main_face
+from faceworkbook.images import Preprocessing
+from faceworkbook.serving.checks import PredictorError, check_kind, check_number
+from faceworkbook.serving.framing import Framing, cut, pose_band, size_band
+
+OK, SEVERAL, NO_FACE, TOO_SMALL, UNREADABLE = "ok", "several faces", "no face", "too small", "unreadable"
+STATUSES = (OK, SEVERAL, NO_FACE, TOO_SMALL, UNREADABLE)
+LARGEST, ALL, WHOLE = "largest", "all", "whole"
+FACES = (LARGEST, ALL, WHOLE)
+MIN_HEIGHT = 24  # pixels of a face's box; smaller ones are too small to be read
+MAX_FACES = 200  # a photo
+_LARGE = 480  # pixels of a picture's longer side from which the detector looks closer
+_REFINED = 1 / 3  # of the picture's longer side: smaller faces are looked at again, close up
+_AROUND = 0.75
+
+
+@dataclass(frozen=True)
+class Detection:
+    """Settings of the detector; see `faceworkbook.alignment.Detector`."""
+
+    min_score: float = MIN_SCORE
+    pad: float = PAD
+    side: int = SIDE
+    sha256: str = ""
+
+    def to_record(self) -> dict:
+        """Return plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_record(cls, record: Mapping) -> Detection:
+        """Read what `to_record` wrote."""
+        made = cls(**check_kind(record, dict, "detection"))
+        check_number(made.min_score, "detection.min_score", low=0, high=1)
+        check_number(made.pad, "detection.pad", low=0, high=2)
+        check_number(made.side, "detection.side", low=32, high=4096)
+        return made
+
+
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """One row of an answer before the network: a face that was cut out, or why there is none.
+
+    Attributes
+    ----------
+    status, detail : str
+        One of `STATUSES`, and what there is to say about it.
+    n_faces : int
+        Faces that were detected in the photo.
+    face : Face or None
+        In pixels of the photo; None for a whole picture and where there is none.
+    pixels : ndarray of shape (height, width, 3), uint8, RGB, or None
+        What the network reads; None where the row has no answer.
+    shape : tuple of int
+        Height and width of the photo; empty where it was not read.
+    """
+
+    status: str
+    detail: str = ""
+    n_faces: int = 0
+    face: Face | None = None
+    pixels: np.ndarray | None = field(default=None, repr=False)
+    shape: tuple[int, ...] = ()
+
+    @property
+    def bands(self) -> dict[str, str]:
+        """Pose and size of the face, where they are known."""
+        return {"pose": pose_band(self.face), "size": size_band(self.face)} if self.face else {}
+
+
+class Cutter:
+    """Cuts the faces out of photos; may be used by several threads at once.
+
+    Parameters
+    ----------
+    detection : Detection
+    framing : Framing
+    preprocessing : Preprocessing
+    min_height : int
+        Faces of a lower box are too small, pixels.
+    """
+
+    def __init__(
+        self,
+        detection: Detection,
+        framing: Framing,
+        preprocessing: Preprocessing,
+        *,
+        min_height: int = MIN_HEIGHT,
+    ):
+        options = {"min_score": detection.min_score, "pad": detection.pad}
+        self._near, self._far = (
+            Detector(side=detection.side, **options),
+            Detector(side=2 * detection.side, **options),
+        )
+        self._framing, self._preprocessing, self._min_height = framing, preprocessing, min_height
+
+    def cut(self, image, *, faces: str = LARGEST) -> list[Cut]:
+        """Return the rows of one photo, at least one.
+
+        Parameters
+        ----------
+        image : path, bytes, or ndarray of shape (height, width, 3), uint8, RGB
+        faces : {'largest', 'all', 'whole'}
+            'whole': the picture is a face that was cut out already; no face is looked for.
+        """
+        try:
+            if faces == WHOLE:
+                return [Cut(OK, pixels=self._whole(image), n_faces=1)]
+            picture = _read(image)
+        except images.UnreadableImage as error:
+            return [Cut(UNREADABLE, str(error))]
+        shape = picture.shape[:2]
+        detected = self.detect(picture)
+        if not detected:
+            return [Cut(NO_FACE, "no face was detected", shape=shape)]
+        if faces == ALL:
+            return [self._cut(picture, face, OK, len(detected)) for face in detected]
+        status = SEVERAL if len(detected) > 1 else OK
+        return [self._cut(picture, main_face(detected, shape), status, len(detected))]
+
+    def detect(self, picture: np.ndarray) -> list[Face]:
+        """Detect the faces of a photo, the largest first; small ones are looked at a second time, close up."""
+        longer = max(picture.shape[:2])
+        detector = self._far if longer > _LARGE else self._near
+        detected = detector.detect(picture)[:MAX_FACES]
+        near = [self._look_closer(picture, f) if f.height < _REFINED * longer else f for f in detected]
+        return sorted(near, key=lambda face: -face.height)
+
+    def _look_closer(self, picture: np.ndarray, face: Face) -> Face:
+        top, left, bottom, right = face.box
+        if bottom <= 0 or right <= 0 or top >= picture.shape[0] or left >= picture.shape[1]:
+            return face
+        y0, x0, y1, x1 = images.widen(face.box, margin=_AROUND)
+        corner = np.array([max(y0, 0), max(x0, 0)])
+        patch = picture[corner[0] : max(y1, 1), corner[1] : max(x1, 1)]
+        near = main_face(self._near.detect(patch), patch.shape)
+        if near is None:
+            return face
+        box = tuple(np.array(near.box) + np.tile(corner, 2))
+        # The close-up may hold a neighbour's face; the one that was looked for covers the middle.
+        if not (box[0] < (top + bottom) / 2 < box[2] and box[1] < (left + right) / 2 < box[3]):
+            return face
+        return Face(tuple(map(float, box)), near.points + corner[::-1], max(near.score, face.score))
+
+    def _cut(self, picture: np.ndarray, face: Face, status: str, n_faces: int) -> Cut:
+        shape = picture.shape[:2]
+        if face.height < self._min_height:
+            detail = f"the face is {face.height:.0f} pixels high; at least {self._min_height} are read"
+            return Cut(TOO_SMALL, detail, n_faces, face, shape=shape)
+        try:
+            pixels = cut(picture, face, self._framing, self._preprocessing)
+        except images.UnreadableImage as error:
+            return Cut(NO_FACE, str(error), n_faces, face, shape=shape)
+        detail = f"{n_faces} faces; this is the main one" if status == SEVERAL else ""
+        return Cut(status, detail, n_faces, face, pixels, shape)
+
+    def _whole(self, image) -> np.ndarray:
+        if isinstance(image, np.ndarray):
+            preprocessing = self._preprocessing
+            return np.ascontiguousarray(
+                images.resize(_read(image), preprocessing.size, interpolation=preprocessing.interpolation)
+            )
+        data = image if isinstance(image, bytes) else images.read_bytes(image)
+        return images.face_pixels(data, self._preprocessing, name=_name(image))
+
+
+def _read(image) -> np.ndarray:
+    if isinstance(image, bytes):
+        return images.decode(image)
+    if isinstance(image, str | Path):
+        return images.read(image)
+    if not isinstance(image, np.ndarray):
+        raise PredictorError(
+            f"an image is a {type(image).__name__}; allowed are paths, bytes of a file, and arrays (h, w, 3) uint8 RGB"
+        )
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise images.UnreadableImage(
+            f"array of shape {image.shape}, {image.dtype}; expected (h, w, 3) uint8 RGB"
+        )
+    return image
+
+
+def _name(image) -> str:
+    return "picture" if isinstance(image, bytes) else str(image)
