@@ -88,6 +88,7 @@ _VOCABULARIES = {column: known[0] for column, known in KNOWN_VOCABULARIES.items(
 _KNOWN_LABELS = (*_VOCABULARIES, "age", *POSE)
 _NO_LABELS = {*COLUMNS, *NOT_LABELS}.difference(_KNOWN_LABELS)
 _WORDS_OF_YES_NO = {"no": "no", "yes": "yes", "false": "no", "true": "yes"}
+UNSEEN = dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff\x00"))  # characters
 _WHOLE_NUMBER = re.compile(r"([+-]?\d+)\.0*", re.ASCII)
 RANGES = {"age": (0, 130), "yaw": (-180, 180), "pitch": (-180, 180), "roll": (-180, 180)}
 
@@ -195,7 +196,7 @@ def _column(values, column: str, kind: str, n: int, names: dict) -> pd.Series:
     _check_length(series, column, n)
     series = series.where(series.notna(), None)
     if column == "identity":
-        return series.map(name_person, na_action="ignore").astype(TEXT)
+        return name_people(series).astype(TEXT)
     if kind == "category":
         return _categories(series, column, tuple(names[column]))
     try:
@@ -213,9 +214,27 @@ def _categories(series: pd.Series, column: str, allowed: tuple[str, ...]) -> pd.
 
 def name_person(value) -> str | None:
     """Write a person's name or number in one spelling: 12, 12.0, "12.0" and " 12" are one person; None if empty."""
-    text = " ".join(unicodedata.normalize("NFC", str(value)).split())
+    text = " ".join(unicodedata.normalize("NFKC", str(value).translate(UNSEEN)).split())
     number = _WHOLE_NUMBER.fullmatch(text)
     return (number[1] if number else text) or None
+
+
+def name_people(values: pd.Series) -> pd.Series:
+    """Write every person in one spelling, the first that occurs; NA stays NA.
+
+    Spellings as `name_person` joins them, in another case, or with zeros in front (012 and 12) are one person: a
+    spreadsheet changes both, and one person under two names would stand on both sides of a split.
+    """
+    first: dict[str, str] = {}
+    names = {value: name_person(value) for value in values.dropna().unique()}
+    for name in filter(None, names.values()):
+        first.setdefault(_fold_person(name), name)
+    meant = {value: name and first[_fold_person(name)] for value, name in names.items()}
+    return values.map(meant, na_action="ignore").astype(object)
+
+
+def _fold_person(name: str) -> str:
+    return (name.lstrip("0") or "0") if name.isdecimal() else name.casefold()
 
 
 def validate(faces: pd.DataFrame) -> pd.DataFrame:

@@ -58,12 +58,18 @@ def test_rows_that_repeat_contradict_or_lack_a_picture_are_listed(lay):
     rows = [row(), row(), row(face=2), row(face=2, gender="m"), row(face=3), row(face=4, age="(25, 3")]
     root = lay(adience_set(rows, [picture(face=n) for n in (1, 2, 4, 5)]))
     dataset = datasets.load("adience", root)
-    assert dataset.faces["person"].tolist() == ["1"]
+    assert dataset.faces["person"].tolist() == ["1", "4"] and dataset.faces["age_group"].isna().tolist() == [
+        False,
+        True,
+    ]
+    assert (
+        dataset.notices["reason"].tolist() == ["bad value in age"]
+        and "(25, 3" in dataset.notices["detail"][0]
+    )
     assert Counter(dataset.left_out["reason"]) == {
         "row repeated": 1,
         "rows contradict": 2,
         "no picture": 1,
-        "bad value in age": 1,
         "no row": 1,
     }
 

@@ -93,10 +93,14 @@ def test_odd_rows_are_listed(lay):
         db.execute("INSERT INTO FaceRect VALUES (5, 0, 0, 5, 5, 2)")
     db.close()
     dataset = datasets.load("aflw", root)
-    assert dataset.faces["face_id"].tolist() == ["aflw:2", "aflw:5"]
-    assert dataset.faces["right"].tolist() == [40, 40]
-    assert {"bad pose", "no box", "path malformed"} <= set(dataset.left_out["reason"])
-    assert dataset.notices["reason"].tolist() == ["second box or pose", "no pose"]
+    assert dataset.faces["face_id"].tolist() == ["aflw:1", "aflw:2", "aflw:5"]
+    assert dataset.faces["right"].tolist() == [40, 40, 40] and dataset.faces["yaw"].isna().tolist() == [
+        True,
+        True,
+        False,
+    ]
+    assert {"no box", "path malformed"} <= set(dataset.left_out["reason"])
+    assert dataset.notices["reason"].tolist() == ["second box or pose", "bad pose", "no pose"]
 
 
 @pytest.mark.parametrize("size", [0, 10, 100, 3000, 8192])

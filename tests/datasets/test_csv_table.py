@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faceworkbook import datasets, faces
-from faceworkbook.datasets.base import numbers
+from faceworkbook.datasets.words import numbers
 
 PICTURES = ["a/1.jpg", "a/2.jpg", "a/3.png"]
 
@@ -138,7 +138,7 @@ def test_words_are_read_in_any_spelling(lay, column, written, read):
 
 
 @pytest.mark.parametrize(
-    "missing", ["N/A", "null", "NULL", "#N/A", "-nan", "Unknown", "none", "-1", "?", "", " "]
+    "missing", ["N/A", "null", "NULL", "#N/A", "-nan", "Unknown", "n.a.", "NaT", "unk", "-1", "?", "", " "]
 )
 def test_every_word_for_missing_is_unknown(lay, missing):
     text = f"image,gender,identity,glasses,age\na/1.jpg,{missing},{missing},{missing},30\na/2.jpg,male,p1,round,30\n"
@@ -150,7 +150,8 @@ def test_every_word_for_missing_is_unknown(lay, missing):
 def test_a_spelling_that_is_refused_as_a_whole_is_one_error_with_the_option(lay):
     root = lay(table_set("image,gender\na/1.jpg,0\na/2.jpg,1\n"))
     with pytest.raises(
-        datasets.DatasetError, match=r"values=\['gender:0=CLASS', 'gender:1=CLASS'\].*free=\['gender'\]"
+        datasets.DatasetError,
+        match=r"""-p 'options=\["values: \[gender:0=CLASS, gender:1=CLASS\]"\]'.*options=\["free: \[gender\]"\]""",
     ):
         datasets.load("csv", root)
     coded = datasets.load("csv", root, values=["gender:0=male", "gender:1=female"])
@@ -179,7 +180,7 @@ def test_further_columns_become_labels_of_ones_own(lay):
     assert table["score"].fillna(-1).tolist() == [1.5, -1, 3]
     assert table["emotion_code"].tolist() == ["1", "2", "1"]
     assert table["hair_colour"].tolist() == ["Brown", "Brown", "black"]
-    assert dataset.notices["reason"].tolist() == ["column renamed", "spellings joined"]
+    assert dataset.notices["reason"].tolist() == ["column renamed", "none is unknown", "spellings joined"]
 
 
 def test_several_yes_no_columns_of_ones_own(lay):
@@ -273,8 +274,8 @@ def test_a_last_line_that_ends_in_its_picture_is_whole(lay):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("image;gender\na/1.jpg;male\n", "it looks delimited by ';'"),
-        ("image,gender\n".encode("utf-16"), "UTF-16.; save it as UTF-8"),
+        ("image;gender\na/1.jpg;male\n", r"""it looks delimited by ';'.*-p 'options=\["delimiter: ;"\]'"""),
+        ("image,gender\n".encode("utf-16"), "a header and no rows"),
     ],
 )
 def test_another_delimiter_or_encoding_is_named(lay, text, message):

@@ -29,17 +29,22 @@ def test_confidence_is_kept_and_filters(lay):
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("a.jpg 0 10 20 70 90 55.5 7\n", "bad value in emotion"),
         ("a.jpg 0 10 20 20 90 55.5 3\n", "bad box"),
-        ("a.jpg 0 10 20 70 x 55.5 3\n", "bad value in bottom"),
+        ("a.jpg 0 10 20 70 x 55.5 3\n", "bad box"),
         ("a.jpg 0 10 20 70 90 55.5\n", "row malformed"),
         ("b.jpg 0 10 20 70 90 55.5 3\n", "no picture"),
-        ("../a.jpg 0 10 20 70 90 55.5 3\n", "no picture"),
+        ("../../../a.jpg 0 10 20 70 90 55.5 3\n", "path leaves the root"),
     ],
 )
 def test_a_bad_row_is_listed(lay, line, reason):
     dataset = datasets.load("expw", lay(expw_set(line)))
     assert dataset.faces.empty and reason in set(dataset.left_out["reason"])
+
+
+def test_a_bad_value_costs_its_label_and_not_the_face(lay):
+    dataset = datasets.load("expw", lay(expw_set("a.jpg 0 10 20 70 90 55.5 7\n")))
+    assert len(dataset.faces) == 1 and dataset.faces["emotion"].isna().all()
+    assert dataset.notices["reason"].tolist() == ["bad value in emotion"]
 
 
 @pytest.mark.realdata

@@ -26,17 +26,29 @@ def test_a_row_becomes_a_face(lay):
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("train/1.jpg,30-39,Mal,Black,True\n", "bad value in gender"),
-        ("train/1.jpg,30-3,Male,Black,True\n", "bad value in age"),
-        ("train/1.jpg,30-39,Male,Blac,True\n", "bad value in race"),
         ("train/1.jpg,30-39,Male,Black\n", "row malformed"),
-        ("../1.jpg,30-39,Male,Black,True\n", "no picture"),
+        ("../1.jpg,30-39,Male,Black,True\n", "path leaves the root"),
     ],
 )
 def test_a_bad_row_is_listed(lay, line, reason):
     dataset = datasets.load("fairface", lay(fairface_set(train=line)))
     assert dataset.faces["image"].tolist() == ["val/1.jpg"]
     assert reason in set(dataset.left_out["reason"])
+
+
+@pytest.mark.parametrize(
+    ("line", "column", "label"),
+    [
+        ("train/1.jpg,30-39,Mal,Black,True\n", "gender", "gender"),
+        ("train/1.jpg,30-3,Male,Black,True\n", "age", "age_group"),
+        ("train/1.jpg,30-39,Male,Blac,True\n", "race", "race"),
+    ],
+)
+def test_a_bad_value_costs_its_label_and_not_the_face(lay, line, column, label):
+    dataset = datasets.load("fairface", lay(fairface_set(train=line)))
+    face = dataset.faces.set_index("image").loc["train/1.jpg", ["gender", "age_group", "race"]]
+    assert face.isna().to_dict() == {name: name == label for name in face.index}
+    assert dataset.notices["reason"].tolist() == [f"bad value in {column}"]
 
 
 def test_a_file_saved_by_a_spreadsheet_is_repaired_where_one_class_is_meant(lay):

@@ -110,8 +110,8 @@ def test_a_name_that_stands_twice(lay):
         ("Training,../r0000001.png,10,0,0,0,0,0,0,0,0,0\n", "name malformed"),
         ("Training,fer0000001.png,1,0,0,0,0,0,0,0,0,0\n", "bad votes"),
         ("Training,fer0000001.png,11,-1,0,0,0,0,0,0,0,0\n", "bad votes"),
-        ("Training,fer0000001.png,x,0,0,0,0,0,0,0,0,10\n", "bad value in neutral"),
-        ("Training,fer0000001.png,10,0,0,0,0,0,0,0,0,0", "bad value in NF"),
+        ("Training,fer0000001.png,x,0,0,0,0,0,0,0,0,10\n", "bad votes"),
+        ("Training,fer0000001.png,10,0,0,0,0,0,0,0,0,0", "bad votes"),
     ],
 )
 def test_a_bad_row_is_listed(lay, text, reason):

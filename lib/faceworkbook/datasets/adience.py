@@ -9,21 +9,18 @@ import numpy as np
 import pandas as pd
 
 from faceworkbook import faces
+from faceworkbook.datasets import values
 from faceworkbook.datasets.base import (
     Dataset,
     DatasetError,
     DatasetInfo,
     Reasons,
-    exclude,
     keep_first,
-    keep_numbers,
-    keep_pictured,
     layout_error,
     need_files,
-    read_rows,
-    translate,
-    where,
 )
+from faceworkbook.datasets.paths import locate
+from faceworkbook.datasets.text_tables import TSV, read_rows
 
 INFO = DatasetInfo(
     name="adience",
@@ -59,6 +56,7 @@ _HEADER = (
     "fiducial_yaw_angle",
     "fiducial_score",
 )
+_LABELS = ("age", "gender", "tilt_ang", "fiducial_yaw_angle", "fold")
 _GENDERS = {"m": "male", "f": "female", "u": None, "": None}
 _CLASSES = {
     "(0, 2)": "0-2",
@@ -148,10 +146,10 @@ def read(
     rows = pd.concat(
         [_read_fold(root, fold, folds, images, left_out, notices) for fold in _FOLDS], ignore_index=True
     )
-    rows = keep_first(rows, ["user_id", "face_id", "original_image"], left_out)
-    rows = _check_values(rows, left_out)
+    rows = _read_values(rows, notices)
+    rows = keep_first(rows, ["user_id", "face_id", "original_image"], _LABELS, left_out)
     _notice_users_in_two_folds(rows, notices)
-    rows = keep_pictured(rows, root, left_out, folders=(images,))
+    rows = locate(rows, root, left_out, notices, folders=(images,))
     group = rows["age"].map(AGE_MAPS[age_map])
     _notice_ages(rows, group, notices)
     table = faces.build(_columns(rows, group), dataset="adience")
@@ -167,7 +165,7 @@ def _columns(rows: pd.DataFrame, group: pd.Series) -> dict:
         "yaw": -rows["fiducial_yaw_angle"],
         "fold": rows["fold"],
         "tilt": rows["tilt_ang"],
-        "age_text": rows["age"],
+        "age_text": rows["age_text"],
         "person": rows["face_id"],
         "photo": rows["original_image"],
     }
@@ -177,10 +175,13 @@ def _read_fold(
     root: Path, fold: int, folds: str, images: str, left_out: Reasons, notices: Reasons
 ) -> pd.DataFrame:
     name = _FILES[folds].format(fold)
-    rows = read_rows(root / name, left_out, notices, header=_HEADER, delimiter="\t")
+    rows = read_rows(root / name, left_out, notices, header=_HEADER, form=TSV)
     picture = f"{_PREFIX[images]}." + rows["face_id"] + "." + rows["original_image"]
     return rows.assign(
-        image=f"{images}/" + rows["user_id"] + "/" + picture, fold=fold, where=_lines(name, rows)
+        image=f"{images}/" + rows["user_id"] + "/" + picture,
+        fold=fold,
+        age_text=rows["age"],
+        where=_lines(name, rows),
     )
 
 
@@ -188,17 +189,11 @@ def _lines(name: str, rows: pd.DataFrame) -> list[str]:
     return [f"{name} line {line}" for line in rows.index]
 
 
-def _check_values(rows: pd.DataFrame, left_out: Reasons) -> pd.DataFrame:
-    known = [*_CLASSES, *_ODD, *_NO_AGE]
-    rows = exclude(
-        rows,
-        ~rows["age"].isin(known),
-        left_out,
-        "bad value in age",
-        lambda row: f"{where(row)}: {row['age']!r} is none of the ages that Adience writes",
-    )
-    rows = translate(rows, "gender", _GENDERS, left_out)
-    return keep_numbers(rows, ("tilt_ang", "fiducial_yaw_angle"), left_out)
+def _read_values(rows: pd.DataFrame, notices: Reasons) -> pd.DataFrame:
+    ages = {text: text for text in (*_CLASSES, *_ODD)}
+    rows = values.read_codes(rows, "age", ages | dict.fromkeys(_NO_AGE), notices)
+    rows = values.read_codes(rows, "gender", _GENDERS, notices)
+    return values.read_numbers(rows, ("tilt_ang", "fiducial_yaw_angle"), notices)
 
 
 def _notice_users_in_two_folds(rows: pd.DataFrame, notices: Reasons) -> None:

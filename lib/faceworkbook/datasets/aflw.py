@@ -11,16 +11,17 @@ import numpy as np
 import pandas as pd
 
 from faceworkbook import faces
+from faceworkbook.datasets import values
 from faceworkbook.datasets.base import (
     Dataset,
     DatasetError,
     DatasetInfo,
     Reasons,
     exclude,
-    keep_pictured,
     need_files,
 )
 from faceworkbook.datasets.boxes import check_boxes
+from faceworkbook.datasets.paths import locate
 
 INFO = DatasetInfo(
     name="aflw",
@@ -40,7 +41,6 @@ INFO = DatasetInfo(
 )
 
 FOLDER = "flickr"
-_GENDERS = {"m": "male", "f": "female"}
 YAW_BINS = ("far left", "left", "frontal", "right", "far right")
 
 # A face may have several boxes or poses; the first written is from its marked points.
@@ -93,11 +93,12 @@ def read(root: Path, *, bins: Literal["none", "five"] = "none") -> Dataset:
     again = rows["face"].duplicated()
     rows = exclude(rows, again, notices, "second box or pose", "face " + rows["face"].astype(str))
     rows = _check_boxes(rows, left_out)
-    rows = _with_degrees(rows, left_out)
+    rows = values.read_classes(rows, "sex", faces.GENDERS, notices, label="gender")
+    rows = _with_degrees(rows, notices)
     _check_signs(rows, points, notices)
     away = rows["image"].str.contains(r"(?:^|/)\.\.(?:/|$)|//")
     rows = exclude(rows, away, left_out, "path malformed", "the path leaves the folder of the photos")
-    rows = keep_pictured(rows, root, left_out, folders=(FOLDER,))
+    rows = locate(rows, root, left_out, notices, folders=(FOLDER,))
     sides = {
         "top": rows["y"],
         "left": rows["x"],
@@ -106,7 +107,9 @@ def read(root: Path, *, bins: Literal["none", "five"] = "none") -> Dataset:
     }
     named = rows.assign(where="face " + rows["face"].astype(str), **sides)
     rows = check_boxes(named, root, left_out, table="aflw.sqlite")
-    poseless = rows["yaw"].isna()
+    poseless = rows["yaw"].isna() & ~rows["image"].isin(
+        [image for image, reason, _ in notices.rows if reason == "bad pose"]
+    )
     notices.add_all(
         rows.loc[poseless, "image"], "no pose", [f"face {face}" for face in rows["face"][poseless]]
     )
@@ -164,8 +167,8 @@ def _check_signs(rows: pd.DataFrame, points: pd.DataFrame, notices: Reasons) -> 
         "yaw": (nose_across * across + nose_down * down) / (across**2 + down**2),
         "roll": np.arctan2(down, across),
     }
-    for name, values in seen.items():
-        agreement = values.corr(rows.loc[values.index, name])
+    for name, measured in seen.items():
+        agreement = measured.corr(rows.loc[measured.index, name])
         if agreement < 0:
             detail = f"{name} has a correlation of {agreement:.2f} with the marked eyes and noses"
             notices.add("aflw.sqlite", f"sign of {name} doubtful", detail)
@@ -178,7 +181,7 @@ def _check_boxes(rows: pd.DataFrame, left_out: Reasons) -> pd.DataFrame:
     return exclude(rows, ~good, left_out, "no box", lambda row: f"face {row['face']} has no usable box")
 
 
-def _with_degrees(rows: pd.DataFrame, left_out: Reasons) -> pd.DataFrame:
+def _with_degrees(rows: pd.DataFrame, notices: Reasons) -> pd.DataFrame:
     angles = rows[[*faces.POSE]]
     parsed = angles.apply(pd.to_numeric, errors="coerce").astype(float)
     wrong = (parsed.isna() & angles.notna()).any(axis=1) | (parsed.abs() > 4 * np.pi).any(axis=1)
@@ -186,9 +189,11 @@ def _with_degrees(rows: pd.DataFrame, left_out: Reasons) -> pd.DataFrame:
     signs = {"yaw": -1, "pitch": 1, "roll": -1}
     turned = {name: signs[name] * np.degrees(parsed[name]) for name in faces.POSE}
     rows = rows.assign(**{name: (values + 180) % 360 - 180 for name, values in turned.items()})
-    return exclude(
-        rows, wrong, left_out, "bad pose", lambda row: f"face {row['face']}: not three angles in radians"
-    )
+    details = [
+        f"face {face}: not three angles in radians, taken as unknown" for face in rows.loc[wrong, "face"]
+    ]
+    notices.add_all(rows.loc[wrong, "image"], "bad pose", details)
+    return rows.assign(**{name: rows[name].mask(wrong) for name in faces.POSE})
 
 
 def _columns(rows: pd.DataFrame, bins: str) -> dict:
@@ -196,7 +201,7 @@ def _columns(rows: pd.DataFrame, bins: str) -> dict:
         "face_id": "aflw:" + rows["face"].astype(str),
         "image": rows["image"],
         **{side: rows[side] for side in faces.BOX},
-        "gender": rows["sex"].map(_GENDERS),
+        "gender": rows["sex"],
         **{name: rows[name] for name in faces.POSE},
     }
     return columns if bins == "none" else {**columns, "yaw_bin": yaw_bin(rows["yaw"])}

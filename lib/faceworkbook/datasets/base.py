@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,10 +10,7 @@ from itertools import repeat
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import pandas as pd
-
-from faceworkbook.datasets import words
 
 PICTURES = (
     *(".jpg", ".jpeg", ".jfif", ".jpe", ".jp2", ".png", ".bmp", ".webp", ".avif"),
@@ -216,131 +211,6 @@ def _readable(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def read_rows(
-    path: Path,
-    left_out: Reasons,
-    notices: Reasons,
-    *,
-    header: tuple[str, ...],
-    delimiter: str | None = ",",
-    named: bool = True,
-    whole: bool = False,
-) -> pd.DataFrame:
-    """Read a text table as strings; list rows that are not whole in `left_out`.
-
-    A last line without its line end may have been cut in the middle of a value, which still looks like a
-    value. So its last field counts as empty, unless the column holds the same text elsewhere and none that
-    begins with it; `notices` has a line about it.
-
-    Parameters
-    ----------
-    path : Path
-    left_out, notices : Reasons
-    header : tuple of str
-        Columns that must be there. Where `named` is false the file has no header line, and these
-        are its columns in order.
-    delimiter : str or None
-        None splits at white space.
-    whole : bool
-        The file is known to be as its authors wrote it, so nothing is cut.
-
-    Returns
-    -------
-    pandas.DataFrame
-        The file's columns as strings, stripped; the index is the line in the file, from 1.
-
-    Raises
-    ------
-    DatasetError
-        Unreadable, not text, a quote that is never closed, or a header without the columns needed.
-    """
-    lines = _read_lines(path)
-    parsed = list(_parse(lines, delimiter, path))
-    names = [*header]
-    if named:
-        names = [name.strip() for name in parsed.pop(0)[1]] if parsed else []
-        check_header(path, names, header)
-    complete = [(number, row) for number, row in parsed if len(row) == len(names)]
-    for number, row in parsed:
-        if len(row) != len(names):
-            detail = f"line {number} has {len(row)} fields, expected {len(names)}"
-            left_out.add(path.name, "row malformed", detail)
-    table = pd.DataFrame([row for _, row in complete], columns=names, dtype=object)
-    table.index = pd.Index([number for number, _ in complete], dtype="int64", name="line")
-    if table.empty:
-        return table
-    table = table.apply(lambda column: column.str.strip())
-    if not whole and not lines[-1].endswith(("\n", "\r")) and parsed[-1][0] == table.index[-1]:
-        _drop_cut_value(table, path, notices)
-    return table
-
-
-def read_header(path: Path, delimiter: str) -> list[str]:
-    """Return the names in the first line of a text table; raises as `read_rows`."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return [name.strip() for name in next(csv.reader(file, delimiter=delimiter), [])]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"{path}: no text table in UTF-8 ({error}); save it as UTF-8") from error
-
-
-def _drop_cut_value(table: pd.DataFrame, path: Path, notices: Reasons) -> None:
-    *others, last = table.iloc[:, -1]
-    whole = last in others and not any(text != last and text.startswith(last) for text in others)
-    if last.lower().endswith(PICTURES):  # a path that is cut leads to no picture
-        return
-    if not whole or _NUMBER.fullmatch(last):
-        detail = (
-            f"line {table.index[-1]} has no line end, so {last!r} may be cut short and is taken as unknown"
-        )
-        notices.add(path.name, "last line cut short", f"{detail}; end the file with a line break")
-        table.iloc[-1, -1] = ""
-
-
-def _read_lines(path: Path) -> list[str]:
-    try:
-        content = path.read_bytes()
-        text = content.decode("utf-8-sig")
-    except OSError as error:
-        raise DatasetError(f"{path}: cannot be opened ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        kind = "UTF-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "no text, or another encoding"
-        raise DatasetError(
-            f"{path}: not a text file in UTF-8 ({error.reason} at {error.start}: {kind}); save it as UTF-8"
-        ) from error
-    # str.splitlines would break lines at U+2028 and other rare characters, too.
-    return list(io.StringIO(text, newline=""))
-
-
-def _parse(lines: list[str], delimiter: str | None, path: Path) -> Iterator[tuple[int, list[str]]]:
-    if delimiter is None:
-        yield from ((number, line.split()) for number, line in enumerate(lines, 1) if line.strip())
-        return
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
-    start = 0
-    try:
-        for row in reader:
-            start = reader.line_num
-            if row:
-                yield start, row
-    except csv.Error as error:
-        raise DatasetError(
-            f"{path} line {start + 1}: a quote is opened that is not closed, or another fault of the text ({error}); "
-            "close it, or take it out"
-        ) from error
-
-
-def check_header(path: Path, names: list[str], needed: Iterable[str]) -> None:
-    """Raise `DatasetError` if a header lacks one of the columns needed, or has it twice."""
-    missing = [name for name in needed if name not in names]
-    twice = sorted({name for name in names if names.count(name) > 1 and name in needed})
-    if missing or twice:
-        problem = f"lacks the columns {missing}" if missing else f"has the columns {twice} twice"
-        other = next((sign for sign in ";\t|," if len(names) == 1 and sign in names[0]), "")
-        hint = f"; it looks delimited by {other!r}" if other else ""
-        raise DatasetError(f"{path}: the header {problem}; it reads {names[:20]}{hint}")
-
-
 def exclude(rows: pd.DataFrame, bad: pd.Series, left_out: Reasons, reason: str, detail) -> pd.DataFrame:
     """Move the `bad` rows to `left_out` and return the others.
 
@@ -362,76 +232,25 @@ def where(row: pd.Series) -> str:
     return row.get("where", f"line {row.name}")
 
 
-def keep_first(rows: pd.DataFrame, key: list[str], left_out: Reasons) -> pd.DataFrame:
-    """One row for each `key`: repeated rows, and all rows that contradict, go to `left_out`."""
-    again = rows.duplicated(subset=[name for name in rows if name != "where"])
-    rows = exclude(rows, again, left_out, "row repeated", lambda row: f"{where(row)} repeats another row")
-    clash = rows.duplicated(subset=key, keep=False)
-    return exclude(
-        rows, clash, left_out, "rows contradict", lambda row: f"{where(row)}: same face, other values"
-    )
+def keep_first(rows: pd.DataFrame, key: list[str], labels: Sequence[str], left_out: Reasons) -> pd.DataFrame:
+    """One row for each `key`: repeated rows, and all rows whose `labels` contradict, go to `left_out`.
 
-
-def keep_pictured(
-    rows: pd.DataFrame, root: Path, left_out: Reasons, *, folders: Iterable[str]
-) -> pd.DataFrame:
-    """The rows whose ``image`` is a picture in `folders`; rows and pictures without a partner go to `left_out`."""
-    there = {
-        picture
-        for folder in folders
-        if (root / folder).is_dir()
-        for picture in list_pictures(root, left_out, folder=folder)
-    }
-    rows = exclude(rows, ~rows["image"].isin(there), left_out, "no picture", NO_PICTURE)
-    listed = {image for image, _, _ in left_out.rows}
-    left_out.add_all(sorted(there - set(rows["image"]) - listed), "no row", NO_ROW)
-    return rows
-
-
-def translate(
-    rows: pd.DataFrame, column: str, names: dict[str, str | None], left_out: Reasons
-) -> pd.DataFrame:
-    """`column` with the file's codes turned into `names`; rows with any other code go to `left_out`."""
+    Rows contradict where a label has two known values. Repeated rows fill each other's unknown labels; further
+    columns are not compared.
+    """
+    several = rows.duplicated(subset=key, keep=False)
+    if not several.any():
+        return rows
+    groups = rows[several].groupby([rows.loc[several, name] for name in key], sort=False, dropna=False)
+    different = groups[[*labels]].transform("nunique").gt(1).any(axis=1).reindex(rows.index, fill_value=False)
+    filled = groups[[*labels]].transform("first")
     rows = exclude(
-        rows,
-        ~rows[column].isin(list(names)),
-        left_out,
-        f"bad value in {column}",
-        lambda row: f"{where(row)}: {row[column]!r}; allowed are {sorted(names)}",
+        rows, different, left_out, "rows contradict", lambda row: f"{where(row)}: same face, other values"
     )
-    return rows.assign(**{column: rows[column].map(names).astype(object)})
-
-
-def read_classes(
-    rows: pd.DataFrame, column: str, classes: Sequence[str], left_out: Reasons, *, label: str = ""
-) -> pd.DataFrame:
-    """`column` with its words read as `classes` of the label; rows with any other word go to `left_out`."""
-    meant = words.classes_of(label or column, rows[column].unique(), classes)
-    known = {text: name for text, name in meant.items() if name is not None}
-    return translate(rows, column, {name: name for name in classes} | known, left_out)
-
-
-def keep_numbers(rows: pd.DataFrame, columns: Iterable[str], left_out: Reasons) -> pd.DataFrame:
-    """`columns` as floats; rows where one is no number go to `left_out`."""
-    for column in columns:
-        parsed = numbers(rows[column])
-        rows = exclude(
-            rows,
-            parsed.isna(),
-            left_out,
-            f"bad value in {column}",
-            lambda row, column=column: f"{where(row)}: {row[column]!r}; allowed is a number",
-        )
-        rows = rows.assign(**{column: parsed[rows.index]})
-    return rows
-
-
-def numbers(values: pd.Series) -> pd.Series:
-    """`values` as floats; NaN where a text is not a plain finite decimal number."""
-    codes, texts = pd.factorize(values.astype(str))
-    known = [float(text) if _NUMBER.fullmatch(text) else np.nan for text in texts]
-    parsed = pd.Series(np.array([*known, np.nan])[codes], index=values.index)
-    return parsed.where(np.isfinite(parsed))
+    same = filled.loc[filled.index.intersection(rows.index)]
+    rows = rows.assign(**{name: rows[name].mask(rows.index.isin(same.index), same[name]) for name in labels})
+    again = rows.duplicated(subset=key)
+    return exclude(rows, again, left_out, "row repeated", lambda row: f"{where(row)} repeats another row")
 
 
 def need_files(root: Path, names: tuple[str, ...], info: DatasetInfo) -> None:

@@ -14,7 +14,9 @@ import numpy as np
 import pandas as pd
 
 from faceworkbook import faces
-from faceworkbook.datasets.base import Dataset, DatasetError, Reasons, numbers, read_rows
+from faceworkbook.datasets.base import Dataset, DatasetError, Reasons
+from faceworkbook.datasets.text_tables import read_rows
+from faceworkbook.datasets.words import numbers
 
 COLUMNS = ("face_id", "column", "value")
 LEAVE_OUT = "leave_out"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from faceworkbook import faces
+from faceworkbook.datasets import values, words
 from faceworkbook.datasets.base import (
     Dataset,
     DatasetError,
@@ -12,13 +13,12 @@ from faceworkbook.datasets.base import (
     Reasons,
     exclude,
     keep_first,
-    keep_numbers,
-    keep_pictured,
     need_files,
-    read_rows,
-    translate,
+    where,
 )
 from faceworkbook.datasets.boxes import check_boxes
+from faceworkbook.datasets.paths import locate
+from faceworkbook.datasets.text_tables import BLANKS, read_rows
 
 INFO = DatasetInfo(
     name="expw",
@@ -67,14 +67,20 @@ def read(root: Path, *, min_confidence: float = 0.0) -> Dataset:
         raise DatasetError(f"min_confidence={min_confidence}; allowed is 0 or more")
     need_files(root, ("label.lst", _FOLDER), INFO)
     left_out, notices = Reasons(), Reasons()
-    rows = read_rows(root / "label.lst", left_out, notices, header=_HEADER, delimiter=None, named=False)
+    rows = read_rows(root / "label.lst", left_out, notices, header=_HEADER, form=BLANKS)
     rows = rows.assign(image=f"{_FOLDER}/" + rows["name"])
-    rows = keep_first(rows, ["image", "face"], left_out)
-    rows = translate(rows, "emotion", _EMOTIONS, left_out)
-    rows = keep_numbers(rows, (*faces.BOX, "confidence", "face"), left_out)
-    low = rows["confidence"] < min_confidence
+    rows = values.read_codes(rows, "emotion", _EMOTIONS, notices)
+    rows = values.read_numbers(rows, ("confidence",), notices)
+    rows = rows.assign(**{name: words.numbers(rows[name]) for name in (*faces.BOX, "face")})
+    boxless = rows[[*faces.BOX]].isna().any(axis=1)
+    rows = exclude(rows, boxless, left_out, "bad box", lambda row: f"{where(row)}: four numbers are expected")
+    nameless = rows["face"].isna()
+    rows = exclude(rows, nameless, left_out, "face without a number", lambda row: where(row))
+    rows = keep_first(rows, ["image", "face"], [*faces.BOX, "emotion", "confidence"], left_out)
+    rows = keep_first(rows, ["image", *faces.BOX], ["emotion"], left_out)
+    low = ~(rows["confidence"].fillna(0) >= min_confidence)
     rows = exclude(rows, low, left_out, "below confidence", lambda row: f"{row['confidence']:g}")
-    rows = keep_pictured(rows, root, left_out, folders=(_FOLDER,))
+    rows = locate(rows, root, left_out, notices, folders=(_FOLDER,))
     rows = check_boxes(rows, root, left_out, table="label.lst")
     table = faces.build(
         {

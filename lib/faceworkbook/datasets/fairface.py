@@ -7,17 +7,18 @@ from pathlib import Path
 import pandas as pd
 
 from faceworkbook import faces
-from faceworkbook.datasets import words
+from faceworkbook.datasets import values, words
 from faceworkbook.datasets.base import (
     Dataset,
     DatasetInfo,
     Reasons,
+    exclude,
     keep_first,
-    keep_pictured,
     need_files,
-    read_classes,
-    read_rows,
+    where,
 )
+from faceworkbook.datasets.paths import locate
+from faceworkbook.datasets.text_tables import read_rows
 
 INFO = DatasetInfo(
     name="fairface",
@@ -62,15 +63,9 @@ def read(root: Path) -> Dataset:
     need_files(root, tuple(f"fairface_label_{split}.csv" for split in _SPLITS), INFO)
     left_out, notices = Reasons(), Reasons()
     rows = pd.concat([_read_split(root, split, left_out, notices) for split in _SPLITS], ignore_index=True)
-    rows = keep_first(rows, ["image"], left_out)
-    written = rows["age"]
-    rows = read_classes(rows, "gender", faces.GENDERS, left_out)
-    rows = read_classes(rows, "race", faces.RACES_FAIRFACE, left_out)
-    rows = read_classes(rows, "age", faces.AGE_GROUPS_FAIRFACE, left_out, label="age_group")
-    repaired = rows[written[rows.index] != rows["age"]]
-    details = written[repaired.index] + " is read as " + repaired["age"]
-    notices.add_all(repaired["image"], "age repaired", details)
-    rows = keep_pictured(rows, root, left_out, folders=_SPLITS)
+    rows = _read_values(rows, left_out, notices)
+    rows = locate(rows, root, left_out, notices, folders=[*_SPLITS])
+    rows = keep_first(rows, ["image"], ["age", "gender", "race"], left_out)
     table = faces.build(
         {
             "image": rows["image"],
@@ -84,6 +79,30 @@ def read(root: Path) -> Dataset:
         vocabularies={"race": faces.RACES_FAIRFACE, "age_group": faces.AGE_GROUPS_FAIRFACE},
     )
     return Dataset(table, left_out.table(), notices.table(), root, INFO)
+
+
+def _read_values(rows: pd.DataFrame, left_out: Reasons, notices: Reasons) -> pd.DataFrame:
+    written = rows["age"]
+    meant = words.classes_of("age_group", written.unique(), faces.AGE_GROUPS_FAIRFACE)
+    # 09-Mar is a date of two readings, and shows that a program has changed the table.
+    odd = written.map(lambda text: words.is_date(text) and meant[text] is None).astype(bool)
+    rows = exclude(
+        rows,
+        odd,
+        left_out,
+        "bad value in age",
+        lambda row: (
+            f"{where(row)}: {row['age']!r} is a spreadsheet's date; allowed are {list(faces.AGE_GROUPS_FAIRFACE)}"
+        ),
+    )
+    rows = values.read_classes(rows, "gender", faces.GENDERS, notices)
+    rows = values.read_classes(rows, "race", faces.RACES_FAIRFACE, notices)
+    rows = values.read_classes(rows, "age", faces.AGE_GROUPS_FAIRFACE, notices, label="age_group")
+    repaired = rows[rows["age"].notna() & (written[rows.index] != rows["age"])]
+    notices.add_all(
+        repaired["image"], "age repaired", written[repaired.index] + " is read as " + repaired["age"]
+    )
+    return rows
 
 
 def _flags(rows: pd.DataFrame) -> pd.Series:

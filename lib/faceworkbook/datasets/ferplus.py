@@ -12,6 +12,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from faceworkbook import faces, files
+from faceworkbook.datasets import values, words
 from faceworkbook.datasets.base import (
     Dataset,
     DatasetError,
@@ -19,12 +20,10 @@ from faceworkbook.datasets.base import (
     Reasons,
     exclude,
     keep_first,
-    keep_numbers,
-    keep_pictured,
     need_files,
-    read_rows,
-    translate,
 )
+from faceworkbook.datasets.paths import locate
+from faceworkbook.datasets.text_tables import read_rows
 
 INFO = DatasetInfo(
     name="ferplus",
@@ -94,8 +93,8 @@ def read(
     left_out, notices = Reasons(), Reasons()
     rows = _read_votes(root, left_out, notices)
     _need_pictures(root)
-    rows = keep_first(rows, ["image"], left_out)
-    rows = keep_pictured(rows, root, left_out, folders=_FOLDERS.values())
+    rows = keep_first(rows, ["image"], VOTES, left_out)
+    rows = locate(rows, root, left_out, notices, folders=[*_FOLDERS.values()])
     made = targets(rows[[*VOTES]].to_numpy(), mode=mode)
     decided = made.any(axis=1)
     if undecided == "leave_out":
@@ -117,6 +116,8 @@ def read(
 
 def _read_votes(root: Path, left_out: Reasons, notices: Reasons) -> pd.DataFrame:
     rows = read_rows(root / "fer2013new.csv", left_out, notices, header=_HEADER)
+    usages = words.classes_of("Usage", rows["Usage"].unique(), [*_FOLDERS])
+    rows = rows.assign(Usage=[usages[text] or text for text in rows["Usage"]])
     rows = rows.assign(image=rows["Usage"].map(_FOLDERS).fillna("?") + "/" + rows["Image name"])
     rows = exclude(
         rows,
@@ -131,9 +132,14 @@ def _read_votes(root: Path, left_out: Reasons, notices: Reasons) -> pd.DataFrame
     rows = exclude(
         rows, odd, left_out, "name malformed", lambda row: f"line {row.name}: expected fer0000000.png"
     )
-    rows = keep_numbers(rows, VOTES, left_out)
+    rows = rows.assign(**{name: words.numbers(rows[name]) for name in VOTES})
     votes = rows[[*VOTES]]
-    wrong = (votes < 0).any(axis=1) | (votes % 1 != 0).any(axis=1) | ~votes.sum(axis=1).isin((9, 10))
+    wrong = (
+        votes.isna().any(axis=1)
+        | (votes < 0).any(axis=1)
+        | (votes % 1 != 0).any(axis=1)
+        | ~votes.sum(axis=1).isin((9, 10))
+    )
     return exclude(rows, wrong, left_out, "bad votes", lambda row: f"line {row.name}: not ten votes")
 
 
@@ -258,6 +264,8 @@ def _joined(root: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         raise DatasetError(
             f"{root}: {malformed.rows[0][0]}: {malformed.rows[0][2]}; the files are joined row by row"
         )
+    for table in (votes, pixels):
+        table["Usage"] = table["Usage"].map(words.classes_of("Usage", table["Usage"].unique(), [*_FOLDERS]))
     if len(votes) != len(pixels) or (votes["Usage"].to_numpy() != pixels["Usage"].to_numpy()).any():
         raise DatasetError(
             f"{root}: fer2013.csv ({len(pixels)} rows) and fer2013new.csv ({len(votes)} rows) differ in rows or "
@@ -268,10 +276,12 @@ def _joined(root: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def _check_agreement(root: Path, pixels: pd.DataFrame, votes: pd.DataFrame) -> None:
-    counts = keep_numbers(votes.assign(image=votes["Image name"]), VOTES, Reasons())
+    counts = votes.assign(**{name: words.numbers(votes[name]) for name in VOTES}).dropna(subset=[*VOTES])
     made = targets(counts[[*VOTES]].to_numpy(), mode="majority")
     codes = {str(i): name for i, name in enumerate(_FER_EMOTIONS)}
-    old = translate(pixels.assign(image=pixels.index), "emotion", codes, Reasons())["emotion"]
+    old = values.read_codes(pixels.assign(image=pixels.index), "emotion", codes, Reasons())[
+        "emotion"
+    ].dropna()
     new = pd.Series(np.array(faces.EMOTIONS, dtype=object)[made.argmax(axis=1)], index=counts.index)
     both = new[made.any(axis=1)].index.intersection(old.index)
     agreement = (new[both] == old[both]).mean() if len(both) else 1.0
@@ -283,9 +293,9 @@ def _check_agreement(root: Path, pixels: pd.DataFrame, votes: pd.DataFrame) -> N
 
 
 def _picture(text: str, path: Path, line: int) -> np.ndarray:
-    words = text.split()
-    if len(words) != _SIDE * _SIDE or not all(w.isascii() and w.isdigit() and int(w) < 256 for w in words):
+    pixels = text.split()
+    if len(pixels) != _SIDE * _SIDE or not all(p.isascii() and p.isdigit() and int(p) < 256 for p in pixels):
         raise DatasetError(
-            f"{path} line {line}: expected {_SIDE * _SIDE} pixels in 0..255, received {len(words)}"
+            f"{path} line {line}: expected {_SIDE * _SIDE} pixels in 0..255, received {len(pixels)}"
         )
-    return np.array(words, dtype=int).astype(np.uint8).reshape(_SIDE, _SIDE)
+    return np.array(pixels, dtype=int).astype(np.uint8).reshape(_SIDE, _SIDE)

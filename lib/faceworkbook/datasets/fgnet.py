@@ -16,8 +16,8 @@ from faceworkbook.datasets.base import (
     Reasons,
     list_pictures,
     need_files,
-    numbers,
 )
+from faceworkbook.datasets.words import numbers
 
 INFO = DatasetInfo(
     name="fgnet",

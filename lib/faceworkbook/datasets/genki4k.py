@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from faceworkbook import faces
+from faceworkbook.datasets import values
 from faceworkbook.datasets.base import (
     Dataset,
     DatasetError,
     DatasetInfo,
     Reasons,
-    keep_numbers,
-    keep_pictured,
     need_files,
-    read_rows,
-    translate,
 )
+from faceworkbook.datasets.paths import locate
+from faceworkbook.datasets.text_tables import BLANKS, read_rows
 
 INFO = DatasetInfo(
     name="genki4k",
@@ -67,16 +68,16 @@ def read(root: Path, *, order: Literal["distributed", "unchecked"] = "distribute
     left_out, notices = Reasons(), Reasons()
     path = root / "labels.txt"
     whole = fingerprint(path) == DISTRIBUTED
-    rows = read_rows(path, left_out, notices, header=_HEADER, delimiter=None, named=False, whole=whole)
+    rows = read_rows(path, left_out, notices, header=_HEADER, form=replace(BLANKS, whole=whole))
     if order == "distributed" and not whole:
         raise DatasetError(
             f"{path}: not the file as distributed, so its lines may not be in the pictures' "
             f"order ({len(rows)} whole lines of 4,000). Fetch it anew, or set order='unchecked'"
         )
     rows = rows.assign(image=[f"files/file{line:04}.jpg" for line in rows.index])
-    rows = translate(rows, "smile", {"0": "no", "1": "yes"}, left_out)
-    rows = keep_numbers(rows, faces.POSE, left_out)
-    rows = keep_pictured(rows, root, left_out, folders=("files",))
+    rows = values.read_codes(rows, "smile", {"0": "no", "1": "yes"}, notices)
+    rows = values.read_numbers(rows, faces.POSE, notices)
+    rows = locate(rows, root, left_out, notices, folders=("files",))
     table = faces.build(
         {
             "image": rows["image"],
@@ -89,6 +90,9 @@ def read(root: Path, *, order: Literal["distributed", "unchecked"] = "distribute
 
 
 def fingerprint(path: Path) -> str:
-    """SHA-256 of the file's fields, whatever its spaces and line ends."""
-    lines = [b" ".join(line.split()) for line in path.read_bytes().splitlines()]
+    """SHA-256 of the file's fields, whatever its spaces, line ends and byte order mark."""
+    lines = [
+        b" ".join(line.split())
+        for line in path.read_bytes().removeprefix(codecs.BOM_UTF8).rstrip().splitlines()
+    ]
     return hashlib.sha256(b"\n".join(lines)).hexdigest()

@@ -18,7 +18,6 @@ from faceworkbook.datasets.base import (
     Reasons,
     layout_error,
     list_pictures,
-    numbers,
 )
 
 INFO = DatasetInfo(
@@ -173,7 +172,7 @@ def read_names(
         The class names of the label in their order; empty where the face table knows them.
     """
     if label in faces.RANGES:
-        parsed = numbers(folders)
+        parsed = words.numbers(folders)
         if parsed.isna().any():
             wrong = sorted(set(folders[parsed.isna()]))[:5]
             raise DatasetError(f"label='{label}' is a number; the folders {wrong} are none")

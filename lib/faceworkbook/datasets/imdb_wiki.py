@@ -19,10 +19,10 @@ from faceworkbook.datasets.base import (
     Reasons,
     exclude,
     keep_first,
-    keep_pictured,
     layout_error,
 )
 from faceworkbook.datasets.boxes import check_boxes
+from faceworkbook.datasets.paths import locate
 
 INFO = DatasetInfo(
     name="imdb_wiki",
@@ -100,19 +100,19 @@ def read(root: Path, options: Options) -> Dataset:
     DatasetError
         No .mat file, one that cannot be read, or one without its fields.
     """
-    left_out = Reasons()
+    left_out, notices = Reasons(), Reasons()
     rows = _read_sources(root, options.source, options.images)
     away = rows["full_path"].str.contains(r"(?:^|/)\.\.(?:/|$)|^/|\\") | (rows["full_path"] == "")
     rows = exclude(rows, away, left_out, "path malformed", "expected FOLDER/NAME.jpg")
     folders = sorted(set(rows["image"].str.rpartition("/")[0]) - {""})
-    rows = keep_first(rows, ["image"], left_out)
+    rows = keep_first(rows, ["image"], [*rows.columns.difference(["image"])], left_out)
     rows = _with_age(rows, left_out)
-    rows = _filter(rows, left_out, options)
-    rows = keep_pictured(rows, root, left_out, folders=folders)
+    rows = _filter(rows, left_out, notices, options)
+    rows = locate(rows, root, left_out, notices, folders=folders)
     if options.images == "whole":
         rows = check_boxes(rows, root, left_out, table="the .mat file", headers=False)
     table = faces.build(_columns(rows, options.images), dataset="imdb_wiki")
-    return Dataset(table, left_out.table(), Reasons().table(), root, INFO)
+    return Dataset(table, left_out.table(), notices.table(), root, INFO)
 
 
 def _read_sources(root: Path, source: str, images: str) -> pd.DataFrame:
@@ -221,7 +221,7 @@ def _contradicts(names: pd.Series, rows: pd.DataFrame) -> pd.Series:
     return differs.reindex(rows.index, fill_value=False)
 
 
-def _filter(rows: pd.DataFrame, left_out: Reasons, options: Options) -> pd.DataFrame:
+def _filter(rows: pd.DataFrame, left_out: Reasons, notices: Reasons, options: Options) -> pd.DataFrame:
     beyond = ~rows["age"].between(options.min_age, options.max_age)
     rows = exclude(rows, beyond, left_out, "age out of range", rows["age"].map("{:.0f} years".format))
     faceless = ~np.isfinite(rows["face_score"])
@@ -232,7 +232,9 @@ def _filter(rows: pd.DataFrame, left_out: Reasons, options: Options) -> pd.DataF
         second = rows[_SECOND].notna()
         rows = exclude(rows, second, left_out, "several faces", rows[_SECOND].map("second {:.3g}".format))
     wrong = rows["gender"].notna() & ~rows["gender"].isin(list(_GENDERS))
-    rows = exclude(rows, wrong, left_out, "bad value in gender", rows["gender"].map("{!r}".format))
+    details = rows["gender"][wrong].map("{!r} is taken as unknown; allowed are 0 and 1".format)
+    notices.add_all(rows.loc[wrong, "image"], "bad value in gender", details)
+    rows = rows.assign(gender=rows["gender"].mask(wrong))
     if options.unknown_gender == "leave_out":
         rows = exclude(rows, rows["gender"].isna(), left_out, "gender unknown", "")
     return rows

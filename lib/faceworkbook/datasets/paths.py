@@ -1,49 +1,107 @@
-"""Which picture a path in a table means: as written, in another case or Unicode form, or below another folder."""
+"""Which picture a path in a table means: as written, in another spelling, or below another folder."""
 
 from __future__ import annotations
 
+import posixpath
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from urllib.parse import unquote
 
 import pandas as pd
 
-from faceworkbook.datasets.base import NO_PICTURE, NO_ROW, Reasons, exclude, list_pictures
+from faceworkbook import faces
+from faceworkbook.datasets.base import NO_PICTURE, NO_ROW, Reasons, exclude, list_pictures, where
+
+_MOSTLY = 0.5  # of the paths must lie below the folder that all of them lack
 
 
 def locate(
-    rows: pd.DataFrame, root: Path, left_out: Reasons, notices: Reasons, *, links: str = "inside"
+    rows: pd.DataFrame,
+    root: Path,
+    left_out: Reasons,
+    notices: Reasons,
+    *,
+    folders: Sequence[str] = ("",),
+    links: str = "inside",
 ) -> pd.DataFrame:
-    """Return the rows whose ``image`` is a picture below `root`, each with its path as it is on disk.
+    """Return the rows whose ``image`` is a picture in `folders`, each with its path as it is on disk.
 
-    A path that differs in case or Unicode form only, and absolute paths that all begin with the same foreign
-    folder, are repaired and listed in `notices`. Rows without a picture and pictures without a row go to
-    `left_out`.
+    A path that differs in case, Unicode form, percent signs or extension only, and absolute paths that all begin
+    with the same foreign folder, are repaired and listed in `notices`. Rows without a picture and pictures without
+    a row go to `left_out`.
     """
-    rows = exclude(rows, rows["image"].isna(), left_out, "no picture named", "the row has no image")
-    listed = Reasons()
-    pictures = list_pictures(root, listed, links=links)
-    left_out.rows.extend(row for row in listed.rows if row[1] != "not a picture")
-    rows = rows.assign(image=rows["image"].str.replace("\\", "/").str.removeprefix("./"))
+    rows = exclude(
+        rows, rows["image"].isna(), left_out, "no picture named", lambda row: f"{where(row)} has no image"
+    )
+    pictures = _list(root, folders, links, left_out)
+    rows = rows.assign(image=rows["image"].map(_tidy))
     absent = rows["image"][~rows["image"].isin(pictures)]
     places = match_paths(absent.unique(), pictures)
+    if len(absent):
+        places |= _match_stems([*rows["image"].map(lambda path: places.get(path, path)).unique()], pictures)
+    if not places and len(absent) == len(rows):
+        places = _match_folder([*absent.unique()], pictures)
+    repaired = rows[rows["image"].isin([*places])]
     details = [
-        f"line {line}: {path!r} is read as {places[path]}" for line, path in absent.items() if path in places
+        f"{where(row)}: {row['image']!r} is read as {places[row['image']]}" for _, row in repaired.iterrows()
     ]
-    notices.add_all([places[path] for path in absent if path in places], "path repaired", details)
+    notices.add_all([places[path] for path in repaired["image"]], "path repaired", details)
     rows = rows.assign(image=rows["image"].map(lambda path: places.get(path, path)))
     lost = ~rows["image"].isin(pictures)
-    away = lost & rows["image"].map(_leaves_root)
+    away = lost & rows["image"].map(_leaves_root).astype(bool)
     rows = exclude(rows, away, left_out, "path leaves the root", "paths are relative to the root")
     by_name = {_fold(path.rpartition("/")[2]): path for path in pictures}
-    rows = exclude(
-        rows, lost[rows.index], left_out, "no picture", lambda row: _describe_loss(row["image"], by_name)
-    )
-    left_out.add_all(
-        sorted(set(pictures) - set(rows["image"]) - {row[0] for row in left_out.rows}), "no row", NO_ROW
-    )
+    losses = rows["image"][lost[rows.index]].map(lambda path: _describe_loss(path, by_name))
+    rows = exclude(rows, lost[rows.index], left_out, "no picture", losses.reindex(rows.index))
+    listed = {image for image, _, _ in left_out.rows}
+    left_out.add_all(sorted(set(pictures) - set(rows["image"]) - listed), "no row", NO_ROW)
     return rows
+
+
+def _list(root: Path, folders: Sequence[str], links: str, left_out: Reasons) -> list[str]:
+    listed = Reasons()
+    there = [folder for folder in folders if (root / folder).is_dir()]
+    pictures = [
+        picture for folder in there for picture in list_pictures(root, listed, folder=folder, links=links)
+    ]
+    own = [*folders] == [""]  # files of one's own of any kind may lie beside the table
+    left_out.rows.extend(row for row in listed.rows if not own or row[1] != "not a picture")
+    return pictures
+
+
+def _tidy(path: str) -> str:
+    path = path.removeprefix("file://").replace("\\", "/")
+    return posixpath.normpath(path) if path else path
+
+
+def _match_stems(paths: list[str], pictures: list[str]) -> dict[str, str]:
+    """Return the picture that differs from a path in its extension only, where there is one that no path names."""
+    stems: dict[str, list[str]] = defaultdict(list)
+    for picture in pictures:
+        stems[_fold(picture.rpartition(".")[0])].append(picture)
+    named, matches = set(paths), {}
+    for path in named.difference(pictures):
+        stem, dot, extension = path.rpartition(".")
+        written = stems.get(_fold(stem if dot and "/" not in extension else path), [])
+        if len(written) == 1 and written[0] not in named:
+            matches[path] = written[0]
+    twice = Counter(matches.values())
+    return {path: picture for path, picture in matches.items() if twice[picture] == 1}
+
+
+def _match_folder(paths: list[str], pictures: list[str]) -> dict[str, str]:
+    """Return the pictures of paths that all lack the same folder in front, that of most of them."""
+    by_name: dict[str, list[str]] = defaultdict(list)
+    for picture in pictures:
+        by_name[picture.rpartition("/")[2]].append(picture)
+    ends = {path: [p for p in by_name[path.rpartition("/")[2]] if p.endswith(f"/{path}")] for path in paths}
+    folders = Counter(p.removesuffix(path) for path, written in ends.items() for p in written)
+    folder, n = folders.most_common(1)[0] if folders else ("", 0)
+    if n <= _MOSTLY * len(paths) or [*folders.values()].count(n) > 1:
+        return {}
+    return {path: folder + path for path, written in ends.items() if folder + path in written}
 
 
 def match_paths(paths: Iterable[str], pictures: list[str]) -> dict[str, str]:
@@ -58,9 +116,11 @@ def match_paths(paths: Iterable[str], pictures: list[str]) -> dict[str, str]:
     single = {word: written[0] for word, written in spellings.items() if len(written) == 1}
     matches, prefixes = {}, {}
     for path in paths:
-        steps = _fold(path).split("/")
-        if ".." in steps:
+        if ".." in path.split("/"):
             continue
+        steps = _fold(path).split("/")
+        if "/".join(steps) not in single and "%" in path:
+            steps = _fold(unquote(path)).split("/")
         ends = ("/".join(steps[start:]) for start in range(len(steps)))
         start, end = next(((i, end) for i, end in enumerate(ends) if end in single), (None, ""))
         if start is not None:
@@ -71,11 +131,11 @@ def match_paths(paths: Iterable[str], pictures: list[str]) -> dict[str, str]:
 
 
 def _fold(path: str) -> str:
-    return unicodedata.normalize("NFC", path).casefold()
+    return unicodedata.normalize("NFKC", path.translate(faces.UNSEEN)).casefold()
 
 
 def _leaves_root(path: str) -> bool:
-    return path.startswith("/") or path[1:2] == ":" or ".." in PurePosixPath(path).parts
+    return path.startswith("/") or path[1:2] == ":" or ".." in path.split("/")
 
 
 def _describe_loss(path: str, by_name: dict[str, str]) -> str:

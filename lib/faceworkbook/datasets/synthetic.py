@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from faceworkbook import faces
-from faceworkbook.datasets.base import Dataset, DatasetInfo, Reasons, exclude, need_files, numbers, read_rows
+from faceworkbook.datasets import values, words
+from faceworkbook.datasets.base import Dataset, DatasetInfo, Reasons, exclude, keep_first, need_files, where
+from faceworkbook.datasets.paths import locate
+from faceworkbook.datasets.text_tables import read_rows
 
 INFO = DatasetInfo(
     name="synthetic",
@@ -28,8 +31,7 @@ _CLASSES = {
     "emotion": faces.EMOTIONS,
     "split": faces.SPLITS,
 }
-_NUMBERS = ("age", *faces.POSE, *faces.BOX)
-_HEADER = ("face_id", "image", "identity", *_CLASSES, *_NUMBERS)
+_HEADER = ("face_id", "image", "identity", *_CLASSES, "age", *faces.POSE, *faces.BOX)
 
 
 def read(root: Path) -> Dataset:
@@ -43,8 +45,7 @@ def read(root: Path) -> Dataset:
     Returns
     -------
     Dataset
-        Rows without their picture, with an unknown label or with a number that is none are in
-        ``left_out``.
+        Rows without their picture or with a bad box are in ``left_out``; labels that are none are in ``notices``.
 
     Raises
     ------
@@ -55,16 +56,12 @@ def read(root: Path) -> Dataset:
     left_out, notices = Reasons(), Reasons()
     rows = read_rows(root / LABELS_FILE, left_out, notices, header=_HEADER)
     for column, allowed in _CLASSES.items():
-        wrong = ~rows[column].isin(allowed)
-        rows = exclude(rows, wrong, left_out, f"{column} unknown", _unknown(column, allowed))
-    for column in _NUMBERS:
-        rows[column] = numbers(rows[column])
-        rows = exclude(rows, rows[column].isna(), left_out, f"{column} is not a number", "see labels.csv")
-    there = rows["image"].map(lambda image: (root / image).is_file()).astype(bool)
-    rows = exclude(rows, ~there, left_out, "picture missing", "named in labels.csv, not in the folder")
+        rows = values.read_classes(rows, column, allowed, notices)
+    rows = values.read_numbers(rows, ("age", *faces.POSE), notices, ranges=faces.RANGES)
+    rows = rows.assign(**{side: words.numbers(rows[side]) for side in faces.BOX})
+    boxed = (rows["bottom"] > rows["top"]) & (rows["right"] > rows["left"])
+    rows = exclude(rows, ~boxed, left_out, "bad box", lambda row: f"{where(row)}: the box has no area")
+    rows = locate(rows, root, left_out, notices)
+    rows = keep_first(rows, ["image"], [*_HEADER[2:]], left_out)
     table = faces.build({column: rows[column] for column in _HEADER}, dataset="synthetic")
     return Dataset(table, left_out.table(), notices.table(), root, INFO)
-
-
-def _unknown(column: str, allowed: tuple[str, ...]):
-    return lambda row: f"{row[column]!r}; allowed are {', '.join(allowed)}"

@@ -1,86 +1,154 @@
-"""One reading of words for all readers: spellings, synonyms, and what stands for "unknown"."""
+"""One reading of words and numbers for all readers: spellings, synonyms, units, and what stands for "unknown"."""
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 import pandas as pd
 
 from faceworkbook import faces
 
+_DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212"), "-")
+_QUOTES = "\"'`\u00b4\u2018\u2019\u201c\u201d\u201e\u00ab\u00bb"
+_BETWEEN_LETTERS = re.compile(r"(?<=[^\W\d_])\s*[-/]\s*(?=[^\W\d_])")
+
+
+def plain(text: str) -> str:
+    """Return a cell in one Unicode form (NFKC), without characters that nobody sees, quotes and blanks around it."""
+    shown = unicodedata.normalize("NFKC", str(text).translate(faces.UNSEEN)).translate(_DASHES)
+    return " ".join(shown.strip(f"{_QUOTES} \t\r\n").split())
+
+
+def fold(text: str) -> str:
+    """Write a word in the one form in which words are compared: case, blanks, hyphens and Unicode form dropped."""
+    word = plain(text).replace("_", " ").rstrip(".,;: ").casefold()
+    return " ".join(_BETWEEN_LETTERS.sub(" ", word).split())
+
+
+def fold_code(text: str) -> str:
+    """Write a code in the one form in which codes are compared: as `fold`, without blanks, and 1.0 as 1."""
+    return faces.name_person(fold(text).replace(" ", "")) or ""
+
+
 MISSING = frozenset(
-    [
+    fold(word)
+    for word in (
         *(
             "",
             "na",
             "n/a",
+            "n.a.",
             "#n/a",
             "<na>",
+            "#na",
             "nan",
             "-nan",
             "nat",
             "null",
             "nil",
             "none",
-            "unknown",
-            "undefined",
+            "n/d",
+            "n.d.",
         ),
-        *("missing", "not available", "unlabeled", "unlabelled", "?", "??", "-", "--", "-1", "-1.0"),
-    ]
+        *(
+            "unknown",
+            "unk",
+            "undefined",
+            "undetermined",
+            "unspecified",
+            "not specified",
+            "not known",
+            "missing",
+        ),
+        *(
+            "not available",
+            "not applicable",
+            "not provided",
+            "no data",
+            "no answer",
+            "empty",
+            "blank",
+            "(blank)",
+        ),
+        *("unlabeled", "unlabelled", "unclassified", "?", "??", "???", "-", "--", "---", "-1", "-1.0"),
+        *("#null!", "#value!", "#ref!", "#name?", "#num!", "#div/0!", "(null)", "<null>", "[null]", "\\n"),
+    )
 )
 MISSING_NUMBERS = MISSING - {"-1", "-1.0"}  # -1 is a number like others
 
 _SYNONYMS = {
     "gender": {
-        "male": ("m", "man", "men", "boy", "males"),
-        "female": ("f", "w", "woman", "women", "girl", "females"),
+        "male": ("m", "man", "men", "boy", "boys", "males", "masculine"),
+        "female": ("f", "w", "woman", "women", "girl", "girls", "females", "feminine"),
     },
     "emotion": {
-        "neutral": ("neutrality",),
-        "happiness": ("happy", "joy", "smile", "smiling"),
-        "surprise": ("surprised",),
+        "neutral": ("neutrality", "neutral face"),
+        "happiness": ("happy", "joy", "joyful", "smile", "smiling"),
+        "surprise": ("surprised", "surprising"),
         "sadness": ("sad",),
-        "anger": ("angry",),
-        "disgust": ("disgusted",),
-        "fear": ("fearful", "afraid", "scared"),
-        "contempt": ("contemptuous",),
+        "anger": ("angry", "mad"),
+        "disgust": ("disgusted", "disgusting"),
+        "fear": ("fearful", "feared", "afraid", "scared"),
+        "contempt": ("contemptuous", "contemptous"),
     },
     "race": {
+        "White": ("caucasian",),
+        "Black": ("african", "african american"),
         "Others": ("other",),
-        "Latino_Hispanic": ("latino", "hispanic", "hispanic latino", "latino or hispanic"),
-        "East Asian": ("eastasian",),
-        "Southeast Asian": ("south east asian", "southeastasian"),
-        "Middle Eastern": ("middleeastern",),
+        "Latino_Hispanic": ("latino", "latina", "hispanic", "hispanic latino", "latino or hispanic"),
+        "Middle Eastern": ("middle east",),
     },
     "split": {
-        "train": ("training",),
-        "validation": ("val", "valid", "dev", "development"),
-        "test": ("testing",),
+        "train": ("training", "train set", "training set", "train data", "training data"),
+        "validation": (
+            "val",
+            "valid",
+            "dev",
+            "development",
+            "val set",
+            "valid set",
+            "validation set",
+            "dev set",
+        ),
+        "test": ("testing", "test set", "testing set", "test data"),
     },
 }
 _YES_NO = {
-    **dict.fromkeys(("yes", "y", "true", "t", "1", "1.0"), "yes"),
-    **dict.fromkeys(("no", "n", "false", "f", "0", "0.0", "-1", "-1.0"), "no"),
+    **dict.fromkeys(("yes", "y", "true", "t", "on", "1", "1.0"), "yes"),
+    **dict.fromkeys(("no", "n", "false", "f", "off", "0", "0.0", "-1", "-1.0"), "no"),
 }
 _MONTHS = {
-    name: str(number)
+    name: number
     for number, name in enumerate(
         ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"], 1
     )
 }
-_DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212"), "-")
-_GROUP = re.compile(r"[(\[]?\s*0*(\d+)\s*(?:-|,|to)\s*0*(\d+)\s*[)\]]?", re.ASCII)
-_DATE = re.compile(r"([a-z]{3}|\d{1,2})-([a-z]{3}|\d{1,2})", re.ASCII)
-_OLDEST = re.compile(r"(?:more than|over|>=?)?\s*(\d+)\s*\+?", re.ASCII)
-
-
-def fold(text: str) -> str:
-    """Write a word in the one form in which words are compared: case, blanks, underscores and Unicode form dropped."""
-    plain = unicodedata.normalize("NFKC", str(text)).translate(_DASHES).replace("_", " ")
-    return " ".join(plain.casefold().split())
+_GROUP = re.compile(r"[(\[]?\s*0*(\d+)\s*(?:-|,|;|to|\s)\s*0*(\d+)\s*[)\]]?(?:\s*y\w*)?", re.ASCII)
+_OLDEST = re.compile(r"(?:more than|over|>=?)?\s*(\d+)\s*(?:\+|plus|and (?:over|older))?", re.ASCII)
+_MONTH = rf"(?P<month>{'|'.join(_MONTHS)})[a-z]*"
+# 3-9 becomes 03-Sep or 2025-09-03 in a spreadsheet, and 10-19 becomes Oct-19 or 2019-10-01.
+_DATES = [
+    re.compile(pattern, re.ASCII)
+    for pattern in (
+        rf"(?P<day>\d{{1,2}})[-. /]+{_MONTH}(?:[-. /]+\d{{2,4}})?",
+        rf"{_MONTH}[-. /]+(?P<year>\d{{1,2}})",
+        r"(?P<year>\d{4})-(?P<month>\d{2})-(?P<day>\d{2})(?:[t ][\d:.]+)?",
+    )
+]
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_DECIMAL_COMMA = re.compile(r"([+-]?\d+),(\d{1,2})", re.ASCII)
+_SIMPLE = re.compile(r"[\w.+-]+(?:[:=][\w.+-]+)*")  # needs no quotes in a YAML list
+_UNITS = {
+    "age": r"y|yo|y/o|yrs?|years?",
+    **dict.fromkeys(faces.POSE, r"\u00b0|degs?|degrees?"),
+    **dict.fromkeys(faces.BOX, r"px|pixels?"),
+}
 
 
 def is_missing(text: str, *, number: bool = False) -> bool:
@@ -91,6 +159,28 @@ def is_missing(text: str, *, number: bool = False) -> bool:
 def yes_no(text: str) -> str | None:
     """Read yes, true, 1 as 'yes' and no, false, 0, -1 as 'no'; None for anything else."""
     return _YES_NO.get(fold(text))
+
+
+def numbers(values: pd.Series) -> pd.Series:
+    """Return texts as floats; NaN where one is not a finite decimal number.
+
+    The unit of a column named age, yaw, pitch, roll or after a side of a box may follow, and one or two decimals
+    may stand after a comma.
+    """
+    unit = _UNITS.get(str(values.name), "")
+    codes, texts = pd.factorize(values.astype(str))
+    parsed = np.array([*(_number(text, unit) for text in texts), np.nan])[codes]
+    return pd.Series(parsed, index=values.index, name=values.name)
+
+
+def _number(text: str, unit: str) -> float:
+    if not _NUMBER.fullmatch(text):
+        text = plain(text)
+        if unit:
+            text = re.sub(rf"\s*(?:{unit})(?:\s*old)?\.?$", "", text, flags=re.IGNORECASE)
+        text = _DECIMAL_COMMA.sub(r"\1.\2", text) if _DECIMAL_COMMA.fullmatch(text) else text
+    value = float(text) if _NUMBER.fullmatch(text) else np.nan
+    return value if np.isfinite(value) else np.nan
 
 
 def classes_of(column: str, written: Iterable[str], classes: Sequence[str]) -> dict[str, str | None]:
@@ -107,7 +197,11 @@ def classes_of(column: str, written: Iterable[str], classes: Sequence[str]) -> d
     for name, others in _SYNONYMS.get(column, {}).items():
         if name in classes:
             known |= {other: name for other in others if other not in known}
+    run_together = {word.replace(" ", ""): name for word, name in known.items()}
     words = {text: known.get(fold(text)) for text in written}
+    words |= {
+        text: run_together.get(fold(text).replace(" ", "")) for text, name in words.items() if name is None
+    }
     if column == "age_group":
         words |= {text: _age_group(text, classes) for text, name in words.items() if name is None}
     return words
@@ -115,15 +209,39 @@ def classes_of(column: str, written: Iterable[str], classes: Sequence[str]) -> d
 
 def _age_group(text: str, classes: Sequence[str]) -> str | None:
     word = fold(text)
-    date = _DATE.fullmatch(word)  # a spreadsheet turns 10-19 into Oct-19, and 3-9 into 03-Sep
-    if date:
-        word = "-".join(_MONTHS.get(side, side) for side in date.groups())
-    group, oldest = _GROUP.fullmatch(word), _OLDEST.fullmatch(word)
+    group, oldest = _GROUP.fullmatch(undo_date(word) or word), _OLDEST.fullmatch(word)
     if group and f"{group[1]}-{group[2]}" in classes:
         return f"{group[1]}-{group[2]}"
     if oldest and word != oldest[1] and f"more than {oldest[1]}" in classes:
         return f"more than {oldest[1]}"
     return None
+
+
+def undo_date(text: str) -> str | None:
+    """Return the range of numbers that a spreadsheet has turned into a date (Oct-19 was 10-19); None for others."""
+    match = next((match for pattern in _DATES if (match := pattern.fullmatch(fold(text)))), None)
+    if match is None:
+        return None
+    date = match.groupdict()
+    month = _MONTHS.get(date["month"]) or int(date["month"])
+    first_of_month = "year" in date and int(date.get("day", "1")) == 1
+    low, high = (month, int(date["year"]) % 100) if first_of_month else (int(date["day"]), month)
+    return f"{low}-{high}"
+
+
+def is_date(text: str) -> bool:
+    """Whether a cell looks like the date that a spreadsheet makes of a range such as 3-9."""
+    return undo_date(text) is not None
+
+
+def format_option(name: str, value: str | Sequence[str]) -> str:
+    """Write an option of a reader as it is typed after a command: ``-p 'options=["values: [gender:0=male]"]'``."""
+    if isinstance(value, str):
+        text = {"\t": "tab"}.get(value, value)
+    else:
+        simple = all(_SIMPLE.fullmatch(entry) for entry in value)
+        text = f"[{', '.join(value)}]" if simple else json.dumps([*value], ensure_ascii=False)
+    return "-p " + shlex.quote("options=" + json.dumps([f"{name}: {text}"], ensure_ascii=False))
 
 
 def fitting_vocabulary(column: str, written: Iterable[str]) -> tuple[str, ...]:
