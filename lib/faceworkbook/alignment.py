@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-from dataclasses import dataclass
+import functools
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from faceworkbook import project
+from faceworkbook import project, yunet
 
 WEIGHTS = "weights/yunet/face_detection_yunet_2023mar_int8bq.onnx"
 POINTS = ("right eye", "left eye", "nose", "right mouth corner", "left mouth corner")
@@ -24,10 +26,14 @@ TEMPLATE_SIDE = 112
 TEMPLATES = {"arcface": TEMPLATE}  # by the name that a network's side-car gives
 MIN_EYES = 2.0  # pixels between the eyes; below, the direction of the eye line is that of rounding
 
-# The network needs some room around a face, so that a tight chip is padded and all pictures are resized to one
-# size. With both, none of 580 faces of seven data sets was missed.
-PAD = 0.25
-SIDE = 320
+# Pad (share of the longer side that is added around the picture) and side (pixels of the padded picture's longer
+# side) of each look. The second sees tight chips, the third small faces in photos; both are rarely needed.
+LOOKS = ((0.0, 288), (0.25, 320), (0.1, 640))
+SURE = 0.6  # score of a face after which there is no further look
+CLOSE, AROUND = (
+    1 / 3,
+    0.4,
+)  # shares: of the picture, that a face seen well fills; of its box, looked at around it
 MIN_SCORE = 0.3
 NMS = 0.3
 MAX_FACES = 200
@@ -60,7 +66,7 @@ class Face:
 
 
 class Detector:
-    """YuNet by OpenCV (Wu et al. 2023). May be used by several threads at once.
+    """YuNet (Wu et al. 2023). May be used by several threads at once.
 
     Parameters
     ----------
@@ -68,11 +74,10 @@ class Detector:
         The ONNX file; the one in the project's ``weights`` folder by default.
     min_score : float in 0..1
         Faces below it are not reported.
-    pad : float
-        Share of the picture's longer side that is added around it.
-    side : int
-        Length in pixels that the longer side of the padded picture is brought to. Small faces in
-        photos of groups need more.
+    looks : sequence of (pad, side)
+        Tried in turn until a face scores `SURE`: the share of the picture's longer side that is added around it, and
+        the pixels that the padded picture's longer side is brought to. To see every face in photos of groups, give one
+        large look, such as ``((0.1, 640),)``.
     """
 
     def __init__(
@@ -80,20 +85,38 @@ class Detector:
         weights: str | Path | None = None,
         *,
         min_score: float = MIN_SCORE,
-        pad: float = PAD,
-        side: int = SIDE,
+        looks: Sequence[tuple[float, int]] = LOOKS,
     ):
         self.weights = project.resolve(WEIGHTS) if weights is None else Path(weights)
         if not self.weights.is_file():
             raise AlignmentError(
                 f"no detector at {self.weights}; put YuNet's ONNX file there or give its path"
             )
-        if not 0 <= min_score <= 1 or pad < 0 or side < 32:
+        if not 0 <= min_score <= 1:
+            raise AlignmentError(f"min_score={min_score}; allowed is 0..1")
+        if not looks or any(pad < 0 or side < 32 for pad, side in looks):
             raise AlignmentError(
-                f"min_score={min_score}, pad={pad}, side={side}; allowed are 0..1, 0 or more, 32 or more pixels"
+                f"looks={looks}; expected pairs of a pad (0 or more) and a side (32 or more pixels)"
             )
-        self.min_score, self.pad, self.side = min_score, pad, side
-        self._own = threading.local()
+        self.min_score, self.looks = min_score, tuple((float(pad), int(side)) for pad, side in looks)
+
+    @functools.cached_property
+    def settings(self) -> dict:
+        """What the detections depend on, with the SHA-256 of the weights, in plain types."""
+        return {
+            "detector": self.weights.name,
+            "sha256": _sha256(self.weights),
+            "least_score": self.min_score,
+            "looks": [list(look) for look in self.looks],
+        }
+
+    @functools.cached_property
+    def network(self) -> yunet.YuNet:
+        """The network, read at first use."""
+        try:
+            return yunet.YuNet(self.weights, min_score=self.min_score, nms=NMS, max_faces=MAX_FACES)
+        except ValueError as error:
+            raise AlignmentError(str(error)) from error
 
     def detect(self, image: np.ndarray) -> list[Face]:
         """Detect faces.
@@ -107,31 +130,51 @@ class Detector:
         list of Face
             Most certain first; empty where there is none.
         """
-        border = round(max(image.shape[:2]) * self.pad)
-        factor = self.side / (max(image.shape[:2]) + 2 * border)
-        padded = cv2.copyMakeBorder(image[..., ::-1], *[border] * 4, cv2.BORDER_CONSTANT)
+        best: list[Face] = []
+        for pad, side in self.looks:
+            faces = self._look(image, pad, side)
+            if faces and (not best or faces[0].score > best[0].score):
+                best = faces
+            if best and best[0].score >= SURE:
+                break
+        return best
+
+    def refine(self, image: np.ndarray, face: Face) -> Face:
+        """Return the same face with the points of a look at it alone, which are better where it is small.
+
+        Parameters
+        ----------
+        image : ndarray of shape (height, width, 3), uint8, RGB
+        face : Face
+            One of `detect`. One that fills a third of the picture, or that the second look misses, is returned as it
+            is.
+        """
+        if face.height >= CLOSE * max(image.shape[:2]):
+            return face
+        top, left, bottom, right = face.box
+        dy, dx = AROUND * (bottom - top), AROUND * (right - left)
+        y, x = max(int(top - dy), 0), max(int(left - dx), 0)
+        piece = image[y : int(bottom + dy) + 1, x : int(right + dx) + 1]
+        if not piece.size:
+            return face
+        near = face_in_box(self.detect(piece), (top - y, left - x, bottom - y, right - x))
+        return face if near is None else replace(face, points=near.points + np.array([x, y]))
+
+    def _look(self, image: np.ndarray, pad: float, side: int) -> list[Face]:
+        border = round(max(image.shape[:2]) * pad)
+        factor = side / (max(image.shape[:2]) + 2 * border)
+        padded = cv2.copyMakeBorder(image, *[border] * 4, cv2.BORDER_CONSTANT) if border else image
         method = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
         scaled = cv2.resize(padded, None, fx=factor, fy=factor, interpolation=method)
-        rows = self._run(scaled)
-        faces = [_face(row, factor, border) for row in rows]
+        faces = [
+            _face(row, factor, border) for row in self.network.detect(cv2.cvtColor(scaled, cv2.COLOR_RGB2BGR))
+        ]
         return sorted(faces, key=lambda face: -face.score)
 
-    def _run(self, bgr: np.ndarray) -> np.ndarray:
-        network = self._network()
-        network.setInputSize((bgr.shape[1], bgr.shape[0]))
-        rows = network.detect(bgr)[1]
-        return np.empty((0, 15)) if rows is None else rows
 
-    def _network(self):
-        # OpenCV's detector holds state: one a thread.
-        if not hasattr(self._own, "network"):
-            try:
-                self._own.network = cv2.FaceDetectorYN.create(
-                    str(self.weights), "", (self.side, self.side), self.min_score, NMS, MAX_FACES
-                )
-            except cv2.error as error:
-                raise AlignmentError(f"{self.weights} is no YuNet model that OpenCV reads") from error
-        return self._own.network
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _face(row: np.ndarray, factor: float, border: int) -> Face:
@@ -289,3 +332,28 @@ def main_face(faces: list[Face], shape: tuple[int, ...]) -> Face | None:
         return face.score * face.height * (1 - min(off, 0.9))
 
     return max(faces, key=weight, default=None)
+
+
+def face_in_box(faces: list[Face], box: tuple[float, float, float, float]) -> Face | None:
+    """Return the face that a given box is about, whose middle lies in it; None where there is none.
+
+    Parameters
+    ----------
+    faces : list of Face
+    box : (top, left, bottom, right) in pixels
+    """
+
+    def is_inside(face: Face) -> bool:
+        top, left, bottom, right = face.box
+        return box[0] <= (top + bottom) / 2 <= box[2] and box[1] <= (left + right) / 2 <= box[3]
+
+    inside = filter(is_inside, faces)
+    return max(inside, key=lambda face: face.score * _overlap(face.box, box), default=None)
+
+
+def _overlap(a, b) -> float:
+    """Return the intersection of two boxes over their union."""
+    height = min(a[2], b[2]) - max(a[0], b[0])
+    width = min(a[3], b[3]) - max(a[1], b[1])
+    both = max(height, 0.0) * max(width, 0.0)
+    return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)

@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.tensorflow, pytest.mark.xdist_group("tensorflow")]
 pytest.importorskip("keras")
 
 from faceworkbook import faces, images, project  # noqa: E402
-from faceworkbook.descriptors import landmarks  # noqa: E402
+from faceworkbook.descriptors import five_points  # noqa: E402
 from faceworkbook.experiments import describing  # noqa: E402
 from tests.training import toy_network  # noqa: E402
 
@@ -28,7 +28,7 @@ def test_faces_described_by_both_hold_points_and_both_sides_of_the_detected_face
     files = sorted(path.name for path in tmp_path.glob("*.png"))
     table = faces.build({"image": files, "yaw": [0.0] * 6}, dataset="mine")
     made = describing.describe_with_both(toy_network.backbone(), tmp_path / "store")(table, "mine", tmp_path)
-    n, points = 5, len(landmarks.NAMES)
+    n, points = 5, len(five_points.NAMES)
     assert made.matrix.shape == (6, points + 2 * n) and list(made.face_id) == list(table["face_id"])
     even, odd = made.matrix[:, points : points + n], made.matrix[:, points + n :]
     scale = np.abs(even).max()

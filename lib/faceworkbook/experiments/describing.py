@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from faceworkbook import alignment, backbones, descriptors
+from faceworkbook import backbones, descriptors, landmarks
 from faceworkbook import faces as face_table
-from faceworkbook.descriptors import landmarks
+from faceworkbook.descriptors import five_points
 
 SOURCES = ("network", "landmarks", "both")
 
@@ -38,7 +38,7 @@ def describe_with(source: str, *, backbone: str, tap: str, store: Path) -> tuple
     if source not in SOURCES:
         raise ValueError(f"source={source!r}; allowed are {list(SOURCES)}")
     if source == "landmarks":
-        return describe_with_landmarks(), "five points by YuNet"
+        return describe_with_landmarks(store), "five points by YuNet"
     net = (
         backbones.default(tap=tap or None)
         if backbone == "auto"
@@ -59,12 +59,11 @@ def describe_with_network(net, store: Path) -> Callable:
     return describe
 
 
-def describe_with_landmarks() -> Callable:
-    """Describe faces by their five points (head pose)."""
-    detector = alignment.Detector()
+def describe_with_landmarks(store: Path) -> Callable:
+    """Describe faces by their five points (head pose); each data set's table NAME-landmarks is kept in `store`."""
 
     def describe(faces: pd.DataFrame, name: str, root: Path):
-        return landmarks.extract(faces, root=root, detector=detector)
+        return five_points.extract(faces, root=root, path=_landmarks_of(name, store))
 
     return describe
 
@@ -75,11 +74,10 @@ def describe_with_both(net, store: Path) -> Callable:
     The network sees each face as it is and mirrored. The columns are the points', the mean of both descriptors
     (the same for a face and its mirror image) and half of their difference (which changes sign).
     """
-    detector = alignment.Detector()
     sides = (net, net.mirrored("only"))
 
     def describe(faces: pd.DataFrame, name: str, root: Path):
-        points = landmarks.extract(faces, root=root, detector=detector)
+        points = five_points.extract(faces, root=root, path=_landmarks_of(name, store))
         boxed = faces.set_index("face_id", drop=False).loc[points.face_id].reset_index(drop=True)
         boxed[list(face_table.BOX)] = points.boxes
         straight, turned = (
@@ -96,3 +94,7 @@ def describe_with_both(net, store: Path) -> Callable:
         return replace(points, matrix=np.concatenate(columns, axis=1))
 
     return describe
+
+
+def _landmarks_of(name: str, store: Path) -> Path:
+    return store / f"{name}-{landmarks.NAME}"

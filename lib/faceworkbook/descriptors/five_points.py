@@ -10,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
 
-from faceworkbook import alignment, images
+from faceworkbook import alignment, landmarks
 
 NAMES = (
     *(f"{point.replace(' ', '_')}_{axis}" for point in alignment.POINTS for axis in ("x", "y")),
@@ -21,12 +20,11 @@ NAMES = (
 )
 
 
-# Shares of a box that are added on each side: of a given one before the search, of the detected one.
-CUT, MARGIN = 0.5, 0.25
+MARGIN = 0.25  # share of the detected box that is added on each side
 
 
 @dataclass(frozen=True, eq=False)
-class Landmarks:
+class FivePoints:
     """Descriptors of the faces whose points were detected.
 
     Attributes
@@ -48,57 +46,38 @@ class Landmarks:
 
 
 def extract(
-    faces: pd.DataFrame, *, root: str | Path, detector: alignment.Detector, progress: bool = True
-) -> Landmarks:
-    """Detect the main face of every picture and describe its points.
+    faces: pd.DataFrame, *, root: str | Path, path: Path | None = None, progress: bool = True
+) -> FivePoints:
+    """Describe the five points of every face.
 
     Parameters
     ----------
     faces : pandas.DataFrame
-        The face table; a box is cropped with a margin of half its size first.
+        The face table.
     root : path
         Folder of the pictures.
-    detector : alignment.Detector
+    path : Path, optional
+        The table of landmarks that is kept; see ``landmarks.detect``.
     """
-    rows, boxes, kept, left_out = [], [], [], []
-    asked = faces[["face_id", "image", "top", "left", "bottom", "right"]]
-    for face in tqdm(asked.itertuples(index=False), total=len(asked), unit="face", disable=not progress):
-        try:
-            detected, corner = _detect(face, Path(root), detector)
-            rows.append(features(detected.points[None], np.array([detected.box]))[0])
-            boxes.append(_square(detected.box) + np.tile(corner, 2))
-            kept.append(face.face_id)
-        except (images.UnreadableImage, _NoFace) as error:
-            reason = "no face detected" if isinstance(error, _NoFace) else "unreadable"
-            left_out.append((face.face_id, face.image, reason, str(error)))
-    matrix = np.array(rows, dtype=np.float32).reshape(-1, len(NAMES))
-    table = pd.DataFrame(left_out, columns=["face_id", "image", "reason", "detail"])
-    squares = np.array(boxes, dtype=float).reshape(-1, 4)
-    return Landmarks(matrix, np.array(kept, dtype=object), squares, table)
+    marks = landmarks.detect(faces, root, path=path, progress=progress)
+    points, boxes = marks.points(), marks.boxes()
+    detected = np.isfinite(points[:, 0, 0])
+    unreadable = marks.table[marks.table["problem"] != ""]
+    left_out = pd.concat(
+        [
+            marks.without_face(),
+            unreadable[["face_id", "image"]].assign(reason="unreadable", detail=unreadable["problem"]),
+        ]
+    ).sort_index()
+    matrix = features(points[detected], boxes[detected])
+    ids = marks.table["face_id"].to_numpy(object)[detected]
+    return FivePoints(matrix, ids, _squares(boxes[detected]), left_out.reset_index(drop=True))
 
 
-class _NoFace(ValueError):
-    pass
-
-
-def _detect(face, root: Path, detector: alignment.Detector) -> tuple[alignment.Face, np.ndarray]:
-    """Return the main face, in pixels of what was cut out, and where the cut's corner (top, left) lies."""
-    picture, corner = images.read(root / face.image), np.zeros(2)
-    if pd.notna(face.top):
-        box = (face.top, face.left, face.bottom, face.right)
-        corner = np.array(images.widen(box, margin=CUT)[:2], dtype=float)
-        picture = images.crop(picture, box, margin=CUT)
-    detected = alignment.main_face(detector.detect(picture), picture.shape)
-    if detected is None:
-        raise _NoFace(f"{face.image}: no face was detected")
-    return detected, corner
-
-
-def _square(box: tuple[float, float, float, float]) -> np.ndarray:
-    top, left, bottom, right = box
-    half = max(bottom - top, right - left) / 2 * (1 + 2 * MARGIN)
-    y, x = (top + bottom) / 2, (left + right) / 2
-    return np.array([y - half, x - half, y + half, x + half])
+def _squares(boxes: np.ndarray) -> np.ndarray:
+    middle = (boxes[:, :2] + boxes[:, 2:]) / 2
+    half = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True) / 2 * (1 + 2 * MARGIN)
+    return np.concatenate([middle - half, middle + half], axis=1)
 
 
 def features(points: np.ndarray, boxes: np.ndarray) -> np.ndarray:
