@@ -185,7 +185,7 @@ def test_nothing_is_detected_where_nothing_is_aligned(some, monkeypatch):
     assert aligned.keep.all() and aligned.points is None and aligned.settings == {}
 
 
-@pytest.mark.parametrize("wrong", [{"min_score": 0.1}, {"min_score": 1.5}, {"no_face": "drop"}])
+@pytest.mark.parametrize("wrong", [{"min_score": -0.1}, {"min_score": 1.5}, {"no_face": "drop"}])
 def test_wrong_options_are_named(wrong):
     with pytest.raises(ValueError, match="allowed"):
         landmarks.AlignOptions(**wrong)

@@ -26,10 +26,12 @@ def both():
 def test_boxes_points_and_scores_are_those_of_opencv(both, size):
     faces = [images.read(p) for p in sorted(project.resolve("data/synthetic/images").rglob("*.jpg"))[:12:4]]
     row = np.concatenate([cv2.resize(face, (128, 128)) for face in faces], axis=1)
+    counts = []
     for picture in (*faces, row):
         own, theirs = both(cv2.resize(picture, size)[..., ::-1].copy())
         np.testing.assert_allclose(own, theirs, rtol=1e-4, atol=1e-3)
-    assert len(own)
+        counts.append(len(own))
+    assert max(counts) > 0
 
 
 def test_noise_has_no_face(both):

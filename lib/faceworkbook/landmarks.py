@@ -48,7 +48,7 @@ class AlignOptions:
     Attributes
     ----------
     min_score : float
-        From the detector's own least score (.3) to 1; a face below it counts as none.
+        Range 0..1; a face below it counts as none. The detector reports none below .3.
     no_face : {'whole', 'leave_out'}
         'whole': such a face is cut out unaligned. 'leave_out': it gets no descriptor and is listed.
     """
@@ -57,11 +57,8 @@ class AlignOptions:
     no_face: str = "whole"
 
     def __post_init__(self):
-        if not alignment.MIN_SCORE <= self.min_score <= 1:
-            raise ValueError(
-                f"min_score={self.min_score}; allowed is {alignment.MIN_SCORE} to 1 (the detector reports no face "
-                "below)"
-            )
+        if not 0 <= self.min_score <= 1:
+            raise ValueError(f"min_score={self.min_score}; allowed is 0..1")
         if self.no_face not in NO_FACE:
             raise ValueError(f"no_face={self.no_face!r}; allowed are {list(NO_FACE)}")
 
