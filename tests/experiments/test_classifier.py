@@ -31,8 +31,8 @@ def network():
 
 
 MODELS = {
-    "mlp": ("mlp", {"widths": (4,), "epochs": 5, "learning_rate": 0.01, "class_weights": "balanced"}),
-    "linear": ("linear", {"class_weights": "balanced", "strengths": (0.01, 1.0)}),
+    "mlp": ("mlp", {"widths": (4,), "epochs": 5, "learning_rate": 0.01, "balance": "class_weights"}),
+    "linear": ("linear", {"balance": "class_weights", "strengths": (0.01, 1.0)}),
     "network": (network, {"epochs": 4, "batch_size": 64}),
     "estimator": (RandomForestClassifier(7), {}),
 }

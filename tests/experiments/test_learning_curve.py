@@ -61,7 +61,7 @@ def test_more_faces_help():
     "own",
     [
         Classifier("mlp", {"widths": (4,), "epochs": 6, "weight_decay": 0.3, "learning_rate": 0.01}),
-        Classifier("linear", {"class_weights": "balanced"}),
+        Classifier("linear", {"balance": "class_weights"}),
         Classifier(KNeighborsClassifier(5)),
     ],
 )

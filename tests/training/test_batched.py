@@ -33,7 +33,7 @@ def weights(stack, i=0):
     [
         QUICK,
         batched.with_settings(QUICK, widths=(8,), input_dropout=0.2, weight_decay=0.05),
-        batched.with_settings(QUICK, widths=(), class_weights="balanced"),
+        batched.with_settings(QUICK, widths=(), balance="class_weights"),
         batched.with_settings(QUICK, learning_rate=0.05, dropout=0.0, epochs=30, patience=2),
     ],
     ids=["two layers", "input dropout, decay", "linear, balanced", "stop at different epochs"],
@@ -60,11 +60,11 @@ def test_numbers_in_company_as_alone():
 
 
 @pytest.mark.parametrize("n_classes", [2, 4])
-@pytest.mark.parametrize("class_weights", ["none", "balanced"])
-def test_same_weights_as_keras_fit_with_the_same_start_and_batches(n_classes, class_weights):
+@pytest.mark.parametrize("balance", ["none", "class_weights"])
+def test_same_weights_as_keras_fit_with_the_same_start_and_batches(n_classes, balance):
     x, target = blobs(n=200, n_classes=n_classes, noise=2.0)
     split = cut(200)
-    settings = batched.with_settings(QUICK, dropout=0.0, epochs=4, patience=4, class_weights=class_weights)
+    settings = batched.with_settings(QUICK, dropout=0.0, epochs=4, patience=4, balance=balance)
     stack = batched.fit(x, target, [split], settings, seeds=[7])
     model = keras_twin(x, target, split, settings, seed=7)
     train_in_keras(model, x, target, split, settings, seed=7, epochs=int(stack.best_epoch[0]))
@@ -97,7 +97,7 @@ def keras_twin(x, target, split, settings, *, seed):
 
 def train_in_keras(model, x, target, split, settings, *, seed, epochs):
     weight = np.ones(len(x))
-    if settings.class_weights == "balanced":
+    if settings.balance == "class_weights":
         counts = np.bincount(target.codes[split.train])
         weight = (len(split.train) / (len(counts) * counts))[target.codes]
     for epoch in range(epochs):
@@ -191,7 +191,7 @@ def test_dropout_drops_the_share_it_says_by_seed():
     [
         ({"epochs": 0}, "epochs"),
         ({"learning_rate": 0}, "learning_rate"),
-        ({"class_weights": "equal"}, "balanced"),
+        ({"balance": "equal"}, "class_weights"),
         ({"input_dropout": 1}, "input_dropout"),
         ({"depth": 3}, "no such setting"),
     ],
@@ -236,5 +236,5 @@ def test_several_labels_are_learned_at_once_with_keras_weights():
 
 def test_weights_by_class_are_refused_for_several_labels():
     x, target = several()
-    with pytest.raises(batched.TrainingError, match="several labels a face; use class_weights='none'"):
-        batched.fit(x, target, [cut(400)], batched.with_settings(QUICK, class_weights="balanced"), seeds=[0])
+    with pytest.raises(ValueError, match="several labels a face; use balance='group_weights'"):
+        batched.fit(x, target, [cut(400)], batched.with_settings(QUICK, balance="class_weights"), seeds=[0])

@@ -106,7 +106,7 @@ def test_unknown_names_and_things_are_refused():
         training.fit("forest", x, labels, cut(80))
     with pytest.raises(ValueError, match="classifier is a int; allowed are"):
         training.fit(5, x, labels, cut(80))
-    with pytest.raises(TypeError, match=r"takes no options here, got \['epochs'\]"):
+    with pytest.raises(TypeError, match=r"takes the option .balance. alone, got \['epochs'\]"):
         training.fit(KNeighborsClassifier(), x, labels, cut(80), epochs=3)
     with pytest.raises(ValueError, match="letters, digits and underscores"):
         training.register("my net", lambda task, seed: None)
@@ -189,7 +189,7 @@ def test_a_network_of_ones_own_is_fitted_again_from_its_file_to_the_same_outputs
     x, labels = blobs(n=300, n_classes=3)
     split = cut(300)
     training.register("own", lambda task, seed: network())
-    options = {"epochs": 3, "patience": 2, "batch_size": 32, "class_weights": "balanced"}
+    options = {"epochs": 3, "patience": 2, "batch_size": 32, "balance": "class_weights"}
     given = "own" if by_name else network()
     fitted = training.fit(given, x, labels, split, seed=2, folder=tmp_path, **options)
     del registry.MAKERS["own"]
@@ -220,23 +220,24 @@ def test_class_weights_reach_a_network():
     rare = tasks.Labels(labels.task, codes, labels.values)
     split = cut(300)
     plain, weighed = (
-        training.fit(network(), x, rare, split, epochs=6, class_weights=how).predict(x)
-        for how in ("none", "balanced")
+        training.fit(network(), x, rare, split, epochs=6, balance=how).predict(x)
+        for how in ("none", "class_weights")
     )
     assert weighed[:, 2].mean() > 1.3 * plain[:, 2].mean()
-    with pytest.raises(ValueError, match="class_weights='rare'; allowed are"):
-        training.fit(network(), x, rare, split, class_weights="rare")
+    with pytest.raises(ValueError, match="balance='rare'; allowed are"):
+        training.fit(network(), x, rare, split, balance="rare")
 
 
 def test_the_pages_settings_go_to_what_takes_them():
-    settings = {"widths": (8,), "epochs": 5, "patience": 2, "batch_size": 64, "class_weights": "balanced"}
+    settings = {"widths": (8,), "epochs": 5, "patience": 2, "batch_size": 64, "balance": "class_weights"}
     assert training.options_for("mlp", settings) == settings
-    network_options = {name: settings[name] for name in ("epochs", "patience", "batch_size", "class_weights")}
+    network_options = {name: settings[name] for name in ("epochs", "patience", "batch_size", "balance")}
     assert training.options_for(network(), settings) == network_options
-    assert training.options_for("linear", settings) == {"class_weights": "balanced"}
-    assert training.options_for("residual_mlp", settings) == {"epochs": 5, "patience": 2}
-    assert training.options_for(KNeighborsClassifier(5), settings) == {}
-    assert training.options_for("a registered name", settings) == {}
+    assert training.options_for("linear", settings) == {"balance": "class_weights"}
+    even = {"balance": "class_weights"}
+    assert training.options_for("residual_mlp", settings) == {"epochs": 5, "patience": 2} | even
+    assert training.options_for(KNeighborsClassifier(5), settings) == even
+    assert training.options_for("a registered name", settings) == even
 
 
 # --------------------------------------------------------------------------------- saved without a pickle

@@ -123,12 +123,10 @@ def test_balanced_weights_help_the_rare_class():
     split = cut(2000)
     rows = split.test[target.codes[split.test] == 1]
     rates = {
-        how: accuracy(
-            training.fit_mlp(x, target, split, class_weights=how, learning_rate=0.01), x, target, rows
-        )
-        for how in ("none", "balanced")
+        how: accuracy(training.fit_mlp(x, target, split, balance=how, learning_rate=0.01), x, target, rows)
+        for how in ("none", "class_weights")
     }
-    assert rates["balanced"] > rates["none"] + 0.3
+    assert rates["class_weights"] > rates["none"] + 0.3
 
 
 @pytest.mark.parametrize("fit", [training.fit_mlp, training.fit_linear])

@@ -14,6 +14,7 @@ from faceworkbook import datasets, row_groups, splits
 from faceworkbook import faces as face_table
 from faceworkbook.experiments import overlap as overlaps
 from faceworkbook.tasks import Labels, read_labels, source_columns
+from faceworkbook.training import balancing
 from faceworkbook.training.batches import Stage
 
 
@@ -58,6 +59,11 @@ class MultiDataset:
     def datasets(self) -> list[str]:
         """Names of the data sets, in order."""
         return list(self.faces["dataset"].unique())
+
+    def grouped(self, balance_by: str) -> MultiDataset:
+        """Return the data sets with the groups that balancing evens out; see `faceworkbook.training.balancing.group`."""
+        labels = {name: balancing.group(own, self.faces, balance_by) for name, own in self.labels.items()}
+        return replace(self, labels=labels)
 
     def rows_of(self, dataset: str) -> np.ndarray:
         """Return the rows of one data set."""

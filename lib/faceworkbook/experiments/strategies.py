@@ -12,6 +12,7 @@ import pandas as pd
 
 from faceworkbook.evaluation import predictions
 from faceworkbook.experiments.multi_dataset import MultiDataset, MultiSplit, make_stages
+from faceworkbook.training import balancing
 from faceworkbook.training.batches import Alternating, Joint
 from faceworkbook.training.pseudo_labels import METHODS, Fill
 
@@ -105,11 +106,38 @@ def predict(
     return tables
 
 
+def count_balance(multi: MultiDataset, split: MultiSplit, options: Options) -> pd.DataFrame:
+    """Return the training rows of each stage before and after they are evened out; see `balancing.tables`."""
+    how, seed = options.settings.balance, options.settings.seed
+    made = [
+        balancing.tables(
+            {task: multi.labels[task] for task in stage.tasks}, stage.rows, how, seed=seed
+        ).assign(stage=stage.name)
+        for stage in make_stages(multi, split.train, list(multi.labels))
+    ]
+    joined = pd.concat(made, ignore_index=True)
+    return joined[["stage", *joined.columns.drop("stage")]]
+
+
+def _even_out(stages, multi: MultiDataset, options: Options) -> tuple:
+    """Repeat the rows of each stage where training rows are oversampled: by groups, or by the stage's own tasks."""
+    how, seed = options.settings.balance, options.settings.seed
+    return tuple(
+        replace(
+            stage,
+            rows=balancing.repeat_together(
+                [multi.labels[task] for task in stage.tasks], stage.rows, how, seed=seed
+            ),
+        )
+        for stage in stages
+    )
+
+
 def _train(strategy: Strategy, multi: MultiDataset, split, names: list[str], options: Options) -> Fitted:
     from faceworkbook.models import multitask
     from faceworkbook.training.multitask import fit
 
-    stages = make_stages(multi, split.train, names)
+    stages = _even_out(make_stages(multi, split.train, names), multi, options)
     rows = np.unique(np.concatenate([stage.rows for stage in stages]))
     net = multitask.build(
         multi.matrix.shape[1],

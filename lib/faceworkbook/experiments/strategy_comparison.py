@@ -13,7 +13,7 @@ import pandas as pd
 from faceworkbook.evaluation import metrics, predictions, significance
 from faceworkbook.experiments import multi_dataset
 from faceworkbook.experiments.multi_dataset import MultiDataset, MultiSplit
-from faceworkbook.experiments.strategies import Options, Strategy, predict, train
+from faceworkbook.experiments.strategies import Options, Strategy, count_balance, predict, train
 
 VALUES = ["task", "strategy", "repeat", "metric", "value", "n", "n_train", "labels", "seconds", "constant"]
 PAIRS = ["task", "metric", "first", "second", "difference", "low", "high", "p", "p_holm", "repeats"]
@@ -45,12 +45,15 @@ class Repeats:
     subsets : pandas.DataFrame
         repeat, train, validation, test (faces), leaked (test faces that show a person or picture of the other
         rows), contradicting, repeated (excluded faces); see `multi_dataset.MultiSplit`.
+    balance : pandas.DataFrame
+        Training rows of the first seed before and after they were evened out; see `strategies.count_balance`.
     """
 
     tables: dict[tuple[str, str], pd.DataFrame]
     values: pd.DataFrame
     fitted: dict[str, list]
     subsets: pd.DataFrame
+    balance: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 def repeat(
@@ -67,11 +70,13 @@ def repeat(
     """
     shares = shares or Shares()
     tables: dict[tuple[str, str], list] = {}
-    rows, subsets, fitted = [], [], {}
+    rows, subsets, fitted, balance = [], [], {}, pd.DataFrame()
     for number, seed in enumerate(seeds):
         split = multi_dataset.split(multi, seed=seed, test=shares.test, validation=shares.validation)
         subsets.append({"repeat": number, **split.counts()})
         seen = _hide(multi, split, shares.hidden, seed)
+        if not number:
+            balance = count_balance(seen, split, options.with_seed(seed))
         for strategy in strategies:
             started = time.perf_counter()
             fitted[strategy.name] = train(strategy, seen, split, options.with_seed(seed))
@@ -82,7 +87,7 @@ def repeat(
                 constant = _score_constant(multi.labels[task], split)
                 rows.append((task, strategy.name, number, *_score(table), *counts, seconds, constant))
     joined = {key: predictions.join(each) for key, each in tables.items()}
-    return Repeats(joined, pd.DataFrame(rows, columns=VALUES), fitted, pd.DataFrame(subsets))
+    return Repeats(joined, pd.DataFrame(rows, columns=VALUES), fitted, pd.DataFrame(subsets), balance)
 
 
 def _hide(multi: MultiDataset, split: MultiSplit, hidden: Mapping[str, float], seed: int) -> MultiDataset:

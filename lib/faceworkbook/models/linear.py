@@ -48,7 +48,7 @@ def fit_classes(
     validation: tuple[np.ndarray, np.ndarray],
     *,
     n_classes: int,
-    class_weights: str = "none",
+    weight: np.ndarray | None = None,
     strengths=STRENGTHS,
 ) -> Linear:
     """Fit logistic regression by L-BFGS, warm-started from the strongest regularisation to the weakest.
@@ -58,11 +58,12 @@ def fit_classes(
     train, validation : (ndarray of shape (n, d), ndarray of shape (n,) or (n, n_classes))
         Standardised descriptors (float32) and codes (0..n_classes-1), or several yes/no labels a row, which
         are learned one by one. Without validation rows the loss of the training rows stands in.
-    class_weights : {'none', 'balanced'}
+    weight : ndarray of shape (n,), optional
+        Of the training rows.
     """
     (x, codes), (_, held) = train, validation
     if codes.ndim == 2:
-        options = {"n_classes": 2, "class_weights": class_weights, "strengths": strengths}
+        options = {"n_classes": 2, "weight": weight, "strengths": strengths}
         each = [
             fit_classes((x, own), (validation[0], other), **options)
             if np.ptp(own)
@@ -70,12 +71,11 @@ def fit_classes(
             for own, other in zip(codes.T, held.T, strict=True)
         ]
         return _join(each)
-    balanced = "balanced" if class_weights == "balanced" else None
-    model = linear.estimator(1.0, is_number=False, max_iter=MAX_ITER, warm_start=True, class_weight=balanced)
+    model = linear.estimator(1.0, is_number=False, max_iter=MAX_ITER, warm_start=True)
     rows, learned = [], []
     for strength in sorted(strengths):
         with linear.unconverged_is_no_news():
-            model.set_params(C=strength).fit(x, codes)
+            model.set_params(C=strength).fit(x, codes, sample_weight=weight)
         learned.append(_all_classes(model, n_classes))
         rows.append(
             (
@@ -102,12 +102,16 @@ def _join(each: list[Linear]) -> Linear:
 
 
 def fit_number(
-    train: tuple[np.ndarray, np.ndarray], validation: tuple[np.ndarray, np.ndarray], *, alphas=ALPHAS
+    train: tuple[np.ndarray, np.ndarray],
+    validation: tuple[np.ndarray, np.ndarray],
+    *,
+    alphas=ALPHAS,
+    weight: np.ndarray | None = None,
 ) -> Linear:
-    """Fit ridge regression on a standardised number; losses are mean squared errors."""
+    """Fit ridge regression on a standardised number; losses are mean squared errors. See `fit_classes`."""
     rows, learned = [], []
     for alpha in sorted(alphas, reverse=True):
-        model = linear.estimator(alpha, is_number=True).fit(*train)
+        model = linear.estimator(alpha, is_number=True).fit(*train, sample_weight=weight)
         learned.append((model.coef_.reshape(-1, 1), np.atleast_1d(model.intercept_)))
         rows.append((alpha, _squared(*learned[-1], *train), _squared(*learned[-1], *validation)))
     return _best(rows, learned)

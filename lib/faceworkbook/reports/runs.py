@@ -22,6 +22,7 @@ from faceworkbook.experiments.prepared import PreparedData
 from faceworkbook.faces import COPY_GROUP
 from faceworkbook.reports import figures, looks, plans, values
 from faceworkbook.reports import parameters as params
+from faceworkbook.training import balancing
 
 PACKAGES = (
     "faceworkbook",
@@ -212,9 +213,14 @@ class Run:
         split = splits.restrict(self.split(everyone), keep)
         faces[COPY_GROUP] = row_groups.name_groups(faces["face_id"], split.copies)
         made_from = {**self.made_from(), "label": label, "descriptors": described.fingerprint}
-        return PreparedData(
-            faces, tasks.read_labels(faces, label), split, described.matrix, split.copies, made_from
-        )
+        labels = balancing.group(tasks.read_labels(faces, label), faces, self._balance_by())
+        return PreparedData(faces, labels, split, described.matrix, split.copies, made_from)
+
+    def _balance_by(self) -> str:
+        """Return the columns whose groups this step evens out, or those that 03_classifier evened out."""
+        if "balance_by" in self.parameters or not self.has(CLASSIFIER, "params.json"):
+            return self.parameters.get("balance_by", "")
+        return self.values(CLASSIFIER, "params").get("balance_by", "")
 
     def network(self):
         """Return the network that 02_descriptors used, at the same tap and with the same weights."""

@@ -58,8 +58,21 @@ class Augmentation:
         return not any(getattr(self, field.name) for field in fields(self))
 
 
-def draw(augmentation: Augmentation, rows: np.ndarray, *, seed: int, epoch: int) -> np.ndarray:
+def draw(
+    augmentation: Augmentation,
+    rows: np.ndarray,
+    *,
+    seed: int,
+    epoch: int,
+    repetition: np.ndarray | None = None,
+) -> np.ndarray:
     """Decide what happens to the picture of each row in an epoch.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n,), int
+    repetition : ndarray of shape (n,), int, optional
+        Which time a row comes in the epoch, from 0: each time it is changed in another manner.
 
     Returns
     -------
@@ -68,7 +81,10 @@ def draw(augmentation: Augmentation, rows: np.ndarray, *, seed: int, epoch: int)
         shares of width and height; ``zoom`` and ``contrast`` as factors; ``brightness`` in 0..255
         units; ``blur``, the standard deviation in pixels, 0 for none.
     """
-    u = np.stack([_numbers(seed, epoch, int(row)) for row in rows]) if len(rows) else np.zeros((0, 9))
+    times = np.zeros(len(rows), int) if repetition is None else repetition
+    pairs = zip(rows, times, strict=True)
+    u = [_numbers(seed, epoch, int(row), int(time)) for row, time in pairs]
+    u = np.stack(u) if len(rows) else np.zeros((0, _RANDOM_NUMBERS))
     sign = 2 * u - 1
     low, high = _BLUR_PIXELS
     drawn = np.zeros(len(rows), DRAWN)
@@ -83,9 +99,9 @@ def draw(augmentation: Augmentation, rows: np.ndarray, *, seed: int, epoch: int)
     return drawn
 
 
-def _numbers(seed: int, epoch: int, row: int) -> np.ndarray:
+def _numbers(seed: int, epoch: int, row: int, time: int) -> np.ndarray:
     # Philox is counter-based: the row is its counter, so that no row's numbers depend on another's.
-    bits = np.random.Philox(key=np.array([seed, epoch], np.uint64), counter=[0, 0, row, 0])
+    bits = np.random.Philox(key=np.array([seed, epoch], np.uint64), counter=[0, time, row, 0])
     return np.random.Generator(bits).random(_RANDOM_NUMBERS)
 
 

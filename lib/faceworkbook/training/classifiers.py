@@ -111,15 +111,15 @@ def options_for(classifier, settings: Mapping) -> dict:
     Returns
     -------
     dict
-        All for 'mlp', the fields of `NetworkOptions` for a Keras model, the weights of the classes for the linear
-        reference, when to stop for 'residual_mlp', nothing for an estimator.
+        All for 'mlp', the fields of `NetworkOptions` for a Keras model, when to stop for 'residual_mlp', and for all
+        how training rows are evened out.
     """
     of_network = {field.name for field in fields(NetworkOptions)}
-    taken = {"mlp": set(settings), "linear": {"class_weights"}, "residual_mlp": {"epochs", "patience"}}
+    taken = {"mlp": set(settings), "residual_mlp": {"epochs", "patience", "balance"}}
     if isinstance(classifier, str):
-        names = taken.get(classifier, set())
+        names = taken.get(classifier, {"balance"})
     else:
-        names = of_network if isinstance(classifier, keras.Model) else set()
+        names = of_network if isinstance(classifier, keras.Model) else {"balance"}
     return {name: value for name, value in settings.items() if name in names}
 
 
@@ -144,7 +144,8 @@ def fit_estimator(
     Parameters
     ----------
     **options
-        ``name`` that the model is known by; of a Keras model the fields of `NetworkOptions`.
+        ``name`` that the model is known by; ``balance`` (see `faceworkbook.training.balancing`); of a Keras model
+        the other fields of `NetworkOptions`.
 
     Notes
     -----
@@ -154,8 +155,8 @@ def fit_estimator(
     batched.check_rows(matrix, labels, [split])
     name = options.pop("name", None)
     is_network = isinstance(estimator, keras.Model)
-    if options and not is_network:
-        raise TypeError(f"{type(estimator).__name__} takes no options here, got {sorted(options)}")
+    if set(options) - {"balance"} and not is_network:
+        raise TypeError(f"{type(estimator).__name__} takes the option 'balance' alone, got {sorted(options)}")
     fit_one = _fit_network if is_network else _fit_sklearn
     model, history = fit_one(estimator, matrix, labels, split, seed=seed, **options)
     settings = {
@@ -214,7 +215,8 @@ def load(folder: str | Path, *, matrix=None, labels: tasks.Labels | None = None,
         raise ModelFileError(
             f"{folder}: {settings.get('model')} was fitted on other descriptors, labels or rows; fit it again"
         )
-    return fit(_recipe_of(folder, record, labels.task), matrix, labels, split, seed=seed)
+    recipe, options = _recipe_of(folder, record, labels.task), settings.get("options", {})
+    return fit(recipe, matrix, labels, split, seed=seed, **options)
 
 
 def _recipe_of(folder, record: dict, task: tasks.Task):
@@ -242,13 +244,19 @@ def _made_from(matrix, labels: tasks.Labels, split) -> str:
     return hash_values(rows, fingerprint_rows(matrix, rows), targets_of(labels)[rows])
 
 
-def _fit_sklearn(estimator, matrix, labels: tasks.Labels, split, *, seed: int):
+def _fit_sklearn(estimator, matrix, labels: tasks.Labels, split, *, seed: int, balance: str = "none"):
     if labels.task.is_number and is_classifier(estimator):
         raise TrainingError(
             f"'{labels.name}' is a number and {type(estimator).__name__} a classifier; give a regressor"
         )
     y = targets_of(labels)
-    model = estimators.fresh(estimator, seed).fit(np.asarray(matrix[split.train]), y[split.train])
+    model = estimators.fresh(estimator, seed)
+    weighed = {}
+    if balance in balancing.WEIGHTS:
+        weight = balancing.weights(labels, split.train, balance)[split.train]
+        weighed = {estimators.weight_keyword(model): weight}
+    split = balancing.repeat(labels, split, balance, seed=seed)
+    model.fit(np.asarray(matrix[split.train]), y[split.train], **weighed)
     row = {"epoch": 1}
     for prefix, rows in (("", split.train), ("val_", split.validation)):
         if len(rows):
@@ -284,25 +292,24 @@ class NetworkOptions:
         At most so many epochs; stop after `patience` epochs without a lower validation loss, and keep the best
         weights.
     batch_size : int
-    class_weights : {'none', 'balanced'}
-        'balanced': faces of rare classes weigh more in the training loss.
+    balance : {'none', 'class_weights', 'group_weights', 'oversample'}
+        How training rows are evened out, see `faceworkbook.training.balancing`.
     """
 
     epochs: int = 60
     patience: int = 8
     batch_size: int = 128
-    class_weights: str = "none"
+    balance: str = "none"
 
     def __post_init__(self):
-        if self.class_weights not in batched.CLASS_WEIGHTS:
-            raise ValueError(
-                f"class_weights={self.class_weights!r}; allowed are {list(batched.CLASS_WEIGHTS)}"
-            )
+        balancing.check(self.balance)
 
 
 def _fit_network(model, matrix, labels: tasks.Labels, split, *, seed: int, **options):
     options = NetworkOptions(**options)
     keras.utils.set_random_seed(seed)
+    weight = balancing.weights(labels, split.train, options.balance)
+    split = balancing.repeat(labels, split, options.balance, seed=seed)
     x, y = np.asarray(matrix[split.train], np.float32), targets_of(labels)
     model = _fresh_network(model, x, labels.task)
     held, callbacks = None, []
@@ -312,7 +319,7 @@ def _fit_network(model, matrix, labels: tasks.Labels, split, *, seed: int, **opt
     history = model.fit(
         x,
         y[split.train],
-        sample_weight=_weights_of(labels.take(split.train), options.class_weights),
+        sample_weight=weight[split.train] if options.balance in balancing.WEIGHTS else None,
         validation_data=held,
         epochs=options.epochs,
         batch_size=options.batch_size,
@@ -320,14 +327,6 @@ def _fit_network(model, matrix, labels: tasks.Labels, split, *, seed: int, **opt
         verbose=0,
     )
     return model, history
-
-
-def _weights_of(labels: tasks.Labels, how: str) -> np.ndarray | None:
-    if how == "none":
-        return None
-    if labels.task.is_number or labels.task.is_multilabel:
-        raise TrainingError(f"class_weights={how!r} needs exclusive classes, and '{labels.name}' has none")
-    return balancing.class_weights(labels.codes, len(labels.classes))[labels.codes]
 
 
 def _fresh_network(model: keras.Model, x: np.ndarray, task: tasks.Task) -> keras.Model:
@@ -366,7 +365,8 @@ def _fit_residual_mlp(matrix, labels, split, *, seed: int = 0, folder=None, **op
     recipe = residual_mlp.Recipe(**chosen)
     mean, spread = batched.moments(np.asarray(matrix[split.train], np.float32))
     model = residual_mlp.build(labels.task, recipe, mean=mean, variance=spread**2, seed=seed)
-    steps = -(-len(split.train) // recipe.batch_size)
+    rows = balancing.repeat(labels, split, options.get("balance", balancing.NONE), seed=seed).train
+    steps = -(-len(rows) // recipe.batch_size)
     rate = keras.optimizers.schedules.ExponentialDecay(
         recipe.learning_rate, steps, recipe.gamma, staircase=True
     )

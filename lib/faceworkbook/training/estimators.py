@@ -6,6 +6,10 @@ import importlib
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import has_fit_parameter
+
+from faceworkbook.training.balancing import BalanceError
 
 ROOT = "sklearn."  # nothing else is imported on a file's word
 
@@ -23,6 +27,23 @@ def fresh(estimator, seed: int):
         if name.rpartition("__")[2] == "random_state" and value is None
     ]
     return copy.set_params(**dict.fromkeys(open_states, seed))
+
+
+def weight_keyword(estimator) -> str:
+    """Return the name by which ``fit`` of an estimator takes weights of rows; of a Pipeline its last step's.
+
+    Raises
+    ------
+    BalanceError
+        The estimator takes none.
+    """
+    last = estimator.steps[-1] if isinstance(estimator, Pipeline) else None
+    taking = estimator if last is None else last[1]
+    if not has_fit_parameter(taking, "sample_weight"):
+        raise BalanceError(
+            f"{type(taking).__name__} takes no weights of rows; use balance='oversample', which repeats rows, or 'none'"
+        )
+    return "sample_weight" if last is None else f"{last[0]}__sample_weight"
 
 
 def to_record(value):

@@ -20,7 +20,7 @@ from faceworkbook.files import hash_values, open_beside, write_json
 from faceworkbook.models import multitask
 from faceworkbook.models.multitask import Head
 from faceworkbook.tasks import Labels
-from faceworkbook.training import augment, checkpoint, cutting, loop, masked, schedules, targets
+from faceworkbook.training import augment, balancing, checkpoint, cutting, loop, masked, schedules, targets
 from faceworkbook.training.activations import Activations
 from faceworkbook.training.augment import Augmentation
 from faceworkbook.training.batches import shuffle
@@ -189,10 +189,16 @@ def fit(
     """
     _check(network, source, labels, split)
     made = {
-        head.name: targets.Targets(head, labels[head.name], (soft or {}).get(head.name))
+        head.name: targets.Targets(
+            head,
+            labels[head.name],
+            (soft or {}).get(head.name),
+            weights=targets.weigh(labels[head.name], split.train, settings.balance),
+        )
         for head in network.net.heads
     }
-    pictures = _Pictures(network, source, made, split, settings)
+    rows = balancing.repeat_together(list(labels.values()), split.train, settings.balance, seed=settings.seed)
+    pictures = _Pictures(network, source, made, split, settings, rows)
     model = None
     if settings.precompute is not None:
         _check_precompute(network, settings)
@@ -255,24 +261,28 @@ class _Pictures:
     targets: dict[str, targets.Targets]
     split: object
     settings: Settings
+    rows: np.ndarray  # training rows, some perhaps several times
     activations: Activations | None = None
 
     def n_batches(self, epoch: int) -> int:
-        return -(-len(self.split.train) // self.settings.batch_size)
+        return -(-len(self.rows) // self.settings.batch_size)
 
     def columns(self, epoch: int) -> dict:
         return {}
 
     def train(self, epoch: int) -> Iterator[Batch]:
         settings, smoothing = self.settings, self.settings.label_smoothing
-        rows = shuffle(self.split.train, batch_size=settings.batch_size, seed=settings.seed, epoch=epoch)
+        of_epoch = {"seed": settings.seed, "epoch": epoch}
+        places = shuffle(np.arange(len(self.rows)), batch_size=settings.batch_size, **of_epoch)
+        times = pd.Series(self.rows).groupby(self.rows).cumcount().to_numpy()
 
-        def load(chosen):
-            drawn = augment.draw(settings.augmentation, chosen, seed=settings.seed, epoch=epoch)
+        def load(place):
+            chosen = self.rows[place]
+            drawn = augment.draw(settings.augmentation, chosen, repetition=times[place], **of_epoch)
             taken = [t.take(chosen, drawn, smoothing=smoothing) for t in self.targets.values()]
             return self._input(chosen, drawn), *(array for pair in taken for array in pair)
 
-        for batch in self._batches(rows, load):
+        for batch in self._batches(places, load):
             present = {name: pair for name, pair in batch.targets.items() if np.any(pair[1])}
             yield Batch(batch.x, present)
 
@@ -290,7 +300,8 @@ class _Pictures:
             "network": self.network.origin,
             "pictures": checkpoint.fingerprint_rows(self.source, np.concatenate(list(rows.values()))),
             "labels": {name: targets.fingerprint for name, targets in self.targets.items()},
-            **{subset: hash_values(own) for subset, own in rows.items()},
+            "train": hash_values(self.rows),
+            "validation": hash_values(rows["validation"]),
         }
 
     def _batches(self, rows: list[np.ndarray], load) -> Iterator[Batch]:

@@ -159,6 +159,11 @@ def _concat(tables: list[pd.DataFrame]) -> pd.DataFrame:
     return together[first + [column for column in together if column not in first]]
 
 
+def _groups(labels: tasks.Labels) -> list:
+    groups = getattr(labels, "groups", None)
+    return [] if groups is None else [groups.tolist()]
+
+
 class _Kept:
     """Outputs of finished fits in a folder; does nothing without a folder."""
 
@@ -171,7 +176,7 @@ class _Kept:
             return cls(None, {})
         identity = {
             "descriptors": checkpoint.fingerprint_rows(matrix, np.arange(len(matrix))),
-            "labels": hash_values(labels.task.to_record(), labels.codes, labels.values),
+            "labels": hash_values(labels.task.to_record(), labels.codes, labels.values, *_groups(labels)),
             "classifier": classifier,
         }
         return cls(Path(folder), identity)

@@ -18,7 +18,7 @@ import tensorflow as tf
 from tqdm.auto import tqdm
 
 from faceworkbook.models.multitask import MultitaskNet
-from faceworkbook.training import checkpoint, logs, masked, schedules, weighting
+from faceworkbook.training import balancing, checkpoint, logs, masked, schedules, weighting
 from faceworkbook.training.param_groups import ParamGroup, ParamGroupOptimizers
 
 CHECKPOINT = "checkpoint.npz"
@@ -46,6 +46,9 @@ class Settings:
         Of batches and whatever else is drawn (initial weights and dropout were seeded with the net).
     progress : bool
         Show a bar.
+    balance : {'none', 'class_weights', 'group_weights', 'oversample'}
+        How training rows are evened out, see `balancing`. With 'class_weights' each task of exclusive classes has
+        weights of its own; other tasks have none.
     """
 
     epochs: int = 30
@@ -55,8 +58,10 @@ class Settings:
     patience: int = 0
     seed: int = 0
     progress: bool = True
+    balance: str = balancing.NONE
 
     def __post_init__(self):
+        balancing.check(self.balance)
         if self.epochs < 1:
             raise ValueError(f"epochs={self.epochs}; allowed is 1 or more")
         for name in ("learning_rate", "weight_decay", "patience"):
@@ -366,4 +371,4 @@ class Learner:
 
 
 def _counts(targets: Mapping[str, tuple]) -> dict:
-    return {name: masked.at_least_some(tf.reduce_sum(mask)) for name, (_, mask) in targets.items()}
+    return {name: masked.at_least_some(masked.count(mask)) for name, (_, mask) in targets.items()}

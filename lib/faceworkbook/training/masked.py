@@ -1,4 +1,6 @@
-"""Losses and rates of the heads over the rows whose label is known: sum(value * m) / sum(m), never over all rows.
+"""Losses and rates of the heads over the rows whose label is known, never over all rows.
+
+A loss is sum(m * loss) / n over the n rows with m > 0: m is 1 for a known label, or its weight, as in Keras.
 
 Targets are distributions over classes, so that one-hot labels, distilled targets and pseudo-labels are treated
 alike. NumPy and TensorFlow alike through keras.ops.
@@ -31,19 +33,24 @@ def sums(values, mask):
     return ops.sum(ops.where(mask > 0, values, ops.zeros_like(values)) * mask), ops.sum(mask)
 
 
+def count(mask):
+    """Return how many rows are known, whatever they weigh."""
+    return ops.sum(ops.cast(mask > 0, mask.dtype))
+
+
 def at_least_some(count):
     """Return a count as a divisor: any number up to 1 leaves a count as it is and makes 0 / 0 a 0."""
     return ops.maximum(count, ops.cast(1e-6, count.dtype))
 
 
 def measure(head: Head, output, target, mask, *, number_loss: str = SQUARED):
-    """Return the sums of loss, of rate and of mask over the rows of a batch, shape (3,).
+    """Return the sums of loss (weighted by the mask) and of rate over the known rows, and their number, shape (3,).
 
     The rate is a hit (classes), the share of right yes/no labels, or the absolute error in the number's unit.
     """
     losses, rates = row_losses(head, output, target, number_loss=number_loss)
-    loss, count = sums(losses, mask)
-    return ops.stack([loss, sums(rates, mask)[0], count])
+    rate, n = sums(rates, ops.cast(mask > 0, mask.dtype))
+    return ops.stack([sums(losses, mask)[0], rate, n])
 
 
 def row_losses(head: Head, output, target, *, number_loss: str = SQUARED):

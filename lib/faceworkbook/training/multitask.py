@@ -87,7 +87,13 @@ def fit(
     targets.check(net, labels, {"train": _train_rows(plan), "validation": validation})
     weights = weighting.make(net.heads, settings.task_weights)
     learner = Learner(net, _param_groups(net, weights, settings), settings, weights=weights)
-    made = {head.name: targets.Targets(head, labels[head.name]) for head in net.heads}
+    train = _train_rows(plan)
+    made = {
+        head.name: targets.Targets(
+            head, labels[head.name], weights=targets.weigh(labels[head.name], train, settings.balance)
+        )
+        for head in net.heads
+    }
     return loop.fit(learner, _Rows(net, x, made, plan, validation, settings), settings, folder=folder)
 
 

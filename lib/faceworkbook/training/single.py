@@ -9,7 +9,7 @@ import numpy as np
 
 from faceworkbook import tasks
 from faceworkbook.models import linear, mlp
-from faceworkbook.training import batched
+from faceworkbook.training import balancing, batched
 from faceworkbook.training.fitted import Fitted
 
 
@@ -38,7 +38,7 @@ def fit_mlp(
         The model is saved there, and what is returned has been read from there again.
     **options
         Fields of `batched.Settings`: widths, dropout, input_dropout, epochs, batch_size,
-        learning_rate, weight_decay, class_weights, patience. Defaults by kind of task:
+        learning_rate, weight_decay, balance, patience. Defaults by kind of task:
         `batched.defaults`. ``widths=(64,), input_dropout=0.3`` does better on 1024 directions.
 
     Returns
@@ -67,7 +67,7 @@ def fit_linear(
     *,
     seed: int = 0,
     folder: str | Path | None = None,
-    class_weights: str = "none",
+    balance: str = "none",
     strengths: tuple[float, ...] | None = None,
 ) -> Fitted:
     """Fit the reference: logistic regression, or ridge for numbers, on standardised descriptors.
@@ -77,8 +77,9 @@ def fit_linear(
     matrix, labels, split, folder
         As for `fit_mlp`.
     seed : int
-        Written down only: the fit has no randomness.
-    class_weights : {'none', 'balanced'}
+        The fit has no randomness; which rows are repeated once more than others follows from it.
+    balance : {'none', 'class_weights', 'group_weights', 'oversample'}
+        See `faceworkbook.training.balancing`.
     strengths : tuple of float, optional
         Values of C (of alpha, for ridge) among which validation rows choose.
 
@@ -88,8 +89,9 @@ def fit_linear(
         Its ``settings['strength']`` is the one chosen.
     """
     batched.check_rows(matrix, labels, [split])
-    if class_weights not in batched.CLASS_WEIGHTS:
-        raise ValueError(f"class_weights={class_weights!r}; allowed are {list(batched.CLASS_WEIGHTS)}")
+    n_train, weight = len(split.train), balancing.weights(labels, split.train, balance)
+    split = balancing.repeat(labels, split, balance, seed=seed)
+    own = weight[split.train] if balance in balancing.WEIGHTS else None
     x = np.asarray(matrix[split.train], dtype=np.float32)
     mean, spread = batched.moments(x)
     held = (np.asarray(matrix[split.validation], dtype=np.float32) - mean) / spread
@@ -100,16 +102,16 @@ def fit_linear(
         offset, scale = values.mean(), values.std() or 1.0
         y = (labels.values - offset) / scale
         sets = (x, y[split.train]), (held, y[split.validation])
-        weights = linear.fit_number(*sets, alphas=strengths or linear.ALPHAS)
+        weights = linear.fit_number(*sets, alphas=strengths or linear.ALPHAS, weight=own)
     else:
         weights = linear.fit_classes(
             (x, labels.codes[split.train]),
             (held, labels.codes[split.validation]),
             n_classes=len(labels.classes),
-            class_weights=class_weights,
+            weight=own,
             strengths=strengths or linear.STRENGTHS,
         )
-    options = {"class_weights": class_weights}
+    options = {"balance": balance}
     if strengths is not None:
         options["strengths"] = list(strengths)
     settings = {
@@ -117,7 +119,7 @@ def fit_linear(
         "model": "ridge regression" if labels.task.is_number else "logistic regression",
         "seed": int(seed),
         "strength": weights.chosen,
-        "n_train": len(split.train),
+        "n_train": n_train,
         "n_validation": len(split.validation),
         "options": options,
     }

@@ -9,7 +9,7 @@ import numpy as np
 from faceworkbook.files import hash_values
 from faceworkbook.models.multitask import Head, MultitaskNet
 from faceworkbook.tasks import Labels
-from faceworkbook.training import augment
+from faceworkbook.training import augment, balancing
 
 
 class Targets:
@@ -21,10 +21,19 @@ class Targets:
     labels : Labels of n rows
     soft : ndarray of shape (n, n_classes), optional
         Shares to learn instead of one class, such as those of votes.
+    weights : ndarray of shape (n,), optional
+        Of each row's loss, above 0; see `balancing.weights`.
     """
 
-    def __init__(self, head: Head, labels: Labels, soft: np.ndarray | None = None):
-        self.head, self.known = head, labels.known
+    def __init__(
+        self,
+        head: Head,
+        labels: Labels,
+        soft: np.ndarray | None = None,
+        *,
+        weights: np.ndarray | None = None,
+    ):
+        self.head, self.known, self._weights = head, labels.known, weights
         if head.is_number:
             self._values = np.where(self.known, labels.values, 0.0)[:, None]
         elif head.task.is_multilabel:
@@ -38,7 +47,7 @@ class Targets:
     def take(
         self, rows: np.ndarray, drawn: np.ndarray | None = None, *, smoothing: float = 0.0
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the targets (n, width) and the mask (n,) of `rows`, float32.
+        """Return the targets (n, width) and the mask (n,) of `rows`, float32; a known row's mask is its weight.
 
         Parameters
         ----------
@@ -54,12 +63,25 @@ class Targets:
         elif smoothing:
             values = (1 - smoothing) * values + smoothing / (2 if head.task.is_multilabel else head.width)
         mask = self.known[rows]
-        return np.where(mask[:, None], values, 0).astype(np.float32), mask.astype(np.float32)
+        weighed = mask if self._weights is None else mask * self._weights[rows]
+        return np.where(mask[:, None], values, 0).astype(np.float32), weighed.astype(np.float32)
 
     @property
     def fingerprint(self) -> str:
-        """Hash of all targets and of which are known."""
-        return hash_values(self._values, self.known)
+        """Hash of all targets, of which are known, and of what they weigh."""
+        return hash_values(self._values, self.known, *([] if self._weights is None else [self._weights]))
+
+
+def weigh(labels: Labels, train: np.ndarray, balance: str) -> np.ndarray | None:
+    """Return the weights of the rows of one task, see `balancing.weights`; None where all weigh the same.
+
+    Only training rows that bear the label are counted. 'class_weights' are for tasks of exclusive classes alone.
+    """
+    if balance not in balancing.WEIGHTS or (
+        balance == balancing.CLASS_WEIGHTS and not labels.task.is_exclusive
+    ):
+        return None
+    return balancing.weights(labels, train[labels.known[train]], balance)
 
 
 def _shares(head: Head, soft: np.ndarray, known: np.ndarray) -> np.ndarray:

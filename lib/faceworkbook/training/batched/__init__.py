@@ -11,7 +11,6 @@ Each model has its own standardisation, early stopping and best epoch.
 from faceworkbook.training.batched.data import check_rows, moments
 from faceworkbook.training.batched.epochs import fit
 from faceworkbook.training.batched.settings import (
-    CLASS_WEIGHTS,
     Settings,
     TrainingError,
     defaults,
@@ -20,7 +19,6 @@ from faceworkbook.training.batched.settings import (
 from faceworkbook.training.batched.stack import Stack
 
 __all__ = [
-    "CLASS_WEIGHTS",
     "Settings",
     "Stack",
     "TrainingError",

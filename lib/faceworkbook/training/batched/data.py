@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from faceworkbook import tasks
 from faceworkbook.files import hash_values
-from faceworkbook.training.balancing import class_weights
+from faceworkbook.training import balancing
 from faceworkbook.training.batched.settings import Settings, TrainingError
 
 
@@ -23,7 +23,7 @@ class Data:
 
     x: tf.Tensor
     y: tf.Tensor  # (m, n_used[, n_labels]): codes, or numbers standardised by each model's training rows
-    row_weights: tf.Tensor  # (m, n_used) by class
+    row_weights: tf.Tensor  # (m, n_used), 1 for validation rows
     train: list[np.ndarray]
     validation: list[np.ndarray]
     centre: np.ndarray
@@ -39,7 +39,6 @@ class Data:
     def make(cls, matrix, labels: tasks.Labels, splits, settings: Settings) -> Data:
         used = np.unique(np.concatenate([np.concatenate([s.train, s.validation]) for s in splits]))
         used = used.astype(np.int64)
-        check_rows(matrix, labels, splits)
         labels = labels.take(used)
         train = [np.searchsorted(used, s.train) for s in splits]
         validation = [np.searchsorted(used, s.validation) for s in splits]
@@ -47,13 +46,14 @@ class Data:
         if not np.isfinite(x).all():
             bad = int((~np.isfinite(x)).any(axis=1).sum())
             raise TrainingError(f"{bad} of {len(x)} descriptors hold NaN or infinity; extract them again")
-        fingerprint = hash_values(x, used, labels.codes, labels.values, *train, b"|", *validation)
+        weights = np.stack([balancing.weights(labels, rows, settings.balance) for rows in train])
+        weighed = [weights] if settings.balance in balancing.WEIGHTS else []
+        fingerprint = hash_values(x, used, labels.codes, labels.values, *train, b"|", *validation, *weighed)
         centre, spread = moments(x[np.unique(np.concatenate(train))])
         x -= centre
         x /= spread
         shift, inverse = _own_moments(x, train)
         y, offset, scale = _truths(labels, train)
-        weights = _class_weights(labels, train, settings.class_weights)
         return cls(
             x=tf.constant(x),
             y=tf.constant(y),
@@ -106,7 +106,7 @@ def _own_moments(x: np.ndarray, train: list[np.ndarray]) -> tuple[np.ndarray, np
     # One product of indicators with the rows instead of a copy of the rows for every model.
     member = np.zeros((len(train), len(x)), np.float32)
     for m, rows in enumerate(train):
-        member[m, rows] = 1.0 / len(rows)
+        np.add.at(member[m], rows, 1.0 / len(rows))  # a row may stand there several times
     mean = member @ x
     variance = member @ np.square(x) - np.square(mean)
     spread = np.sqrt(np.where(variance > 1e-8, variance, 1.0))
@@ -122,16 +122,3 @@ def _truths(labels: tasks.Labels, train: list[np.ndarray]):
     scale = np.array([labels.values[rows].std() or 1.0 for rows in train])
     values = (labels.values[None] - offset[:, None]) / scale[:, None]
     return values.astype(np.float32), offset, scale
-
-
-def _class_weights(labels: tasks.Labels, train: list[np.ndarray], how: str) -> np.ndarray:
-    weights = np.ones((len(train), len(labels)), np.float32)
-    if how == "balanced" and labels.task.is_multilabel:
-        raise TrainingError(
-            f"class_weights='balanced' weighs a face by its one class, and '{labels.name}' has several labels a "
-            "face; use class_weights='none'"
-        )
-    if how == "balanced" and not labels.task.is_number:
-        for m, rows in enumerate(train):
-            weights[m] = class_weights(labels.codes[rows], len(labels.classes))[labels.codes]
-    return weights

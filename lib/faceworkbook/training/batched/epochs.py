@@ -11,7 +11,8 @@ import tensorflow as tf
 from tqdm.auto import tqdm
 
 from faceworkbook import tasks
-from faceworkbook.training.batched.data import Data
+from faceworkbook.training import balancing
+from faceworkbook.training.batched.data import Data, check_rows
 from faceworkbook.training.batched.program import compile_program
 from faceworkbook.training.batched.settings import Settings, TrainingError
 from faceworkbook.training.batched.stack import Stack
@@ -60,6 +61,9 @@ def fit(
     seeds = tuple(int(s) for s in seeds)
     if len(seeds) != len(splits) or not splits:
         raise TrainingError(f"{len(splits)} splits and {len(seeds)} seeds; give one seed a split")
+    check_rows(matrix, labels, splits)
+    rows = zip(splits, seeds, strict=True)
+    splits = [balancing.repeat(labels, split, settings.balance, seed=seed) for split, seed in rows]
     data = Data.make(matrix, labels, splits, settings)
     store = Checkpoint(folder, data, settings, seeds)
     state = store.load(State.start(data, settings, seeds))

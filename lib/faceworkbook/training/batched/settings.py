@@ -6,8 +6,7 @@ from dataclasses import asdict, dataclass, replace
 
 from faceworkbook import tasks
 from faceworkbook.models import mlp
-
-CLASS_WEIGHTS = ("none", "balanced")
+from faceworkbook.training import balancing
 
 
 class TrainingError(ValueError):
@@ -28,8 +27,8 @@ class Settings:
         At most so many epochs; stop after `patience` epochs without a lower validation loss.
     batch_size : int
     learning_rate, weight_decay : float
-    class_weights : {'none', 'balanced'}
-        'balanced' weighs classes by the inverse of their frequency among the training rows.
+    balance : {'none', 'class_weights', 'group_weights', 'oversample'}
+        How the training rows are evened out, see `faceworkbook.training.balancing`.
     """
 
     widths: tuple[int, ...] = (16, 16)
@@ -39,7 +38,7 @@ class Settings:
     batch_size: int = 128
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
-    class_weights: str = "none"
+    balance: str = "none"
     patience: int = 8
 
     def __post_init__(self):
@@ -55,8 +54,7 @@ class Settings:
                 f"learning_rate={self.learning_rate}, weight_decay={self.weight_decay}; "
                 "allowed are numbers above 0 and of 0 or more"
             )
-        if self.class_weights not in CLASS_WEIGHTS:
-            raise ValueError(f"class_weights={self.class_weights!r}; allowed are {list(CLASS_WEIGHTS)}")
+        balancing.check(self.balance)
 
 
 def defaults(task: tasks.Task) -> Settings:
