@@ -1,5 +1,6 @@
 """The audit notebook runs from another working directory and leaves a verdict on top."""
 
+import json
 from pathlib import Path
 
 import nbformat
@@ -55,6 +56,57 @@ def test_what_is_written_fits_together(audited):
         "contact_sheet",
         "removed",
     }
+
+
+@pytest.fixture
+def looked_at(audited, tmp_path):
+    """The audit's own file of corrections, with decisions for three of its rows and one face more."""
+    table = pd.read_csv(audited[0] / "corrections.csv", dtype=str, keep_default_na=False)
+    faces = datasets.load("synthetic", FACES).faces
+    own = faces[["face_id", "image"]].assign(column="gender", was=faces["gender"].astype(str)).iloc[:3]
+    own["value"] = ["male" if name == "female" else "female" for name in own["was"]]
+    own["decision"] = ["change", "unusable", "keep"]
+    table = table[~table["face_id"].isin(own["face_id"])]
+    pd.concat([own, table]).fillna("").to_csv(tmp_path / "looked_at.csv", index=False)
+    return tmp_path / "looked_at.csv", own, len(table)
+
+
+def run_faces(folder, **given):
+    parameters = {"out": str(folder), "dataset": "synthetic", "root": str(FACES), "label": "gender"}
+    papermill.execute_notebook(
+        REPO / "notebooks" / "01_faces.ipynb",
+        folder / "out.ipynb",
+        parameters | given,
+        cwd=folder,
+        progress_bar=False,
+    )
+    return folder / "01_faces"
+
+
+def test_corrections_and_thresholds_reach_faces_split_and_record(looked_at, tmp_path):
+    path, own, undecided = looked_at
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "changed").mkdir()
+    plain = run_faces(tmp_path / "plain")
+    changed = run_faces(tmp_path / "changed", corrections=str(path), min_size=65.0, one_face=True)
+    before, after = (pd.read_parquet(run / "faces.parquet").set_index("face_id") for run in (plain, changed))
+    records = [json.loads((run / "data.json").read_text()) for run in (plain, changed)]
+    listed = pd.read_parquet(changed / "corrections.parquet")
+    assert listed["status"].value_counts().to_dict() == {
+        "corrected": 1, "left out": 1, "confirmed": 1, **({"undecided": undecided} if undecided else {}),
+    }  # fmt: skip
+    gone = set(before.index) - set(after.index)
+    left_out = pd.read_parquet(changed / "left_out.parquet")
+    assert own["face_id"].iloc[1] in gone and len(left_out) >= len(gone) > 1
+    assert {"face too small", "left out by correction"} <= set(left_out["reason"])
+    if own["face_id"].iloc[0] in after.index:
+        assert after.loc[own["face_id"].iloc[0], "gender"] == own["value"].iloc[0]
+    cleaning = records[1]["cleaning"]
+    assert cleaning["thresholds"]["min_height"] == 65 and sum(cleaning["removed"].values()) == len(gone) - 1
+    assert "thresholds" not in records[0]["cleaning"] and records[1]["corrections"]["hash"]
+    assert records[0]["faces"] != records[1]["faces"] and records[0]["split"] != records[1]["split"]
+    split = json.loads((changed / "split.json").read_text())
+    assert sum(row["rows"] for row in split["report"]) <= len(after)
 
 
 def test_the_committed_notebook_has_no_outputs():

@@ -99,3 +99,26 @@ def test_a_boxed_face_is_measured_within_its_box(shared_data, detector):
     measured = cleaning.measure(faces, root, detector)
     assert measured["face_id"].tolist() == faces["face_id"].tolist()
     assert (measured["score"] > 0.5).mean() > 0.8
+
+
+def test_without_a_threshold_no_picture_is_looked_at(tmp_path):
+    class Refuses:
+        def detect(self, image):
+            raise AssertionError("no detector is needed")
+
+    limits = cleaning.Thresholds.of()
+    cleaned = cleaning.clean_faces(table(3), tmp_path, limits, detector=Refuses())
+    assert limits.are_off and cleaned.keep.all() and cleaned.record() == {}
+    assert len(cleaned.add_to(cleaned.left_out())) == 0
+
+
+def test_only_the_thresholds_that_are_given_remove(spoiled, detector):
+    faces, root = spoiled
+    cleaned = cleaning.clean_faces(faces, root, cleaning.Thresholds.of(min_blur=15), detector=detector)
+    gone = set(cleaned.removed["image"])
+    assert "soft.png" in gone and "two.png" not in gone and "noface.png" in gone
+    record, removal = cleaned.record(), cleaned.removal_table()
+    assert record["thresholds"]["min_blur"] == 15 and sum(record["removed"].values()) == len(gone)
+    assert removal.iloc[-1][["reason", "removed"]].tolist() == ["SUM", len(gone)]
+    left_out = cleaned.add_to(datasets.base.Reasons().table())
+    assert set(left_out["image"]) == gone and list(left_out) == ["image", "reason", "detail"]

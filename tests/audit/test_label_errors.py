@@ -1,6 +1,7 @@
 """Planted wrong labels come out on top, and the file of corrections brings them back."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from faceworkbook import audit, datasets
@@ -94,6 +95,25 @@ def test_corrections_are_read_back(tmp_path):
     assert len(corrected.notices) == len(result.table)
     undecided = datasets.corrections.apply(data, audit.write_corrections([result], tmp_path / "open.csv"))
     assert len(undecided.notices) == 0
+
+
+def test_contradicting_copies_are_listed_for_a_person_to_look_at(tmp_path):
+    faces, matrix = separable(n=100)
+    faces.loc[[0, 1], "gender"] = ["male", "female"]
+    groups = np.where(np.arange(100) < 4, np.arange(100) // 2, -1)
+    faces.loc[[2, 3], "gender"] = "male"
+    members = faces[groups >= 0].assign(group=groups[groups >= 0])
+    copies = audit.Duplicates("planted", groups, members, pd.DataFrame(), pd.DataFrame())
+    result = audit.find_label_errors(faces, matrix, label="gender")
+    path = audit.write_corrections([result], tmp_path / "c.csv", copies=[copies])
+    table = pd.read_csv(path).set_index("face_id")
+    ids = faces["face_id"]
+    assert {ids[0], ids[1]} <= set(table.index) and not table.index.duplicated().any()
+    assert table.loc[[ids[0], ids[1]], "was"].tolist() == ["male", "female"]
+    assert len(table) == len({*result.table["face_id"], ids[0], ids[1]})
+    data = datasets.Dataset(faces, *[datasets.base.Reasons().table()] * 2, tmp_path, None)
+    listed = datasets.corrections.apply(data, path).corrections
+    assert len(listed) == len(table) and set(listed["status"]) == {"undecided"}
 
 
 def test_only_labels_with_two_full_classes_are_judged():

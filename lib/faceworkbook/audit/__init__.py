@@ -1,6 +1,7 @@
 """What is wrong with a data set, before anything is trained on it."""
 
-from faceworkbook.audit.cleaning import Cleaned, Thresholds, clean, measure
+from faceworkbook.audit.cleaning import Cleaned, Thresholds, clean, clean_faces, measure
+from faceworkbook.audit.cleaning_table import cleaning_table
 from faceworkbook.audit.duplicates import (
     MIN_COSINE,
     Duplicates,
@@ -24,6 +25,8 @@ __all__ = [
     "Thresholds",
     "align_rows",
     "clean",
+    "clean_faces",
+    "cleaning_table",
     "copies",
     "exact_duplicates",
     "find_label_errors",

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
+from faceworkbook import alignment, images
 from faceworkbook import faces as face_table
-from faceworkbook import images
 from faceworkbook.audit.duplicates import BOX_MARGIN, THREADS
 
 MEASURES = ("n_faces", "score", "face_height", "face_share", "blur", "brightness")
@@ -57,6 +57,18 @@ class Thresholds:
     min_brightness: float = 10.0
     max_brightness: float = 245.0
 
+    @classmethod
+    def of(
+        cls, *, min_score: float = 0.0, one_face: bool = False, min_size: float = 0.0, min_blur: float = 0.0
+    ) -> Thresholds:
+        """Return thresholds of which only those that are given are on."""
+        return cls(min_score, int(one_face), min_size, min_blur, min_brightness=0.0, max_brightness=255.0)
+
+    @property
+    def are_off(self) -> bool:
+        """Whether every face stays, whatever a detector says."""
+        return self == Thresholds.of()
+
 
 @dataclass(frozen=True, eq=False)
 class Cleaned:
@@ -84,6 +96,27 @@ class Cleaned:
     def left_out(self) -> pd.DataFrame:
         """The removed rows as a data set lists what it leaves out: image, reason, detail."""
         return self.removed[["image", "reason"]].assign(detail=self.removed["all_reasons"])
+
+    def add_to(self, left_out: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows that a reader left out, and those removed here below them."""
+        return pd.concat([left_out, self.left_out().astype(left_out.dtypes)], ignore_index=True)
+
+    def removal_table(self) -> pd.DataFrame:
+        """Return the reasons that apply to some face, their counts, and a last row 'SUM' of what was removed."""
+        rows = self.counts[self.counts["concerned"] > 0]
+        total = {"reason": "SUM", "removed": len(self.removed), "concerned": len(self.removed)}
+        total["share"] = len(self.removed) / max(len(self.keep), 1)
+        return pd.concat([rows, pd.DataFrame([total])], ignore_index=True)
+
+    def record(self) -> dict:
+        """Return the thresholds and counts by first reason, in plain types; empty where all thresholds were off."""
+        if self.thresholds.are_off:
+            return {}
+        removed = self.removed["reason"].value_counts().to_dict()
+        return {
+            "thresholds": asdict(self.thresholds),
+            "removed": {str(k): int(n) for k, n in removed.items()},
+        }
 
 
 def measure(faces: pd.DataFrame, root: str | Path, detector, *, threads: int = THREADS) -> pd.DataFrame:
@@ -146,7 +179,7 @@ def clean(
     thresholds = thresholds or Thresholds()
     if measures["face_id"].tolist() != faces["face_id"].tolist():
         raise ValueError(f"measures of {len(measures)} other faces; run cleaning.measure on this table again")
-    applies = _reasons(measures, thresholds)
+    applies = applying_reasons(measures, thresholds)
     missing = faces[label].isna().to_numpy() if label else np.zeros(len(faces), bool)
     applies = pd.DataFrame({reason: applies.get(reason, missing) for reason in REASONS})
     keep = ~applies.any(axis=1).to_numpy()
@@ -161,7 +194,28 @@ def clean(
     return Cleaned(faces[keep].reset_index(drop=True), keep, removed, counts, thresholds)
 
 
-def _reasons(measures: pd.DataFrame, limits: Thresholds) -> dict[str, np.ndarray]:
+def clean_faces(
+    faces: pd.DataFrame, root: str | Path, thresholds: Thresholds, *, detector=None, threads: int = THREADS
+) -> Cleaned:
+    """Measure faces and apply thresholds; where all are off no picture is looked at, and every face stays.
+
+    Parameters
+    ----------
+    faces : pandas.DataFrame
+    root : str or Path
+    thresholds : Thresholds
+    detector : optional
+        See `measure`; YuNet by default.
+    """
+    if thresholds.are_off:
+        nothing = dict.fromkeys(MEASURES, np.nan) | {"problem": ""}
+        return clean(faces, faces[["face_id", "image"]].assign(**nothing), thresholds=thresholds)
+    measures = measure(faces, root, detector or alignment.Detector(), threads=threads)
+    return clean(faces, measures, thresholds=thresholds)
+
+
+def applying_reasons(measures: pd.DataFrame, limits: Thresholds) -> dict[str, np.ndarray]:
+    """Return which faces each reason applies to, bool (n,) by reason."""
     values = {name: measures[name].to_numpy(dtype=float) for name in MEASURES}
     unreadable = (measures["problem"] != "").to_numpy()
     faceless = ~unreadable & (values["n_faces"] == 0)
@@ -199,8 +253,3 @@ def _quality(image: np.ndarray, box: tuple[float, float, float, float]) -> tuple
     grey = cv2.cvtColor(patch, cv2.COLOR_RGB2GRAY)
     scaled = images.resize(grey, (BLUR_SIDE, BLUR_SIDE))
     return float(cv2.Laplacian(scaled, cv2.CV_64F).var()), float(grey.mean())
-
-
-def settings(thresholds: Thresholds) -> dict:
-    """Plain types, for a report or JSON."""
-    return asdict(thresholds)

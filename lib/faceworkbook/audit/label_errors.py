@@ -124,13 +124,22 @@ def _usable_rows(faces, descriptors, label: str, least: int) -> tuple[np.ndarray
     return np.flatnonzero(usable & np.isfinite(descriptors).all(axis=1)), scarce
 
 
-def write_corrections(errors: Iterable[LabelErrors], path: str | Path, *, accept: bool = False) -> Path:
-    """Write a corrections file (CSV: face_id, column, value, was, then what helps to decide).
+def write_corrections(
+    errors: Iterable[LabelErrors],
+    path: str | Path,
+    *,
+    copies: Iterable = (),
+    accept: bool = False,
+) -> Path:
+    """Write a corrections file: face_id, column, value, was, decision, then what helps to decide.
 
     Parameters
     ----------
     errors : iterable of LabelErrors
     path : str or Path
+    copies : iterable of Duplicates, optional
+        Copies of one picture whose labels contradict each other are listed too, in the columns of `errors`: at
+        least one label of each group is wrong.
     accept : bool
         False leaves `value` empty, for a person to fill in; True fills in the suggested label, which
         nobody has looked at.
@@ -138,10 +147,40 @@ def write_corrections(errors: Iterable[LabelErrors], path: str | Path, *, accept
     Returns
     -------
     Path
-        Read back by ``datasets.load(..., corrections=path)``; rows with an empty `value` are undecided.
+        Read back by ``datasets.load(..., corrections=path)``; rows with neither `value` nor `decision` (see
+        `faceworkbook.datasets.corrections.DECISIONS`) are undecided.
     """
-    empty = pd.DataFrame(columns=list(COLUMNS))
-    table = pd.concat([empty, *(each.table for each in errors)], ignore_index=True)
-    table = table.rename(columns={"given": "was"}).assign(value=table["suggested"] if accept else "")
-    order = ["face_id", "column", "value", "was", "suggested", "p_given", "p_suggested", "image"]
+    errors = list(errors)
+    disputed = [each.table.assign(why="a classifier disputes the label") for each in errors]
+    contradicting = [_contradicting(each, error.column) for each in copies for error in errors]
+    empty = pd.DataFrame(columns=[*COLUMNS, "why"])
+    table = pd.concat([empty, *disputed, *contradicting], ignore_index=True)
+    table = table.drop_duplicates(["face_id", "column"])
+    for name in ("p_given", "p_suggested"):
+        table[name] = pd.to_numeric(table[name])
+    value = table["suggested"].fillna("") if accept else ""
+    table = table.rename(columns={"given": "was"}).assign(value=value, decision="")
+    order = [
+        "face_id",
+        "column",
+        "value",
+        "was",
+        "decision",
+        "suggested",
+        "p_given",
+        "p_suggested",
+        "why",
+        "image",
+    ]
     return files.write_beside(path, table[order].to_csv(index=False, float_format="%.4f"))
+
+
+def _contradicting(copies, column: str) -> pd.DataFrame:
+    members = copies.conflicts(column)
+    by_group = members.groupby("group")[column].agg(
+        lambda values: ", ".join(sorted(values.dropna().astype(str)))
+    )
+    why = "copies of the picture have: " + members["group"].map(by_group).astype(str)
+    known = members[column].notna()
+    made = members[["face_id", "image"]].assign(column=column, given=members[column].astype(object), why=why)
+    return made[known]

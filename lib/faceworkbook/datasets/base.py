@@ -91,6 +91,8 @@ class Dataset:
         Name and options of the reader, and a hash of its code; `faceworkbook.datasets.load` fills it in.
     likely : str
         Which other data sets the folder looks like, where that is in doubt.
+    corrections : pandas.DataFrame, optional
+        What became of every row of a corrections file (see ``faceworkbook.datasets.corrections``).
     """
 
     faces: pd.DataFrame
@@ -100,6 +102,7 @@ class Dataset:
     info: DatasetInfo
     reader: dict = field(default_factory=dict)
     likely: str = ""
+    corrections: pd.DataFrame | None = None
 
     def counts(self) -> pd.DataFrame:
         """Rows read and rows left out by reason: columns ``what``, ``count``."""
@@ -129,6 +132,12 @@ class Dataset:
             sentences.append(
                 f"the person {people.index[0]!r} has {people.iloc[0]:,} of {people.sum():,} faces; if this stands for "
                 "an unknown person, leave it empty"
+            )
+        misfits = 0 if self.corrections is None else int((self.corrections["status"] == "not applied").sum())
+        if misfits:
+            sentences.append(
+                f"{misfits:,} of {len(self.corrections):,} corrections were not applied: their face is not here, or "
+                "has another label by now than the file names; see the list"
             )
         return sentences
 

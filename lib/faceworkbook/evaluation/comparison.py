@@ -58,6 +58,7 @@ __all__ = [
     "pairs_of_rows",
     "pseudo_replication",
     "read_runs",
+    "relabelled_difference",
     "require_same_rows",
     "tests_of_all",
     "values_of_runs",
@@ -187,13 +188,43 @@ def paired_difference(
     PredictionsError
         No face in common.
     """
+    tested = _on_common_faces(first, second, subset)
+    _require_same_truth(*tested)
+    return _difference_of(*tested, metric=metric, margin=margin, n_boot=n_boot, seed=seed)
+
+
+def relabelled_difference(
+    first: pd.DataFrame,
+    second: pd.DataFrame,
+    *,
+    metric: str = "accuracy",
+    subset: str = "test",
+    n_boot: int = intervals.N_BOOT,
+    seed: int = 0,
+) -> dict:
+    """Compare two tables on the faces that both test, where their truth may differ: labels were corrected in between.
+
+    Parameters and return are those of `paired_difference`, without a margin. The difference holds what the labels
+    changed beside what the models changed; with the same predictions in both tables it is the labels' alone.
+    """
+    tested = _on_common_faces(first, second, subset)
+    _require_same_classes(*tested)
+    return _difference_of(*tested, metric=metric, margin=0.0, n_boot=n_boot, seed=seed)
+
+
+def _on_common_faces(first: pd.DataFrame, second: pd.DataFrame, subset: str) -> list[pd.DataFrame]:
     tested = [table[table["split"] == subset] for table in (first, second)]
     common = set(tested[0]["face_id"]) & set(tested[1]["face_id"])
     if not common:
         raise tables.PredictionsError(f"the two tables have no face of subset {subset!r} in common")
-    tested = [table[table["face_id"].isin(common)] for table in tested]
-    _require_same_truth(*tested)
-    units = np.split(intervals.resampling_units(pd.concat(tested)), [len(tested[0])])
+    return [table[table["face_id"].isin(common)] for table in tested]
+
+
+def _difference_of(
+    first: pd.DataFrame, second: pd.DataFrame, *, metric: str, margin: float | None, n_boot: int, seed: int
+) -> dict:
+    tested = (first, second)
+    units = np.split(intervals.resampling_units(pd.concat(tested)), [len(first)])
     one, two = (replace(metrics.rows_of(t, subset=None), units=u) for t, u in zip(tested, units, strict=True))
     of, n_units = metrics.pick(metric, one.task), int(max(u.max() for u in units)) + 1
     result = _paired(one, two, of, n_units, seed=seed, n_boot=n_boot)
@@ -206,17 +237,21 @@ def paired_difference(
         "low": result.low,
         "high": result.high,
         "p": result.p,
-        "n": len(common),
+        "n": first["face_id"].nunique(),
         "n_units": n_units,
         "margin": equivalence.margin_of(of, margin),
         "relevance": equivalence.judge(result, equivalence.margin_of(of, margin)),
     }
 
 
-def _require_same_truth(first: pd.DataFrame, second: pd.DataFrame) -> None:
+def _require_same_classes(first: pd.DataFrame, second: pd.DataFrame) -> None:
     classes = [tables.class_names(table) for table in (first, second)]
     if classes[0] != classes[1]:
         raise ComparisonError(f"classes of the first table are {classes[0]}, of the second {classes[1]}")
+
+
+def _require_same_truth(first: pd.DataFrame, second: pd.DataFrame) -> None:
+    _require_same_classes(first, second)
     one, two = (
         t.drop_duplicates("face_id").set_index("face_id")["truth"].astype(object) for t in (first, second)
     )

@@ -223,7 +223,13 @@ def show_dataset(data: ReportData) -> None:
         {"data set": data.faces["title"], "source": data.faces["source"], "terms of use": data.faces["terms"]}
     )
     tables.show(pd.DataFrame(data.faces["left_out"]), caption="rows by what became of them")
-    tables.show_long([data.run.table("01_faces", "left_out")], caption="left out by the reader")
+    cleaning = pd.DataFrame(data.faces.get("cleaning", []))
+    if len(cleaning):
+        tables.show(cleaning, caption="removed by a cleaning pass: by first reason, and concerned by any")
+    tables.show_long([data.run.table("01_faces", "left_out")], caption="left out by the reader, and removed")
+    if data.faces.get("corrections"):
+        corrected = data.run.table("01_faces", "corrections")
+        tables.show_long([corrected], caption="corrections of labels, row by row", open_rows=20)
     tables.show_long([data.run.table("01_faces", "notices")], caption="noticed or repaired")
     tables.show_long([data.run.table("02_descriptors", "left_out")], caption="unreadable pictures")
 
@@ -263,6 +269,9 @@ def show_training(data: ReportData) -> None:
     record = data.classifier
     counts = {f"faces: {subset}": record[f"n_{subset}"] for subset in ("train", "validation", "test")}
     tables.show_record({**counts, **report_data.settings_of(data)})
+    evened = pd.DataFrame(record.get("balance", []))
+    if len(evened):
+        tables.show(evened, caption="training rows before and after they were evened out")
 
 
 def show_reproduction(data: ReportData) -> None:

@@ -128,6 +128,7 @@ RULES: dict[str, Rule] = {
     "min_score": SHARE,
     "max_faces": COUNT_OR_ALL,
     "min_height": COUNT_OR_ALL,
+    "min_size": COUNT_OR_ALL,
     "min_blur": COUNT_OR_ALL,
     # network
     "backbone": one_of(_backbones),
@@ -150,7 +151,8 @@ RULES: dict[str, Rule] = {
     "batch_size": COUNT,
     "learning_rate": number(above=0),
     "weight_decay": number(0),
-    "class_weights": one_of(("none", "balanced")),
+    "balance": one_of(("none", "class_weights", "group_weights", "oversample")),
+    "balance_by": texts(r"(\w+(\+\w+)*)?", "the name of a column, or several joined by +"),
     # several tasks
     "strategies": anything,
     "heads": one_of(("linear", "bottleneck", "stitch")),
@@ -234,7 +236,7 @@ RULES: dict[str, Rule] = {
     "shots": COUNT,
     "workers": COUNT,
     # true or false, and names that the runner sets
-    **dict.fromkeys(("smoke", "batch_norm", "both_sides", "xla", "reproducible", "resume"), anything),
+    **dict.fromkeys(("smoke", "one_face", "batch_norm", "both_sides", "xla", "reproducible", "resume"), anything),
     **dict.fromkeys(("out", "experiment"), anything),
 }
 
