@@ -236,7 +236,9 @@ RULES: dict[str, Rule] = {
     "shots": COUNT,
     "workers": COUNT,
     # true or false, and names that the runner sets
-    **dict.fromkeys(("smoke", "one_face", "batch_norm", "both_sides", "xla", "reproducible", "resume"), anything),
+    **dict.fromkeys(
+        ("smoke", "one_face", "batch_norm", "both_sides", "xla", "reproducible", "resume"), anything
+    ),
     **dict.fromkeys(("out", "experiment"), anything),
 }
 
