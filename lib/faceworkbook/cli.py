@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from faceworkbook.reports import plan_command
+from faceworkbook.reports import inspect_command, plan_command
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -50,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     page.add_argument("notebook", type=Path)
     page.add_argument("output", type=Path, nargs="?")
     page.set_defaults(command=_html)
+    inspect_command.add(commands)
     plan_command.add(commands)
     index = commands.add_parser("index", help="write results/index.html, the table of all runs")
     index.add_argument("--results", default="results")

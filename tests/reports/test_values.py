@@ -83,7 +83,7 @@ def test_the_defaults_of_the_shipped_notebooks_are_allowed(path):
         ("03_classifier", {"class_weights": "balance"}, "did you mean 'balanced'"),
         ("03_classifier", {"learning_rate": 0.0}, "more than 0"),
         ("06_cross_validation", {"classifier": "mpl"}, "did you mean 'mlp'"),
-        ("07_compare", {"metric": "acccuracy"}, "did you mean 'accuracy'"),
+        ("07_compare", {"metric": "accurate_"}, "did you mean 'accuracy'"),
         ("09_multitask", {"sets": ["synthetic data"]}, "NAME: FOLDER"),
         ("10_fine_tune", {"dtype_policy": "int8"}, "allowed are float32, mixed_bfloat16"),
         ("11_confidence", {"coverage": 1.0}, "at most 0.9999"),

@@ -20,7 +20,7 @@ import pandas as pd
 from faceworkbook import faces, files
 from faceworkbook.datasets import corrections as _corrections
 from faceworkbook.datasets import signs as _signs
-from faceworkbook.datasets.base import Dataset, DatasetError, DatasetInfo, Reasons
+from faceworkbook.datasets.base import NOT_STATED, Dataset, DatasetError, DatasetInfo, Reasons
 
 __all__ = [
     "Dataset",
@@ -54,7 +54,7 @@ _MODULES = {
     "synthetic": "synthetic",
     "utkface": "utkface",
 }
-_GENERAL = ("csv", "image_folder")  # readers of what is no published set
+GENERAL = ("csv", "image_folder")  # readers of what is no published set
 _NAMED = 3  # likely data sets that an error or a warning names
 
 
@@ -91,7 +91,8 @@ def register(name: str, read: Callable, info: DatasetInfo | None = None) -> None
     if not name.isidentifier() or name in _MODULES:
         raise DatasetError(f"name={name!r}; allowed is an identifier that is none of {sorted(_MODULES)}")
     if info is None:
-        texts = dict.fromkeys(("identities", "official_split", "size", "terms", "source", "layout"), "yours")
+        texts = dict.fromkeys(("identities", "official_split", "size", "source", "layout"), "yours")
+        texts["terms"] = NOT_STATED
         info = DatasetInfo(name=name, title=name.replace("_", " "), labels=("yours",), **texts)
     _REGISTERED[name] = _Reader(read, info)
 
@@ -186,7 +187,7 @@ def recognise(root: str | Path) -> dict[str, Path]:
     """
     infos = {name: describe(name) for name in [*_MODULES, *_REGISTERED]}
     there = _signs.recognise(Path(root), {name: info.sign for name, info in infos.items()})
-    published = {name: folder for name, folder in there.items() if name not in _GENERAL}
+    published = {name: folder for name, folder in there.items() if name not in GENERAL}
     return published or there
 
 

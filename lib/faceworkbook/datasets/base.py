@@ -22,6 +22,7 @@ _MANY_LEFT_OUT = 0.1  # of all files or rows
 _ONE_PERSON, _PLACEHOLDER = 1 / 3, 20  # share of the faces, and least number of them
 NO_PICTURE = "the table names it, no file is there"
 NO_ROW = "no row of the table names the picture"
+NOT_STATED = "not stated; ask whoever made the set"
 _REMARKS = {
     "name not UTF-8": "rename the file or its folder",
     "link out of the root": "copy the files below the root; csv and image_folder have links='anywhere'",

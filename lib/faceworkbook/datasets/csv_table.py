@@ -11,6 +11,7 @@ import pandas as pd
 from faceworkbook import faces
 from faceworkbook.datasets import words
 from faceworkbook.datasets.base import (
+    NOT_STATED,
     PICTURES,
     Dataset,
     DatasetError,
@@ -22,7 +23,7 @@ from faceworkbook.datasets.base import (
 )
 from faceworkbook.datasets.boxes import check_boxes, picture_sizes
 from faceworkbook.datasets.csv_values import NUMBERS, Options, read_values, without_missing
-from faceworkbook.datasets.paths import locate
+from faceworkbook.datasets.paths import locate, name_folder
 from faceworkbook.datasets.text_tables import Format, check_header, read_header, read_rows
 from faceworkbook.datasets.words import format_option
 
@@ -33,7 +34,7 @@ INFO = DatasetInfo(
     identities="column identity, where there is one",
     official_split="columns split and fold, where there are any",
     size="yours",
-    terms="yours",
+    terms=NOT_STATED,
     source="your own table",
     layout="""  ROOT/
     faces.csv      (header: image,gender,age,identity,smile,... ; paths relative to ROOT; option table=)
@@ -85,7 +86,8 @@ def read(root: Path, options: Options) -> Dataset:
     rows = _check_boxes(rows, root, options, left_out)
     rows = _name_faces(rows, options.dataset, left_out)
     built = faces.build(dict(rows), dataset=options.dataset, vocabularies=vocabularies)
-    info = INFO.describe_own(title=options.title, source=options.source, terms=options.terms)
+    title = options.title or name_folder(root) or INFO.title
+    info = INFO.describe_own(title=title, source=options.source, terms=options.terms)
     return Dataset(built, left_out.table(), notices.table(), root, info)
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 from faceworkbook import faces
 from faceworkbook.datasets import words
 from faceworkbook.datasets.base import (
+    NOT_STATED,
     Dataset,
     DatasetError,
     DatasetInfo,
@@ -19,6 +20,7 @@ from faceworkbook.datasets.base import (
     layout_error,
     list_pictures,
 )
+from faceworkbook.datasets.paths import name_folder
 
 INFO = DatasetInfo(
     name="image_folder",
@@ -27,7 +29,7 @@ INFO = DatasetInfo(
     identities="none",
     official_split="train/validation/test folders, where there are any",
     size="yours",
-    terms="yours",
+    terms=NOT_STATED,
     source="your own pictures",
     layout="""  ROOT/
     female/*.jpg          (one folder a class; any names)
@@ -109,7 +111,7 @@ def read(
         dataset="image_folder",
         vocabularies=vocabularies,
     )
-    info = INFO.describe_own(title=title, source=source, terms=terms)
+    info = INFO.describe_own(title=title or name_folder(root) or INFO.title, source=source, terms=terms)
     return Dataset(table, left_out.table(), notices.table(), root, info)
 
 

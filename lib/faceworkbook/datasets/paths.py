@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -141,3 +142,9 @@ def _leaves_root(path: str) -> bool:
 def _describe_loss(path: str, by_name: dict[str, str]) -> str:
     other = by_name.get(_fold(path.rpartition("/")[2]))
     return NO_PICTURE + (f"; {other} has the same name: write that path" if other else "")
+
+
+def name_folder(root: Path) -> str:
+    """Return a title for a set of one's own, after its folder; empty where that has no name."""
+    name = " ".join(re.split(r"[\W_]+", root.resolve().name)).strip()
+    return f"Faces of {name}" if name else ""

@@ -7,7 +7,7 @@ import re
 import shlex
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -236,12 +236,22 @@ def is_date(text: str) -> bool:
 
 def format_option(name: str, value: str | Sequence[str]) -> str:
     """Write an option of a reader as it is typed after a command: ``-p 'options=["values: [gender:0=male]"]'``."""
+    return format_options({name: value})
+
+
+def format_options(settings: Mapping[str, str | Sequence[str]]) -> str:
+    """Write options of a reader as they are typed after a command, see `format_option`."""
+    texts = json.dumps([write_option(*item) for item in settings.items()], ensure_ascii=False)
+    return "-p " + shlex.quote(f"options={texts}")
+
+
+def write_option(name: str, value: str | Sequence[str]) -> str:
+    """Write an option of a reader as the parameter ``options`` takes it: ``values: [gender:0=male]``."""
     if isinstance(value, str):
-        text = {"\t": "tab"}.get(value, value)
-    else:
-        simple = all(_SIMPLE.fullmatch(entry) for entry in value)
-        text = f"[{', '.join(value)}]" if simple else json.dumps([*value], ensure_ascii=False)
-    return "-p " + shlex.quote("options=" + json.dumps([f"{name}: {text}"], ensure_ascii=False))
+        return f"{name}: {value}".replace("\t", "tab")
+    simple = all(_SIMPLE.fullmatch(entry) for entry in value)
+    text = f"[{', '.join(value)}]" if simple else json.dumps([*value], ensure_ascii=False)
+    return f"{name}: {text}"
 
 
 def fitting_vocabulary(column: str, written: Iterable[str]) -> tuple[str, ...]:
