@@ -44,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--force", action="store_true", help="run finished steps again")
     run.set_defaults(command=_run)
     _add_evaluate(commands)
+    _add_predict(commands)
     show = commands.add_parser("list", help="list experiments, data sets, networks and classifiers")
     show.set_defaults(command=_list)
     page = commands.add_parser("html", help="turn an executed notebook into an offline page")
@@ -92,6 +93,38 @@ def _add_evaluate(commands) -> None:
     evaluate.add_argument("--smoke", action="store_true", help="few resamples, few faces for a saved model")
     evaluate.add_argument("--force", action="store_true", help="judge again what was judged before")
     evaluate.set_defaults(command=_evaluate)
+
+
+def _add_predict(commands) -> None:
+    """Add the command ``predict``."""
+    predict = commands.add_parser("predict", help="answer photos by a trained model")
+    predict.add_argument(
+        "source", nargs="+", help="photos, a folder, a CSV file with a column 'image', or a video"
+    )
+    predict.add_argument(
+        "--model", default="", help="a run's folder or a predictor (default: the embedded one, see its card)"
+    )
+    predict.add_argument(
+        "--weights", default=None, help="weights file of the network, where it is not in weights/"
+    )
+    predict.add_argument("--csv", default="", help="write the answers here; a run that was stopped goes on")
+    predict.add_argument(
+        "--draw", default="", metavar="FOLDER", help="write photos with boxes and answers here"
+    )
+    predict.add_argument(
+        "--faces",
+        choices=("largest", "all", "whole"),
+        default="",
+        help="the main face (default), all (default of a video), or whole: pictures of one face that was cut out already",
+    )
+    predict.add_argument("--json", action="store_true", help="print one JSON object a face")
+    predict.set_defaults(command=_predict)
+
+
+def _predict(options) -> int:
+    from faceworkbook.serving import command
+
+    return command.run(options)
 
 
 def _evaluate(options) -> int:

@@ -84,7 +84,7 @@ def make_record() -> tuple[dict, dict[str, np.ndarray]]:
     network = Network.of(backbones.load("faceres_deep", tap="feats"))
     record = {
         "title": "Colours",
-        "network": network.to_record(),
+        "networks": [network.to_record()],
         "detection": Detection().to_record(),
         "framing": Framing(0.8).to_record(),
         "head": head.to_record(),
@@ -106,7 +106,7 @@ def write_toy(place, contents=None):
 def load_toy(place) -> Predictor:
     """Load a toy's folder with the fake engine."""
     predictor = Predictor.load(place)
-    predictor.describer._engine = ColourEngine()
+    predictor.describer._engines.append(ColourEngine())
     return predictor
 
 

@@ -30,18 +30,13 @@ def write(record: Mapping, answering: Sequence[Answering]) -> dict[str, str]:
 
 def to_markdown(record: Mapping, answering: Sequence[Answering]) -> str:
     """Return the card's text; everything from outside is escaped."""
-    made, network, framed = record["made"], record["network"], record["framing"]
+    made, framed = record["made"], record["framing"]
     chapters = {
         "What it answers": [_describe_task(one) for one in answering],
         "Intended use": _list(made.get("intended", model_card.INTENDED)),
         "Ruled out": _list(model_card.RULED_OUT),
         "Data and terms": _list(made.get("data", ["not written down"])),
-        "Network": _list(
-            [
-                f"{network['name']} at {network['tap']}, {network['dim']} numbers a face; {network['source']}",
-                f"weights: {network['weights'] or 'in this folder'}, SHA-256 {network['sha256']}",
-            ]
-        ),
+        "Network": _list([line for network in record["networks"] for line in _describe_network(network)]),
         "How it sees a photo": _list(_describe_framing(framed)),
         "How good its answers were (test faces, 95 % intervals)": [_table(answering)],
         **({"More figures": _list(made["more"])} if made.get("more") else {}),
@@ -71,13 +66,22 @@ def _describe_task(one: Answering) -> str:
     return f"- {md(one.task.title)}: {md(shown)}{md(sure)}"
 
 
+def _describe_network(network: Mapping) -> list[str]:
+    both = {"mean": ", mean of the picture and its mirror image", "only": ", of the mirror image"}
+    return [
+        f"{network['name']} at {network['tap']}, {network['dim']} numbers a face{both.get(network['mirror'], '')}; "
+        f"{network['source']}",
+        f"weights: {network['weights'] or 'in this folder'}, SHA-256 {network['sha256']}",
+    ]
+
+
 def _describe_framing(framed: Mapping) -> list[str]:
     whole = (
         f"Measured on {framed['n']} training pictures, {framed['detected']} with a detected face: the face's box takes "
         f"{framed['share']:.2f} of a picture's side (quartiles {framed['share_low']:.2f} to {framed['share_high']:.2f}), its "
         f"middle lies at {framed['centre_y']:.2f} of the height and {framed['centre_x']:.2f} of the width."
     )
-    turned = "turned until the eyes tilt as in training" if framed["level"] else "not turned"
+    turned = "turned until the eyes are level, as in training" if framed["level"] else "not turned"
     return [whole, f"A photo's face is detected by YuNet, {turned}, and cut out with the same margin."]
 
 

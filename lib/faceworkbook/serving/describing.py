@@ -1,14 +1,15 @@
-"""The network of a predictor: which one, where its weights are, and pixels to descriptors.
+"""The networks of a predictor: which ones, where their weights are, and pixels to descriptors.
 
 Two kinds. A network of the registry is known by name, tap and the SHA-256 of its weights file, which lies
-outside of the folder. A fine-tuned one lies in the folder as an ONNX graph.
+outside of the folder. A fine-tuned one lies in the folder as an ONNX graph. Several stand side by side: their
+descriptors are joined column by column.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,6 +49,8 @@ class Network:
     preprocessing : Preprocessing
     source : str
         Where the weights come from, in one line.
+    mirror : {'', 'mean', 'only'}
+        See `faceworkbook.backbones.Backbone`.
     is_graph : bool
         The network lies in the folder as `GRAPH`.
     """
@@ -59,6 +62,7 @@ class Network:
     weights: str
     preprocessing: Preprocessing
     source: str = ""
+    mirror: str = ""
     is_graph: bool = False
 
     @classmethod
@@ -73,7 +77,7 @@ class Network:
             weights,
             backbone.preprocessing,
         )
-        return cls(*made, source=backbone.source)
+        return cls(*made, source=backbone.source, mirror=backbone.mirror)
 
     def to_record(self) -> dict:
         """Return plain values."""
@@ -85,7 +89,7 @@ class Network:
         values = dict(check_kind(record, dict, "network"))
         values["preprocessing"] = read_preprocessing(values.get("preprocessing"))
         made = cls(**values)
-        for name in ("name", "tap", "sha256", "weights", "source"):
+        for name in ("name", "tap", "sha256", "weights", "source", "mirror"):
             check_text(getattr(made, name), f"network.{name}")
         check_number(made.dim, "network.dim", low=1, high=2**20)
         check_kind(made.is_graph, bool, "network.is_graph")
@@ -101,60 +105,100 @@ def read_preprocessing(record) -> Preprocessing:
         )
     for side in made.size:
         check_number(side, "network.preprocessing.size", low=8, high=MAX_SIDE)
-    for value in (*made.mean, made.scale):
+    for value in (*made.mean, *np.ravel(made.scale).tolist()):
         check_number(value, "network.preprocessing", low=-1e4, high=1e4)
     return made
 
 
 @dataclass
 class Describer:
-    """Turns pixels into descriptors; the engine is made at first use.
+    """Turns pixels into descriptors; the engines are made at first use.
 
     Attributes
     ----------
-    network : Network
-    weights : pathlib.Path
-        The weights file, or the graph.
+    networks : tuple of Network
+    weights : tuple of pathlib.Path
+        The weights file of each, or the graph.
+    engine : str
+        See `descriptors.engines.choose`.
     """
 
-    network: Network
-    weights: Path
-    engine_name: str = "auto"
-    _engine: Engine | None = field(default=None, repr=False)
+    networks: tuple[Network, ...]
+    weights: tuple[Path, ...]
+    engine: str = "auto"
+    _engines: list[Engine] = field(default_factory=list, repr=False)
 
     @property
-    def engine(self) -> Engine:
-        """The engine; ONNX Runtime where it is installed."""
-        if self._engine is None:
-            self._engine = _open_graph(self) if self.network.is_graph else _open_registered(self)
-        return self._engine
+    def dim(self) -> int:
+        """Width of the descriptors."""
+        return sum(network.dim for network in self.networks)
 
-    def run(self, pixels: np.ndarray) -> np.ndarray:
-        """Describe faces: (n, height, width, 3) uint8 RGB -> (n, dim) float32."""
-        if not len(pixels):
-            return np.zeros((0, self.network.dim), np.float32)
-        starts = range(0, len(pixels), _BATCH)
-        made = np.concatenate([self.engine.run(pixels[s : s + _BATCH]) for s in starts])
-        if made.shape != (len(pixels), self.network.dim):
-            raise PredictorError(
-                f"{self.network.name} at {self.network.tap} gives descriptors of shape {made.shape}, expected "
-                f"{(len(pixels), self.network.dim)}; is it another version of the network?"
-            )
-        return made
+    @property
+    def name(self) -> str:
+        """Networks and taps, in words."""
+        return ", ".join(f"{network.name} at {network.tap}" for network in self.networks)
+
+    @property
+    def preprocessings(self) -> tuple[Preprocessing, ...]:
+        """What the networks read: each way of cutting a face out once."""
+        return tuple(dict.fromkeys(network.preprocessing for network in self.networks))
+
+    def open(self) -> None:
+        """Make the engines, ONNX Runtime where it is installed; `run` does it where it was not done."""
+        if not self._engines:
+            opened = [
+                _open_graph(path, network)
+                if network.is_graph
+                else _open_registered(path, network, self.engine)
+                for path, network in zip(self.weights, self.networks, strict=True)
+            ]
+            self._engines.extend(opened)
+
+    def run(self, pixels: Sequence[np.ndarray]) -> np.ndarray:
+        """Describe n faces.
+
+        Parameters
+        ----------
+        pixels : sequence of ndarray of shape (n, height, width, 3), uint8, RGB
+            One for each of `preprocessings`.
+
+        Returns
+        -------
+        ndarray of shape (n, dim), float32
+        """
+        if not len(pixels[0]):
+            return np.zeros((0, self.dim), np.float32)
+        self.open()
+        of = dict(zip(self.preprocessings, pixels, strict=True))
+        columns = [
+            _run(engine, of[network.preprocessing], network)
+            for engine, network in zip(self._engines, self.networks, strict=True)
+        ]
+        return np.concatenate(columns, axis=1)
+
+
+def _run(engine: Engine, pixels: np.ndarray, network: Network) -> np.ndarray:
+    made = np.concatenate([engine.run(pixels[s : s + _BATCH]) for s in range(0, len(pixels), _BATCH)])
+    if made.shape != (len(pixels), network.dim):
+        raise PredictorError(
+            f"{network.name} at {network.tap} gives descriptors of shape {made.shape}, expected "
+            f"{(len(pixels), network.dim)}; is it another version of the network?"
+        )
+    return made
 
 
 def open_describer(
-    network: Network, folder: Path, *, weights: str | Path | None = None, engine: str = "auto"
+    networks: Sequence[Network], folder: Path, *, weights: str | Path | None = None, engine: str = "auto"
 ) -> Describer:
-    """Find the weights of a predictor's network, known by their SHA-256.
+    """Find the weights of a predictor's networks, known by their SHA-256.
 
     Parameters
     ----------
-    network : Network
+    networks : sequence of Network
     folder : pathlib.Path
         Of the predictor.
     weights : path, optional
-        The weights file; looked for where None.
+        The weights file, or a folder with the weights files; looked for where None.
     engine : str
         See `descriptors.engines.choose`.
 
@@ -163,20 +207,31 @@ def open_describer(
     PredictorError
         They are nowhere; the text names them, their SHA-256 and the places.
     """
+    if not networks:
+        raise PredictorError(f"{folder} names no network")
+    return Describer(tuple(networks), tuple(_find(network, folder, weights) for network in networks), engine)
+
+
+def _find(network: Network, folder: Path, weights: str | Path | None) -> Path:
     if network.is_graph:
-        return Describer(network, folder / GRAPH, engine)
-    places = [Path(weights)] if weights is not None else _places(network, folder)
+        return folder / GRAPH
+    places = _places(network, folder) if weights is None else _given(Path(weights), network)
     for place in places:
-        if (
-            place.is_file()
-            and backbones.load(network.name, weights=place, tap=network.tap).fingerprint == network.sha256
-        ):
-            return Describer(network, place, engine)
+        if place.is_file() and _open_backbone(place, network).fingerprint == network.sha256:
+            return place
     looked = ", ".join(project.shorten(place) for place in places)
     raise PredictorError(
         f"{folder} reads faces by {network.name} at {network.tap} and needs its weights file with SHA-256 "
         f"{network.sha256}, which is not at {looked}; put it there, or give its path as weights"
     )
+
+
+def _given(weights: Path, network: Network) -> list[Path]:
+    return [weights / Path(network.weights).name] if weights.is_dir() else [weights]
+
+
+def _open_backbone(weights: Path, network: Network):
+    return backbones.load(network.name, weights=weights, tap=network.tap).mirrored(network.mirror)
 
 
 def _places(network: Network, folder: Path) -> list[Path]:
@@ -187,35 +242,35 @@ def _places(network: Network, folder: Path) -> list[Path]:
             f"{', '.join(backbones.list())}. Add it by backbones.register"
         )
     was = Path(network.weights)
-    places = [folder / was.name, project.resolve(was), backbones.base.WEIGHTS / was.name]
-    if len(was.parts) > 1:
-        places.append(backbones.base.WEIGHTS / was.parent.name / was.name)
+    if was.is_absolute():
+        places = [folder / was.name, was, project.resolve("weights") / was.name]
+    else:
+        # A path of the record may not lead anywhere: it is looked up in the project alone.
+        inside = Path(*(part for part in was.parts if part != ".."))
+        places = [folder / was.name, project.resolve(inside), project.resolve("weights") / was.name]
     return list(dict.fromkeys(places))
 
 
-def _open_registered(describer: Describer):
+def _open_registered(weights: Path, network: Network, engine: str):
     from faceworkbook.descriptors import engines
 
-    network = describer.network
-    backbone = backbones.load(network.name, weights=describer.weights, tap=network.tap)
     # The size and means that the head was trained with count, not those of this version's registry.
-    return engines.choose(
-        replace(backbone, preprocessing=network.preprocessing), engine=describer.engine_name
-    )
+    backbone = replace(_open_backbone(weights, network), preprocessing=network.preprocessing)
+    return engines.choose(backbone, engine=engine)
 
 
-def _open_graph(describer: Describer):
+def _open_graph(path: Path, network: Network):
     if not has_onnxruntime():
         raise PredictorError(
             "this predictor's network is an ONNX graph, and onnxruntime is missing: pip install 'faceworkbook[fast]'"
         )
     from faceworkbook.descriptors.engines.onnx_engine import OnnxEngine
 
-    content = describer.weights.read_bytes()
+    content = path.read_bytes()
     # A graph may name files of its own for its weights, anywhere on the disk.
-    if b"\x0a\x08location" in content or hashlib.sha256(content).hexdigest() != describer.network.sha256:
-        raise PredictorError(f"{describer.weights} is not the graph of this predictor, or names other files")
-    return OnnxEngine(describer.weights, describer.network.preprocessing)
+    if b"\x0a\x08location" in content or hashlib.sha256(content).hexdigest() != network.sha256:
+        raise PredictorError(f"{path} is not the graph of this predictor, or names other files")
+    return OnnxEngine(path, network.preprocessing)
 
 
 def has_onnxruntime() -> bool:

@@ -1,8 +1,8 @@
 """The folder of a predictor: written whole, checked whole, read without running anything that is in it.
 
 ``predictor.json``
-    ``format`` (1), ``title``, ``network`` (`describing.Network`), ``detection`` (min_score, pad, side, and the
-    detector's SHA-256), ``framing`` (`framing.Framing`), ``head`` (`head.Head` without its arrays), ``tasks`` (one
+    ``format`` (1), ``title``, ``networks`` (`describing.Network`, side by side), ``detection``
+    (`photos.Detection`), ``framing`` (`framing.Framing`), ``head`` (`head.Head` without its arrays), ``tasks`` (one
     `answers.Answering` a task, in order), ``unlike`` (flagged), ``made`` (data, split, code, versions, figures, terms:
     for people), ``files`` (SHA-256 of every other file), ``checksum`` (of all this).
 ``head.npz``
@@ -35,7 +35,7 @@ RECORD, ARRAYS = "predictor.json", "head.npz"
 MAX_RECORD, MAX_ARRAYS = 2**23, 2**29  # bytes, the arrays unpacked
 MAX_FILES = 100
 KEYS = (
-    *("format", "title", "network", "detection", "framing", "head", "tasks", "unlike", "made"),
+    *("format", "title", "networks", "detection", "framing", "head", "tasks", "unlike", "made"),
     *("files", "checksum"),
 )
 _AGAIN = "copy the whole folder again, or run the step that writes it"

@@ -8,10 +8,9 @@ pictures that the network saw in training.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 
@@ -21,7 +20,7 @@ from faceworkbook.images import Preprocessing
 from faceworkbook.serving.checks import check_number
 
 MEASURED = 400  # training pictures that the framing is measured on
-LEVEL = 6.0  # degrees: half of the training faces tilt less off their median, and photos are turned level
+LEVEL = 6.0  # degrees: half of the training faces tilt less than this, so that photos are turned level
 TURN = 3.0  # degrees of tilt that are left as they are
 _BOX = ("top", "left", "bottom", "right")
 # |nose - middle of the eyes| / distance of the eyes, in the turned picture.
@@ -44,7 +43,7 @@ class Framing:
     tilt : float
         Of the line through the eyes, degrees, median.
     level : bool
-        Training faces tilt alike, so that a photo's face is turned to that tilt.
+        Training faces have level eyes, so that a photo's face is turned until its eyes are level.
     share_low, share_high : float
         Quartiles of `share`.
     n, detected : int
@@ -88,28 +87,16 @@ class Framing:
 
 
 def cut(image: np.ndarray, face: Face, framing: Framing, preprocessing: Preprocessing) -> np.ndarray:
-    """Return a photo's face as the training pictures show one: (height, width, 3) uint8 RGB of the network's size."""
-    turn = tilt_of(face) - framing.tilt
-    if framing.level and abs(turn) > TURN:
-        image, face = _turned(image, face, turn, framing)
-    pixels = images.crop(image, framing.region(face))
-    return np.ascontiguousarray(
-        images.resize(pixels, preprocessing.size, interpolation=preprocessing.interpolation)
-    )
+    """Return a photo's face as the training pictures show one: (height, width, 3) uint8 RGB of the network's size.
 
-
-def _turned(image: np.ndarray, face: Face, degrees: float, framing: Framing) -> tuple[np.ndarray, Face]:
-    """Return what lies around the face, turned about the middle of its box, and the face in it."""
-    top, left, bottom, right = framing.region(face)
-    y, x = (face.box[0] + face.box[2]) / 2, (face.box[1] + face.box[3]) / 2
-    reach = 1.5 * max(bottom - top, right - left)
-    patch = images.crop(image, (y - reach, x - reach, y + reach, x + reach))
-    y0, x0, _, _ = images.widen((y - reach, x - reach, y + reach, x + reach), margin=0.0)
-    matrix = cv2.getRotationMatrix2D((x - x0, y - y0), degrees, 1.0)
-    size = (patch.shape[1], patch.shape[0])
-    turned = cv2.warpAffine(patch, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    box = tuple(edge - corner for edge, corner in zip(face.box, (y0, x0, y0, x0), strict=True))
-    return turned, Face(box, face.points, face.score)
+    Where the network was trained on faces that were aligned by their points, the points alone decide.
+    """
+    if preprocessing.align == "five_points":
+        own = preprocessing
+    else:
+        tilts = framing.level and abs(tilt_of(face)) > TURN
+        own = replace(preprocessing, crop_margin=0.0, align="upright" if tilts else preprocessing.align)
+    return images.cut_face(image, own, box=framing.region(face), points=face.points)
 
 
 def tilt_of(face: Face) -> float:
@@ -188,6 +175,6 @@ def _summarise(shown: np.ndarray, n: int) -> Framing:
         return Framing(1 / 1.5, n=n)
     share, y, x, aspect, tilt = (float(v) for v in np.median(shown, axis=0))
     low, high = np.quantile(shown[:, 0], [0.25, 0.75])
-    level = bool(np.median(np.abs(shown[:, 4] - tilt)) < LEVEL)
+    level = bool(np.median(np.abs(shown[:, 4])) < LEVEL)
     ends = {"share_low": float(low), "share_high": float(high)}
     return Framing(share, y, x, aspect, tilt, level, **ends, n=n, detected=len(shown))

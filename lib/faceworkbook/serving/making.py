@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -34,7 +33,8 @@ class Ingredients:
 
     Attributes
     ----------
-    network : Network
+    networks : sequence of Network
+        Side by side; the framing is measured with the first one's preprocessing.
     head : Head
     predicted : mapping of str to pandas.DataFrame
         Predictions by task: validation rows calibrate, test rows measure.
@@ -53,7 +53,7 @@ class Ingredients:
         ONNX graph of a fine-tuned network; empty for one of the registry.
     """
 
-    network: Network
+    networks: Sequence[Network]
     head: Head
     predicted: Mapping[str, pd.DataFrame]
     faces: pd.DataFrame
@@ -100,14 +100,14 @@ def write(place: str | Path, given: Ingredients, options: Options = Options()) -
         The folder.
     """
     detector = Detector()
-    detection = Detection(sha256=_sha256(detector.weights))
+    detection = Detection.of(detector)
     framed, bands = _measure_pictures(given, options, detector)
     answering = [measuring.calibrate(table, coverage=options.coverage) for table in given.predicted.values()]
     answering = measuring.with_cells(answering, given.predicted, bands)
     spread = Spread.fit(given.training, given.validation)
     record = {
         "title": str(given.made.get("title", "predictor")),
-        "network": given.network.to_record(),
+        "networks": [network.to_record() for network in given.networks],
         "detection": detection.to_record(),
         "framing": framed.to_record(),
         "head": given.head.to_record(),
@@ -183,8 +183,8 @@ def _measure_pictures(given: Ingredients, options: Options, detector: Detector):
         raise PredictorError(
             "none of the training faces stands in the face table: their framing cannot be measured"
         )
-    framed, _ = framing.measure(draws[0], given.root, given.network.preprocessing, detector=detector)
-    _, bands = framing.measure(draws[1], given.root, given.network.preprocessing, detector=detector)
+    framed, _ = framing.measure(draws[0], given.root, given.networks[0].preprocessing, detector=detector)
+    _, bands = framing.measure(draws[1], given.root, given.networks[0].preprocessing, detector=detector)
     return framed, bands
 
 
@@ -193,10 +193,6 @@ def _keras_bytes(model) -> bytes:
         path = Path(scratch) / "head.keras"
         model.save(path)
         return path.read_bytes()
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _versions() -> dict:

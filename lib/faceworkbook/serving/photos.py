@@ -5,15 +5,15 @@ What goes wrong with a photo is a value, not an exception: ``status`` is one of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from faceworkbook import images
-from faceworkbook.alignment import MIN_SCORE, PAD, SIDE, Detector, Face, main_face
-from faceworkbook.images import Preprocessing
+from faceworkbook.alignment import LOOKS, MIN_SCORE, Detector, Face, main_face
+from faceworkbook.preprocessing import Preprocessing
 from faceworkbook.serving.checks import PredictorError, check_kind, check_number
 from faceworkbook.serving.framing import Framing, cut, pose_band, size_band
 
@@ -23,6 +23,7 @@ LARGEST, ALL, WHOLE = "largest", "all", "whole"
 FACES = (LARGEST, ALL, WHOLE)
 MIN_HEIGHT = 24  # pixels of a face's box; smaller ones are too small to be read
 MAX_FACES = 200  # a photo
+FAR = ((0.1, 640),)  # the look at a large photo, which sees its small faces too
 _LARGE = 480  # pixels of a picture's longer side from which the detector looks closer
 _REFINED = 1 / 3  # of the picture's longer side: smaller faces are looked at again, close up
 _AROUND = 0.75
@@ -30,24 +31,41 @@ _AROUND = 0.75
 
 @dataclass(frozen=True)
 class Detection:
-    """Settings of the detector; see `faceworkbook.alignment.Detector`."""
+    """Settings of the detector; see `faceworkbook.alignment.Detector`.
+
+    Attributes
+    ----------
+    min_score : float in 0..1
+    looks : tuple of (pad, side)
+        Of pictures that are about as small as a chip; a large photo is looked at once, at `FAR`.
+    sha256 : str
+        Of the detector's weights, as the framing was measured with.
+    """
 
     min_score: float = MIN_SCORE
-    pad: float = PAD
-    side: int = SIDE
+    looks: tuple[tuple[float, int], ...] = LOOKS
     sha256: str = ""
+
+    @classmethod
+    def of(cls, detector: Detector) -> Detection:
+        """Describe a detector."""
+        return cls(detector.min_score, detector.looks, detector.settings["sha256"])
 
     def to_record(self) -> dict:
         """Return plain values."""
-        return asdict(self)
+        return {**asdict(self), "looks": [list(look) for look in self.looks]}
 
     @classmethod
     def from_record(cls, record: Mapping) -> Detection:
         """Read what `to_record` wrote."""
-        made = cls(**check_kind(record, dict, "detection"))
+        values = dict(check_kind(record, dict, "detection"))
+        looks = check_kind(values.get("looks"), list, "detection.looks")[:10]
+        values["looks"] = tuple(
+            (check_number(pad, "a pad", low=0, high=2), int(check_number(side, "a side", low=32, high=4096)))
+            for pad, side in looks
+        )
+        made = cls(**values)
         check_number(made.min_score, "detection.min_score", low=0, high=1)
-        check_number(made.pad, "detection.pad", low=0, high=2)
-        check_number(made.side, "detection.side", low=32, high=4096)
         return made
 
 
@@ -63,8 +81,8 @@ class Cut:
         Faces that were detected in the photo.
     face : Face or None
         In pixels of the photo; None for a whole picture and where there is none.
-    pixels : ndarray of shape (height, width, 3), uint8, RGB, or None
-        What the network reads; None where the row has no answer.
+    pixels : tuple of ndarray of shape (height, width, 3), uint8, RGB, or None
+        What the networks read, one for each preprocessing; None where the row has no answer.
     shape : tuple of int
         Height and width of the photo; empty where it was not read.
     """
@@ -73,7 +91,7 @@ class Cut:
     detail: str = ""
     n_faces: int = 0
     face: Face | None = None
-    pixels: np.ndarray | None = field(default=None, repr=False)
+    pixels: tuple[np.ndarray, ...] | None = field(default=None, repr=False)
     shape: tuple[int, ...] = ()
 
     @property
@@ -89,7 +107,8 @@ class Cutter:
     ----------
     detection : Detection
     framing : Framing
-    preprocessing : Preprocessing
+    preprocessings : sequence of Preprocessing
+        A face is cut out once for each.
     min_height : int
         Faces of a lower box are too small, pixels.
     """
@@ -98,16 +117,13 @@ class Cutter:
         self,
         detection: Detection,
         framing: Framing,
-        preprocessing: Preprocessing,
+        preprocessings: Sequence[Preprocessing],
         *,
         min_height: int = MIN_HEIGHT,
     ):
-        options = {"min_score": detection.min_score, "pad": detection.pad}
-        self._near, self._far = (
-            Detector(side=detection.side, **options),
-            Detector(side=2 * detection.side, **options),
-        )
-        self._framing, self._preprocessing, self._min_height = framing, preprocessing, min_height
+        self._near = Detector(min_score=detection.min_score, looks=detection.looks)
+        self._far = Detector(min_score=detection.min_score, looks=FAR)
+        self._framing, self._preprocessings, self._min_height = framing, tuple(preprocessings), min_height
 
     def cut(self, image, *, faces: str = LARGEST) -> list[Cut]:
         """Return the rows of one photo, at least one.
@@ -163,20 +179,24 @@ class Cutter:
             detail = f"the face is {face.height:.0f} pixels high; at least {self._min_height} are read"
             return Cut(TOO_SMALL, detail, n_faces, face, shape=shape)
         try:
-            pixels = cut(picture, face, self._framing, self._preprocessing)
+            pixels = tuple(cut(picture, face, self._framing, each) for each in self._preprocessings)
         except images.UnreadableImage as error:
             return Cut(NO_FACE, str(error), n_faces, face, shape=shape)
         detail = f"{n_faces} faces; this is the main one" if status == SEVERAL else ""
         return Cut(status, detail, n_faces, face, pixels, shape)
 
-    def _whole(self, image) -> np.ndarray:
+    def _whole(self, image) -> tuple[np.ndarray, ...]:
+        if any(each.align != "none" for each in self._preprocessings):
+            picture = _read(image)
+            face = main_face(self._near.detect(picture), picture.shape)
+            points = None if face is None else face.points
+            return tuple(images.cut_face(picture, each, points=points) for each in self._preprocessings)
         if isinstance(image, np.ndarray):
-            preprocessing = self._preprocessing
-            return np.ascontiguousarray(
-                images.resize(_read(image), preprocessing.size, interpolation=preprocessing.interpolation)
-            )
+            picture = _read(image)
+            return tuple(images.cut_face(picture, each) for each in self._preprocessings)
         data = image if isinstance(image, bytes) else images.read_bytes(image)
-        return images.face_pixels(data, self._preprocessing, name=_name(image))
+        name = _name(image)
+        return tuple(images.face_pixels(data, each, name=name) for each in self._preprocessings)
 
 
 def _read(image) -> np.ndarray:

@@ -112,7 +112,8 @@ class Predictor:
         folder : path
             The folder ``predictor``, or that of a run which holds one.
         weights : path, optional
-            The network's weights file, where it is at none of the usual places.
+            The network's weights file (of several networks the folder with their files), where it is at none of the
+            usual places.
         engine : str
             See `faceworkbook.descriptors.engines.choose`.
         min_height : int, optional
@@ -217,7 +218,7 @@ class Predictor:
         if matrix.ndim != 2 or matrix.shape[1] != self.head.width or matrix.dtype.kind not in "fiu":
             raise PredictorError(
                 f"descriptors are {matrix.dtype} of shape {matrix.shape}; expected numbers (n, {self.head.width}), of "
-                f"{self.describer.network.name} at {self.describer.network.tap}"
+                f"{self.describer.name}"
             )
         matrix = matrix.astype(np.float32)
         if not np.isfinite(matrix).all():
@@ -238,8 +239,12 @@ class Predictor:
 
     def _table(self, keys: Sequence[tuple[str, int]], cuts: Sequence[Cut]) -> pd.DataFrame:
         have = np.flatnonzero([cut.pixels is not None for cut in cuts])
-        size = self.describer.network.preprocessing.size
-        pixels = np.stack([cuts[i].pixels for i in have]) if len(have) else np.zeros((0, *size, 3), np.uint8)
+        pixels = [
+            np.stack([cuts[i].pixels[k] for i in have])
+            if len(have)
+            else np.zeros((0, *each.size, 3), np.uint8)
+            for k, each in enumerate(self.describer.preprocessings)
+        ]
         answers = self.answer(self.describer.run(pixels), bands=[cuts[i].bands for i in have])
         answers.index = have
         return pd.concat([_describe_rows(keys, cuts), _nullable(answers).reindex(range(len(cuts)))], axis=1)
@@ -255,22 +260,22 @@ def locate(folder: str | Path) -> Path:
 def _read(
     place: Path, record: dict, arrays: dict, *, engine: str, weights, min_height: int | None
 ) -> Predictor:
-    network = Network.from_record(record["network"])
-    head = Head.from_record(record["head"], arrays)
+    networks = [Network.from_record(each) for each in check_kind(record["networks"], list, "networks")[:20]]
+    head, width = Head.from_record(record["head"], arrays), sum(network.dim for network in networks)
     answering = tuple(map(Answering.from_record, check_kind(record["tasks"], list, "tasks")))
-    if sorted(head.outputs) != sorted(one.task.name for one in answering) or head.width != network.dim:
+    if sorted(head.outputs) != sorted(one.task.name for one in answering) or head.width != width:
         raise PredictorError(
             f"the head answers {sorted(head.outputs)} from {head.width} numbers, the record describes "
-            f"{sorted(one.task.name for one in answering)} from {network.dim}"
+            f"{sorted(one.task.name for one in answering)} from {width}"
         )
     for one in answering:
         one.task.decode(head.run(np.zeros((1, head.width), np.float32))[one.task.name])
     flagged = check_number(record["unlike"]["flagged"], "unlike.flagged", low=0, high=1)
-    spread = Spread.from_arrays(arrays, width=network.dim, flagged=flagged)
+    spread = Spread.from_arrays(arrays, width=width, flagged=flagged)
     options = {} if min_height is None else {"min_height": min_height}
     detection, framing = Detection.from_record(record["detection"]), Framing.from_record(record["framing"])
-    cutter = Cutter(detection, framing, network.preprocessing, **options)
-    describer = open_describer(network, place, weights=weights, engine=engine)
+    describer = open_describer(networks, place, weights=weights, engine=engine)
+    cutter = Cutter(detection, framing, describer.preprocessings, **options)
     return Predictor(place, record, describer, cutter, head, answering, spread)
 
 
