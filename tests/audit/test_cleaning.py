@@ -38,7 +38,7 @@ def spoiled(shared_data, tmp_path):
 def test_each_defect_has_its_reason(spoiled, detector):
     faces, root = spoiled
     limits = cleaning.Thresholds(min_blur=15, min_height=30, min_brightness=20, min_score=0.5)
-    cleaned = cleaning.clean(faces, cleaning.measure(faces, root, detector), thresholds=limits)
+    cleaned = cleaning.clean(faces, cleaning.measure(faces, root, detector=detector), thresholds=limits)
     reasons = cleaned.removed.set_index("image")["all_reasons"].to_dict()
     assert set(cleaned.faces["image"]) == {f"good{i}.png" for i in range(6)}
     assert reasons["text.png"] == "unreadable" and reasons["noface.png"] == "no face"
@@ -96,7 +96,7 @@ def test_measures_of_other_faces_are_refused():
 def test_a_boxed_face_is_measured_within_its_box(shared_data, detector):
     root = shared_data("expw")
     faces = datasets.load("expw", root).faces.iloc[:12]
-    measured = cleaning.measure(faces, root, detector)
+    measured = cleaning.measure(faces, root, detector=detector)
     assert measured["face_id"].tolist() == faces["face_id"].tolist()
     assert (measured["score"] > 0.5).mean() > 0.8
 

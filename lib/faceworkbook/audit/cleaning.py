@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
 
-from faceworkbook import alignment, images
-from faceworkbook import faces as face_table
-from faceworkbook.audit.duplicates import BOX_MARGIN, THREADS
+from faceworkbook import landmarks
 
-MEASURES = ("n_faces", "score", "face_height", "face_share", "blur", "brightness")
+MEASURES = tuple(landmarks.MEASURES)
 REASONS = (
     "unreadable",
     "no label",
@@ -27,9 +22,6 @@ REASONS = (
     "too dark",
     "too bright",
 )
-BLUR_SIDE = 112
-SECOND_FACE = 0.5  # of the main face's height: a smaller second face stands in the background
-SECOND_SCORE = 0.6
 
 
 @dataclass(frozen=True)
@@ -119,17 +111,19 @@ class Cleaned:
         }
 
 
-def measure(faces: pd.DataFrame, root: str | Path, detector, *, threads: int = THREADS) -> pd.DataFrame:
-    """Look at every face with a detector.
+def measure(
+    faces: pd.DataFrame, root: str | Path, *, path: Path | None = None, detector=None
+) -> pd.DataFrame:
+    """Look at every face with a detector, or take what a table of landmarks has of it.
 
     Parameters
     ----------
     faces : pandas.DataFrame
         The face table; a face with a box is looked at within it, and a margin around.
     root : str or Path
-    detector : faceworkbook.alignment.Detector
-        Anything with ``detect(image) -> list`` of faces with ``box``, ``score`` and ``height``.
-    threads : int
+    path : Path, optional
+        The table that is kept, see `faceworkbook.landmarks.detect`.
+    detector : faceworkbook.alignment.Detector, optional
 
     Returns
     -------
@@ -139,13 +133,8 @@ def measure(faces: pd.DataFrame, root: str | Path, detector, *, threads: int = T
         (variance of the Laplacian), ``brightness`` (0..255), ``problem`` (text, '' where readable).
         NaN where there is no face to measure.
     """
-    boxes = faces[list(face_table.BOX)].to_numpy(dtype=float, na_value=np.nan)
-    work = list(zip([Path(root) / image for image in faces["image"]], boxes, strict=True))
-    with ThreadPoolExecutor(threads) as executor:
-        looks = executor.map(lambda item: _look(*item, detector), work)
-        rows = list(tqdm(looks, total=len(work), desc="face detector", unit="face", leave=False))
-    table = pd.DataFrame(rows, columns=[*MEASURES, "problem"], index=faces.index)
-    return pd.concat([faces[["face_id", "image"]], table], axis=1)
+    measures = landmarks.detect(faces, root, path=path, detector=detector).measures()
+    return measures.set_index(faces.index)
 
 
 def clean(
@@ -195,7 +184,7 @@ def clean(
 
 
 def clean_faces(
-    faces: pd.DataFrame, root: str | Path, thresholds: Thresholds, *, detector=None, threads: int = THREADS
+    faces: pd.DataFrame, root: str | Path, thresholds: Thresholds, *, path: Path | None = None, detector=None
 ) -> Cleaned:
     """Measure faces and apply thresholds; where all are off no picture is looked at, and every face stays.
 
@@ -204,13 +193,13 @@ def clean_faces(
     faces : pandas.DataFrame
     root : str or Path
     thresholds : Thresholds
-    detector : optional
-        See `measure`; YuNet by default.
+    path, detector : optional
+        See `measure`.
     """
     if thresholds.are_off:
         nothing = dict.fromkeys(MEASURES, np.nan) | {"problem": ""}
         return clean(faces, faces[["face_id", "image"]].assign(**nothing), thresholds=thresholds)
-    measures = measure(faces, root, detector or alignment.Detector(), threads=threads)
+    measures = measure(faces, root, path=path, detector=detector)
     return clean(faces, measures, thresholds=thresholds)
 
 
@@ -230,26 +219,3 @@ def applying_reasons(measures: pd.DataFrame, limits: Thresholds) -> dict[str, np
         "too dark": values["brightness"] < limits.min_brightness,
         "too bright": values["brightness"] > limits.max_brightness,
     }
-
-
-def _look(path: Path, box: np.ndarray, detector) -> tuple:
-    try:
-        image = images.read(path)
-        image = image if np.isnan(box).any() else images.crop(image, tuple(box), margin=BOX_MARGIN)
-    except images.UnreadableImage as error:
-        return (*[np.nan] * len(MEASURES), str(error))
-    detections = detector.detect(image)
-    if not detections:
-        return (0, *[np.nan] * (len(MEASURES) - 1), "")
-    main = max(detections, key=lambda face: face.score * face.height)
-    near = [f for f in detections if f.height >= SECOND_FACE * main.height and f.score >= SECOND_SCORE]
-    blur, brightness = _quality(image, main.box)
-    return (max(len(near), 1), main.score, main.height, main.height / image.shape[0], blur, brightness, "")
-
-
-def _quality(image: np.ndarray, box: tuple[float, float, float, float]) -> tuple[float, float]:
-    inside = np.clip(box, 0, [image.shape[0], image.shape[1]] * 2)
-    patch = images.crop(image, tuple(inside)) if inside[2] > inside[0] and inside[3] > inside[1] else image
-    grey = cv2.cvtColor(patch, cv2.COLOR_RGB2GRAY)
-    scaled = images.resize(grey, (BLUR_SIDE, BLUR_SIDE))
-    return float(cv2.Laplacian(scaled, cv2.CV_64F).var()), float(grey.mean())
