@@ -108,9 +108,32 @@ def test_other_names_of_the_columns_and_semicolons_are_read(root):
     assert dataset.faces["gender"].tolist()[0] == "female"
 
 
+def test_a_face_that_is_unusable_for_several_labels_leaves_once(root):
+    dataset = corrected(
+        root,
+        "face_id,column,value,was,decision\n"
+        "csv:a.jpg,gender,,male,unusable\n"
+        "csv:a.jpg,race,,White,unusable\n",
+    )
+    assert dataset.faces["image"].tolist() == ["b.jpg", "c.jpg"] and len(dataset.left_out) == 1
+    assert statuses(dataset) == {2: "left out", 3: "left out"}
+
+
+def test_words_are_read_as_everywhere_else(lay):
+    table = "image,gender,smile,person,age\na.jpg,male,yes,12,30\nb.jpg,female,no,13,40\n"
+    root = lay({"faces.csv": table, "a.jpg": b"", "b.jpg": b""})
+    path = root / "corrections.csv"
+    rows = "csv:a.jpg\tgender\tunknown\ncsv:b.jpg\tsmile\t1\ncsv:b.jpg\tage\tn/a\n"
+    path.write_text("Face ID\tLabel\tValue\n" + rows, encoding="utf-16")
+    faces = datasets.load("csv", root, corrections=path).faces
+    assert faces["gender"].isna().tolist() == [True, False] and faces["age"].isna().tolist() == [False, True]
+    assert faces["smile"].tolist() == ["yes", "yes"]
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [
+        ("csv:a.jpg,gender,,,keep\ncsv:a.jpg,gender,female,,change", "two values"),
         ("csv:a.jpg,gender,,,perhaps", "decision 'perhaps'; allowed are"),
         ("csv:a.jpg,gender,,,change", "and no value"),
         ("csv:a.jpg,gender,,,accept", "and no value"),

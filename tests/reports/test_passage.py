@@ -225,3 +225,12 @@ def test_a_picture_of_the_same_size_and_date_is_noticed(tmp_path):
     (tmp_path / "a.png").write_bytes(b"two")
     os.utime(tmp_path / "a.png", ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert finished.hash_input(tmp_path) != before
+
+
+def test_the_groups_that_training_evens_out_pass_on_to_later_steps(toy):
+    assert getattr(toy.reader.prepared_data("gender").labels, "groups", None) is None
+    Run(toy.out / "03_classifier", "03_classifier").save_values({"balance_by": "gender"}, "params")
+    data = toy.reader.prepared_data("gender")
+    assert data.labels.groups.tolist() == data.faces["gender"].astype(str).tolist()
+    own = Run(toy.out / "06_cross_validation", "06_cross_validation", {"balance_by": ""})
+    assert getattr(own.prepared_data("gender").labels, "groups", None) is None

@@ -91,3 +91,13 @@ def test_a_figure_bears_the_title_of_its_own_step(monkeypatch, shown):
     assert shown == []
     sections.show_saved(data, "04_errors", ["errors"])
     assert len(shown) == 1 and "most confident first" in shown[0]
+
+
+def test_the_first_screen_names_corrected_labels_and_removed_faces():
+    record = {
+        "corrections": {"corrected": 86, "left out": 5},
+        "cleaning": [{"reason": "SUM", "removed": 1200}],
+    }
+    corrected, removed = report_data.list_changes(record)
+    assert "86 corrected, 5 left out" in corrected and removed.startswith("1,200 faces were removed")
+    assert report_data.list_changes({"corrections": {}, "cleaning": []}) == report_data.list_changes({}) == []

@@ -126,7 +126,7 @@ def _delimiter(path: Path) -> str:
         header = path.read_bytes()[:4096].split(b"\n")[0]
     except OSError:
         return ","
-    return ";" if b";" in header and b"," not in header else ","
+    return next((sign for sign in (",", ";", "\t") if sign.encode() in header), ",")
 
 
 def _judge(rows: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
@@ -160,10 +160,16 @@ def _judge_row(row, known: pd.DataFrame) -> tuple:
 
 
 def _spell(column: str, value: str, known: pd.DataFrame) -> str:
-    """Write a value as the face table does; as it is where no class is meant."""
-    if value == UNKNOWN or not isinstance(known[column].dtype, pd.CategoricalDtype):
-        return value
-    return words.classes_of(column, [value], list(known[column].cat.categories))[value] or value
+    """Write a value as the face table does; as it is where nothing is meant that the column can hold."""
+    dtype = known[column].dtype
+    if column == "identity":
+        return faces.name_person(value) or UNKNOWN
+    classes = list(dtype.categories) if isinstance(dtype, pd.CategoricalDtype) else []
+    meant = words.classes_of(column, [value], classes)[value]
+    if meant is None and set(classes) == set(faces.YES_NO):
+        meant = words.yes_no(value)
+    is_missing = words.is_missing(value, number=pd.api.types.is_numeric_dtype(dtype))
+    return meant or (UNKNOWN if is_missing else value)
 
 
 def _list(judged: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -185,7 +191,7 @@ def _values(values: pd.Series, *, number: bool) -> pd.Series:
 def _problems(rows: pd.DataFrame, table: pd.DataFrame):
     known = table.set_index("face_id")
     allowed = [*faces.known_labels(table), "identity", LEAVE_OUT]
-    decided = rows[rows["value"] != ""]
+    decided = rows[((rows["value"] != "") | (rows["decision"] == "keep")) & (rows["column"] != LEAVE_OUT)]
     twice = set(decided.index[decided.duplicated(["face_id", "column"], keep=False)])
     for row in rows.itertuples():
         if row.decision not in ("", *DECISIONS):
@@ -206,7 +212,7 @@ def _value_problems(row, known: pd.DataFrame):
         allowed = list(dtype.categories)
         if _spell(row.column, row.value, known) not in (*allowed, UNKNOWN):
             yield f"line {row.Index}: {row.column} {row.value!r}; allowed are {allowed} or NA"
-    elif pd.api.types.is_numeric_dtype(dtype) and row.value != UNKNOWN:
+    elif pd.api.types.is_numeric_dtype(dtype) and _spell(row.column, row.value, known) != UNKNOWN:
         low, high = faces.RANGES.get(row.column, (-np.inf, np.inf))
         if not low <= numbers(pd.Series([row.value]))[0] <= high:
             yield f"line {row.Index}: {row.column} {row.value!r}; allowed is a number in {low}..{high} or NA"

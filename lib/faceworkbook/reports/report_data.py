@@ -174,6 +174,24 @@ def describe_pretraining(network: str, celebrities: str = "") -> str:
     )
 
 
+def list_changes(faces: Mapping) -> list[str]:
+    """Return what corrections and a cleaning pass changed in the set, from the record of 01_faces."""
+    texts, corrected = [], faces.get("corrections") or {}
+    if corrected:
+        counts = ", ".join(f"{n:,} {status}" for status, n in corrected.items())
+        texts.append(
+            f"Labels were corrected by a file (rows: {counts}), in test rows too: set the figures beside others on the "
+            "same corrected labels."
+        )
+    removed = next((row["removed"] for row in faces.get("cleaning") or [] if row["reason"] == "SUM"), 0)
+    if removed:
+        texts.append(
+            f"{removed:,} faces were removed by a detector's thresholds, from the test rows too: the figures are those of "
+            "faces that pass, which are read more easily than all."
+        )
+    return texts
+
+
 def list_caveats(data: ReportData) -> list[str]:
     """Return what data and split do not allow one to conclude: plain sentences, the gravest first."""
     caveats = []
@@ -192,6 +210,7 @@ def list_caveats(data: ReportData) -> list[str]:
             f"A subset: {data.faces['read']:,} faces could be read, {excluded:,} rows of the set were left out "
             "(listed under The data). Set the figures beside each other, not beside those of the whole set."
         )
+    caveats += list_changes(data.faces)
     if not data.faces["people"]:
         caveats.append(
             "The set knows no identities. Copies of a picture are kept on one side, but other pictures of the same person may "
