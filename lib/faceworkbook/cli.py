@@ -189,8 +189,9 @@ def _list(options) -> int:
     for row in datasets.list().itertuples():
         print(f"  {row.name:24} {row.title}: {row.labels}")
     print("networks")
-    for name in backbones.list():
-        print(f"  {name}")
+    own = backbones.describe_own()
+    for name in dict.fromkeys([*backbones.list(), *own]):
+        print(f"  {name:24} {own.get(name, '')}".rstrip())
     print("classifiers")
     for name in registry.names():
         print(f"  {name}")

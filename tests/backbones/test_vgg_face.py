@@ -248,7 +248,7 @@ def test_weights_of_keras_are_not_called_a_matlab_file(tmp_path):
     path = tmp_path / "vgg_face_weights.h5"
     with h5py.File(path, "w") as file:
         file["conv2d_1/kernel"] = np.zeros((3, 3, 3, 4), "f4")
-    refused(path, "HDF5 file, as Keras and DeepFace save weights", "from_keras")
+    refused(path, "HDF5 file that holds conv2d_1", "model.save")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.7, 0.999])

@@ -225,3 +225,22 @@ class _TorchWriter:
         self._string("torch.FloatStorage")
         self._pack("q", array.size)
         self._file.write(array.data)
+
+
+def write_keras_weights(path: Path, layers: dict[str, dict[str, np.ndarray]]) -> None:
+    """Write weights as Keras 1 and 2 did.
+
+    Parameters
+    ----------
+    layers : dict of str to dict of str to ndarray
+        Layer to the name of an array, such as 'conv1_1/kernel:0', to the array; layers without arrays too.
+    """
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = [layer.encode() for layer in layers]
+        for layer, arrays in layers.items():
+            group = file.require_group(layer)
+            group.attrs["weight_names"] = [name.encode() for name in arrays]
+            for name, array in arrays.items():
+                group[name] = array

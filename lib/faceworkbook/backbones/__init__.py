@@ -2,7 +2,8 @@
 
 TensorFlow is imported when a `Backbone`'s `model` or `full` is first used, not before.
 
-A network of your own needs no file in this package::
+A network of your own needs no code: ``weights/mine.onnx`` (or .keras, .h5) with ``mine.yaml`` beside it, see
+``weights/README.md``. A Keras model that a program makes is registered::
 
     def open_mine(weights, tap):
         model = keras.saving.load_model("weights/mine.keras")
@@ -14,12 +15,13 @@ A network of your own needs no file in this package::
 
 from __future__ import annotations
 
+import difflib
 import functools
 from collections.abc import Callable
 from pathlib import Path
 
 from faceworkbook import project
-from faceworkbook.backbones import faceres_deep, trainable, vgg_face
+from faceworkbook.backbones import faceres_deep, own_files, trainable, vgg_face, vggface_resnet
 from faceworkbook.backbones.base import (
     UNTRAINED,
     WEIGHTS,
@@ -29,6 +31,7 @@ from faceworkbook.backbones.base import (
     import_keras,
 )
 from faceworkbook.backbones.own import from_keras
+from faceworkbook.backbones.own_files import describe as describe_own
 
 __all__ = [
     "UNTRAINED",
@@ -36,6 +39,7 @@ __all__ = [
     "Tap",
     "WeightsError",
     "default",
+    "describe_own",
     "from_keras",
     "import_keras",
     "list",
@@ -68,9 +72,10 @@ def load(name: str, *, weights: str | Path | None = None, tap: str | None = None
     Parameters
     ----------
     name : str
-        One of `list`.
+        One of `list`: registered, or that of a weights file with its side-car.
     weights : path, optional
-        The weights file; without it, the backbone's usual file in the project's ``weights`` folder.
+        The weights file; without it, the backbone's usual file in the project's ``weights`` folder. A file of one's
+        own has its side-car beside it.
     tap : str, optional
         Where the descriptor is read; without it, the backbone's default.
 
@@ -87,13 +92,22 @@ def load(name: str, *, weights: str | Path | None = None, tap: str | None = None
     WeightsError
         The file is missing, damaged or of another network.
     """
-    if name not in _registry:
-        raise ValueError(
-            f"backbone {name!r} is unknown; expected one of {', '.join(list())}, or one that you add with "
-            "backbones.register"
-        )
-    open_backbone, files = _registry[name]
-    return open_backbone(weights if weights is not None else _usual_file(name, files, WEIGHTS), tap)
+    if name in _registry:
+        if weights is None and name in own_files.names():
+            raise WeightsError(
+                f"{name} is a network of the workbook and a file with its side-car in weights/; rename the two files"
+            )
+        open_backbone, files = _registry[name]
+        return open_backbone(weights if weights is not None else _usual_file(name, files), tap)
+    path = own_files.locate(name) if weights is None else Path(weights)
+    if path is not None and path.suffix in own_files.WEIGHTS_SUFFIXES:
+        return own_files.open_file(path, name=name, tap=tap)
+    close = difflib.get_close_matches(name, list(), n=1)
+    raise ValueError(
+        f"backbone {name!r} is unknown; expected one of {', '.join(list())}, a file weights/{name}.onnx with "
+        f"{name}.yaml beside it, or one that you add with backbones.register"
+        f"{f'. Did you mean {close[0]}?' if close else ''}"
+    )
 
 
 def default(weights_dir: str | Path | None = None, *, tap: str | None = None) -> Backbone:
@@ -101,32 +115,34 @@ def default(weights_dir: str | Path | None = None, *, tap: str | None = None) ->
 
     Its `name`, `tap` and `source` record in a report which one it was.
     """
-    folder = Path(weights_dir) if weights_dir is not None else WEIGHTS
-    files = [path for path in (project.resolve(folder / file) for file in vgg_face.FILES) if path.is_file()]
+    folder = project.resolve(weights_dir if weights_dir is not None else WEIGHTS)
+    files = [folder / file for file in vgg_face.FILES if (folder / file).is_file()]
     if files:
         return load("vgg_face", weights=files[0], tap=tap)
-    embedded = project.resolve(folder / faceres_deep.FILE)
+    embedded = folder / faceres_deep.FILE
     return load("faceres_deep", weights=embedded if embedded.is_file() else None, tap=tap)
 
 
 def list() -> tuple[str, ...]:
-    """Return the names that `load` knows."""
-    return tuple(_registry)
+    """Return the names that `load` knows: the registered ones, then files of one's own with their side-car."""
+    return tuple(dict.fromkeys([*_registry, *own_files.names()]))
 
 
-def _usual_file(name: str, files: tuple[str, ...], folder: Path) -> Path | None:
+def _usual_file(name: str, files: tuple[str, ...]) -> Path | None:
     if not files:
         return None
-    for path in (project.resolve(folder / file) for file in files):
-        if path.is_file():
-            return path
+    folder = project.resolve(WEIGHTS)
+    for file in files:
+        if (folder / file).is_file():
+            return folder / file
     raise WeightsError(
-        f"{name} needs weights: put {' or '.join(files)} into {project.resolve(folder)}, or give the file's path as "
-        "weights"
+        f"{name} needs weights: put {' or '.join(files)} into {folder}, or give the file's path as weights"
     )
 
 
 register("vgg_face", vgg_face.load, files=vgg_face.FILES)
 register("faceres_deep", faceres_deep.load, files=(faceres_deep.FILE,))
+for _name, _files in vggface_resnet.FILES.items():
+    register(_name, functools.partial(vggface_resnet.load, _name), files=_files)
 for _name in trainable.ARCHITECTURES:
     register(_name, functools.partial(trainable.load, _name))

@@ -8,6 +8,11 @@ import numpy as np
 
 from faceworkbook.backbones.base import WeightsError, import_keras
 
+INITIALIZERS = tuple(
+    f"{variable}_initializer"
+    for variable in ("kernel", "depthwise", "bias", "gamma", "beta", "moving_mean", "moving_variance")
+)
+
 
 class Assignment:
     """Initialises variables from arrays, and knows which arrays are not used yet.
@@ -59,7 +64,7 @@ class Assignment:
             raise WeightsError(f"{self._file}: no place in the network for {names}")
         zeros = import_keras().initializers.Zeros()
         for layer in model.layers:
-            for name in ("kernel_initializer", "depthwise_initializer", "bias_initializer"):
+            for name in INITIALIZERS:
                 if hasattr(layer, name):
                     setattr(layer, name, zeros)
 

@@ -20,6 +20,8 @@ from faceworkbook.images import Preprocessing
 if TYPE_CHECKING:
     import keras
 
+    from faceworkbook.backbones.onnx_file import OnnxGraph
+
 
 MIRRORS = ("", "mean", "only")
 UNTRAINED = "untrained"  # the fingerprint of fresh weights
@@ -46,6 +48,8 @@ class Tap:
         Width of the descriptor.
     pool : bool
         Average over height and width first; otherwise the output is flattened, height first.
+    scales_to_one : bool
+        Scale the descriptor to length 1.
     tuned_on : tuple of str
         Data sets whose labels the layers up to here were trained on: figures on them would be too good.
     """
@@ -53,6 +57,7 @@ class Tap:
     layer: str
     dim: int
     pool: bool = False
+    scales_to_one: bool = False
     tuned_on: tuple[str, ...] = ()
 
 
@@ -85,6 +90,10 @@ class Backbone:
     mirror : {'', 'mean', 'only'}
         'mean': the descriptor is the mean of the picture's and of its mirror image's (left and right). 'only': that of
         the mirror image alone.
+    graph : OnnxGraph or None
+        Of an ONNX network, which has no Keras model: `full` and `model` say so.
+    is_own : bool
+        Whether it was brought along, so that its first descriptors are checked.
     """
 
     name: str
@@ -98,6 +107,8 @@ class Backbone:
     cache: Path = field(default_factory=_cache, repr=False, compare=False)
     source: str = ""
     mirror: str = ""
+    graph: OnnxGraph | None = None
+    is_own: bool = False
 
     def __post_init__(self):
         if self.tap not in self.tap_table:
@@ -180,6 +191,8 @@ def tap_model(full: keras.Model, tap: Tap, *, name: str) -> keras.Model:
     if len(output.shape) == 4:
         layer = keras.layers.GlobalAveragePooling2D if tap.pool else keras.layers.Flatten
         output = layer(name="descriptor")(output)
+    if tap.scales_to_one:
+        output = keras.layers.UnitNormalization(name="unit_length")(output)
     return keras.Model(full.inputs[0], output, name=name)
 
 
@@ -207,7 +220,7 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def remember(path: Path, cache: Path, compute: Callable[[], dict]) -> dict:
+def remember(path: Path, cache: Path, compute: Callable[[], dict], *, key: str = "") -> dict:
     """Return what `compute` returns for a file, kept in a cache until the file's size or time changes.
 
     Parameters
@@ -218,9 +231,11 @@ def remember(path: Path, cache: Path, compute: Callable[[], dict]) -> dict:
         Folder of one JSON file for each `path`. Where it cannot be written, nothing is kept.
     compute : callable
         Returns the facts, in plain types.
+    key : str
+        What the facts depend on besides the file.
     """
     stat = path.stat()
-    stamp = [str(path), stat.st_size, stat.st_mtime_ns]
+    stamp = [str(path), stat.st_size, stat.st_mtime_ns, key]
     record = cache / f"{path.name}.json"
     known = _read_record(record)
     if known.get("stamp") == stamp:

@@ -50,9 +50,9 @@ def from_keras(
     ValueError
         The model has no single picture as input, or `preprocessing` or `tap` does not fit it.
     """
-    _check_input(model, preprocessing)
-    taps = _taps(model)
-    last = model.outputs[0]._keras_history.operation.name
+    check_input(model, preprocessing)
+    taps = find_taps(model)
+    last = last_layer(model)
     if last not in taps:
         raise ValueError(
             f"model {model.name} ends in {tuple(model.outputs[0].shape)}; expected (n, dim) or a map of known size"
@@ -65,6 +65,7 @@ def from_keras(
         fingerprint=_fingerprint(model),
         builder=functools.partial(_return, model),
         source=source,
+        is_own=True,
     )
 
 
@@ -73,7 +74,8 @@ def _return(model: keras.Model) -> keras.Model:
     return model
 
 
-def _check_input(model: keras.Model, preprocessing: Preprocessing) -> None:
+def check_input(model: keras.Model, preprocessing: Preprocessing) -> None:
+    """Raise ValueError where a model does not take one picture of the preprocessing's size and channels."""
     inputs = getattr(model, "inputs", None) or []
     channels = 1 if preprocessing.channels == "GRAY" else 3
     expected = (*preprocessing.size, channels)
@@ -86,7 +88,13 @@ def _check_input(model: keras.Model, preprocessing: Preprocessing) -> None:
         )
 
 
-def _taps(model: keras.Model) -> dict[str, Tap]:
+def last_layer(model: keras.Model) -> str:
+    """Return the name of the layer that gives a model's first output."""
+    return model.outputs[0]._keras_history.operation.name
+
+
+def find_taps(model: keras.Model, *, pool: bool = True, scales_to_one: bool = False) -> dict[str, Tap]:
+    """Return every layer with one output of known width; a map is averaged, or flattened where `pool` is false."""
     taps = {}
     for layer in model.layers:
         try:
@@ -94,8 +102,12 @@ def _taps(model: keras.Model) -> dict[str, Tap]:
             shape = tuple(output.shape)
         except AttributeError:  # several outputs, or a layer that is used twice
             continue
-        if output is not model.inputs[0] and len(shape) in (2, 4) and shape[-1] is not None:
-            taps[layer.name] = Tap(layer.name, shape[-1], pool=len(shape) == 4)
+        sizes = shape[1:] if len(shape) == 4 and not pool else shape[-1:]
+        if output is not model.inputs[0] and len(shape) in (2, 4) and None not in sizes:
+            is_averaged = pool and len(shape) == 4
+            taps[layer.name] = Tap(
+                layer.name, int(np.prod(sizes)), pool=is_averaged, scales_to_one=scales_to_one
+            )
     return taps
 
 

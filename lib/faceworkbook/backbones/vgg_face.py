@@ -1,4 +1,4 @@
-"""VGG-Face (Parkhi, Vedaldi, Zisserman 2015) from the user's own file, MatConvNet's or Torch's."""
+"""VGG-Face (Parkhi, Vedaldi, Zisserman 2015) from the user's own file: MatConvNet's, Torch's or Keras weights."""
 
 from __future__ import annotations
 
@@ -6,17 +6,25 @@ import functools
 from dataclasses import asdict
 from pathlib import Path
 
-from faceworkbook.backbones import chain, matconvnet, torch_vgg
+import numpy as np
+
+from faceworkbook.backbones import chain, matconvnet, torch_vgg, vgg_h5
 from faceworkbook.backbones.base import Backbone, Tap, WeightsError, existing_file, remember, sha256
 from faceworkbook.backbones.chain import Chain
 from faceworkbook.images import Preprocessing
 
 NAME = "vgg_face"
-FILES = ("vgg_face.mat", "vgg-face.mat", "VGG_FACE.t7")
+FILES = (
+    *("vgg_face.mat", "vgg-face.mat", "VGG_FACE.t7", "vgg_face_weights.h5"),
+    *("rcmalli_vggface_tf_vgg16.h5", "rcmalli_vggface_tf_notop_vgg16.h5"),
+)
 TAPS = ("pool5", "fc6", "fc7", "fc8", "prob")
 DEFAULT_TAP = "fc8"
 SOURCE = "VGG-Face descriptor network (Parkhi et al. 2015), Visual Geometry Group, Oxford"
-EXPECTED = "vgg_face.mat (Oxford archive), vgg-face.mat (MatConvNet) or VGG_FACE.t7 (Torch)"
+EXPECTED = (
+    "vgg_face.mat (Oxford archive), vgg-face.mat (MatConvNet), VGG_FACE.t7 (Torch), vgg_face_weights.h5 (DeepFace) or "
+    "rcmalli_vggface_tf_vgg16.h5 (keras-vggface)"
+)
 
 
 def load(weights: str | Path, tap: str | None = None) -> Backbone:
@@ -25,10 +33,12 @@ def load(weights: str | Path, tap: str | None = None) -> Backbone:
     Parameters
     ----------
     weights : path
-        ``vgg_face.mat``, ``vgg-face.mat`` (MATLAB v5, either layout) or ``VGG_FACE.t7`` (binary Torch7).
+        ``vgg_face.mat``, ``vgg-face.mat`` (MATLAB v5, either layout), ``VGG_FACE.t7`` (binary Torch7),
+        ``vgg_face_weights.h5`` (DeepFace) or ``rcmalli_vggface_tf_vgg16.h5`` (keras-vggface).
     tap : {'fc8', 'pool5', 'fc6', 'fc7', 'prob'}, optional
         'fc8': the 2622 identity logits, no ReLU (the default). 'fc6' and 'fc7': 4096-d after their ReLU;
-        'fc7' is the descriptor of the paper. 'pool5': 25088-d, flattened height first. 'prob': soft-max.
+        'fc7' is the descriptor of the paper. 'pool5': 25088-d, flattened height first, and all that
+        keras-vggface's file without top has. 'prob': soft-max.
 
     Raises
     ------
@@ -40,7 +50,7 @@ def load(weights: str | Path, tap: str | None = None) -> Backbone:
     facts = remember(weights, cache, functools.partial(_facts, weights))
     return Backbone(
         name=NAME,
-        tap=tap or DEFAULT_TAP,
+        tap=tap or (DEFAULT_TAP if DEFAULT_TAP in facts["taps"] else [*facts["taps"]][-1]),
         tap_table={name: Tap(**values) for name, values in facts["taps"].items()},
         preprocessing=Preprocessing.from_dict(facts["preprocessing"]),
         fingerprint=facts["sha256"],
@@ -72,16 +82,15 @@ def _reader(weights: Path):
             f"{weights} is a MATLAB v7.3 (HDF5) file; expected v5: save it in MATLAB with save(..., '-v7')"
         )
     if b"\x89HDF\r\n" in head:
-        raise WeightsError(
-            f"{weights} is an HDF5 file, as Keras and DeepFace save weights; its layers' names and order are others. "
-            f"Expected {EXPECTED}; a whole Keras model is read by backbones.from_keras"
-        )
+        return vgg_h5.read
     if head[:10] == b"MATLAB 5.0":
         return matconvnet.read
     # A Torch7 file starts with the type of its root object, 4 bytes: a Torch class or a table.
     if head[:4] in (b"\x04\0\0\0", b"\x03\0\0\0"):
         return torch_vgg.read
-    raise WeightsError(f"{weights} is neither a MATLAB v5 nor a binary Torch7 file; expected {EXPECTED}")
+    raise WeightsError(
+        f"{weights} is neither a MATLAB v5 nor a binary Torch7 nor an HDF5 file; expected {EXPECTED}"
+    )
 
 
 def _facts(weights: Path) -> dict:
@@ -96,6 +105,8 @@ def _facts(weights: Path) -> dict:
 
 def _tap_table(network: Chain, weights: Path) -> dict[str, Tap]:
     shapes = chain.shapes(network, file=str(weights))
+    if not any(layer.startswith("fc") for layer in shapes) and "pool5" in shapes:
+        return {"pool5": Tap("pool5", int(np.prod(shapes["pool5"])))}
     missing = [name for name in TAPS if name not in shapes]
     if missing:
         raise WeightsError(

@@ -44,7 +44,8 @@ def _datasets() -> list[str]:
 def _backbones() -> list[str]:
     from faceworkbook import backbones
 
-    return ["auto", *backbones.list()]
+    # Files that lack their side-car are known too: `backbones.load` says what is missing.
+    return ["auto", *dict.fromkeys([*backbones.list(), *backbones.describe_own()])]
 
 
 def _engines() -> Sequence[str]:

@@ -93,6 +93,8 @@ def choose(
             threads=threads,
         )
         return MirroredEngine(one_side, backbone.mirror)
+    if backbone.graph is not None:
+        return _own_graph(backbone, engine, precision, threads)
     if precision == "int8":
         return _int8(backbone, check_pixels, threads)
     candidates = _candidates(engine, backbone)
@@ -126,6 +128,17 @@ def _check_weights(backbone: Backbone) -> None:
             f"backbone {backbone.name} has fresh, random weights; expected trained ones: give its weights file as "
             "weights, or a model in memory to backbones.from_keras"
         )
+
+
+def _own_graph(backbone: Backbone, engine: str, precision: str, threads: int | None) -> Engine:
+    if engine not in ("auto", "onnx") or precision != "float32":
+        raise ValueError(
+            f"{backbone.name} is an ONNX network, which runs as its file is: expected engine 'auto' or 'onnx' and "
+            f"precision 'float32', received {engine!r} and {precision!r}"
+        )
+    from faceworkbook.descriptors.engines.onnx_engine import OwnGraphEngine
+
+    return OwnGraphEngine(backbone, threads=threads)
 
 
 def _missing(engine: str) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from faceworkbook.backbones import Backbone
 from faceworkbook.descriptors.engines.base import available_cores
 from faceworkbook.descriptors.engines.onnx_graph import INPUT
 from faceworkbook.images import Preprocessing, network_input
@@ -60,6 +61,50 @@ class OnnxEngine:
 
     def _run_chunk(self, pixels: np.ndarray) -> np.ndarray:
         return self._session.run(None, {INPUT: planes(pixels, self._preprocessing)})[0]
+
+
+class OwnGraphEngine:
+    """Runs the graph of an ONNX network of one's own. See `Engine`.
+
+    Parameters
+    ----------
+    backbone : faceworkbook.backbones.Backbone
+        Has a `graph`.
+    threads : int, optional
+        All cores that this process may use, where None.
+    """
+
+    name = "onnx"
+
+    def __init__(self, backbone: Backbone, *, threads: int | None = None):
+        from faceworkbook.backbones import onnx_file
+
+        if backbone.graph is None:
+            raise ValueError(f"{backbone.name} has no ONNX graph of its own")
+        onnx_file.import_runtime()
+        threads = threads or available_cores()
+        version = f"onnxruntime {importlib.metadata.version('onnxruntime')}"
+        self.batch_size = BATCH
+        self.settings = {
+            "name": self.name,
+            "version": version,
+            "precision": "as the file",
+            "threads": threads,
+        }
+        self._graph, self._preprocessing = backbone.graph, backbone.preprocessing
+        self._tap = backbone.tap_table[backbone.tap]
+        self._session = onnx_file.open_session(self._graph.path, self._tap.layer, threads=1)
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="onnx")
+
+    def run(self, pixels: np.ndarray) -> np.ndarray:
+        """Compute descriptors: (n, height, width, 3) uint8 RGB -> (n, dim) float32."""
+        size = self._graph.batch or CHUNK
+        chunks = [pixels[start : start + size] for start in range(0, len(pixels), size)]
+        return np.concatenate(list(self._threads.map(self._run_chunk, chunks)))
+
+    def _run_chunk(self, pixels: np.ndarray) -> np.ndarray:
+        pictures = network_input(pixels, self._preprocessing)
+        return self._graph.run(self._session, self._tap, pictures)
 
 
 def planes(pixels: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:

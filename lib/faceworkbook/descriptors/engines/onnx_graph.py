@@ -212,6 +212,12 @@ def _batch_normalization(graph: _Graph, layer, inputs, shape) -> str:
     return graph.add("BatchNormalization", [*inputs, *weights], epsilon=float(layer.epsilon))
 
 
+def _unit_normalization(graph: _Graph, layer, inputs, shape) -> str:
+    if len(shape) != 2 or layer.axis not in (-1, [-1], (-1,), [1], 1):
+        raise UnsupportedLayer(f"layer {layer.name} normalises axis {layer.axis}")
+    return graph.add("LpNormalization", inputs, axis=1, p=2)
+
+
 def _relu(graph: _Graph, layer, inputs, shape) -> str:
     if layer.threshold or layer.negative_slope:
         raise UnsupportedLayer(f"layer {layer.name} is a ReLU with threshold or slope")
@@ -283,6 +289,7 @@ _TRANSLATIONS: dict[str, Callable] = {
     "GlobalMaxPooling2D": _global_pool("GlobalMaxPool"),
     "ZeroPadding2D": _zero_padding,
     "Flatten": _flatten,
+    "UnitNormalization": _unit_normalization,
     "Dropout": lambda graph, layer, inputs, shape: inputs[0],
     "Add": _pairwise("Add"),
     "Multiply": _pairwise("Mul"),
