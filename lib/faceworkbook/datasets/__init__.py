@@ -40,21 +40,28 @@ __all__ = [
 
 _MODULES = {
     "adience": "adience",
+    "affectnet": "affectnet",
     "aflw": "aflw",
     "agegender_cleaned": "agegender_cleaned",
+    "appa_real": "appa_real",
+    "celeba": "celeba",
     "csv": "csv_table",
     "expw": "expw",
     "fairface": "fairface",
     "ferplus": "ferplus",
     "fgnet": "fgnet",
     "genki4k": "genki4k",
+    "identity_folder": "identity_folder",
     "image_folder": "image_folder",
     "imdb_wiki": "imdb_wiki",
+    "kdef": "kdef",
+    "megaage_asian": "megaage_asian",
+    "rafdb": "rafdb",
     "sfew": "sfew",
     "synthetic": "synthetic",
     "utkface": "utkface",
 }
-GENERAL = ("csv", "image_folder")  # readers of what is no published set
+GENERAL = ("csv", "identity_folder", "image_folder")  # readers of what is no published set
 _NAMED = 3  # likely data sets that an error or a warning names
 
 

@@ -91,8 +91,8 @@ def read(
         )
     left_out, notices = Reasons(), Reasons()
     pictures = list_pictures(root, left_out, links=links)
-    layout = _depth(pictures, label)
-    rows = pd.DataFrame([_place(image, *layout) for image in pictures], columns=["image", "split", "folder"])
+    layout = find_depth(pictures, label)
+    rows = pd.DataFrame([place(image, *layout) for image in pictures], columns=["image", "split", "folder"])
     stray = rows["folder"].isna()
     left_out.add_all(
         rows.loc[stray, "image"], "not in a class folder", "expected CLASS/ or SPLIT/CLASS/ above it"
@@ -115,8 +115,8 @@ def read(
     return Dataset(table, left_out.table(), notices.table(), root, info)
 
 
-def _depth(pictures: list[str], label: str) -> tuple[int, bool]:
-    """How many folders wrap all others, and whether split folders come next."""
+def find_depth(pictures: list[str], label: str) -> tuple[int, bool]:
+    """Return how many folders wrap all others, and whether split folders come next."""
     above = [image.split("/")[:-1] for image in pictures]
     for depth in range(max(map(len, above), default=0)):
         names = {folders[depth] for folders in above if len(folders) > depth}
@@ -141,7 +141,8 @@ def _is_class(name: str, label: str) -> bool:
     return any(words.classes_of(label, [name], classes)[name] for classes in known)
 
 
-def _place(image: str, depth: int, has_splits: bool) -> tuple[str, str | None, str | None]:
+def place(image: str, depth: int, has_splits: bool) -> tuple[str, str | None, str | None]:
+    """Return a picture with its split and its class folder; None where there is none."""
     folders = image.split("/")[depth:-1]
     if not has_splits:
         return image, None, folders[0] if folders else None

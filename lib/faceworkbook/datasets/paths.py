@@ -148,3 +148,8 @@ def name_folder(root: Path) -> str:
     """Return a title for a set of one's own, after its folder; empty where that has no name."""
     name = " ".join(re.split(r"[\W_]+", root.resolve().name)).strip()
     return f"Faces of {name}" if name else ""
+
+
+def first_there(root: Path, names: Iterable[str]) -> str | None:
+    """Return the first of `names` (files or folders) that lies under `root`; None where there is none."""
+    return next((name for name in names if (root / name).exists()), None)
