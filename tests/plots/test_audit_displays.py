@@ -1,5 +1,7 @@
 """Each audit figure shows the numbers of its table, and is drawn from little as well as from much."""
 
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 import pandas as pd
@@ -110,3 +112,14 @@ def test_leak_figure_shows_values_and_intervals():
     drawn = sorted(x for line in display.ax_.lines for x in line.get_xdata() if line.get_marker() in "os")
     assert drawn == [0.8, 0.85, 0.85, 0.9]
     assert "leaked rows, trained with: 0.900 (0.850 to 0.920)" in display.describe()
+
+
+def test_corrected_faces_are_captioned_with_both_labels(faces, folder):
+    rows = faces[["face_id", "image"]].iloc[:10].assign(was="male", value=["female"] * 9 + [None])
+    effect = SimpleNamespace(rows=rows, label="gender")
+    display = ContactSheetDisplay.from_corrections(effect, faces, folder, n=9).plot()
+    (first, pictures, captions), (second, *_) = display.rows
+    assert first == "gender: face 1 to 8 of 10" and second == "gender: face 9 to 9 of 10"
+    assert len(pictures) == 8 and captions[0].startswith("male > female")
+    display = ContactSheetDisplay.from_corrections(effect, faces, folder).plot()
+    assert display.rows[1][2][-1].startswith("male > left out") and display.figure_.ndim == 3

@@ -100,12 +100,28 @@ class ContactSheetDisplay:
             f"{row.given} > {row.suggested}\np {row.p_suggested:.2f}\n{Path(row.image).name}"
             for row in top.itertuples()
         ]
-        pictures, rows = read_faces(table, root), []
-        for start in range(0, len(top), COLUMNS):
-            end = min(start + COLUMNS, len(top))
-            heading = f"{errors.column}: rank {start + 1} to {end} of {len(errors.table):,}"
-            rows.append((heading, pictures[start:end], captions[start:end]))
+        rows = _in_rows(read_faces(table, root), captions, f"{errors.column}: rank", of=len(errors.table))
         return cls(rows, f"the {len(top)} most doubtful labels of {errors.column}, given > suggested")
+
+    @classmethod
+    def from_corrections(cls, effect, faces: pd.DataFrame, root, *, n: int = 24):
+        """Show the first `n` faces whose label was corrected, captioned was > value, file.
+
+        Parameters
+        ----------
+        effect : faceworkbook.experiments.correction_effect.CorrectionEffect
+        faces : pandas.DataFrame
+            Face table that holds them.
+        """
+        top = effect.rows.head(n)
+        table = faces.set_index("face_id", drop=False).loc[top["face_id"]]
+        values = top["value"].where(top["value"].notna(), "left out")
+        captions = [
+            f"{was} > {value}\n{Path(image).name}"
+            for was, value, image in zip(top["was"], values, top["image"], strict=True)
+        ]
+        rows = _in_rows(read_faces(table, root), captions, f"{effect.label}: face", of=len(effect.rows))
+        return cls(rows, f"{len(top)} faces whose {effect.label} was corrected, was > value")
 
     def plot(self, *, tile: tuple[int, int] = (96, 96)) -> ContactSheetDisplay:
         """Lay the rows out (``figure_``: uint8 RGB array) and return self."""
@@ -126,6 +142,16 @@ class ContactSheetDisplay:
         """Return the alt text."""
         headings = "; ".join(heading for heading, _, _ in self.rows[:6])
         return f"Contact sheet of {self.about}. Rows: {headings or 'none'}."
+
+
+def _in_rows(pictures: list, captions: list[str], heading: str, *, of: int) -> list[tuple]:
+    """Return rows of `COLUMNS` pictures, each headed by the places of the first and the last."""
+    starts = range(0, len(pictures), COLUMNS)
+    ends = [min(start + COLUMNS, len(pictures)) for start in starts]
+    return [
+        (f"{heading} {start + 1} to {end} of {of:,}", pictures[start:end], captions[start:end])
+        for start, end in zip(starts, ends, strict=True)
+    ]
 
 
 def _pack(groups: pd.Series, columns: int) -> list[list[int]]:
