@@ -105,6 +105,7 @@ RULES: dict[str, Rule] = {
     "corrections": file,
     "label": texts(r"(\w+(\+\w+)*)?", "the name of a label, or several joined by +"),
     "labels": each(texts(r"\w+", "the name of a label"), least=1),
+    "more_labels": each(texts(r"\w+(\+\w+)*", "the name of a label, or several joined by +")),
     "tasks": each(texts(r"\w+", "the name of a label"), least=1),
     "sets": each(texts(r"\w+: *\S.*", "'NAME: FOLDER'"), least=1),
     "hide": each(texts(r"\w+: *(0?\.\d+|0|1|1\.0*)", "'LABEL: SHARE', such as 'gender: 0.9'")),

@@ -39,7 +39,10 @@ def to_markdown(record: Mapping, answering: Sequence[Answering]) -> str:
         "Network": _list([line for network in record["networks"] for line in _describe_network(network)]),
         "How it sees a photo": _list(_describe_framing(framed)),
         "How good its answers were (test faces, 95 % intervals)": [_table(answering)],
-        **({"More figures": _list(made["more"])} if made.get("more") else {}),
+        "Calibration and coverage (test faces, 95 % intervals)": _list(
+            [line for lines in made.get("judged", {}).values() for line in lines]
+        ),
+        "Further figures": _list(made.get("more", [])),
         "Limits": _list([*made.get("limits", []), *LIMITS]),
         "Made by": _list(made.get("made_by", [])),
     }

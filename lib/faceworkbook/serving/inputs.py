@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 
 from faceworkbook.serving.checks import PredictorError
-from faceworkbook.serving.predictor import Photo
+from faceworkbook.serving.predictor import Photo, name_photo
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".avif", ".jp2", ".jfif")
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
@@ -67,7 +67,7 @@ class Video:
                 if number % self.every == 0:
                     is_whole, frame = capture.retrieve()
                     if is_whole:
-                        yield Photo(f"{self.path.name}#{number}", frame[..., ::-1].copy())
+                        yield Photo(f"{name_photo(self.path.name)}#{number}", frame[..., ::-1].copy())
                 number += 1
         finally:
             capture.release()
@@ -98,7 +98,9 @@ def list_photos(source: str | Path) -> Iterator[Photo]:
     if not path.exists():
         raise PredictorError(f"{path} is not there; give a photo, a folder, a CSV file or a video")
     return (
-        _of_list(path) if path.suffix.lower() in (".csv", ".txt", ".tsv") else iter([Photo(str(path), path)])
+        _of_list(path)
+        if path.suffix.lower() in (".csv", ".txt", ".tsv")
+        else iter([Photo(name_photo(path), path)])
     )
 
 
@@ -109,7 +111,7 @@ def _of_folder(folder: Path) -> Iterator[Photo]:
         for name in sorted(names):
             if name.lower().endswith(PICTURES):
                 path = Path(place) / name
-                yield Photo(path.relative_to(folder).as_posix(), path)
+                yield Photo(name_photo(path.relative_to(folder).as_posix()), path)
 
 
 def _of_list(path: Path) -> Iterator[Photo]:

@@ -104,6 +104,7 @@ def write(place: str | Path, given: Ingredients, options: Options = Options()) -
     framed, bands = _measure_pictures(given, options, detector)
     answering = [measuring.calibrate(table, coverage=options.coverage) for table in given.predicted.values()]
     answering = measuring.with_cells(answering, given.predicted, bands)
+    judged = _judge(answering, given.predicted, options.seed)
     spread = Spread.fit(given.training, given.validation)
     record = {
         "title": str(given.made.get("title", "predictor")),
@@ -113,7 +114,7 @@ def write(place: str | Path, given: Ingredients, options: Options = Options()) -
         "head": given.head.to_record(),
         "tasks": [one.to_record() for one in answering],
         "unlike": {"flagged": spread.flagged},
-        "made": {**given.made, **_versions()},
+        "made": {**given.made, "judged": judged, **_versions()},
     }
     contents = {name: _keras_bytes(model) for name, model in given.keras.items()}
     contents |= {GRAPH: given.graph} if given.graph else {}
@@ -145,7 +146,7 @@ def recalibrate(
         Replaces or adds to what the card says.
     """
     record, arrays = folder.read(source)
-    answering = []
+    answering, judged = [], dict(record["made"].get("judged", {}))
     for each in record["tasks"]:
         was = Answering.from_record(each)
         table = predicted.get(was.task.name)
@@ -155,8 +156,12 @@ def recalibrate(
         own = (groups or {}).get(was.task.name)
         now = measuring.calibrate(table, coverage=coverage, groups=own)
         answering.append(Answering(**{**_fields(now), "cells": was.cells}))
+        judged |= _judge([now], predicted, 0)
     record = {name: value for name, value in record.items() if name not in ("format", "files", "checksum")}
-    record |= {"tasks": [one.to_record() for one in answering], "made": {**record["made"], **(made or {})}}
+    record |= {
+        "tasks": [one.to_record() for one in answering],
+        "made": {**record["made"], "judged": judged, **(made or {})},
+    }
     kept = [name for name in folder.read_names(Path(source)) if name not in (folder.RECORD, folder.ARRAYS)]
     contents = {name: (Path(source) / name).read_bytes() for name in kept}
     return folder.write(Path(place), record, arrays, {**contents, **card.write(record, answering)})
@@ -164,6 +169,17 @@ def recalibrate(
 
 def _fields(one: Answering) -> dict:
     return {name: getattr(one, name) for name in one.__dataclass_fields__ if not name.startswith("_")}
+
+
+def _judge(
+    answering: Sequence[Answering], predicted: Mapping[str, pd.DataFrame], seed: int
+) -> dict[str, list[str]]:
+    return {one.task.name: measuring.judge(predicted[one.task.name], one, seed=seed) for one in answering}
+
+
+def annotate(place: str | Path, lines: Sequence[str]) -> Path:
+    """Write the predictor in `place` anew with further figures on its card."""
+    return recalibrate(place, place, {}, coverage=measuring.COVERAGE, made={"more": list(lines)})
 
 
 def _measure_pictures(given: Ingredients, options: Options, detector: Detector):

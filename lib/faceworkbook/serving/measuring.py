@@ -9,12 +9,13 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from faceworkbook.evaluation import metrics
+from faceworkbook.evaluation import calibration, intervals, metrics
 from faceworkbook.evaluation import predictions as tables
 from faceworkbook.evaluation.calibration import Conformal, Temperature
-from faceworkbook.evaluation.figures import figure_of_mean
+from faceworkbook.evaluation.figures import figure_of_mean, figure_of_share
 from faceworkbook.evaluation.probabilities import estimate_share
 from faceworkbook.evaluation.rows import Rows, rows_of
+from faceworkbook.evaluation.standard_errors import error_of_sum
 from faceworkbook.serving.answers import Answering, Cell
 
 COVERAGE = 0.9
@@ -60,6 +61,60 @@ def calibrate(
     }
     named = {n: {g: float(v) for g, v in own.items() if g} for n, own in by_group.items()}
     return Answering(task, method.temperature, coverage, limits, float(by_class.limits[""]), named)
+
+
+def judge(table: pd.DataFrame, one: Answering, *, seed: int = 0) -> list[str]:
+    """Return how calibrated one task's answers are on test rows, and whether its sets hold what they are to, in sentences.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Predictions, uncalibrated; validation rows have calibrated `one`.
+    one : Answering
+    seed : int
+    """
+    title, rows = one.task.title, table[table["split"] == _TEST]
+    if not len(rows) or not (table["split"] == _VALIDATION).any():
+        return [
+            f"{title}: the same faces calibrated and measured, so that calibration and coverage are not judged"
+        ]
+    if one.is_value and one.bands:
+        values, errors = _values_and_errors(rows)
+        return [f"{title}: intervals {_describe_share(errors <= one.reach(values), one.coverage, rows)}"]
+    if not one.limits:
+        return []
+    scaled = Temperature(one.temperature).apply(rows)
+    made = calibration.summary(scaled, seed=seed, n_boot=200).iloc[0]
+    lines = [
+        f"{title}: calibration error (ECE) {made['ece']:.3f} on {int(made['n']):,} test faces, in the population "
+        f"{made['ece_corrected']:.3f} [{made['ece_corrected_low']:.3f}, {made['ece_corrected_high']:.3f}]"
+    ]
+    inside = one.sets(tables.probabilities(scaled))
+    truth = pd.Index(one.task.classes).get_indexer(rows[_TRUTH].astype(str))
+    holds = inside[np.arange(len(rows)), truth]
+    size = inside.sum(axis=1).mean()
+    lines.append(f"{title}: sets {_describe_share(holds, one.coverage, rows)}; {size:.2f} classes in a set")
+    by_class = [
+        f"{name} {_share_and_ends(holds[truth == code], rows[truth == code])}"
+        for code, name in enumerate(one.task.classes)
+        if (truth == code).any()
+    ]
+    return [*lines, f"{title}: coverage by class: {', '.join(by_class)}"]
+
+
+def _describe_share(holds: np.ndarray, coverage: float, rows: pd.DataFrame) -> str:
+    return (
+        f"hold the truth in {_share_and_ends(holds, rows)} of {len(rows):,} test faces ({coverage:.0%} asked)"
+    )
+
+
+def _share_and_ends(holds: np.ndarray, rows: pd.DataFrame) -> str:
+    units, pictures = intervals.resampling_units(rows), intervals.number_pictures(rows)
+    made = figure_of_share(
+        float(holds.mean()), error_of_sum((holds - holds.mean()) / len(holds), units, pictures)
+    )
+    low, high = made.interval()
+    return f"{made.value:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def _choose_bands(rows: pd.DataFrame, coverage: float) -> tuple[tuple[float, float], ...]:

@@ -282,7 +282,12 @@ def _read(
 def _as_photos(images) -> Iterator[Photo]:
     one = isinstance(images, str | Path | bytes) or (isinstance(images, np.ndarray) and images.ndim == 3)
     for number, image in enumerate([images] if one else images):
-        yield Photo(str(image) if isinstance(image, str | Path) else f"image {number}", image)
+        yield Photo(name_photo(image) if isinstance(image, str | Path) else f"image {number}", image)
+
+
+def name_photo(path: str | Path) -> str:
+    """Return a path as text; bytes of a file name that are none are written as ``\\udcff``."""
+    return str(path).encode("utf-8", "backslashreplace").decode()
 
 
 def _batches(photos: Iterable, size: int) -> Iterator[list]:
@@ -299,13 +304,13 @@ def _batches(photos: Iterable, size: int) -> Iterator[list]:
 def _describe_rows(keys: Sequence[tuple[str, int]], cuts: Sequence[Cut]) -> pd.DataFrame:
     boxes = np.array([cut.face.box if cut.face else [np.nan] * 4 for cut in cuts], dtype=float).reshape(-1, 4)
     columns = {
-        "image": [name for name, _ in keys],
+        "image": [name_photo(name) for name, _ in keys],
         "face": pd.array(
             [n if c.face or c.pixels is not None else None for (_, n), c in zip(keys, cuts, strict=True)],
             "Int64",
         ),
         "status": [cut.status for cut in cuts],
-        "detail": [cut.detail for cut in cuts],
+        "detail": [name_photo(cut.detail) for cut in cuts],
         "faces": [cut.n_faces for cut in cuts],
         **{name: boxes[:, i] for i, name in enumerate(_BOX)},
         "detector_score": [cut.face.score if cut.face else np.nan for cut in cuts],

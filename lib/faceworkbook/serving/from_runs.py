@@ -1,0 +1,216 @@
+"""What the notebooks call to write ``predictor/`` into their run's folder.
+
+Where there can be none (an estimator that only a pickle could hold, descriptors that were read from a file), the sentence
+that is returned says why; the notebook goes on.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import pandas as pd
+
+from faceworkbook import project, splits
+from faceworkbook.data_record import DataError
+from faceworkbook.evaluation import predictions
+from faceworkbook.experiments.prepared import PreparedData
+from faceworkbook.reports import report_data
+from faceworkbook.reports.runs import FACES, Run, RunError
+from faceworkbook.serving import making
+from faceworkbook.serving.checks import PredictorError
+from faceworkbook.serving.describing import Network
+from faceworkbook.serving.head import HeadError, join
+from faceworkbook.serving.making import Ingredients, Options
+from faceworkbook.serving.predictor import FOLDER
+
+SMOKE_PICTURES = 24
+
+
+def in_a_sentence(write: Callable[..., str]) -> Callable[..., str]:
+    """Return why no predictor is written, where it cannot be."""
+
+    @functools.wraps(write)
+    def wrapped(*arguments, **options) -> str:
+        try:
+            return write(*arguments, **options)
+        except (HeadError, PredictorError, DataError) as error:
+            return f"no predictor is written: {error}"
+
+    return wrapped
+
+
+def fit_further(
+    run: Run, names: Sequence[str], classifier, options: Mapping, *, seed: int
+) -> tuple[dict[str, object], dict[str, pd.DataFrame]]:
+    """Fit the same classifier for further labels on the same split, so that one predictor answers them all.
+
+    Parameters
+    ----------
+    run : Run
+        Of 03_classifier; the predictions are saved as ``predictions_LABEL.parquet``.
+    names : sequence of str
+    classifier, options
+        See `training.fit`.
+
+    Returns
+    -------
+    dict of str to Fitted, dict of str to pandas.DataFrame
+        The models, and their predictions of validation and test rows that bear the label.
+    """
+    from faceworkbook import training
+
+    fitted, predicted = {}, {}
+    for name in names:
+        data = run.prepared_data(name)
+        split = _with_label(data)
+        fitted[name] = training.fit(classifier, data.matrix, data.labels, split, seed=seed, **options)
+        predicted[name] = predictions.predict(fitted[name], data.matrix, data.faces, data.labels, split)
+        run.save_predictions(predicted[name], data.made_from, f"predictions_{name}")
+    return fitted, predicted
+
+
+def _with_label(data: PreparedData) -> splits.Split:
+    known = data.labels.known
+    rows = {name: getattr(data.split, name) for name in (*splits.SUBSETS, "contradicting")}
+    return replace(data.split, **{name: of[known[of]] for name, of in rows.items()})
+
+
+@in_a_sentence
+def of_classifier(
+    run: Run,
+    fitted: Mapping[str, object],
+    predicted: Mapping[str, pd.DataFrame],
+    data: PreparedData,
+    *,
+    seed: int = 0,
+    smoke: bool = False,
+) -> str:
+    """Write the predictor of models on the descriptors of 02_descriptors.
+
+    Parameters
+    ----------
+    run : Run
+    fitted : mapping of task to Fitted
+    predicted : mapping of task to pandas.DataFrame
+        Predictions of validation and test rows.
+    data : PreparedData
+        Faces, split and descriptors.
+    seed : int
+        Of the draw of pictures that are looked at.
+    smoke : bool
+        Look at few pictures.
+
+    Returns
+    -------
+    str
+        Where it is, or why there is none.
+    """
+    from faceworkbook.serving.keras_head import translate
+
+    heads = {name: translate(one.model, name) for name, one in fitted.items()}
+    held = data.split.validation
+    given = Ingredients(
+        networks=[Network.of(net) for net in _networks(run)],
+        head=join(heads) if len(heads) > 1 else next(iter(heads.values())),
+        predicted=predicted,
+        faces=data.faces,
+        root=project.resolve(run.data().root),
+        training=data.matrix[data.split.train],
+        validation=data.matrix[held if len(held) else data.split.train],
+        trained_on=data.faces["face_id"].iloc[data.split.train].tolist(),
+        keras={_file_name(name, len(fitted)): one.model for name, one in fitted.items()},
+        made=describe_run(run, made_from=data.made_from),
+    )
+    return write(run, given, seed=seed, smoke=smoke)
+
+
+def write(run: Run, given: Ingredients, *, seed: int, smoke: bool) -> str:
+    """Write a predictor into the folder of a run; returns where it is."""
+    options = Options(seed=seed, **({"pictures": SMOKE_PICTURES} if smoke else {}))
+    place = making.write(run.path(FOLDER), given, options)
+    return f"the predictor is in {project.shorten(place)}: workbook predict PHOTO --model {project.shorten(run.folder)}"
+
+
+def _networks(run: Run) -> list:
+    return run.networks() if hasattr(run, "networks") else [run.network()]
+
+
+def _file_name(task: str, n_tasks: int) -> str:
+    return "head.keras" if n_tasks == 1 else f"head-{task}.keras"
+
+
+def describe_run(run: Run, *, made_from: Mapping | None = None, data: Sequence[str] = ()) -> dict:
+    """Return what a card says about where a model comes from.
+
+    Parameters
+    ----------
+    run : Run
+    made_from : mapping, optional
+        Fingerprints.
+    data : sequence of str, optional
+        Sentences about the data; those of 01_faces by default.
+    """
+    experiment = report_data.experiment_of(run)
+    return {
+        "title": experiment["title"] or f"{run.folder.parent.name}, {run.step}",
+        "data": list(data) or _describe_faces(run),
+        "made_from": dict(made_from or {}),
+        "made_by": [
+            f"experiment {run.folder.parent.name}, step {run.step}, code {project.commit() or 'not a checkout'}, seed "
+            f"{run.parameters.get('seed')}",
+            *(f"{name}: {value}" for name, value in (made_from or {}).items()),
+        ],
+        "parameters": {name: value for name, value in run.parameters.items() if name not in ("out",)},
+    }
+
+
+def _describe_faces(run: Run) -> list[str]:
+    faces = run.values(FACES)
+    people = f"{faces['people']:,} known people" if faces["people"] else "people unknown"
+    return [
+        f"{faces['title']}; {faces['source']}",
+        f"Terms of use: {faces['terms']}. The predictor was made from it and inherits what they demand.",
+        f"{faces['used']:,} faces, {people}; split: {faces['scheme']}; test rows that leak: "
+        f"{faces['leakage'].get('leaked', 'not counted')}",
+        report_data.LABELS,
+    ]
+
+
+@in_a_sentence
+def of_confidence(
+    run: Run, predicted: pd.DataFrame, *, coverage: float, by: str = "", faces: pd.DataFrame | None = None
+) -> str:
+    """Write the predictor of 03_classifier again, with the coverage and the groups of 11_confidence.
+
+    Parameters
+    ----------
+    run : Run
+        Of 11_confidence.
+    predicted : pandas.DataFrame
+        Predictions of 03_classifier.
+    coverage : float in 0..1
+    by : str
+        Attribute whose groups have limits of their own; empty for none.
+    faces : pandas.DataFrame, optional
+        Face table with that attribute.
+    """
+    try:
+        source = run.other("03_classifier", f"{FOLDER}/predictor.json").parent
+    except RunError as error:
+        raise PredictorError("03_classifier has written none") from error
+    tables = {predictions.task_of(predicted).name: predicted}
+    for path in sorted(source.parent.glob("predictions_*.parquet")):
+        table = predictions.read(path)
+        tables.setdefault(predictions.task_of(table).name, table)
+    groups = {}
+    if by and faces is not None:
+        of_face = faces.set_index("face_id")[by]
+        groups = {
+            name: {by: table["face_id"].map(of_face).set_axis(table.index)}
+            for name, table in tables.items()
+            if name != by
+        }
+    place = making.recalibrate(source, run.path(FOLDER), tables, coverage=coverage, groups=groups)
+    return f"the predictor with this coverage is in {project.shorten(place)}"
