@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from faceworkbook import datasets, faces
-from faceworkbook.datasets import genki4k
+from faceworkbook.datasets import affectnet, genki4k
 
 from .test_adience import adience_set, picture, row
 from .test_aflw import write_database
@@ -63,6 +63,36 @@ def lay_csv(lay):
     return lay({"faces.csv": text} | {f"{a}.jpg": b"" for a in range(12, 12 + N)}), "faces.csv"
 
 
+def lay_celeba(lay):
+    rows = "".join(f"0000{i}.jpg {i % 2 * 2 - 1} {i % 3 // 2 * 2 - 1} 1\n" for i in range(10, 10 + N))
+    files = {"list_attr_celeba.txt": f"{N}\nMale Smiling Young\n{rows}"}
+    files["list_eval_partition.txt"] = "".join(f"0000{i}.jpg {i % 3}\n" for i in range(10, 10 + N))
+    files["identity_CelebA.txt"] = "".join(f"0000{i}.jpg {i // 3}\n" for i in range(10, 10 + N))
+    pictures = {f"img_align_celeba/0000{i}.jpg": b"" for i in range(10, 10 + N)}
+    return lay(files | pictures), "list_attr_celeba.txt"
+
+
+def lay_rafdb(lay):
+    stems = [f"train_000{i}" for i in range(10, 10 + N)]
+    text = "".join(f"{stem}.jpg {i % 7 + 1}\n" for i, stem in enumerate(stems))
+    pictures = {f"Image/aligned/{stem}_aligned.jpg": b"" for stem in stems}
+    return lay({"EmoLabel/list_patition_label.txt": text} | pictures), "EmoLabel/list_patition_label.txt"
+
+
+def lay_affectnet(lay):
+    header = ",".join(affectnet.HEADER) + "\n"
+    rows = "".join(f"1/{i}.jpg,1,{i},50,60,1;2,{i % 8},0.{i},-0.{i}\n" for i in range(10, 10 + N))
+    pictures = {f"Manually_Annotated_Images/1/{i}.jpg": b"" for i in range(10, 10 + N)}
+    return lay({"training.csv": header + rows, "validation.csv": header} | pictures), "training.csv"
+
+
+def lay_appa_real(lay):
+    header = "file_name,num_ratings,apparent_age_avg,apparent_age_std,real_age\n"
+    rows = "".join(f"0000{i}.jpg,3{i},{i}.25,3.{i},{i + 3}\n" for i in range(10, 10 + N))
+    pictures = {f"train/0000{i}.jpg_face.jpg": b"" for i in range(10, 10 + N)}
+    return lay({"gt_avg_train.csv": header + rows} | pictures), "gt_avg_train.csv"
+
+
 def lay_genki(lay):
     return lay(genki_set("".join(f"{i % 2} 0.{i} 0.1{i} 0.2{i}\n" for i in range(2)))), "labels.txt"
 
@@ -85,11 +115,15 @@ def lay_aflw(lay):
 
 TEXTS = {
     "adience": lay_adience,
+    "affectnet": lay_affectnet,
+    "appa_real": lay_appa_real,
+    "celeba": lay_celeba,
     "csv": lay_csv,
     "expw": lay_expw,
     "fairface": lay_fairface,
     "ferplus": lay_ferplus,
     "genki4k": lay_genki,
+    "rafdb": lay_rafdb,
 }
 BINARIES = {"imdb_wiki": lay_wiki, "aflw": lay_aflw}
 
@@ -215,6 +249,7 @@ def test_birth_dates_of_a_mat_file_out_of_step(lay):
 
 NAMED = {
     "utkface": ("25_1_2_20170116174525125.jpg.chip.jpg", "age gender race"),
+    "kdef": ("AF01/AF01ANS.JPG", "emotion gender yaw identity"),
     "fgnet": ("images/001A43b.JPG", "age identity"),
     "agegender_cleaned": ("combined/aligned/25_F/nm0000545_rm12_1985-7-26_2010.jpg", "age gender split"),
     "sfew": ("Train/Angry/Airheads_000519240_00000005.png", "emotion split"),

@@ -46,11 +46,11 @@ or, AffectNet-8,
     sign=r"(?:.*/)?(?:Manually_Annotated_file_lists/training\.csv|train_set/annotations/\d+_exp\.npy)",
 )
 
-_HEADER = (
+HEADER = (
     *("subDirectory_filePath", "face_x", "face_y", "face_width", "face_height"),
     *("facial_landmarks", "expression", "valence", "arousal"),
 )
-_BOX = _HEADER[1:5]
+_BOX = HEADER[1:5]
 _EMOTIONS = dict(
     zip(
         map(str, range(8)),
@@ -136,8 +136,8 @@ def _read_lists(root: Path, images: str, left_out: Reasons, notices: Reasons) ->
 def _read_list(root: Path, path: str, split: str, left_out: Reasons, notices: Reasons) -> pd.DataFrame:
     # validation.csv is also in circulation without its header.
     with (root / path).open(encoding="utf-8-sig", errors="replace") as file:
-        named = file.readline().startswith(_HEADER[0])
-    rows = read_rows(root / path, left_out, notices, header=_HEADER, form=Format(named=named))[[*_HEADER]]
+        named = file.readline().startswith(HEADER[0])
+    rows = read_rows(root / path, left_out, notices, header=HEADER, form=Format(named=named))[[*HEADER]]
     return rows.assign(split=split, where=[f"{Path(path).name} line {line}" for line in rows.index])
 
 

@@ -113,7 +113,8 @@ def _read_text(path: Path, columns: tuple[str, ...], left_out: Reasons, notices:
     with path.open(encoding="utf-8", errors="replace") as file:
         first, names = file.readline().split(), file.readline().split()
     names = [name for name in names if name != "image_id"]
-    if len(first) != 1 or not first[0].isdecimal() or not names or (columns and tuple(names) != columns):
+    named = names and len(set(names)) == len(names) and not any(map(_FLAGS.get, names))
+    if len(first) != 1 or not first[0].isdecimal() or not named or (columns and tuple(names) != columns):
         wanted = f"the columns {list(columns)}" if columns else "the names of the attributes"
         raise DatasetError(f"{path}: expected the number of pictures in line 1 and {wanted} in line 2")
     listed = Reasons()

@@ -183,7 +183,7 @@ def _parse(lines: list[str], delimiter: str | None, path: Path) -> Iterator[tupl
 def _check_quotes(path: Path, parsed: list[tuple[int, list[str]]], delimiter: str | None, n: int) -> None:
     """Raise where a cell that spans lines holds what look like rows: two stray quotes have swallowed them."""
     for number, row in parsed:
-        for cell in row if n > 1 else []:
+        for cell in (cell for cell in row if n > 1 and ("\n" in cell or "\r" in cell)):
             swallowed = re.split(r"\r\n|\r|\n", cell)
             fields = [line.split(delimiter) for line in swallowed[1:]]
             if any(len(line) >= n and _names_picture(line) for line in fields):
