@@ -97,6 +97,20 @@ def test_corrections_are_read_back(tmp_path):
     assert len(undecided.notices) == 0
 
 
+def test_a_file_in_which_somebody_has_decided_is_never_overwritten(tmp_path):
+    faces, matrix = separable(n=100, gap=0.5)
+    result = audit.find_label_errors(faces, matrix, label="gender")
+    path = audit.write_corrections([result], tmp_path / "corrections.csv")
+    assert audit.write_corrections([result], path) == path
+    decided = pd.read_csv(path, dtype=str, keep_default_na=False)
+    decided.loc[0, "decision"] = "keep"
+    decided.to_csv(path, index=False, sep=";")
+    kept = path.read_bytes()
+    second = audit.write_corrections([result], path)
+    assert second.name == "corrections-2.csv" and path.read_bytes() == kept
+    assert audit.write_corrections([result], path) == second
+
+
 def test_contradicting_copies_are_listed_for_a_person_to_look_at(tmp_path):
     faces, matrix = separable(n=100)
     faces.loc[[0, 1], "gender"] = ["male", "female"]

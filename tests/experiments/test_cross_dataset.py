@@ -10,6 +10,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from faceworkbook import tasks
 from faceworkbook.experiments import cross_dataset, overlap
 from faceworkbook.experiments.classifier import Classifier
+from faceworkbook.training import balancing
 from tests.experiments.toys import LINEAR, prepare
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.xdist_group("tensorflow")]
@@ -164,3 +165,13 @@ def test_sets_that_do_not_fit_together_are_refused():
     renamed = tasks.labels_of_classes(np.where(other.labels.codes, "x", "y"), name="letter")
     with pytest.raises(ValueError, match="fewer than two classes in common"):
         measure({"A": prepare(name="A"), "B": replace(other, labels=renamed)})
+
+
+def test_groups_that_are_evened_out_go_along_where_classes_are_brought_together():
+    sets = {name: prepare(seed=i, name=name) for i, name in enumerate(["A", "B"])}
+    for name, data in sets.items():
+        groups = np.where(np.arange(len(data.labels)) % 5 == 0, "x", "y").astype(object)
+        own = balancing.GroupedLabels(data.labels.task, data.labels.codes, data.labels.values, groups)
+        sets[name] = replace(data, labels=own)
+    even = Classifier("linear", {"strengths": (0.01,), "balance": "group_weights"})
+    assert (measure(sets, classifier=even)["reason"] == "").all()

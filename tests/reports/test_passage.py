@@ -232,5 +232,6 @@ def test_the_groups_that_training_evens_out_pass_on_to_later_steps(toy):
     Run(toy.out / "03_classifier", "03_classifier").save_values({"balance_by": "gender"}, "params")
     data = toy.reader.prepared_data("gender")
     assert data.labels.groups.tolist() == data.faces["gender"].astype(str).tolist()
+    assert getattr(toy.reader.prepared_data("gender", balance_by="").labels, "groups", None) is None
     own = Run(toy.out / "06_cross_validation", "06_cross_validation", {"balance_by": ""})
     assert getattr(own.prepared_data("gender").labels, "groups", None) is None

@@ -147,7 +147,8 @@ def write_corrections(
     Returns
     -------
     Path
-        Read back by ``datasets.load(..., corrections=path)``; rows with neither `value` nor `decision` (see
+        Where it was written: `path`, or corrections-2.csv and so on beside it, for a file in which somebody has
+        decided is never overwritten. Read back by ``datasets.load(..., corrections=path)``; rows with neither `value` nor `decision` (see
         `faceworkbook.datasets.corrections.DECISIONS`) are undecided.
     """
     errors = list(errors)
@@ -172,7 +173,27 @@ def write_corrections(
         "why",
         "image",
     ]
-    return files.write_beside(path, table[order].to_csv(index=False, float_format="%.4f"))
+    return files.write_beside(_free(Path(path)), table[order].to_csv(index=False, float_format="%.4f"))
+
+
+def _free(path: Path) -> Path:
+    """Return `path`, or the first of its names with a number that holds no decision of a person."""
+    number, free = 1, path
+    while _holds_decisions(free):
+        number += 1
+        free = path.with_stem(f"{path.stem}-{number}")
+    return free
+
+
+def _holds_decisions(path: Path) -> bool:
+    """Whether a file is there that is not as `write_corrections` leaves it: something is decided, or it is another's."""
+    if not path.exists():
+        return False
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        return bool((table[["value", "decision"]] != "").any(axis=None))
+    except (OSError, ValueError, KeyError):
+        return True
 
 
 def _contradicting(copies, column: str) -> pd.DataFrame:

@@ -136,7 +136,7 @@ def _keep_classes(data: PreparedData, classes: list[str]) -> PreparedData:
     place = np.array(
         [classes.index(c) if c in classes else tasks.MISSING for c in (*labels.classes, None)], np.int64
     )
-    same = tasks.Labels(labels.task.keep(classes), place[labels.codes], labels.values)
+    same = replace(labels, task=labels.task.keep(classes), codes=place[labels.codes])
     rows = {subset: getattr(data.split, subset) for subset in SUBSETS}
     return replace(
         data, labels=same, split=SimpleNamespace(**{k: own[same.known[own]] for k, own in rows.items()})

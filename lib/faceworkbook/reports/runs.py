@@ -197,7 +197,7 @@ class Run:
             )
         return faces, described
 
-    def prepared_data(self, label: str) -> PreparedData:
+    def prepared_data(self, label: str, *, balance_by: str | None = None) -> PreparedData:
         """Return faces that have a descriptor, their labels, split, descriptors and copies.
 
         The one passage from the first two notebooks to all that learn from descriptors.
@@ -206,6 +206,8 @@ class Run:
         ----------
         label : str
             See `faceworkbook.tasks.read_labels`.
+        balance_by : str, optional
+            Columns whose groups training evens out; those of `balance_by` where None.
         """
         everyone, described = self.described_faces()
         keep = everyone["face_id"].isin(described.face_id).to_numpy()
@@ -213,10 +215,11 @@ class Run:
         split = splits.restrict(self.split(everyone), keep)
         faces[COPY_GROUP] = row_groups.name_groups(faces["face_id"], split.copies)
         made_from = {**self.made_from(), "label": label, "descriptors": described.fingerprint}
-        labels = balancing.group(tasks.read_labels(faces, label), faces, self._balance_by())
+        by = self.balance_by() if balance_by is None else balance_by
+        labels = balancing.group(tasks.read_labels(faces, label), faces, by)
         return PreparedData(faces, labels, split, described.matrix, split.copies, made_from)
 
-    def _balance_by(self) -> str:
+    def balance_by(self) -> str:
         """Return the columns whose groups this step evens out, or those that 03_classifier evened out."""
         if "balance_by" in self.parameters or not self.has(CLASSIFIER, "params.json"):
             return self.parameters.get("balance_by", "")

@@ -199,8 +199,9 @@ def repeat_together(
 
 def fitting(labels: Labels, balance: str) -> str:
     """Return `balance` where it can even out these labels, else 'none': for one task among several."""
-    grouped = getattr(labels, "groups", None) is not None
-    return balance if labels.task.is_exclusive or (grouped and balance != CLASS_WEIGHTS) else NONE
+    grouped, exclusive = getattr(labels, "groups", None) is not None, labels.task.is_exclusive
+    fits = {CLASS_WEIGHTS: exclusive, GROUP_WEIGHTS: grouped, OVERSAMPLE: exclusive or grouped}
+    return balance if fits.get(balance) else NONE
 
 
 def table(labels: Labels, split, balance: str, *, seed: int = 0) -> pd.DataFrame:
