@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from faceworkbook import faces
+from faceworkbook.descriptors import matching
 from faceworkbook.evaluation import metrics, predictions
 from faceworkbook.experiments import external_predictions, external_table
 from faceworkbook.experiments.external_predictions import Reading, Source
@@ -51,9 +52,9 @@ def test_rows_are_matched_by_path_from_any_folder_on_or_by_a_unique_file_name(so
     ]
     assert judged.table["predicted"].tolist() == ["male", "female", "female", "male"]
     assert reasons_of(judged) == {
-        "1.jpg": external_predictions.SEVERAL,
-        "x/1.jpg": external_predictions.SEVERAL,
-        "9.jpg": external_predictions.NO_FACE,
+        "1.jpg": matching.SEVERAL,
+        "x/1.jpg": matching.SEVERAL,
+        "9.jpg": matching.NO_FACE,
     }
     not_named = judged.excluded[judged.excluded["side"] == "data set"]
     assert set(not_named["name"]) == {"b/1.jpg", "c/6.jpg"}
@@ -233,7 +234,7 @@ def test_case_counts_only_where_it_distinguishes_files_and_another_folder_is_ano
     assert judged.table["face_id"].tolist() == [
         f"toys:{name}" for name in ("a/1.jpg", "b/3.jpg", "a/2.jpg", "b/4.jpg")
     ]
-    assert reasons_of(judged) == {"c/4.jpg": external_predictions.NO_FACE}
+    assert reasons_of(judged) == {"c/4.jpg": matching.NO_FACE}
 
 
 def test_a_face_is_without_an_answer_once_and_only_where_no_row_answers_it(source, tmp_path):

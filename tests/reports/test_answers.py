@@ -191,8 +191,11 @@ def test_calibration_folds_faces_descriptors_and_audit():
         "3 faces (2 known people; 7 rows of the set are not in it), split by 'identity' into 1 to train, 1 to choose, "
         "1 to test; 1 test rows leak."
     )
-    made = answers.of_descriptors(2400, network="net", tap="fc7", dim=1024, seconds=2.25, unreadable=0)
-    assert made == "2,400 descriptors of 1,024 numbers by net at fc7 in 2.2 s; every picture could be read."
+    values = {"n": 2400, "dim": 1024, "described_by": "net at fc7", "unreadable": 0, "lacking": 0}
+    made = answers.of_descriptors(values, seconds=2.25)
+    assert made == "2,400 descriptors of 1,024 numbers from net at fc7 in 2.2 s; every face has one."
+    made = answers.of_descriptors(values | {"unreadable": 2, "lacking": 1000}, seconds=2.25)
+    assert made.endswith("2 pictures could not be read and 1,000 of the faces have none.")
     verdict = pd.DataFrame({"severity": ["bad", "fine"], "finding": ["copies", "size"], "count": [12, 0]})
     assert "2 findings (1 bad, 1 fine); the gravest: copies, 12" in answers.of_audit(100, verdict)
 

@@ -58,6 +58,14 @@ def test_types_are_checked():
         parameters.Parameter("epochs", 3, "").check(2.5)
 
 
+@pytest.mark.parametrize(
+    ("given", "read"), [("fc7", ["fc7"]), ("", []), ("[fc6, fc7]", ["fc6", "fc7"]), (["fc6"], ["fc6"])]
+)
+def test_a_single_text_is_a_list_of_one(given, read):
+    """YAML's ``tap: fc7`` and ``tap: [fc6, fc7]``, and papermill's -p, which hands on every list as text."""
+    assert parameters.Parameter("tap", [], "").check(given) == read
+
+
 def test_misspelt_parameter_names_the_near_one():
     with pytest.raises(ParameterError, match="no parameter 'lable'; did you mean 'label'"):
         parameters.refuse_unknown({"lable": 1}, {"label", "seed"}, "x.yaml")
@@ -142,11 +150,16 @@ class TestRunningNotebook:
             parameters.current("01_faces", values | {"lable": "race"}, ["x = 1", injected])
 
     @pytest.mark.parametrize(
-        ("name", "value"), [("smoke", "false"), ("seed", 1.0), ("limit", "many"), ("options", "margin: 0.3")]
+        ("name", "value"), [("smoke", "false"), ("seed", 1.0), ("limit", "many"), ("options", 0.3)]
     )
     def test_a_value_of_another_type_is_refused(self, values, name, value):
         with pytest.raises(ParameterError, match=f"parameter '{name}' got"):
             parameters.current("01_faces", values | {name: value}, [])
+
+    def test_a_single_text_becomes_a_list_in_the_notebook_too(self, values):
+        namespace = values | {"options": "margin: 0.3"}
+        assert parameters.current("01_faces", namespace, [])["options"] == ["margin: 0.3"]
+        assert namespace["options"] == ["margin: 0.3"]
 
     def test_a_cell_of_ones_own_that_sets_other_variables_is_none_of_papermill_s(self, values):
         assert parameters.current("01_faces", values | {"lable": 1}, ["lable = 1"]) == values

@@ -13,7 +13,7 @@ from faceworkbook import data_record, descriptors, faces, images, splits
 from faceworkbook.data_record import DataError
 from faceworkbook.descriptors import StoreError
 from faceworkbook.evaluation import predictions
-from faceworkbook.reports import finished, runs
+from faceworkbook.reports import described, finished, runs
 from faceworkbook.reports.runs import Run, RunError
 
 BACKBONE = SimpleNamespace(
@@ -61,12 +61,21 @@ def run_faces(out, root, *, seed=0, draw=None):
 def run_descriptors(out, root, store):
     """What 02_descriptors writes."""
     run = Run(out / "02_descriptors", "02_descriptors")
-    described = descriptors.extract(
-        run.faces(), BACKBONE, root=root, store=store, engine=ENGINE, progress=False
+    save_descriptors(
+        run,
+        descriptors.extract(run.faces(), BACKBONE, root=root, store=store, engine=ENGINE, progress=False),
     )
-    run.save_values(
-        {"made_from": run.made_from(), "descriptors": described.fingerprint, "store": str(described.folder)}
-    )
+
+
+def save_descriptors(run, *blocks):
+    """What 02_descriptors writes of descriptors that stand side by side."""
+    joined = descriptors.join(blocks)
+    records = [
+        {"kind": "file", "file": "a.npy", "store": str(own.folder), "descriptors": own.fingerprint}
+        for own in described.blocks_of(joined)
+    ]
+    run.save_values({"made_from": run.made_from(), "blocks": records})
+    return joined
 
 
 def run_classifier(out):
@@ -94,6 +103,75 @@ def test_the_passage_hands_on_faces_labels_split_matrix_and_copies(toy):
     seen = cv2.resize(pixels, (8, 8), interpolation=cv2.INTER_AREA).reshape(-1, 3).mean(axis=0)
     np.testing.assert_allclose(data.matrix[7], seen, atol=6)
     assert set(data.made_from) == {"data", "n", "label", "descriptors"}
+
+
+def test_two_blocks_pass_side_by_side_and_are_known_by_both(toy, tmp_path):
+    single = toy.reader.prepared_data("gender")
+    run = Run(toy.out / "02_descriptors", "02_descriptors")
+    table, numbers = run.faces(), np.random.default_rng(0).normal(size=(40, 2)).astype(np.float32)
+    np.save(tmp_path / "b.npy", numbers)
+    given = {"root": toy.root, "store": tmp_path / "b", "ids": "row_order"}
+    first = descriptors.select(toy.store, table["face_id"], root=toy.root)
+    save_descriptors(run, first, descriptors.read(tmp_path / "b.npy", table, **given))
+    data = toy.reader.prepared_data("gender")
+    np.testing.assert_array_equal(data.matrix, np.hstack([single.matrix, numbers]))
+    assert data.made_from["descriptors"] != single.made_from["descriptors"]
+    np.save(tmp_path / "b.npy", numbers + 1)
+    descriptors.read(tmp_path / "b.npy", table, **given)
+    with pytest.raises(DataError, match=r"holds other descriptors of these faces than 02_descriptors wrote"):
+        toy.reader.prepared_data("gender")
+
+
+def test_descriptors_from_a_file_have_no_network_and_say_so(toy):
+    assert toy.reader.why_no_network() == (
+        "The descriptors were read from a.npy and come without a network: pictures that are changed or new cannot be "
+        "described."
+    )
+    with pytest.raises(DataError, match=r"read from a\.npy and come without a network"):
+        toy.reader.networks()
+
+
+def test_networks_are_opened_as_they_were_used(tmp_path):
+    run = Run(tmp_path / "02_descriptors", "02_descriptors")
+    own = SimpleNamespace(
+        dim=1024,
+        folder=tmp_path / "s",
+        generation=1,
+        fingerprint="x",
+        manifest={"recipe": {"precision": "float32"}, "engines": [], "decoder": ""},
+    )
+    nets = described.choose_networks(
+        "", ["auto"], tap=["conv_pw_12_relu", "global_pooling"], weights=[], mirror=True
+    )
+    records = [described._record_network(net, own) for net in nets]
+    run.save_values({"blocks": records})
+    opened = runs.of(tmp_path).networks()
+    assert [(net.tap, net.mirror, net.fingerprint) for net in opened] == [
+        (net.tap, "mean", net.fingerprint) for net in nets
+    ]
+    assert runs.of(tmp_path).why_no_network() == ""
+    assert described.describe(records) == (
+        "faceres_deep at conv_pw_12_relu (mean of both sides) and at global_pooling (mean of both sides)"
+    )
+    run.save_values({"blocks": [{**record, "weights_sha256": "other"} for record in records]})
+    with pytest.raises(
+        DataError, match=r"holds other weights than 02_descriptors used; run 02_descriptors again"
+    ):
+        runs.of(tmp_path).networks()
+
+
+def test_a_file_and_a_network_are_not_both_given():
+    with pytest.raises(
+        ValueError, match=r"descriptors='a.npy' are read as they are; leave out backbone, tap"
+    ):
+        described.choose_networks("a.npy", ["auto"], tap=["feats"], weights=[], mirror=False)
+    assert described.choose_networks("a.npy", ["auto"], tap=[], weights=[], mirror=False) == []
+
+
+def test_a_run_of_an_earlier_version_is_asked_to_run_again(toy):
+    Run(toy.out / "02_descriptors", "02_descriptors").save_values({"store": "x", "made_from": {}})
+    with pytest.raises(DataError, match="run 02_descriptors again"):
+        toy.reader.networks()
 
 
 def test_faces_that_were_drawn_anew_are_not_read_with_old_descriptors(toy):

@@ -2,18 +2,26 @@
 
 from faceworkbook.descriptors.extraction import ExtractionOptions, extract
 from faceworkbook.descriptors.int8 import Int8Warning, describe_int8_cost, int8_cost
+from faceworkbook.descriptors.joined import Joined, join
 from faceworkbook.descriptors.layout import StoreError
-from faceworkbook.descriptors.store import Descriptors, describe, open_store, select
+from faceworkbook.descriptors.reading import read
+from faceworkbook.descriptors.store import NO_DESCRIPTOR, Descriptors, describe, open_store, select
+from faceworkbook.descriptors.vector_files import VectorFileError
 
 __all__ = [
+    "NO_DESCRIPTOR",
     "Descriptors",
     "ExtractionOptions",
     "Int8Warning",
+    "Joined",
     "StoreError",
+    "VectorFileError",
     "describe",
     "describe_int8_cost",
     "extract",
     "int8_cost",
+    "join",
     "open_store",
+    "read",
     "select",
 ]

@@ -68,7 +68,7 @@ def compute(job, journal: Journal, todo: np.ndarray, check_pixels: np.ndarray | 
 
     Parameters
     ----------
-    job : faceworkbook.descriptors.extraction.Job
+    job : faceworkbook.descriptors.extraction.Extraction
     journal : Journal
     todo : ndarray of int
     check_pixels : ndarray of shape (n, height, width, 3), uint8, RGB, or None

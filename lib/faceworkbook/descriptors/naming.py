@@ -18,3 +18,9 @@ def default_store(dataset: str, root: str | Path, backbone, *, precision: str = 
     suffix = f"-mirror-{backbone.mirror}" if backbone.mirror else ""
     suffix += "" if precision == "float32" else f"-{precision}"
     return Path(FOLDER) / f"{dataset}-{place}-{backbone.name}-{backbone.tap}{suffix}"
+
+
+def store_of_file(dataset: str, root: str | Path, file: Path) -> Path:
+    """Return the folder of the descriptors of a data set that are read from `file`, relative to the project's root."""
+    place = files.hash_values(project.shorten(root))[:8]
+    return Path(FOLDER) / f"{dataset}-{place}-read-{file.stem[:40]}-{files.hash_file(file)[:8]}"

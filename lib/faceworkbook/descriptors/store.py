@@ -38,6 +38,8 @@ BOX = ["top", "left", "bottom", "right"]
 PLAN_COLUMNS = ["face_id", "image", *BOX]
 STAMP = ["content_hash", "size", "mtime_ns", "ctime_ns"]
 TEXT = "string[pyarrow]"
+READ = "read"  # the kind of a recipe whose descriptors come from a file
+NO_DESCRIPTOR = "no descriptor"
 BLOCK_ROWS, COPY_ROWS = 20_000, 4096
 TRIES = 5
 
@@ -76,7 +78,8 @@ class Store:
     def left_out(self) -> pd.DataFrame:
         """Return the faces that could not be read: ``face_id``, ``image``, ``reason``, ``detail``."""
         table = pd.read_parquet(self._source(UNREADABLE), columns=["face_id", "image", "detail"])
-        table.insert(2, "reason", "unreadable")
+        is_read = self.manifest["recipe"].get("kind") == READ
+        table.insert(2, "reason", NO_DESCRIPTOR if is_read else "unreadable")
         return table
 
     def take(self, rows: np.ndarray, ids) -> Descriptors:
@@ -121,6 +124,11 @@ class Descriptors:
     def manifest(self) -> dict:
         """What the store was computed with and from."""
         return self.store.manifest
+
+    @property
+    def dim(self) -> int:
+        """Width of a descriptor."""
+        return self.manifest["dim"]
 
     @property
     def generation(self) -> int:

@@ -6,6 +6,8 @@ shares of the face's width, so that a level means the same on chips of any size.
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -161,6 +163,17 @@ def make_describer(backbone, faces: pd.DataFrame, root: str | Path) -> Callable:
     return describe
 
 
+def make_joint_describer(backbones: Sequence, faces: pd.DataFrame, root: str | Path) -> Callable:
+    """Return the same for several backbones whose descriptors stand side by side; all see the same corruption."""
+    each = [make_describer(backbone, faces, root) for backbone in backbones]
+
+    def describe(corrupt: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        # A corruption draws from its own generator: each backbone begins with a copy of it.
+        return np.concatenate([one(copy.deepcopy(corrupt)) for one in each], axis=1)
+
+    return describe
+
+
 def measure(
     fitted,
     describe: Callable,
@@ -232,7 +245,11 @@ def make_change(name: str, severity: float, seed: int) -> Callable[[np.ndarray],
     if name == CLEAN:
         return lambda picture: picture
     rng, function = np.random.default_rng(seed), CORRUPTIONS[name].function
-    return lambda picture: function(picture, severity, rng)
+    return functools.partial(_apply, function, severity, rng)
+
+
+def _apply(function: Callable, severity: float, rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
+    return function(picture, severity, rng)
 
 
 def make_sheet(

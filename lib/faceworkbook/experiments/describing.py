@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from faceworkbook import backbones, descriptors, landmarks
+from faceworkbook import descriptors, landmarks
 from faceworkbook import faces as face_table
+from faceworkbook.backbones.several import open_network
 from faceworkbook.descriptors import five_points
 
 SOURCES = ("network", "landmarks", "both")
@@ -39,11 +40,7 @@ def describe_with(source: str, *, backbone: str, tap: str, store: Path) -> tuple
         raise ValueError(f"source={source!r}; allowed are {list(SOURCES)}")
     if source == "landmarks":
         return describe_with_landmarks(store), "five points by YuNet"
-    net = (
-        backbones.default(tap=tap or None)
-        if backbone == "auto"
-        else backbones.load(backbone, tap=tap or None)
-    )
+    net = open_network(backbone, tap=tap)
     if source == "both":
         return describe_with_both(net, store), f"five points by YuNet and {net.name} {net.tap}, both sides"
     return describe_with_network(net, store), f"{net.name} {net.tap}"

@@ -10,15 +10,12 @@ import numpy as np
 import pandas as pd
 
 from faceworkbook.datasets import words
+from faceworkbook.descriptors.matching import FACE, IMAGE, IMAGE_NAMES
 from faceworkbook.evaluation import predictions as tables
 from faceworkbook.experiments.external_table import ExternalError
 from faceworkbook.tasks import Task
 
-FACE, IMAGE, ANSWER = "face_id", "image", "predicted"
-IMAGE_NAMES = (
-    *("image", "img_path", "image_path", "img", "path", "file", "filename", "file_name", "file_path"),
-    *("filepath", "image_name", "photo", "picture", "name"),
-)
+ANSWER = "predicted"
 ALIASES = {"gender": ("sex",), "emotion": ("expression",)}
 ANSWER_NAMES = ("dominant_{}", "predicted_{}", "{}_predicted", "{}_pred", "pred_{}", "apparent_{}", "{}")
 GENERAL_NAMES = (ANSWER, "prediction", "pred", "answer", "class", "value")

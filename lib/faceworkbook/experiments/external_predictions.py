@@ -5,15 +5,16 @@ What does not match is excluded with a reason, on both sides: rows of the file, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from faceworkbook import descriptors, row_groups, tasks
 from faceworkbook import faces as face_table
+from faceworkbook import row_groups, tasks
+from faceworkbook.descriptors.matching import match_rows
 from faceworkbook.evaluation import predictions as tables
 from faceworkbook.experiments import external_file, external_table, overlap
 from faceworkbook.experiments.external_file import FACE, IMAGE, Answers, Columns
@@ -23,8 +24,6 @@ from faceworkbook.faces import COPY_GROUP
 from faceworkbook.tasks import Labels, Task
 
 FILE, DATASET = "file", "data set"
-NO_FACE = "no face of the data set bears that name"
-SEVERAL = "the name fits several faces; give face_id, or paths below the root"
 REPEATED, CONTRARY = "repeated with the same answer", "repeated with another answer"
 REPEATED_SILENT = "repeated without an answer"
 NO_ANSWER, NO_LABEL = "no answer", "the data set knows no label"
@@ -114,7 +113,7 @@ def read(path: str | Path, source: Source, reading: Reading = Reading()) -> Judg
     columns = external_file.find_columns(table, labels.task, given, path)
     values = external_file.read_given(reading.values, "--value")
     answers = external_file.read_answers(table, columns, labels.task, values, path)
-    rows, reasons = match_rows(table[columns.key], source, by=columns.by)
+    rows, reasons = match_rows(table[columns.key], source.faces, source.root, by=columns.by)
     if (rows < 0).all():
         raise ExternalError(
             f"none of the {len(table):,} rows of {path} is a face of '{source.name}' in {source.root}: the first is "
@@ -141,63 +140,6 @@ def _require_same_truth(table: pd.DataFrame, labels: Labels, rows: np.ndarray, p
             f"{path} was made on other labels: {int(other.sum()):,} of {len(matched):,} of its faces bear another "
             f"'{labels.task.name}' in this data set; name the data set that it was made on with --dataset and --root"
         )
-
-
-def match_rows(keys: pd.Series, source: Source, *, by: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the position in the face table of each row of a file, -1 where it has none, and why.
-
-    Parameters
-    ----------
-    keys : pandas.Series
-        Ids of faces; or paths, whole or below the data set's root, or names of files where they are unique. Upper
-        and lower case count only where they are needed to distinguish two files.
-    by : {'face_id', 'image'}
-
-    Returns
-    -------
-    rows : ndarray of shape (n,), int
-    reasons : ndarray of shape (n,), str
-        Empty where a face is there.
-    """
-    texts = keys.astype(str).str.strip()
-    if by == FACE:
-        rows = pd.Index(source.faces[FACE].astype(str)).get_indexer(texts)
-        return rows, np.where(rows < 0, NO_FACE, "").astype(object)
-    images = source.faces["image"].astype(str)
-    root = Path(source.root).resolve().as_posix()
-    rows = _find_rows(texts, images, root)
-    left = rows == -1
-    rows[left] = _find_rows(texts[left].str.casefold(), images.str.casefold(), root.casefold())
-    reasons = np.select([rows == -1, rows == -2], [NO_FACE, SEVERAL], "").astype(object)
-    return np.maximum(rows, -1), reasons
-
-
-def _positions(names: pd.Series) -> dict[str, int]:
-    """Return the row of each name; -2 where several rows bear it."""
-    table = pd.Series(np.arange(len(names)), index=names.to_numpy(object))
-    twice = names[names.duplicated(keep=False)].unique()
-    return table[~table.index.duplicated()].to_dict() | dict.fromkeys(twice, -2)
-
-
-def _find_rows(texts: pd.Series, images: pd.Series, root: str) -> np.ndarray:
-    """Return the row of each path, whole or from any folder on; else that of a unique file name.
-
-    -1 where there is none, -2 where there are several. A name in another folder of the data set is another file.
-    """
-    places = [PurePosixPath(image) for image in images]
-    paths, names = _positions(images), _positions(pd.Series([place.name for place in places], dtype=object))
-    folders = {place.parent.name for place in places} - {""}
-
-    def find(text: str) -> int:
-        path = PurePosixPath(text.replace("\\", "/"))
-        below = [path.relative_to(root).as_posix()] if path.is_relative_to(root) else []
-        ends = ("/".join(path.parts[start:]) for start in range(max(len(path.parts) - 1, 1)))
-        row = next((paths[end] for end in (*below, *ends) if end in paths), -1)
-        row = names.get(path.name, -1) if row == -1 else row
-        folder = path.parent.name
-        return -1 if row >= 0 and folder in folders - {places[row].parent.name} else row
-
-    return np.array([find(text) for text in texts], dtype=np.int64)
 
 
 def _judge_rows(rows: np.ndarray, reasons: np.ndarray, answers: Answers, labels: Labels) -> np.ndarray:
@@ -297,9 +239,7 @@ def _rows_of(table: pd.DataFrame, face_id: pd.Series) -> pd.DataFrame:
 # --------------------------------------------------------------------------- a saved model of this workbook
 
 
-def predict(
-    fitted, net, source: Source, trained: PreparedData, trained_root: Path, *, store: Path, precision: str
-) -> Judged:
+def predict(fitted, describe: Callable, source: Source, trained: PreparedData, trained_root: Path) -> Judged:
     """Let a saved model predict another data set, without what it was trained on.
 
     Faces whose picture (or a copy of it) or person stands among the training and validation faces are excluded.
@@ -307,18 +247,14 @@ def predict(
     Parameters
     ----------
     fitted : faceworkbook.training.Fitted
-    net : faceworkbook.backbones.Backbone
-        The network, tap and weights that its descriptors came from.
+    describe : callable
+        ``(faces)`` to their descriptors (``face_id``, ``matrix``), by the networks that those of `trained` came from.
     source : Source
         The data set that is predicted.
     trained : PreparedData
         What the model was fitted on.
     trained_root : Path
         Folder of those pictures.
-    store : Path
-        Folder of the descriptors of `source`.
-    precision : str
-        Of the descriptors that the model was fitted on.
     """
     task, faces = fitted.task, source.faces
     labels = _labels_for(faces, task)
@@ -333,9 +269,7 @@ def predict(
         raise ExternalError(
             f"no face of '{source.name}' is left to judge: {pd.Series(reasons).value_counts().to_dict()}"
         )
-    described = descriptors.extract(
-        faces[reasons == ""], net, root=source.root, store=store, precision=precision
-    )
+    described = describe(faces[reasons == ""])
     reasons[(reasons == "") & ~faces["face_id"].isin(described.face_id).to_numpy()] = NO_DESCRIPTOR
     kept = reasons == ""
     chosen = faces[kept].reset_index(drop=True)

@@ -105,16 +105,22 @@ def draw(data: PreparedData, count: int, *, seed: int = 0) -> PreparedData:
     )
 
 
-def describe_anew(backbone, faces: pd.DataFrame, root: str | Path, *, seed: int = 0) -> Callable:
+def name_taps(networks: Sequence) -> str:
+    """Return the taps of networks that stand side by side, as one level of the factor 'tap'."""
+    return " + ".join(network.tap for network in networks)
+
+
+def describe_anew(networks: Sequence, faces: pd.DataFrame, root: str | Path, *, seed: int = 0) -> Callable:
     """Return ``(pictures, tap)`` to descriptors, for `measure`: pictures changed, and read at any tap.
 
     ``pictures`` is 'as they are', or the name of a registered corruption and its level, such as 'crop margin 0.15'.
+    ``tap`` is `name_taps` for all `networks` side by side, or a tap of the first of them.
     """
 
     def describe(pictures: str, tap: str) -> np.ndarray:
         change = read_change(pictures, seed=seed)
-        network = backbone if tap == backbone.tap else replace(backbone, tap=tap)
-        return corruptions.make_describer(network, faces, root)(change)
+        chosen = networks if tap == name_taps(networks) else [networks[0].at(tap)]
+        return corruptions.make_joint_describer(chosen, faces, root)(change)
 
     return describe
 

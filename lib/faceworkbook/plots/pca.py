@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from sklearn.decomposition import PCA
+from sklearn.preprocessing import StandardScaler
 
 from faceworkbook.plots import style
 
@@ -30,7 +31,9 @@ class PCADisplay:
     explained: np.ndarray
 
     @classmethod
-    def from_matrix(cls, matrix: np.ndarray, labels, *, n: int = 2000, seed: int = 0) -> PCADisplay:
+    def from_matrix(
+        cls, matrix: np.ndarray, labels, *, n: int = 2000, seed: int = 0, standardise: bool = False
+    ) -> PCADisplay:
         """Fit on at most `n` rows drawn at random among those with a label.
 
         Parameters
@@ -39,11 +42,16 @@ class PCADisplay:
             May be memory-mapped; only the drawn rows are read.
         labels : Series of length n_faces
             Categories; numbers are cut into five bins of equal size.
+        standardise : bool
+            Give every column the same deviation first, as descriptors of several networks side by side need.
         """
         known = np.flatnonzero(pd.notna(labels))
         rows = np.sort(np.random.default_rng(seed).permutation(known)[:n])
         pca = PCA(2, random_state=seed)
-        points = pca.fit_transform(np.asarray(matrix[rows], dtype=np.float64))
+        chosen_rows = np.asarray(matrix[rows], dtype=np.float64)
+        points = pca.fit_transform(
+            StandardScaler().fit_transform(chosen_rows) if standardise else chosen_rows
+        )
         chosen = as_classes(pd.Series(labels).reset_index(drop=True).iloc[rows])
         return cls(points, chosen, pca.explained_variance_ratio_)
 

@@ -77,10 +77,26 @@ def of_faces(faces: pd.DataFrame, split, *, excluded: int) -> str:
     )
 
 
-def of_descriptors(n: int, *, network: str, tap: str, dim: int, seconds: float, unreadable: int) -> str:
-    """Return how many descriptors of which network there are, and how long they took (02_descriptors)."""
-    lost = "every picture could be read" if not unreadable else f"{unreadable:,} pictures could not be read"
-    return f"{n:,} descriptors of {dim:,} numbers by {network} at {tap} in {seconds:.1f} s; {lost}."
+def of_descriptors(values: Mapping, *, seconds: float) -> str:
+    """Return how many descriptors there are and from what, and how long they took (02_descriptors).
+
+    Parameters
+    ----------
+    values : mapping
+        See `faceworkbook.reports.described.summarise`.
+    """
+    lost = [
+        f"{values[name]:,} {what}"
+        for name, what in (
+            ("unreadable", "pictures could not be read"),
+            ("lacking", "of the faces have none"),
+        )
+        if values[name]
+    ]
+    return (
+        f"{values['n']:,} descriptors of {values['dim']:,} numbers from {values['described_by']} in {seconds:.1f} s; "
+        f"{' and '.join(lost) or 'every face has one'}."
+    )
 
 
 def row_of(figures: pd.DataFrame, metric: str) -> pd.Series:

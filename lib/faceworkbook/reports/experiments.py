@@ -16,7 +16,10 @@ from faceworkbook.reports.parameters import ParameterError
 
 KEYS = {"name", "title", "question", "expected", "final", "parameters", "steps"}
 STEP_KEYS = {"notebook", "name", "parameters"}
-PATHS = ("root", "weights", "store", "corrections", "faces", "predictions", "against")
+PATHS = (
+    *("root", "weights", "store", "corrections", "faces", "predictions", "against"),
+    *("descriptors", "ids"),
+)
 MAX_BYTES, MAX_DEPTH = 100_000, 8
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import xxhash
 
 from faceworkbook import descriptors, files, project
-from faceworkbook.reports import parameters
+from faceworkbook.reports import described, parameters
 from faceworkbook.reports.experiments import Step
 
 DONE = "done.json"
@@ -90,7 +90,7 @@ def mark(place: Path, step_fingerprint: str, seconds: float) -> None:
         "fingerprint": step_fingerprint,
         "seconds": round(seconds, 1),
         "outputs": {name: files.hash_file(place / name) for name in _outputs(place)},
-        "store": _store(place),
+        "stores": _stores(place),
     }
     files.write_json(place / DONE, record)
 
@@ -100,14 +100,17 @@ def _outputs(place: Path) -> list[str]:
     return [p.relative_to(place).as_posix() for p in paths if p.name not in _NOT_OUTPUTS]
 
 
-def _store(place: Path) -> dict:
-    """The descriptor store that the step filled, and its state; empty where it filled none."""
+def _stores(place: Path) -> list[dict]:
+    """The descriptor stores that the step filled, and their state; none where it filled none."""
     try:
-        named = json.loads((place / "metrics.json").read_bytes()).get("store", "")
-        path = project.resolve(named) if named else None
-        return {"path": named, "generation": descriptors.open_store(path).generation} if path else {}
-    except (OSError, ValueError, AttributeError, TypeError):
-        return {}
+        blocks = json.loads((place / "metrics.json").read_bytes()).get(described.BLOCKS, [])
+        named = [block["store"] for block in blocks]
+        return [
+            {"path": name, "generation": descriptors.open_store(project.resolve(name)).generation}
+            for name in named
+        ]
+    except (OSError, ValueError, AttributeError, TypeError, KeyError):
+        return []
 
 
 def is_finished(place: Path, step_fingerprint: str) -> bool:
@@ -119,6 +122,6 @@ def is_finished(place: Path, step_fingerprint: str) -> bool:
             (place / name).is_file() and files.hash_file(place / name) == known
             for name, known in record["outputs"].items()
         )
-        return whole and record["store"] == _store(place)
+        return whole and record["stores"] == _stores(place)
     except (ValueError, KeyError, TypeError, AttributeError, OSError):
         return False

@@ -13,7 +13,7 @@ from pandas.api.types import is_numeric_dtype
 
 from faceworkbook import datasets, files, project
 from faceworkbook.evaluation import calibration, groups, metrics, predictions
-from faceworkbook.reports import answers, pages, report_data, tables
+from faceworkbook.reports import answers, described, pages, report_data, tables
 from faceworkbook.reports.pages import escape_markdown as md
 from faceworkbook.reports.report_data import ReportData
 from faceworkbook.reports.runs import Run, RunError
@@ -118,12 +118,17 @@ def _describe_model(data: ReportData) -> list[str]:
         f"Reads: {data.task.title} ({data.task.kind}"
         + (f": {', '.join(classes[:12])}{more}" if classes else "")
         + ")",
-        f"Input: {d['dim']}-d descriptor of {d['network']}, tap {d['tap']}, weights {d['weights_sha256'][:16]}...",
-        f"Preprocessing: {tables.describe_preprocessing(d['preprocessing'])}",
-        f"Network: {d['source']}",
+        f"Input: {d['dim']}-d descriptor from {d['described_by']}",
+        *(_describe_block(record) for record in described.records_of(d)),
         f"Settings: {'; '.join(f'{name}: {tables.describe(value)}' for name, value in settings.items())}",
         _describe_file(data.run),
     ]
+
+
+def _describe_block(record: Mapping) -> str:
+    """Return where some of the descriptor's columns come from, as one item of the list."""
+    rows = {name: tables.describe(value) for name, value in described.to_rows(record).items() if value}
+    return "; ".join(f"{name}: {value}" for name, value in rows.items())
 
 
 def _describe_file(run: Run) -> str:

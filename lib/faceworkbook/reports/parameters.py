@@ -36,8 +36,10 @@ class Parameter:
     comment: str
 
     def check(self, value):
-        """`value` if its type fits the default's (an int is a float too), else `ParameterError`."""
+        """`value` if its type fits the default's, else `ParameterError`; an int is a float too, a single text a list."""
         kind = type(self.default)
+        if kind is list and type(value) is str:
+            value = as_list(value)
         if kind is float and type(value) is int:
             return float(value)
         if type(value) is not kind:
@@ -119,7 +121,7 @@ def _comment(lines: list[str]) -> str:
 
 
 def current(step: str, namespace: dict, sources: list[str]) -> dict:
-    """Return the parameters of the running notebook `step`, as it has them now.
+    """Return the parameters of the running notebook `step`, and set its variables to them, each of its type.
 
     Parameters
     ----------
@@ -148,7 +150,9 @@ def current(step: str, namespace: dict, sources: list[str]) -> dict:
         raise ParameterError(
             f"{step}: the parameters {missing} are not set; run the cell tagged 'parameters'"
         )
-    return {name: parameter.check(namespace[name]) for name, parameter in allowed.items()}
+    checked = {name: parameter.check(namespace[name]) for name, parameter in allowed.items()}
+    namespace.update(checked)  # a single text has become a list
+    return checked
 
 
 def _assigned_names(source: str) -> dict:
@@ -172,6 +176,12 @@ def parse_assignment(text: str) -> tuple[str, object]:
 def format_value(value) -> str:
     """Return `value` as `parse_assignment` reads it."""
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def as_list(text: str) -> list:
+    """Return the list that a text '[A, B]' is, which papermill's -p hands on as text; a single text as its only entry."""
+    value = _value(text)
+    return value if isinstance(value, list) else [text] if text else []
 
 
 def _value(text: str):

@@ -11,15 +11,14 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
-from faceworkbook import data_record, datasets, files, project, row_groups, tasks
+from faceworkbook import data_record, datasets, descriptors, files, project, row_groups, tasks
 from faceworkbook import faces as face_table
 from faceworkbook.data_record import DataRecord
-from faceworkbook.descriptors import naming
 from faceworkbook.evaluation import comparison, groups, metrics, significance
 from faceworkbook.evaluation.rows import rows_of
 from faceworkbook.experiments import external_predictions as external
 from faceworkbook.experiments.external_predictions import ExternalError, Judged, Reading, Source
-from faceworkbook.reports import answers, looks, runs, tables
+from faceworkbook.reports import answers, described, looks, runs, tables
 from faceworkbook.reports.pages import escape
 from faceworkbook.reports.parameters import parse_options
 
@@ -106,21 +105,17 @@ def _judge_model(folder: Path, source: Source, reading: Reading) -> Judged:
     from faceworkbook import training
 
     run = runs.of(folder.parent)
-    label, descriptors = run.values(runs.FACES, "params")["label"], run.values(runs.DESCRIPTORS)
+    label, records = run.values(runs.FACES, "params")["label"], run.values(runs.DESCRIPTORS)[described.BLOCKS]
     if reading.label not in ("", label):
         raise ExternalError(f"the model in {project.shorten(folder)} reads '{label}', not '{reading.label}'")
-    data, net = run.prepared_data(label), run.network()
+    data, nets = run.prepared_data(label), run.networks()
     fitted = training.load(folder, matrix=data.matrix, labels=data.labels, split=data.split)
-    store = naming.default_store(source.name, source.root, net, precision=descriptors["precision"])
-    judged = external.predict(
-        fitted,
-        net,
-        source,
-        data,
-        project.resolve(run.data().root),
-        store=project.resolve(store),
-        precision=descriptors["precision"],
-    )
+
+    def describe(faces: pd.DataFrame):
+        given = {"dataset": source.name, "root": source.root, "precision": records[0]["precision"]}
+        return descriptors.join(described.extract(faces, nets, **given))
+
+    judged = external.predict(fitted, describe, source, data, project.resolve(run.data().root))
     return replace(judged, name=f"{folder.parent.name} {folder.name}")
 
 

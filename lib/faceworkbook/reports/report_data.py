@@ -229,6 +229,8 @@ def list_caveats(data: ReportData) -> list[str]:
         caveats.append(
             f"{data.descriptors['unreadable']:,} pictures could not be read; they are in no figure."
         )
+    if data.descriptors["lacking"]:
+        caveats.append(f"{data.descriptors['lacking']:,} faces have no descriptor; they are in no figure.")
     headline = data.figure(data.task.headline)
     caveats.append(data.run.describe_looks(data.task.name, headline, unit=data.task.unit))
     small = data.groups[data.groups["small"]] if "small" in data.groups else data.groups.iloc[:0]

@@ -77,6 +77,12 @@ def each(rule: Rule, *, least: int = 0) -> Rule:
     return check
 
 
+def one_or_each(rule: Rule) -> Rule:
+    """Allow a single value that `rule` allows, or a list of them."""
+    of_list = each(rule)
+    return lambda value: of_list(value) if isinstance(value, list) else rule(value)
+
+
 def texts(pattern: str, expected: str) -> Rule:
     """Allow texts that match `pattern` as a whole."""
 

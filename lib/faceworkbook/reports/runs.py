@@ -15,12 +15,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from faceworkbook import data_record, descriptors, files, project, row_groups, splits, tasks
+from faceworkbook import data_record, files, project, row_groups, splits, tasks
+from faceworkbook.backbones import Backbone
 from faceworkbook.data_record import DataError, DataRecord
+from faceworkbook.descriptors import Descriptors, Joined
 from faceworkbook.evaluation import predictions as prediction_tables
 from faceworkbook.experiments.prepared import PreparedData
 from faceworkbook.faces import COPY_GROUP
-from faceworkbook.reports import figures, looks, plans, values
+from faceworkbook.reports import described, figures, looks, plans, values
 from faceworkbook.reports import parameters as params
 from faceworkbook.training import balancing
 
@@ -177,25 +179,17 @@ class Run:
             )
         return split
 
-    def described_faces(self) -> tuple[pd.DataFrame, descriptors.Descriptors]:
-        """Return the face table of 01_faces and the descriptors that 02_descriptors computed of it.
+    def described_faces(self) -> tuple[pd.DataFrame, Descriptors | Joined]:
+        """Return the face table of 01_faces and the descriptors that 02_descriptors has of it.
 
         Raises
         ------
         DataError
             02_descriptors saw other faces or pictures, or the store holds other descriptors by now.
         """
-        faces, record = self.faces(), self.values(DESCRIPTORS)
-        self._check_data(record.get("made_from", {}), DESCRIPTORS)
-        store = project.resolve(record["store"])
-        described = descriptors.select(store, faces["face_id"], root=project.resolve(self.data().root))
-        data_record.check_contents(faces, described.face_id, described.content_hash, project.shorten(store))
-        if described.fingerprint != record["descriptors"]:
-            raise DataError(
-                f"{project.shorten(store)} holds other descriptors of these faces than {DESCRIPTORS} wrote; run "
-                f"{DESCRIPTORS} again"
-            )
-        return faces, described
+        faces, values = self.faces(), self.values(DESCRIPTORS)
+        self._check_data(values.get("made_from", {}), DESCRIPTORS)
+        return faces, described.read(described.records_of(values), faces, project.resolve(self.data().root))
 
     def prepared_data(self, label: str, *, balance_by: str | None = None) -> PreparedData:
         """Return faces that have a descriptor, their labels, split, descriptors and copies.
@@ -209,15 +203,15 @@ class Run:
         balance_by : str, optional
             Columns whose groups training evens out; those of `balance_by` where None.
         """
-        everyone, described = self.described_faces()
-        keep = everyone["face_id"].isin(described.face_id).to_numpy()
+        everyone, own = self.described_faces()
+        keep = everyone["face_id"].isin(own.face_id).to_numpy()
         faces = everyone[keep].reset_index(drop=True)
         split = splits.restrict(self.split(everyone), keep)
         faces[COPY_GROUP] = row_groups.name_groups(faces["face_id"], split.copies)
-        made_from = {**self.made_from(), "label": label, "descriptors": described.fingerprint}
+        made_from = {**self.made_from(), "label": label, "descriptors": own.fingerprint}
         by = self.balance_by() if balance_by is None else balance_by
         labels = balancing.group(tasks.read_labels(faces, label), faces, by)
-        return PreparedData(faces, labels, split, described.matrix, split.copies, made_from)
+        return PreparedData(faces, labels, split, own.matrix, split.copies, made_from)
 
     def balance_by(self) -> str:
         """Return the columns whose groups this step evens out, or those that 03_classifier evened out."""
@@ -225,18 +219,19 @@ class Run:
             return self.parameters.get("balance_by", "")
         return self.values(CLASSIFIER, "params").get("balance_by", "")
 
-    def network(self):
-        """Return the network that 02_descriptors used, at the same tap and with the same weights."""
-        from faceworkbook import backbones
+    def networks(self) -> list[Backbone]:
+        """Return the networks that 02_descriptors used, in its order, at the same taps and with the same weights.
 
-        was = self.values(DESCRIPTORS)
-        weights = project.resolve(was["weights"]) if was["weights"] else None
-        backbone = backbones.load(was["network"], weights=weights, tap=was["tap"])
-        if backbone.fingerprint != was["weights_sha256"]:
-            raise DataError(
-                f"{was['weights']} holds other weights than {DESCRIPTORS} used; run {DESCRIPTORS} again"
-            )
-        return backbone
+        Raises
+        ------
+        DataError
+            Descriptors that were read from a file, or other weights by now.
+        """
+        return [described.open_network(record) for record in described.records_of(self.values(DESCRIPTORS))]
+
+    def why_no_network(self) -> str:
+        """Return in one sentence why pictures cannot be described anew; empty where they can."""
+        return described.why_no_network(described.records_of(self.values(DESCRIPTORS)))
 
     def made_from(self) -> dict:
         """Return the fingerprints of faces, pictures, labels and split, for what is made from them."""

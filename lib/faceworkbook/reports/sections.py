@@ -7,7 +7,7 @@ import pandas as pd
 
 from faceworkbook import project
 from faceworkbook.evaluation import excluded_copies
-from faceworkbook.reports import answers, report_data, tables
+from faceworkbook.reports import answers, described, report_data, tables
 from faceworkbook.reports.pages import escape
 from faceworkbook.reports.report_data import ReportData
 from faceworkbook.reports.runs import Run
@@ -47,7 +47,7 @@ def show_headline(data: ReportData) -> None:
     parts += [answers.to_html(answer), _expectation_of_headline(data)]
     parts.append(
         f"<p>{data.faces['used']:,} faces of {escape(data.faces['title'])}, described by "
-        f"<strong>{escape(d['network'])}</strong> read at <strong>{escape(d['tap'])}</strong> ({d['dim']}-d). "
+        f"<strong>{escape(d['described_by'])}</strong> ({d['dim']}-d). "
         f"Test rows: {data.classifier['n_test']:,}, split by {escape(report_data.describe_split(data))}.</p>"
     )
     tables.show_html("".join(parts))
@@ -231,7 +231,7 @@ def show_dataset(data: ReportData) -> None:
         corrected = data.run.table("01_faces", "corrections")
         tables.show_long([corrected], caption="corrections of labels, row by row", open_rows=20)
     tables.show_long([data.run.table("01_faces", "notices")], caption="noticed or repaired")
-    tables.show_long([data.run.table("02_descriptors", "left_out")], caption="unreadable pictures")
+    tables.show_long([data.run.table("02_descriptors", "left_out")], caption="without a descriptor")
 
 
 def show_split(data: ReportData) -> None:
@@ -245,21 +245,15 @@ def show_split(data: ReportData) -> None:
 
 
 def show_network(data: ReportData) -> None:
-    """Show network, tap, weights, preprocessing, engine."""
+    """Show network, tap, weights, preprocessing, engine of each block of descriptors; or the file it was read from."""
     d = data.descriptors
-    engines = [engine.get("name", engine) for engine in d["engines"]]
+    for record in described.records_of(d):
+        tables.show_record(described.to_rows(record))
     tables.show_record(
         {
-            "network": d["network"],
-            "tap": f"{d['tap']} ({d['dim']}-d)",
-            "weights": d["weights"],
-            "SHA-256 of the weights": d["weights_sha256"],
-            "source": d["source"],
-            "preprocessing": tables.describe_preprocessing(d["preprocessing"]),
-            "decoder": d["decoder"],
-            "descriptors": f"{d['n']:,} in {d['seconds']:.0f} s, {d['precision']}",
+            "descriptors": f"{d['n']:,} in {d['seconds']:.0f} s",
             "unreadable pictures": d["unreadable"],
-            "engines": engines,
+            "faces without a descriptor": d["lacking"],
         }
     )
 

@@ -22,6 +22,7 @@ from faceworkbook.reports.rules import (
     folder,
     number,
     one_of,
+    one_or_each,
     suggest,
     texts,
     writable_folder,
@@ -133,9 +134,13 @@ RULES: dict[str, Rule] = {
     "min_size": COUNT_OR_ALL,
     "min_blur": COUNT_OR_ALL,
     # network
-    "backbone": one_of(_backbones),
-    "weights": file,
+    "backbone": one_or_each(one_of(_backbones)),
+    "weights": one_or_each(file),
     "tap": anything,
+    "mirror": anything,
+    "descriptors": file,
+    "ids": anything,
+    "column": anything,
     "taps": anything,
     "engine": one_of(_engines),
     "precision": one_of(("float32", "int8")),
@@ -182,7 +187,7 @@ RULES: dict[str, Rule] = {
     "pool": one_of(("average", "flatten")),
     "label_smoothing": number(0, 0.99),
     "number_loss": one_of(("squared", "absolute")),
-    "mirror": SHARE,
+    "flip": SHARE,
     "rotate": number(0, 180),
     "shift": SHARE,
     "zoom": number(0, 0.99),
@@ -336,17 +341,18 @@ def _check_label(given: Mapping, everything: Mapping, registered: set[str]) -> s
 
 
 def _check_network(given: Mapping, everything: Mapping, registered: set[str]) -> str:
-    from faceworkbook import backbones
+    from faceworkbook.backbones import several
 
-    name, tap = given.get("backbone", ""), given.get("tap") or None
-    uses_network = name and given.get("source", "network") != "landmarks"
-    if not uses_network or name in registered or (name == "auto" and not given.get("weights") and not tap):
+    names, tap, weights = (given.get(name) or [] for name in ("backbone", "tap", "weights"))
+    names = [names] if isinstance(names, str) else names
+    uses_network = names and given.get("source", "network") != "landmarks" and not given.get("descriptors")
+    if not uses_network or registered & {*names} or (names == [several.AUTO] and not weights and not tap):
         return ""
-    weights = project.resolve(given["weights"]) if given.get("weights") else None
     try:
-        backbones.default(tap=tap) if name == "auto" else backbones.load(name, weights=weights, tap=tap)
+        for net in several.open_networks(names, tap=tap, weights=weights):
+            net.check_use(str(everything.get("dataset", "")))
     except ValueError as error:
-        return f"backbone={name!r}" + (f", tap={tap!r}" if tap else "") + f": {error}"
+        return f"backbone={given['backbone']!r}" + (f", tap={tap!r}" if tap else "") + f": {error}"
     return ""
 
 

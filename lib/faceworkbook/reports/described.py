@@ -1,0 +1,264 @@
+"""What 02_descriptors writes down of its descriptors, one record a block of columns, and what later steps read of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from faceworkbook import backbones, data_record, descriptors, project
+from faceworkbook.backbones import Backbone, several
+from faceworkbook.data_record import DataError
+from faceworkbook.descriptors import Descriptors, Joined, naming
+from faceworkbook.reports import tables
+
+STEP = "02_descriptors"
+AGAIN = f"run {STEP} again"
+NETWORK, FILE = "network", "file"
+NO_DESCRIPTOR = descriptors.NO_DESCRIPTOR
+BLOCKS = "blocks"
+
+
+def extract(
+    faces: pd.DataFrame, nets: Sequence[Backbone], *, dataset: str, root: Path, store: str = "", **options
+) -> list[Descriptors]:
+    """Extract the descriptors of each network into a store of its own.
+
+    Parameters
+    ----------
+    store : str
+        Folder for those of a single network; empty for the usual ones.
+    **options
+        Of `descriptors.extract`.
+    """
+    if store and len(nets) > 1:
+        raise ValueError(
+            f"store={store!r} names one folder and there are {len(nets)} networks or taps; leave it empty, then each "
+            "has its own"
+        )
+    for net in nets:
+        net.check_use(dataset)
+    precision = options.get("precision", "float32")
+    places = [store or naming.default_store(dataset, root, net, precision=precision) for net in nets]
+    return [
+        descriptors.extract(faces, net, root=root, store=project.resolve(place), **options)
+        for net, place in zip(nets, places, strict=True)
+    ]
+
+
+def read_file(
+    faces: pd.DataFrame,
+    file: str,
+    *,
+    dataset: str,
+    root: Path,
+    store: str = "",
+    ids: str = "",
+    values: str = "",
+) -> Descriptors:
+    """Read descriptors from a file into a store; see `descriptors.read`. Paths are relative to the project's root."""
+    path = project.resolve(file)
+    if ids and project.resolve(ids).is_file():
+        ids = str(project.resolve(ids))
+    place = store or naming.store_of_file(dataset, root, path)
+    return descriptors.read(path, faces, root=root, store=project.resolve(place), ids=ids, values=values)
+
+
+def choose_networks(
+    file: str, backbone: list[str], *, tap: list[str], weights: list[str], mirror: bool
+) -> list[Backbone]:
+    """Open the networks that compute; none where the descriptors are read from a `file`.
+
+    Raises
+    ------
+    ValueError
+        A file and a network are both given; see also `several.open_networks`.
+    """
+    if not file:
+        return several.open_networks(backbone, tap=tap, weights=weights, mirror=mirror)
+    if (*backbone, *tap, *weights) != (several.AUTO,) or mirror:
+        raise ValueError(
+            f"descriptors={file!r} are read as they are; leave out backbone, tap, weights and mirror, or leave "
+            "descriptors empty to compute them"
+        )
+    return []
+
+
+# --------------------------------------------------------------------------- records
+
+
+def record_blocks(nets: Sequence[Backbone], described: Descriptors | Joined) -> list[dict]:
+    """Return one record a block; of a file where there are no networks."""
+    blocks = blocks_of(described)
+    if not nets:
+        return [_record_file(own) for own in blocks]
+    return [_record_network(net, own) for net, own in zip(nets, blocks, strict=True)]
+
+
+def _record_network(net: Backbone, own: Descriptors) -> dict:
+    return {
+        "kind": NETWORK,
+        "network": net.name,
+        "tap": net.tap,
+        "mirror": net.mirror,
+        "weights": project.shorten(net.weights) if net.weights.name else "",
+        "weights_sha256": net.fingerprint,
+        "source": net.source,
+        "preprocessing": net.preprocessing.to_dict(),
+        "precision": own.manifest["recipe"]["precision"],
+        "engines": own.manifest["engines"],
+        "decoder": own.manifest["decoder"],
+        **_stored(own),
+    }
+
+
+def _stored(own: Descriptors) -> dict:
+    return {
+        "dim": own.dim,
+        "store": project.shorten(own.folder),
+        "generation": own.generation,
+        "descriptors": own.fingerprint,
+    }
+
+
+def blocks_of(described: Descriptors | Joined) -> tuple[Descriptors, ...]:
+    """Return the blocks that stand side by side, of the faces that all have."""
+    return described.blocks if isinstance(described, Joined) else (described,)
+
+
+def records_of(values: Mapping) -> list[dict]:
+    """Return the records of the blocks out of the values that 02_descriptors wrote."""
+    if not values.get(BLOCKS):
+        raise DataError(f"{STEP} was written by an earlier version; {AGAIN}")
+    return list(values[BLOCKS])
+
+
+def _record_file(own: Descriptors) -> dict:
+    recipe = own.manifest["recipe"]
+    return {
+        "kind": FILE,
+        "file": recipe["file"],
+        "file_sha256": recipe["file_sha256"],
+        "matched": f"{recipe['key']}; numbers: {recipe['values']}",
+        "source": f"read from {recipe['file']}; the network that made them is not known here",
+        **_stored(own),
+    }
+
+
+# --------------------------------------------------------------------------- words
+
+
+def describe(records: Sequence[Mapping]) -> str:
+    """Return what describes the faces, in words: 'faceres_deep at conv_pw_12_relu and at global_pooling'."""
+    words: dict[str, list[str]] = {}
+    for record in records:
+        words.setdefault(name_of(record), []).append(place_of(record))
+    return " and ".join(
+        f"{name} {' and '.join(filter(None, places))}".rstrip() for name, places in words.items()
+    )
+
+
+def summarise(described: Descriptors | Joined, records: Sequence[Mapping]) -> dict:
+    """Return what 02_descriptors writes down: what describes the faces, how wide it is, how many it left out and why."""
+    reasons = described.left_out["reason"]
+    return {
+        "described_by": describe(records),
+        "dim": described.dim,
+        "source": "; ".join(dict.fromkeys(record["source"] for record in records)),
+        BLOCKS: list(records),
+        "descriptors": described.fingerprint,
+        "n": len(described),
+        "unreadable": int((reasons == "unreadable").sum()),
+        "lacking": int((reasons == NO_DESCRIPTOR).sum()),
+    }
+
+
+def name_of(record: Mapping) -> str:
+    """Return the network of a block, or the file that it was read from."""
+    return record["network"] if record["kind"] == NETWORK else f"the file {Path(record['file']).name}"
+
+
+def place_of(record: Mapping) -> str:
+    """Return the tap of a block, and whether both sides of a face are averaged; nothing for a file."""
+    if record["kind"] == FILE:
+        return ""
+    return f"at {record['tap']}" + (" (mean of both sides)" if record["mirror"] else "")
+
+
+def to_rows(record: Mapping) -> dict:
+    """Return a block as names and values for a reader."""
+    if record["kind"] == FILE:
+        return {
+            "file": record["file"],
+            "SHA-256 of the file": record["file_sha256"],
+            "descriptors": f"{record['dim']}-d",
+            "matched with the faces": record["matched"],
+            "source": record["source"],
+        }
+    return {
+        "network": record["network"],
+        "tap": f"{record['tap']} ({record['dim']}-d)"
+        + (", mean of the picture and its mirror image" if record["mirror"] else ""),
+        "weights": record["weights"],
+        "SHA-256 of the weights": record["weights_sha256"],
+        "source": record["source"],
+        "preprocessing": tables.describe_preprocessing(record["preprocessing"]),
+        "decoder": record["decoder"],
+        "precision": record["precision"],
+        "engines": [engine.get("name", engine) for engine in record["engines"]],
+    }
+
+
+# --------------------------------------------------------------------------- what later steps read
+
+
+def read(records: Sequence[Mapping], faces: pd.DataFrame, root: Path) -> Descriptors | Joined:
+    """Open the stores at the rows of `faces`, side by side.
+
+    Raises
+    ------
+    DataError
+        A store holds other descriptors, or of other pictures, than 02_descriptors wrote.
+    """
+    opened = []
+    for record in records:
+        own = descriptors.select(project.resolve(record["store"]), faces["face_id"], root=root)
+        data_record.check_contents(faces, own.face_id, own.content_hash, record["store"])
+        opened.append(own)
+    described = descriptors.join(opened)
+    for record, own in zip(records, blocks_of(described), strict=True):
+        if own.fingerprint != record["descriptors"]:
+            raise DataError(
+                f"{record['store']} holds other descriptors of these faces than {STEP} wrote; {AGAIN}"
+            )
+    return described
+
+
+def why_no_network(records: Sequence[Mapping]) -> str:
+    """Return in one sentence why pictures cannot be described anew; empty where every block has its network."""
+    names = [record["file"] for record in records if record["kind"] == FILE]
+    return (
+        names
+        and (
+            f"The descriptors were read from {', '.join(names)} and come without a network: pictures that are changed or new "
+            "cannot be described."
+        )
+    ) or ""
+
+
+def open_network(record: Mapping) -> Backbone:
+    """Open the network of a block, at the same tap and with the same weights.
+
+    Raises
+    ------
+    DataError
+        The block was read from a file, which names no network; or the weights are others now.
+    """
+    if record["kind"] == FILE:
+        raise DataError(why_no_network([record]))
+    weights = project.resolve(record["weights"]) if record["weights"] else None
+    net = backbones.load(record["network"], weights=weights, tap=record["tap"]).mirrored(record["mirror"])
+    if net.fingerprint != record["weights_sha256"]:
+        raise DataError(f"{record['weights']} holds other weights than {STEP} used; {AGAIN}")
+    return net
