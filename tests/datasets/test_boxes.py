@@ -85,3 +85,19 @@ def test_a_pipe_with_a_pictures_name_is_listed(root):
     listed = Reasons()
     assert "pipe.jpg" not in list_pictures(root, listed)
     assert ("pipe.jpg", "not a plain file", "") in listed.rows
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")
+def test_a_row_whose_file_is_no_picture_has_the_reason_of_the_file_once(root):
+    os.mkfifo(root / "pipe.png")
+    (root / "dangling.png").symlink_to("nowhere.png")
+    names = ["0.png", "pipe.png", "dangling.png", "none.png"]
+    pd.DataFrame({"image": names, "gender": "male"}).to_csv(root / "faces.csv", index=False)
+    left_out = datasets.load("csv", root).left_out
+    reasons = left_out[left_out["image"].isin(names)].set_index("image")["reason"].to_dict()
+    assert reasons == {
+        "pipe.png": "not a plain file",
+        "dangling.png": "link leads nowhere",
+        "none.png": "no picture",
+    }
+    assert left_out["image"].is_unique

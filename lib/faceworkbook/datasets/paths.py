@@ -36,7 +36,9 @@ def locate(
     rows = exclude(
         rows, rows["image"].isna(), left_out, "no picture named", lambda row: f"{where(row)} has no image"
     )
+    before = len(left_out.rows)
     pictures = _list(root, folders, links, left_out)
+    listed = {row[0]: row for row in left_out.rows[before:]}
     rows = rows.assign(image=rows["image"].map(_tidy))
     absent = rows["image"][~rows["image"].isin(pictures)]
     places = match_paths(absent.unique(), pictures)
@@ -53,12 +55,26 @@ def locate(
     lost = ~rows["image"].isin(pictures)
     away = lost & rows["image"].map(_leaves_root).astype(bool)
     rows = exclude(rows, away, left_out, "path leaves the root", "paths are relative to the root")
+    rows = _exclude_listed(rows, lost[rows.index], listed, left_out)
     by_name = {_fold(path.rpartition("/")[2]): path for path in pictures}
     losses = rows["image"][lost[rows.index]].map(lambda path: _describe_loss(path, by_name))
     rows = exclude(rows, lost[rows.index], left_out, "no picture", losses.reindex(rows.index))
-    listed = {image for image, _, _ in left_out.rows}
-    left_out.add_all(sorted(set(pictures) - set(rows["image"]) - listed), "no row", NO_ROW)
+    mentioned = {image for image, _, _ in left_out.rows}
+    left_out.add_all(sorted(set(pictures) - set(rows["image"]) - mentioned), "no row", NO_ROW)
     return rows
+
+
+def _exclude_listed(
+    rows: pd.DataFrame, lost: pd.Series, listed: dict[str, tuple], left_out: Reasons
+) -> pd.DataFrame:
+    """Return the rows whose file is not `listed` as no picture; the others keep the file's own reason."""
+    named = lost & rows["image"].isin(list(listed))
+    gone = set(rows["image"][named])
+    left_out.rows[:] = [row for row in left_out.rows if row[0] not in gone or row != listed.get(row[0])]
+    for _, row in rows[named].iterrows():
+        image, reason, detail = listed[row["image"]]
+        left_out.add(image, reason, f"{where(row)}: {detail}" if detail else where(row))
+    return rows[~named]
 
 
 def _list(root: Path, folders: Sequence[str], links: str, left_out: Reasons) -> list[str]:
