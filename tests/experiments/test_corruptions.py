@@ -110,6 +110,26 @@ def test_faces_are_described_in_batches_and_in_order(tmp_path):
     table = faces.build({"image": [f"{i}.png" for i in range(n)]}, dataset="toy")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(corruptions.images, "network_input", lambda pixels, _: pixels)
-        net = SimpleNamespace(preprocessing=recipe, model=lambda x, training: x[:, 0, 0, :1])
+        net = SimpleNamespace(preprocessing=recipe, graph=None, model=lambda x, training: x[:, 0, 0, :1])
         describe = corruptions.make_describer(net, table, tmp_path)
         assert describe(lambda picture: picture)[:, 0].tolist() == list(range(n))
+
+
+def test_networks_side_by_side_see_the_same_corruption(tmp_path):
+    """What is random falls on the same place for each; an ONNX file is run by its engine, which has no Keras model."""
+    for i in range(5):
+        cv2.imwrite(str(tmp_path / f"{i}.png"), np.full((8, 8, 3), 200, np.uint8))
+    table = faces.build({"image": [f"{i}.png" for i in range(5)]}, dataset="toy")
+    recipe = corruptions.images.Preprocessing((8, 8), "RGB", (0.0, 0.0, 0.0))
+    keras_net = SimpleNamespace(
+        preprocessing=recipe, graph=None, model=lambda x, training: x.reshape(len(x), -1)
+    )
+    onnx_net = SimpleNamespace(preprocessing=recipe, graph=object())
+    with pytest.MonkeyPatch.context() as patch:
+        engine = SimpleNamespace(run=lambda pixels: pixels.reshape(len(pixels), -1).astype(np.float32))
+        patch.setattr(corruptions.engines, "choose", lambda net: engine)
+        describe = corruptions.make_joint_describer([keras_net, onnx_net], table, tmp_path)
+        made = describe(corruptions.make_change("occlusion", 0.2, seed=3))
+    one, other = np.split(made, 2, axis=1)
+    np.testing.assert_array_equal(one, other)
+    assert len(np.unique(one, axis=0)) > 1, "each picture is covered elsewhere"

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from faceworkbook import images
+from faceworkbook.descriptors import engines
 from faceworkbook.evaluation import comparison, metrics, significance
 from faceworkbook.evaluation.predictions import outputs_of
 from faceworkbook.experiments.scoring import score
@@ -151,16 +152,24 @@ def read_pictures(faces: pd.DataFrame, root: str | Path, *, margin: float = 0.0)
 
 def make_describer(backbone, faces: pd.DataFrame, root: str | Path) -> Callable:
     """Return a function that takes ``corrupt(picture)`` and returns the faces' descriptors (n, d) after it."""
-    recipe = backbone.preprocessing
+    recipe, run = backbone.preprocessing, _runner(backbone)
 
     def describe(corrupt: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         pictures = map(corrupt, read_pictures(faces, root, margin=recipe.crop_margin))
         resized = (images.resize(p, recipe.size, interpolation=recipe.interpolation) for p in pictures)
         batches = iter(lambda: list(islice(resized, BATCH)), [])
-        inputs = (images.network_input(np.stack(batch), recipe) for batch in batches)
-        return np.concatenate([np.asarray(backbone.model(x, training=False)) for x in inputs])
+        return np.concatenate([run(np.stack(batch)) for batch in batches])
 
     return describe
+
+
+def _runner(backbone) -> Callable[[np.ndarray], np.ndarray]:
+    """Return what computes descriptors from pixels (n, height, width, 3) uint8: Keras, or the engine of an ONNX file."""
+    if backbone.graph is not None:
+        return engines.choose(backbone).run
+    return lambda pixels: np.asarray(
+        backbone.model(images.network_input(pixels, backbone.preprocessing), training=False)
+    )
 
 
 def make_joint_describer(backbones: Sequence, faces: pd.DataFrame, root: str | Path) -> Callable:
