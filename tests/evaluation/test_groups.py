@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 from statsmodels.stats.proportion import confint_proportions_2indep
 
+from faceworkbook import faces as face_table
 from faceworkbook.evaluation import groups, predictions
-from faceworkbook.tasks import Task
+from faceworkbook.tasks import MULTILABEL, Task
 from tests.support import planting
 
 GENDER = Task("gender", classes=("male", "female"))
@@ -229,3 +230,31 @@ def test_a_bias_further_from_zero_is_worse_on_either_side():
     table.attrs = {"task": Task("age", "number", unit="years").to_record()}
     verdicts = groups.against_rest(table, "group", metric="bias").set_index("group")["verdict"]
     assert verdicts["low"] == verdicts["high"] == "worse"
+
+
+def test_odds_of_several_yes_no_labels_are_those_of_each_alone():
+    rng = np.random.default_rng(0)
+    faces_ = face_table.build(
+        {"image": [f"{i}.jpg" for i in range(160)], "gender": ["male", "female"] * 80}, dataset="x"
+    )
+    task = Task("hat+beard", MULTILABEL, ("hat", "beard"))
+    truth = rng.integers(0, 2, (160, 2))
+    words = [
+        "+".join(n for n, there in zip(task.classes, row, strict=True) if there) or "none" for row in truth
+    ]
+    table = predictions.build(
+        faces_,
+        task,
+        truth=np.array(words, dtype=object),
+        output=rng.random((160, 2)),
+        split=np.full(160, "test"),
+    )
+    settings = {"seed": 0, "n_boot": 50, "small": 5}
+    both = groups.odds_by_label(table, faces_, ["gender"], **settings)
+    assert list(both["label"].unique()) == ["hat", "beard"]
+    alone = groups.odds(
+        groups.attach(predictions.of_label(table, "hat"), faces_, ["gender"]), "gender", **settings
+    )
+    hat = both[both["label"] == "hat"][alone.columns].reset_index(drop=True)
+    pd.testing.assert_frame_equal(hat, alone)
+    assert groups.odds_by_label(predictions.of_label(table, "hat"), faces_, ["hat"]).empty

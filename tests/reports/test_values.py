@@ -87,7 +87,7 @@ def test_the_defaults_of_the_shipped_notebooks_are_allowed(path):
         ("02_descriptors", {"precision": "int16"}, "allowed are float32, int8"),
         ("02_descriptors", {"store": "README.md/x"}, "a file; expected a folder"),
         ("03_classifier", {"widths": [16, 0]}, "0: allowed is 1 or more"),
-        ("03_classifier", {"class_weights": "balance"}, "did you mean 'balanced'"),
+        ("03_classifier", {"balance": "over_sample"}, "did you mean 'oversample'"),
         ("03_classifier", {"learning_rate": 0.0}, "more than 0"),
         ("06_cross_validation", {"classifier": "mpl"}, "did you mean 'mlp'"),
         ("07_compare", {"metric": "accurate_"}, "did you mean 'accuracy'"),
@@ -210,18 +210,17 @@ def test_an_outline_asks_for_no_folder(tmp_path):
 def test_choices_are_those_of_the_rooms_that_own_them():
     """They stand twice because the rooms import TensorFlow."""
     from faceworkbook.models import multitask
-    from faceworkbook.training import batches, cutting, pictures, pseudo_labels
-    from faceworkbook.training.batched import settings
+    from faceworkbook.training import balancing, batches, cutting, pictures, pseudo_labels
 
     owned = {
         "heads": multitask.HEADS,
         "pool": multitask.POOLS,
+        "balance": balancing.BALANCES,
         "mixing": batches.MIXINGS,
         "turn": batches.TURNS,
         "selection": pseudo_labels.SELECTIONS,
         "dtype_policy": cutting.PRECISIONS,
         "memory": pictures.MEMORIES,
-        "class_weights": settings.CLASS_WEIGHTS,
     }
     for name, choices in owned.items():
         assert [values.RULES[name](choice) for choice in choices] == [""] * len(choices)

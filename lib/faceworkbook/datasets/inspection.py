@@ -39,6 +39,7 @@ class Inspection:
         The reader, the folder and the options that read it.
     label : str
         The label of the command; `labels` has all.
+    label_is_number : bool
     counts : dict of str to int or str
     columns : list of Column
         Of a table of one's own.
@@ -55,6 +56,7 @@ class Inspection:
     root: str
     settings: dict = field(default_factory=dict)
     label: str = ""
+    label_is_number: bool = False
     labels: list[str] = field(default_factory=list)
     counts: dict = field(default_factory=dict)
     columns: list[Column] = field(default_factory=list)
@@ -332,6 +334,9 @@ def _finish(inspection: Inspection, dataset: Dataset, label: str, seed: int) -> 
             f"{inspection.taken_for}: no column of it can be learned; a label needs two values"
         )
     inspection.label = label or inspection.label or _likeliest(table, usable)
+    inspection.label_is_number = inspection.label in table and not faces.is_class_label(
+        table[inspection.label]
+    )
     inspection.counts = _count(dataset)
     inspection.odd = [*_list_odd(dataset.left_out, "left out"), *_list_odd(dataset.notices, "noticed")]
     inspection.pictures = decode_some(dataset, n=TRIED, seed=seed)

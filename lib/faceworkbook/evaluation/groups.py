@@ -32,7 +32,7 @@ from faceworkbook.evaluation.group_attributes import (
     pairs_of,
 )
 from faceworkbook.evaluation.metrics import Metric
-from faceworkbook.evaluation.odds import odds
+from faceworkbook.evaluation.odds import odds, odds_by_label
 
 __all__ = [
     "AGE_EDGES",
@@ -52,6 +52,7 @@ __all__ = [
     "gaps",
     "levels",
     "odds",
+    "odds_by_label",
     "pairs_of",
     "ratio_interval",
 ]

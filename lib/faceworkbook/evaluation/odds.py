@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -10,13 +11,16 @@ import pandas as pd
 from faceworkbook.evaluation import equality, intervals
 from faceworkbook.evaluation.figures import Figure, figure_of_share
 from faceworkbook.evaluation.group_attributes import (
+    AGE_EDGES,
     SMALL,
     Attribute,
     Cut,
+    attach,
     cut,
     describe_attribute,
     keep_groups,
 )
+from faceworkbook.evaluation.predictions import of_label, task_of
 from faceworkbook.evaluation.rows import Rows, need_exclusive
 from faceworkbook.evaluation.standard_errors import error_of_sum
 
@@ -59,6 +63,51 @@ def odds(
         .rename_axis("measure")
         .reset_index()
     )
+
+
+def odds_by_label(
+    predictions: pd.DataFrame,
+    faces: pd.DataFrame,
+    attributes: Sequence[str],
+    *,
+    age_edges=AGE_EDGES,
+    **settings,
+) -> pd.DataFrame:
+    """Return `odds` for each attribute, and for each of several yes/no labels apart.
+
+    Parameters
+    ----------
+    predictions : pandas.DataFrame
+        Of classes, or of several yes/no labels.
+    faces : pandas.DataFrame
+        Face table.
+    attributes : sequence of str
+        Columns of the face table; the one that is the label itself is left out.
+    age_edges : sequence of number
+        See `attach`.
+    **settings
+        See `odds`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        label, attribute, and the columns of `odds`; empty where no attribute is left.
+    """
+    task = task_of(predictions)
+    each = (
+        {name: of_label(predictions, name) for name in task.classes}
+        if task.is_multilabel
+        else {task.name: predictions}
+    )
+    rows = []
+    for label, own in each.items():
+        others = [name for name in attributes if name != label]
+        table = attach(own, faces, others, age_edges=age_edges)
+        rows += [odds(table, name, **settings).assign(label=label, attribute=name) for name in others]
+    if not rows:
+        return pd.DataFrame()
+    judged = pd.concat(rows, ignore_index=True)
+    return judged[["label", "attribute", *judged.columns.drop(["label", "attribute"])]]
 
 
 def _families(kept: Cut) -> list[list[list[Figure]]]:

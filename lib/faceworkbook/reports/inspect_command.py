@@ -52,6 +52,7 @@ def command_for(seen) -> str:
     given = {"root": seen.root}
     experiment = "own" if seen.dataset in GENERAL else _shipped(seen.dataset, seen.label)
     if experiment == "own":
+        experiment = "own_number" if seen.label_is_number else "own"
         given = {"dataset": seen.dataset, "root": seen.root, "label": seen.label}
     typed = [f"-p {shlex.quote(f'{name}={value}')}" for name, value in given.items()]
     options = [words.format_options(seen.settings)] if seen.settings else []
@@ -67,7 +68,7 @@ def _shipped(dataset: str, label: str) -> str:
         shipped = experiments.outline(path)
         first = shipped.steps[0].parameters
         fits = (first.get("dataset"), first.get("label")) == (dataset, label)
-        if fits and path.stem != "own" and shipped.steps[-1].name == "05_report":
+        if fits and not path.stem.startswith("own") and shipped.steps[-1].name == "05_report":
             return path.stem
     return "own"
 

@@ -202,6 +202,7 @@ RULES: dict[str, Rule] = {
     "simulations": COUNT,
     "by": NAMES,
     "attributes": NAMES,
+    "one_label": texts(r"\w*", "one of the labels joined by +, or nothing"),
     "attribute": texts(r"\w*", "the name of a column, or nothing"),
     "protect": texts(r"\w*", "the name of a column, or nothing"),
     "age_edges": each(number(0, 130), least=1),
