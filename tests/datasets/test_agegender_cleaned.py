@@ -1,6 +1,7 @@
 import re
 from collections import Counter
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,7 +38,7 @@ def test_any_name_gives_a_person_or_none(name):
 
 @given(st.text(max_size=40))
 def test_any_path_is_read_or_refused(path):
-    assert reader.parse_path(path) is None or path.split("/")[-3] in ("aligned", "valid")
+    assert reader.parse_path(path) is None or path.split("/")[-3].casefold() in ("aligned", "valid")
 
 
 def test_split_age_gender_and_what_is_left_out(lay):
@@ -47,16 +48,26 @@ def test_split_age_gender_and_what_is_left_out(lay):
             "combined/valid/65_M/1799024_1941-12-16_2010.jpg",
             "combined/valid/30_M/holiday.jpg",
             "combined/valid/30_X/1_1980-1-1_2010.jpg",
+            "combined/valid/thirty/1_1980-1-1_2010.jpg",
             "combined/readme.txt",
         ]
     )
     dataset = datasets.load("agegender_cleaned", root)
     rows = dataset.faces[["split", "age", "gender", "identity"]].astype(object).to_numpy().tolist()
     assert rows[0] == ["train", 25.0, "female", "imdb:nm0000545"]
-    assert rows[1][:3] == ["test", 30.0, "male"]
-    assert rows[2] == ["test", 65.0, "male", "wiki:1799024"]
+    assert rows[1][:3] == ["test", 30.0, "male"] and rows[2][:2] == ["test", 30.0] and pd.isna(rows[2][2])
+    assert rows[3] == ["test", 65.0, "male", "wiki:1799024"]
     assert Counter(dataset.left_out["reason"]) == {"not a picture": 1, "folder malformed": 1}
-    assert Counter(dataset.notices["reason"]) == {"person unknown": 1, "age disagrees with name": 1}
+    assert Counter(dataset.notices["reason"]) == {
+        "bad value in gender": 1,
+        "person unknown": 1,
+        "age disagrees with name": 1,
+    }
+
+
+@pytest.mark.parametrize("folder", ["Aligned/25_f", "ALIGNED/25-F", "aligned/025_Female", "aligned/25 woman"])
+def test_folders_in_another_spelling(folder):
+    assert reader.parse_path(f"{folder}/1.jpg") == ("train", 25, "female")
 
 
 def test_an_empty_folder_shows_the_layout_beside_what_is_there(lay):

@@ -22,14 +22,18 @@ def test_every_well_formed_name_is_read_back(person, age, letter, extension):
 @given(st.text(max_size=15))
 def test_any_name_is_read_or_refused(name):
     parsed = fgnet.parse_name(name)
-    assert parsed is None or 0 <= parsed[1] <= 69
+    assert parsed is None or parsed[1] is None or 0 <= parsed[1] <= 69
 
 
-@pytest.mark.parametrize(
-    "name", ["001A2.JPG", "01A02.JPG", "001A70.JPG", "001B02.JPG", "001A02", "001A02ab.JPG"]
-)
+@pytest.mark.parametrize("name", ["001A2.JPG", "01A02.JPG", "001B02.JPG", "001A02", "001A02ab.JPG"])
 def test_a_cut_or_odd_name_is_refused(name):
     assert fgnet.parse_name(name) is None
+
+
+def test_an_age_that_nobody_has_costs_its_label(lay):
+    dataset = datasets.load("fgnet", lay(["images/001A70.JPG"]))
+    assert dataset.faces["age"].isna().all() and dataset.faces["identity"].tolist() == ["fgnet:001"]
+    assert dataset.notices["reason"].tolist() == ["bad value in age", "no points file"]
 
 
 def test_identity_age_and_points(lay):

@@ -88,7 +88,10 @@ def test_folders_that_differ_in_spelling_only_are_one_class(lay):
         and emotion.isna().sum() == 1
     )
     joined = datasets.load("image_folder", lay(["Mujer/1.jpg", "mujer/2.jpg", "hombre/3.jpg"]))
-    assert joined.faces["gender"].nunique() == 2 and joined.notices["reason"].tolist() == ["spellings joined"]
+    assert joined.faces["gender"].nunique() == 2 and joined.notices["reason"].tolist() == [
+        "names of one's own",
+        "spellings joined",
+    ]
 
 
 def test_numbered_folders_get_their_names_by_option(lay):
@@ -156,3 +159,81 @@ def test_a_name_that_is_not_utf8_is_listed(lay):
     assert dataset.left_out[["image", "reason"]].to_numpy().tolist() == [
         ["male/p\\xe9re.jpg", "name not UTF-8"]
     ]
+
+
+def place(dataset, label="gender"):
+    """Class and split of each face, by the name of its picture."""
+    table = dataset.faces.astype({label: object, "split": object})
+    table = table.where(table.notna(), None)
+    return {
+        image.rpartition("/")[2]: (value, split)
+        for image, value, split in table[["image", label, "split"]].to_numpy().tolist()
+    }
+
+
+def both(folder):
+    return [f"{folder}male/m.jpg", f"{folder}female/f.jpg"]
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        ["ds/cover.jpg"],
+        ["docs/a.jpg"],
+        ["docs/figures/a.jpg"],
+        ["__MACOSX/ds/male/a.jpg"],
+        ["ds/examples/a.jpg"],
+    ],
+)
+def test_folders_beside_the_classes_and_their_wrapper_are_no_classes(lay, beside):
+    dataset = datasets.load("image_folder", lay([*both("ds/"), *beside]))
+    assert place(dataset) == {"m.jpg": ("male", None), "f.jpg": ("female", None)}
+    assert set(dataset.left_out["image"]) == {name for name in beside if "__MACOSX" not in name}
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [("Training Set/", "test_set/"), ("training/images/", "TEST/images/"), ("a/b/train/", "a/b/Test/")],
+)
+def test_split_folders_in_other_spellings_and_around_wrappers(lay, train, test):
+    dataset = datasets.load(
+        "image_folder", lay([f"{train}male/m.jpg", f"{train}female/f.jpg", f"{test}male/t.jpg"])
+    )
+    assert place(dataset) == {
+        "m.jpg": ("male", "train"),
+        "f.jpg": ("female", "train"),
+        "t.jpg": ("male", "test"),
+    }
+
+
+@pytest.mark.parametrize(("label", "names"), [("gender", ("male", "female")), ("mouth", ("smile", "frown"))])
+def test_split_folders_inside_the_class_folders(lay, label, names):
+    pictures = [f"{name}/{split}/{name}.jpg" for name, split in zip(names, ("train", "test"), strict=True)]
+    dataset = datasets.load("image_folder", lay([*pictures, f"{names[0]}/val/v.jpg"]), label=label)
+    expected = {f"{names[0]}.jpg": (names[0], "train"), f"{names[1]}.jpg": (names[1], "test")}
+    assert place(dataset, label) == expected | {"v.jpg": (names[0], "validation")}
+
+
+def test_a_folder_that_means_unknown_is_no_class_unless_it_is_named(lay):
+    root = lay(["none/n.jpg", "round/r.jpg", "square/s.jpg"])
+    dataset = datasets.load("image_folder", root, label="glasses")
+    assert dataset.faces["glasses"].cat.categories.tolist() == ["round", "square"]
+    assert "values: [none=CLASS]" in dataset.notices["detail"][0]
+    named = datasets.load("image_folder", root, label="glasses", values=["none=without"])
+    assert named.faces["glasses"].tolist() == ["without", "round", "square"]
+
+
+def test_numbered_folders_of_a_known_label_say_how_to_name_them(lay):
+    dataset = datasets.load(
+        "image_folder", lay(["train/1/a.jpg", "train/2/b.jpg", "test/1/c.jpg"]), label="emotion"
+    )
+    assert dataset.faces["emotion"].tolist() == ["1", "1", "2"] and dataset.faces["split"].notna().all()
+    assert "values: [1=CLASS, 2=CLASS]" in dataset.notices["detail"][0]
+    named = datasets.load("image_folder", dataset.root, label="emotion", values=["01=Surprised", "2=fear"])
+    assert named.faces["emotion"].tolist() == ["surprise", "surprise", "fear"]
+
+
+def test_folders_of_ages_may_have_a_unit_and_a_bad_one_costs_its_label(lay):
+    dataset = datasets.load("image_folder", lay(["25 years/a.jpg", "30/b.jpg", "400/c.jpg"]), label="age")
+    assert dataset.faces["age"].fillna(-1).tolist() == [25, 30, -1]
+    assert dataset.notices["image"].tolist() == ["400"]

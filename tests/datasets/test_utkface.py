@@ -30,7 +30,7 @@ def test_every_well_formed_name_is_read_back(age, gender, race, stamp):
 @given(st.text(max_size=40))
 def test_any_text_is_read_or_refused_with_a_reason(name):
     labels, reason, _ = utkface.parse_name(name)
-    assert (labels is None and reason) or 0 <= labels[0] <= 116
+    assert (reason if labels is None else None in labels) or 0 <= labels[0] <= 116
 
 
 @given(
@@ -46,9 +46,19 @@ def test_a_name_that_lacks_any_field_is_never_guessed(age, gender, race, gone, s
     assert utkface.parse_name("_".join([*fields, str(stamp)]) + ".jpg.chip.jpg")[0] is None
 
 
-@given(st.integers(117, 999))
-def test_an_age_beyond_the_set_is_left_out(age):
-    assert utkface.parse_name(f"{age}_0_0_20170116174525125.jpg")[:2] == (None, "age out of range")
+@pytest.mark.parametrize(
+    ("fields", "labels", "reason"),
+    [
+        ("117_0_0", (None, "male", "White"), "bad value in age"),
+        ("400_1_1", (None, "female", "Black"), "bad value in age"),
+        ("39_3_1", (39, None, "Black"), "bad value in gender"),
+        ("39_1_5", (39, "female", None), "bad value in race"),
+        ("39_2_5", (39, None, None), "bad value in gender and race"),
+        ("999_9_9", None, "name malformed"),
+    ],
+)
+def test_a_bad_value_costs_its_label_and_not_the_face(fields, labels, reason):
+    assert utkface.parse_name(f"{fields}_20170116174525125.jpg")[:2] == (labels, reason)
 
 
 def test_all_five_malformed_names_are_listed(lay):

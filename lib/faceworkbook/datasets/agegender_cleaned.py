@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from faceworkbook import faces
+from faceworkbook.datasets import words
 from faceworkbook.datasets.base import (
     Dataset,
     DatasetError,
@@ -36,11 +37,11 @@ INFO = DatasetInfo(
 
 # The set was published to train on `aligned` and to score on `valid`.
 _SPLITS = {"aligned": "train", "valid": "test"}
-_GENDERS = {"F": "female", "M": "male"}
-_FOLDER = re.compile(r"(\d{1,3})_([FM])", re.ASCII)
+_FOLDER = re.compile(r"(\d{1,3})[_ -]([a-z]+)", re.ASCII | re.IGNORECASE)
 _IMDB = re.compile(r"(nm\d+)_rm\d+_(\d{4})-[\d.-]*_(\d{4})", re.ASCII)
 _WIKI = re.compile(r"(\d+)_(\d{4})-[\d.-]*_(\d{4})", re.ASCII)
 _ADIENCE = re.compile(r"landmark_aligned_face\.(\d+)\.\d+_[0-9a-f]+_o(?:-\d+)?", re.ASCII)
+_OLDEST = 120
 _AGE_TOLERANCE = 1  # years; the photo's date is known by its year alone
 
 
@@ -72,6 +73,11 @@ def read(root: Path) -> Dataset:
         if labels is None:
             left_out.add(image, "folder malformed", "expected aligned or valid / AGE_F or AGE_M / picture")
             continue
+        for name, value in zip(("age", "gender"), labels[1:], strict=True):
+            if value is None:
+                notices.add(
+                    image, f"bad value in {name}", "expected folders AGE_F or AGE_M with an age of 0..120"
+                )
         rows.append((image, *labels))
     if not rows:
         raise DatasetError(layout_error(root, INFO, "no picture in aligned/NN_F, aligned/NN_M or valid/..."))
@@ -86,21 +92,26 @@ def read(root: Path) -> Dataset:
 def _notice(table: pd.DataFrame, by_dates: list[int | None], notices: Reasons) -> None:
     nobody = table["identity"].isna()
     notices.add_all(table.loc[nobody, "image"], "person unknown", "the file name names no person")
-    gap = (pd.Series(by_dates, dtype=float) - table["age"]).abs()
+    gap = (pd.Series(by_dates, dtype=float) - table["age"].astype(float)).abs()
     for row in table[gap > _AGE_TOLERANCE].itertuples():
-        detail = f"the folder has {row.age} years, the dates in the name {by_dates[row.Index]}"
+        detail = f"the folder has {row.age:g} years, the dates in the name {by_dates[row.Index]}"
         notices.add(row.image, "age disagrees with name", detail)
 
 
-def parse_path(image: str) -> tuple[str, int, str] | None:
-    """Split, age in years and gender of a path ``.../aligned/25_F/name.jpg``; None if it is another."""
+def parse_path(image: str) -> tuple[str, int | None, str | None] | None:
+    """Split, age in years and gender of a path ``.../aligned/25_F/name.jpg``; None if it is another.
+
+    An age beyond 120 and a gender that is none are None.
+    """
     folders = image.split("/")
-    if len(folders) < 3 or folders[-3] not in _SPLITS:
+    if len(folders) < 3 or folders[-3].casefold() not in _SPLITS:
         return None
     folder = _FOLDER.fullmatch(folders[-2])
-    if folder is None or int(folder[1]) > 120:
+    if folder is None:
         return None
-    return _SPLITS[folders[-3]], int(folder[1]), _GENDERS[folder[2]]
+    gender = words.classes_of("gender", [folder[2]], faces.GENDERS)[folder[2]]
+    age = int(folder[1])
+    return _SPLITS[folders[-3].casefold()], age if age <= _OLDEST else None, gender
 
 
 def parse_person(name: str) -> tuple[str | None, int | None]:

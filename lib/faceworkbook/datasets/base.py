@@ -123,6 +123,12 @@ class Dataset:
                 f"{gone:,} of {n + gone:,} files or rows were left out ({gone / (n + gone):.0%}), most of them "
                 f"({reasons.iloc[0]:,}) for the reason {reasons.index[0]!r}"
             )
+        bad = self.notices["reason"][self.notices["reason"].str.startswith("bad value in")].value_counts()
+        sentences += [
+            f"{count:,} of {n:,} faces lost a label for the reason {reason!r}: see the table of what was noticed"
+            for reason, count in bad.items()
+            if count > _MANY_LEFT_OUT * n
+        ]
         if not n:
             title = self.info.title if self.info else "the data set that was named"
             sentences.append(f"0 faces: {self.likely or f'is this {title}, laid out as distributed?'}")

@@ -37,6 +37,7 @@ INFO = DatasetInfo(
 )
 
 POINTS = 68
+_OLDEST = 69
 _NAME = re.compile(r"(\d{3})A(\d{2})([a-z]?)\.(?:jpe?g|png|bmp)", re.ASCII | re.IGNORECASE)
 
 
@@ -65,8 +66,10 @@ def read(root: Path) -> Dataset:
         parsed = parse_name(picture.rsplit("/", 1)[-1])
         if parsed is None:
             left_out.add(picture, "name malformed", "expected 001A02.JPG: person, A, age")
-        else:
-            rows.append((picture, *parsed))
+            continue
+        if parsed[1] is None:
+            notices.add(picture, "bad value in age", f"FG-NET has ages of 0..{_OLDEST}")
+        rows.append((picture, *parsed))
     image, person, age, stem = zip(*rows, strict=True) if rows else ((),) * 4
     points = _points_files(root)
     paths = [points.get(name) for name in stem]
@@ -83,12 +86,16 @@ def read(root: Path) -> Dataset:
     return Dataset(table, left_out.table(), notices.table(), root, INFO)
 
 
-def parse_name(name: str) -> tuple[str, int, str] | None:
-    """Person, age in years and stem (lower case) of a file name such as 001A43b.JPG; None if it is another."""
+def parse_name(name: str) -> tuple[str, int | None, str] | None:
+    """Person, age in years and stem (lower case) of a file name such as 001A43b.JPG; None if it is another.
+
+    An age that nobody in the set has, beyond 69, is None.
+    """
     match = _NAME.fullmatch(name)
-    if match is None or int(match[2]) > 69:
+    if match is None:
         return None
-    return match[1], int(match[2]), f"{match[1]}a{match[2]}{match[3]}".lower()
+    age = int(match[2])
+    return match[1], age if age <= _OLDEST else None, f"{match[1]}a{match[2]}{match[3]}".lower()
 
 
 def _points_files(root: Path) -> dict[str, str]:

@@ -19,7 +19,7 @@ from faceworkbook.datasets.base import (
     list_pictures,
     need_files,
 )
-from faceworkbook.datasets.image_folder import find_depth, place
+from faceworkbook.datasets.image_folder import place
 from faceworkbook.datasets.paths import name_folder
 from faceworkbook.datasets.text_tables import read_rows
 
@@ -77,8 +77,7 @@ def read(
     listed = Reasons()
     pictures = list_pictures(root, listed, links=links)
     left_out.rows.extend(row for row in listed.rows if row[0] != people)
-    layout = find_depth(pictures, "identity")
-    rows = pd.DataFrame([place(image, *layout) for image in pictures], columns=["image", "split", "identity"])
+    rows = pd.DataFrame(place(pictures, "identity"), columns=["image", "split", "identity"])
     stray = rows["identity"].isna()
     left_out.add_all(rows.loc[stray, "image"], "not in a person's folder", "expected PERSON/ above it")
     rows = rows[~stray].reset_index(drop=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import pandas as pd
@@ -44,6 +46,14 @@ or
     sign=r"(?:.*/)?[^/]+/[^/]+",
 )
 
+_STRAY = "expected CLASS/ or SPLIT/CLASS/ above it"
+_MOSTLY = 0.5  # share of the pictures that shows which folders are classes
+_FEWEST = 2  # classes, beside which a folder of examples is none
+_BESIDE = (
+    *("example", "examples", "sample", "samples", "demo", "doc", "docs", "figures", "screenshots", "thumbs"),
+    *("thumbnails", "cache", "tmp", "temp", "backup", "trash", "deleted", "rejected", "duplicates"),
+)  # folders that people keep beside their classes
+_SHOWN = 8
 _NO_LABELS = set(faces.COLUMNS) - {*faces.KNOWN_VOCABULARIES, *faces.RANGES}
 
 
@@ -91,12 +101,10 @@ def read(
         )
     left_out, notices = Reasons(), Reasons()
     pictures = list_pictures(root, left_out, links=links)
-    layout = find_depth(pictures, label)
-    rows = pd.DataFrame([place(image, *layout) for image in pictures], columns=["image", "split", "folder"])
+    meant = _meanings(values)
+    rows = pd.DataFrame(place(pictures, label, meant), columns=["image", "split", "folder"])
     stray = rows["folder"].isna()
-    left_out.add_all(
-        rows.loc[stray, "image"], "not in a class folder", "expected CLASS/ or SPLIT/CLASS/ above it"
-    )
+    left_out.add_all(rows.loc[stray, "image"], "not in a class folder", _STRAY)
     rows = rows[~stray].reset_index(drop=True)
     if rows.empty:
         problem = "no picture in a class folder"
@@ -104,7 +112,8 @@ def read(
             f"{reason} {n:,}" for reason, n in Counter(r for _, r, _ in left_out.rows).items()
         )
         raise DatasetError(layout_error(root, INFO, f"{problem} ({reasons})" if reasons else problem))
-    rows["folder"] = rows["folder"].replace(_meanings(values, rows["folder"].unique()))
+    _check_meanings(meant, rows["folder"].unique())
+    rows["folder"] = [meant.get(_code(folder), folder) for folder in rows["folder"]]
     column, vocabularies = read_names(rows["folder"], label, notices)
     table = faces.build(
         {"image": rows["image"], label: column, "split": rows["split"]},
@@ -115,51 +124,105 @@ def read(
     return Dataset(table, left_out.table(), notices.table(), root, info)
 
 
-def find_depth(pictures: list[str], label: str) -> tuple[int, bool]:
-    """Return how many folders wrap all others, and whether split folders come next."""
+def place(
+    pictures: list[str], label: str, meant: Mapping[str, str] = MappingProxyType({})
+) -> list[tuple[str, str | None, str | None]]:
+    """Return path, split and class folder of each picture; the class folder is None where the picture is in none."""
     above = [image.split("/")[:-1] for image in pictures]
-    for depth in range(max(map(len, above), default=0)):
+
+    def is_class(folder: str) -> bool:
+        return _code(folder) in meant or _is_class(folder, label)
+
+    split_at, class_at = _depths(above, is_class)
+    homes = {
+        tuple(folders[:class_at])
+        for folders in above
+        if len(folders) > class_at and is_class(folders[class_at])
+    }
+    several = len({folders[class_at] for folders in above if len(folders) > class_at}) > _FEWEST
+    places = []
+    for image, folders in zip(pictures, above, strict=True):
+        subset = _subset(folders[split_at]) if split_at is not None and len(folders) > split_at else None
+        folder = folders[class_at] if len(folders) > class_at else None
+        if folder is not None and not is_class(folder):
+            away = homes and split_at is None and tuple(folders[:class_at]) not in homes
+            beside = several and words.fold(folder) in _BESIDE
+            folder = None if away or beside else folder
+        lost = split_at is not None and split_at < class_at and subset is None
+        places.append((image, subset, None if lost else folder))
+    return places
+
+
+def _depths(above: list[list[str]], is_class: Callable[[str], bool]) -> tuple[int | None, int]:
+    """How deep the folders of the splits lie, None where there are none, and how deep those of the classes."""
+    class_at = _class_depth(above, is_class)
+    for depth in range(class_at + 1):
+        if _are_splits([folders[depth:] for folders in above if len(folders) > depth]):
+            inside = [
+                folders[depth + 1 :] for folders in above if len(folders) > depth and _subset(folders[depth])
+            ]
+            return depth, depth + 1 + _class_depth(inside, is_class)
+    below = [folders[class_at + 1 :] for folders in above if len(folders) > class_at + 1]
+    beside = sum(len(folders) == class_at + 1 for folders in above)
+    return (class_at + 1 if below and not beside and _are_splits(below) else None), class_at
+
+
+def _class_depth(above: list[list[str]], is_class: Callable[[str], bool]) -> int:
+    """The first depth at which most folders have the names of classes, else the first with several folders."""
+    deepest = max(map(len, above), default=0)
+    for depth in range(deepest):
+        named = [folders for folders in above if len(folders) > depth and is_class(folders[depth])]
+        if len(named) > _MOSTLY * len(above) or len({folders[depth] for folders in named}) >= _FEWEST:
+            return depth
+    for depth in range(deepest):
         names = {folders[depth] for folders in above if len(folders) > depth}
-        if _are_splits(names, [folders[depth:] for folders in above]):
-            return depth, True
-        deeper = all(len(folders) > depth + 1 for folders in above if len(folders) > depth)
-        if len(names) > 1 or not deeper or _is_class(*names, label):
-            return depth, False
-    return 0, False
+        names = {name for name in names if words.fold(name) not in _BESIDE} or names
+        deeper = sum(len(folders) > depth + 1 for folders in above) > _MOSTLY * len(above)
+        if len(names) > 1 or not deeper:
+            return depth
+    return 0
 
 
-def _are_splits(names: set[str], above: list[list[str]]) -> bool:
-    subsets = words.classes_of("split", names, faces.SPLITS)
-    if all(subsets.values()):
+def _are_splits(above: list[list[str]]) -> bool:
+    """Whether folders are splits: all by name, or one of training with folders in it beside any others."""
+    subsets = {folders[0]: _subset(folders[0]) for folders in above}
+    if above and all(subsets.values()):
         return True
-    training = [folders for folders in above if folders and subsets[folders[0]] == "train"]
+    training = [folders for folders in above if subsets[folders[0]] == "train"]
     return bool(training) and all(len(folders) > 1 for folders in training)
 
 
+def _code(folder: str) -> str:
+    return re.sub(r"^0+(?=\d)", "", words.fold_code(folder))
+
+
+def _subset(folder: str) -> str | None:
+    return words.classes_of("split", [folder], faces.SPLITS)[folder]
+
+
 def _is_class(name: str, label: str) -> bool:
+    if label in faces.RANGES:
+        return bool(words.numbers(pd.Series([name], name=label)).notna().all())
     known = faces.KNOWN_VOCABULARIES.get(label, ())
     return any(words.classes_of(label, [name], classes)[name] for classes in known)
 
 
-def place(image: str, depth: int, has_splits: bool) -> tuple[str, str | None, str | None]:
-    """Return a picture with its split and its class folder; None where there is none."""
-    folders = image.split("/")[depth:-1]
-    if not has_splits:
-        return image, None, folders[0] if folders else None
-    subset = words.classes_of("split", folders[:1], faces.SPLITS)[folders[0]] if folders else None
-    return image, subset, folders[1] if subset and len(folders) > 1 else None
-
-
-def _meanings(values: Sequence[str], folders: Sequence[str]) -> dict[str, str]:
+def _meanings(values: Sequence[str]) -> dict[str, str]:
     meant = {}
     for entry in values:
         folder, sign, name = str(entry).partition("=")
-        if not sign or not name or folder not in folders:
-            raise DatasetError(
-                f"values: {entry!r} is not FOLDER=CLASS with a FOLDER of {sorted(folders)[:20]}"
-            )
-        meant[folder] = name
+        if not sign or not name or not folder:
+            raise DatasetError(f"values: {entry!r} is not FOLDER=CLASS")
+        meant[_code(folder)] = name
     return meant
+
+
+def _check_meanings(meant: dict[str, str], folders: Sequence[str]) -> None:
+    unknown = set(meant).difference(map(_code, folders))
+    if unknown:
+        raise DatasetError(
+            f"values: {sorted(unknown)[0]!r} is no folder; FOLDER=CLASS needs a FOLDER of {sorted(folders)[:20]}"
+        )
 
 
 def read_names(
@@ -175,26 +238,51 @@ def read_names(
         The class names of the label in their order; empty where the face table knows them.
     """
     if label in faces.RANGES:
-        parsed = words.numbers(folders)
-        if parsed.isna().any():
-            wrong = sorted(set(folders[parsed.isna()]))[:5]
-            raise DatasetError(f"label='{label}' is a number; the folders {wrong} are none")
-        return parsed, {}
+        return _read_numbers(folders.rename(label), notices), {}
     if label in faces.KNOWN_VOCABULARIES:
         known = folders.mask(folders.map(words.is_missing), None)
         classes = words.fitting_vocabulary(label, known.dropna().unique())
         meant = words.classes_of(label, known.dropna().unique(), classes)
         if all(meant.values()):
             return known.map(meant, na_action="ignore").astype(object), {label: classes}
-    values, joined = words.join_spellings(folders)
+        unknown = [name for name, class_ in meant.items() if class_ is None]
+        ready = words.format_option("values", [f"{name}=CLASS" for name in unknown[:_SHOWN]])
+        notices.add(
+            unknown[0],
+            "names of one's own",
+            f"the folders {unknown[:_SHOWN]} are none of {list(classes)}, so all names are taken as they are; to give "
+            f"their meaning: {ready}",
+        )
+    unknown = folders.map(words.is_missing)
+    for name in sorted(set(folders[unknown])):
+        ready = words.format_option("values", [f"{name}=CLASS"])
+        notices.add(name, "folder is unknown", f"its faces have no {label}; if it is a class, give {ready}")
+    values, joined = words.join_spellings(folders.mask(unknown, None))
     for kept, spellings in joined.items():
         notices.add(kept, "spellings joined", f"the folders {spellings} are one class")
     if (
         label not in faces.KNOWN_VOCABULARIES
-        and values.map(words.yes_no).notna().all()
+        and values.dropna().map(words.yes_no).notna().all()
         and not values.str.fullmatch(r"-?\d+").any()
     ):
-        return values.map(words.yes_no), {label: faces.YES_NO}
-    return values, {
-        label: tuple(sorted(set(values), key=lambda name: (len(name), name) if name.isdigit() else (0, name)))
-    }
+        return values.map(words.yes_no, na_action="ignore"), {label: faces.YES_NO}
+    classes = sorted(
+        set(values.dropna()), key=lambda name: (len(name), name) if name.isdigit() else (0, name)
+    )
+    return values.astype(object), {label: tuple(classes)}
+
+
+def _read_numbers(folders: pd.Series, notices: Reasons) -> pd.Series:
+    low, high = faces.RANGES[str(folders.name)]
+    parsed = words.numbers(folders)
+    parsed = parsed.where(parsed.between(low, high))
+    wrong = sorted(set(folders[parsed.isna()]))
+    if parsed.isna().all():
+        raise DatasetError(f"label='{folders.name}' is a number; the folders {wrong[:_SHOWN]} are none")
+    for name in wrong:
+        notices.add(
+            name,
+            "folder is unknown",
+            f"its faces have no {folders.name}; allowed is a number in {low}..{high}",
+        )
+    return parsed

@@ -34,10 +34,13 @@ INFO = DatasetInfo(
 _GENDER = {"0": "male", "1": "female"}
 _RACE = dict(zip("01234", faces.RACES_UTKFACE, strict=True))
 _NAME = re.compile(
-    r"(?P<age>0|[1-9]\d{0,2})_(?P<gender>[01])_(?P<race>[0-4])_\d+\s*\.?(?:jpe?g|png)?(?:\.chip)?\.(?:jpe?g|png)",
+    r"(?P<age>0|[1-9]\d{0,2})_(?P<gender>\d)_(?P<race>\d)_\d+\s*\.?(?:jpe?g|png)?(?:\.chip)?\.(?:jpe?g|png)",
     re.ASCII | re.IGNORECASE,
 )
 _WELL_FORMED = re.compile(r"\d+_\d_\d_\d+\.(?:jpg\.chip\.)?\w+", re.ASCII | re.IGNORECASE)
+
+_OLDEST = 116
+_EXPECTED = "expected age_gender_race_timestamp with age 0..116, gender 0..1 and race 0..4"
 
 # Names that lack a field; the literature agrees on the first two only.
 _ONE_FIELD_SHORT = re.compile(r"(\d+_\d_\d{17})\D", re.ASCII)
@@ -98,10 +101,13 @@ def parse_name(name: str, *, disputed: str = "39_0_1") -> tuple[tuple[int, str, 
     Returns
     -------
     labels : (age in years, gender, race) or None
+        A value that UTKFace does not have is None.
     reason, note : str
         Why it was left out (labels None) or repaired; both empty for a well-formed name.
     """
     whole = _NAME.fullmatch(name)
+    if whole and not (whole["gender"] in _GENDER and whole["race"] in _RACE and int(whole["age"]) <= _OLDEST):
+        return _partial_labels(whole["age"], whole["gender"], whole["race"])
     if whole:
         note = "" if _WELL_FORMED.fullmatch(name) else "odd space or missing dot"
         return _labels(whole["age"], whole["gender"], whole["race"], note and "name repaired", note)
@@ -116,10 +122,16 @@ def parse_name(name: str, *, disputed: str = "39_0_1") -> tuple[tuple[int, str, 
         return _labels(*_DISPUTED_READINGS[disputed], "name disputed", note)
     if key == _DISPUTED:
         return None, "name disputed", "a field is missing and copies of the set disagree"
-    return None, "name malformed", "expected age_gender_race_timestamp with gender 0..1 and race 0..4"
+    return None, "name malformed", _EXPECTED
+
+
+def _partial_labels(age: str, gender: str, race: str):
+    labels = (int(age) if int(age) <= _OLDEST else None, _GENDER.get(gender), _RACE.get(race))
+    bad = [name for name, value in zip(("age", "gender", "race"), labels, strict=True) if value is None]
+    if len(bad) == len(labels):
+        return None, "name malformed", _EXPECTED
+    return labels, f"bad value in {' and '.join(bad)}", f"taken as unknown; {_EXPECTED}"
 
 
 def _labels(age: str, gender: str, race: str, reason: str, note: str):
-    if int(age) > 116:
-        return None, "age out of range", f"{age} years; UTKFace has 0..116"
     return (int(age), _GENDER[gender], _RACE[race]), reason, note
