@@ -188,3 +188,15 @@ def test_any_further_column_is_a_label_of_ones_own():
     assert faces.is_class_label(built["mood"]) and not faces.is_class_label(built["score"])
     assert faces.label_columns(built) == ["smile", "mood", "score"]
     assert faces.count_labels(built)["label"].tolist() == ["smile", "mood", "score"]
+
+
+def test_a_person_has_one_name():
+    written = pd.Series(
+        ["007", 7, 7.0, "7", " 7.0 ", "Ann\u00e9", "ANNE\u0301", None, "\u200b", "7a", "0", "00"]
+    )
+    named = faces.name_people(written)
+    assert named.where(named.notna(), None).tolist() == [
+        *["007"] * 5,
+        *["Ann\u00e9"] * 2,
+        *(None, None, "7a", "0", "0"),
+    ]

@@ -1,11 +1,8 @@
 from collections import Counter
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from faceworkbook import datasets, faces
-from faceworkbook.datasets.words import numbers
 
 PICTURES = ["a/1.jpg", "a/2.jpg", "a/3.png"]
 
@@ -346,16 +343,97 @@ def test_a_missing_table_shows_the_layout(lay):
         datasets.load("csv", lay(PICTURES))
 
 
-@given(st.floats(allow_nan=False, allow_infinity=False))
-def test_every_plain_number_is_read_back(value):
-    import pandas as pd
+def test_people_in_other_spellings_are_one_person(lay):
+    names = ["a/1.jpg", "a/2.jpg", "a/3.png", *(f"b/{i}.jpg" for i in range(6))]
+    people = ["012", "12", "12.0", "Anna", "anna ", "\uff11\uff12", "1.23E+05", "unknown", "0120"]
+    text = "image,identity\n" + "".join(f"{image},{who}\n" for image, who in zip(names, people, strict=True))
+    dataset = datasets.load("csv", lay(table_set(text, names)))
+    read = dataset.faces["identity"].astype(object).where(dataset.faces["identity"].notna(), None)
+    assert read.tolist() == ["012", "012", "012", "Anna", "Anna", "012", "1.23E+05", None, "0120"]
+    assert dataset.notices["reason"].tolist() == ["spellings joined"] * 2 + ["identity shortened"]
 
-    assert numbers(pd.Series([repr(value)]))[0] == value
+
+def test_rows_of_one_face_fill_each_other_and_remarks_do_not_contradict(lay):
+    text = (
+        "no,image,gender,age,note\n1,a/1.jpg,male,,good\n2,a/1.jpg,M,31,bad\n"
+        "3,a/2.jpg,male,31,x\n4,a/2.jpg,male,32,y\n5,a/3.png,male,3,z\n"
+    )
+    dataset = datasets.load("csv", lay(table_set(text)))
+    assert dataset.faces[["image", "gender", "age"]].to_numpy().tolist() == [
+        ["a/1.jpg", "male", 31],
+        ["a/3.png", "male", 3],
+    ]
+    assert reasons(dataset) == {"rows contradict": 2, "row repeated": 1}
 
 
-@given(st.text(max_size=8))
-def test_other_texts_are_no_numbers(text):
-    import pandas as pd
+def test_two_names_of_one_face_contradict(lay):
+    text = "face_id,image,gender\nx,a/1.jpg,male\ny,a/1.jpg,female\nz,a/2.jpg,male\nz,a/3.png,male\n"
+    dataset = datasets.load("csv", lay(table_set(text)))
+    assert dataset.faces.empty and reasons(dataset) == {"rows contradict": 4}
 
-    parsed = numbers(pd.Series([text]))[0]
-    assert pd.isna(parsed) or parsed == float(text)
+
+@pytest.mark.parametrize(
+    ("written", "picture"),
+    [
+        ("a\\1.jpg", "a/1.jpg"),
+        ("C:\\data\\a\\1.jpg", "a/1.jpg"),
+        ("file:///home/her/a/1.jpg", "a/1.jpg"),
+        ("./a/./1.jpg", "a/1.jpg"),
+        ("a/b/../1.jpg", "a/1.jpg"),
+        ("A/1.JPG", "a/1.jpg"),
+        ("a/1.jpeg", "a/1.jpg"),
+        ("a/1", "a/1.jpg"),
+        ("a/with%20blank.jpg", "a/with blank.jpg"),
+        ("a/3.gif", None),
+    ],
+)
+def test_a_path_in_another_spelling_leads_to_its_picture(lay, written, picture):
+    pictures = ["a/1.jpg", "a/with blank.jpg", "a/3.png", "a/3.jpg"]
+    dataset = datasets.load("csv", lay(table_set(f"image\n{written}\n", pictures)))
+    assert dataset.faces["image"].tolist() == ([picture] if picture else [])
+
+
+def test_a_folder_that_all_paths_lack_is_put_in_front(lay):
+    pictures = [f"img/all/{i}.jpg" for i in range(3)] + ["logo/0.jpg"]
+    dataset = datasets.load("csv", lay(table_set("image\n0.jpg\n1.jpg\n2.jpg\n", pictures)))
+    assert dataset.faces["image"].tolist() == pictures[:3]
+
+
+def test_an_extension_is_not_changed_to_a_picture_that_another_row_names(lay):
+    dataset = datasets.load("csv", lay(table_set("image,age\na/1.jpg,3\na/1.png,4\n")))
+    assert dataset.faces["age"].tolist() == [3] and reasons(dataset) == {"no picture": 1}
+
+
+def test_ranges_that_a_spreadsheet_made_dates_are_ranges_again(lay):
+    text = "image,{}\na/1.jpg,3-9\na/2.jpg,03-Sep\na/3.png,Oct-19\n"
+    for column, options in (("age_group", {}), ("age_group", {"free": ["age_group"]}), ("weight", {})):
+        dataset = datasets.load("csv", lay(table_set(text.format(column))), **options)
+        assert dataset.faces[column].tolist() == ["3-9", "3-9", "10-19"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("image,age\na/1.jpg,25-32\na/2.jpg,0-2\n", r"columns: \[age_group=age\]"),
+        ("image,yaw\na/1.jpg,left\n", r"columns: \[my_yaw=yaw\]"),
+        ('image,emotion\na/1.jpg,"a, b"\n', r'values: \[\\"emotion:a, b=CLASS\\"\]'),
+        ("file,gender\na/1.jpg,male\na/2.jpg,male\n", r"columns: \[image=file\]"),
+        ("image,gender\n", "a header and no rows"),
+    ],
+)
+def test_a_table_that_is_refused_as_a_whole_says_what_to_type(lay, text, message):
+    with pytest.raises(datasets.DatasetError, match=message):
+        datasets.load("csv", lay(table_set(text)))
+
+
+def test_an_option_for_a_value_that_no_cell_holds_is_noticed(lay):
+    root = lay(table_set("image,gender\na/1.jpg,0\n"))
+    dataset = datasets.load("csv", root, values=["gender:0=male", "gender:2=female"])
+    assert dataset.notices["reason"].tolist() == ["value not there"]
+
+
+def test_none_is_a_class_where_it_is_given_a_meaning(lay):
+    root = lay(table_set("image,glasses\na/1.jpg,none\na/2.jpg,round\na/3.png,round\n"))
+    assert datasets.load("csv", root).notices["reason"].tolist() == ["none is unknown"]
+    named = datasets.load("csv", root, values=["glasses:none=without"])
+    assert named.faces["glasses"].tolist() == ["without", "round", "round"] and named.notices.empty

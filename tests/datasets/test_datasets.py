@@ -220,3 +220,18 @@ def test_another_data_set_at_the_root_is_named(lay):
     with pytest.raises(datasets.DatasetError, match=r"is this fgnet\? Then give dataset=fgnet"):
         datasets.load("expw", root)
     assert any(asked in sentence for sentence in datasets.load("image_folder", root).warnings)
+
+
+def test_a_label_that_many_faces_lost_is_warned_of(lay):
+    text = "image,gender\n" + "".join(f"{i}.jpg,{'male' if i else 'mole'}\n" for i in range(5))
+    dataset = datasets.load("csv", lay({"faces.csv": text} | {f"{i}.jpg": b"" for i in range(5)}))
+    assert dataset.warnings == [
+        "1 of 5 faces lost a label for the reason 'bad value in gender': see the table of what was noticed"
+    ]
+
+
+@pytest.mark.parametrize(("people", "warned"), [("00000ab", True), ("00abcd", False), ("0000111", False)])
+def test_an_identity_that_may_stand_for_nobody_is_warned_of(lay, people, warned):
+    text = "image,identity\n" + "".join(f"{i}.jpg,{who}\n" for i, who in enumerate(people))
+    dataset = datasets.load("csv", lay({"faces.csv": text} | {f"{i}.jpg": b"" for i in range(len(people))}))
+    assert any("the person '0'" in sentence for sentence in dataset.warnings) == warned

@@ -88,3 +88,21 @@ def test_real_counts_equal_the_files(shared_data):
             row["service_test"] == "True" for row in expected
         )
     assert dataset.left_out.empty
+
+
+def test_another_spelling_of_a_whole_column_is_one_error(lay):
+    rows = "".join(f"train/{i}.jpg,30-39,{i % 2},Black,True\n" for i in range(8))
+    with pytest.raises(
+        datasets.DatasetError, match=r"no value of the column 'gender' is understood.*'0', '1'"
+    ):
+        datasets.load("fairface", lay(fairface_set(train=rows, val="")))
+
+
+def test_rows_that_contradict_are_excluded_and_rows_that_agree_count_once(lay):
+    train = (
+        "train/1.jpg,30-39,Male,Black,True\ntrain/1.jpg,30-39,male,BLACK,False\n"
+        "train/2.jpg,30-39,Male,Black,True\ntrain\\2.jpg,30-39,Female,Black,True\n"
+    )
+    dataset = datasets.load("fairface", lay(fairface_set(train=train) | {"train/2.jpg": b""}))
+    assert dataset.faces["image"].tolist() == ["train/1.jpg", "val/1.jpg"]
+    assert dataset.left_out["reason"].tolist() == ["rows contradict"] * 2 + ["row repeated"]

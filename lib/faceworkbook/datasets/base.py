@@ -19,7 +19,8 @@ PICTURES = (
 JUNK = ("__MACOSX", "Thumbs.db", "desktop.ini", "@eaDir")  # systems leave them behind
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _MANY_LEFT_OUT = 0.1  # of all files or rows
-_ONE_PERSON, _PLACEHOLDER = 1 / 3, 20  # share of the faces, and least number of them
+_ONE_PERSON = 1 / 3  # share of the faces
+_PLACEHOLDER, _FEW = 20, 4  # faces of one person, and where nobody else has half as many
 NO_PICTURE = "the table names it, no file is there"
 NO_ROW = "no row of the table names the picture"
 NOT_STATED = "not stated; ask whoever made the set"
@@ -135,7 +136,7 @@ class Dataset:
         elif self.likely:
             sentences.append(f"the files have the names of another data set: {self.likely}")
         people = self.faces["identity"].value_counts()
-        if len(people) > 1 and people.iloc[0] > _ONE_PERSON * people.sum() and people.iloc[0] >= _PLACEHOLDER:
+        if len(people) and people.iloc[0] > _ONE_PERSON * people.sum() and _may_stand_for_many(people):
             sentences.append(
                 f"the person {people.index[0]!r} has {people.iloc[0]:,} of {people.sum():,} faces; if this stands for "
                 "an unknown person, leave it empty"
@@ -147,6 +148,12 @@ class Dataset:
                 "has another label by now than the file names; see the list"
             )
         return sentences
+
+
+def _may_stand_for_many(people: pd.Series) -> bool:
+    """Whether the commonest identity, 0 or anonymous say, has so many faces that it may be no person."""
+    most, second = people.iloc[0], people.iloc[1] if len(people) > 1 else 0
+    return most >= _PLACEHOLDER or (most >= _FEW and most > 2 * second)
 
 
 @dataclass

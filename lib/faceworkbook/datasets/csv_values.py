@@ -139,7 +139,10 @@ def _read_numbers(cells: pd.Series, options: Options, notices: Reasons, image: p
         good &= parsed % 1 == 0
     parsed = parsed.where(good)
     if cells.name not in faces.BOX:
-        _notice_bad(known, parsed, notices, image, f"a number in {low}..{high}")
+        bounds = f" in {low}..{high}" if np.isfinite(low) else ""
+        _notice_bad(
+            known, parsed, notices, image, f"{'whole ' if cells.name == 'fold' else ''}numbers{bounds}"
+        )
     return parsed.mask(known.notna() & parsed.isna(), -np.inf) if cells.name in faces.BOX else parsed
 
 

@@ -56,7 +56,8 @@ def read_numbers(
         parsed = words.numbers(rows[column])
         parsed = parsed.where(parsed.between(low, high))
         bad = parsed.isna() & ~_missing(rows[column], number=True)
-        _notice(rows, column, bad, f"a number in {low:g}..{high:g}", notices)
+        bounds = f" in {low:g}..{high:g}" if np.isfinite(low) else ""
+        _notice(rows, column, bad, f"a number{bounds}", notices)
         rows = rows.assign(**{column: parsed})
     return rows
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+import yaml
 
 from faceworkbook import faces
 
@@ -22,12 +23,12 @@ _BETWEEN_LETTERS = re.compile(r"(?<=[^\W\d_])\s*[-/]\s*(?=[^\W\d_])")
 def plain(text: str) -> str:
     """Return a cell in one Unicode form (NFKC), without characters that nobody sees, quotes and blanks around it."""
     shown = unicodedata.normalize("NFKC", str(text).translate(faces.UNSEEN)).translate(_DASHES)
-    return " ".join(shown.strip(f"{_QUOTES} \t\r\n").split())
+    return " ".join(shown.split()).strip(f"{_QUOTES} ")
 
 
 def fold(text: str) -> str:
     """Write a word in the one form in which words are compared: case, blanks, hyphens and Unicode form dropped."""
-    word = plain(text).replace("_", " ").rstrip(".,;: ").casefold()
+    word = plain(plain(text).replace("_", " ")).rstrip(f".,;: {_QUOTES}").casefold()
     return " ".join(_BETWEEN_LETTERS.sub(" ", word).split())
 
 
@@ -138,7 +139,7 @@ _DATES = [
     for pattern in (
         rf"(?P<day>\d{{1,2}})[-. /]+{_MONTH}(?:[-. /]+\d{{2,4}})?",
         rf"{_MONTH}[-. /]+(?P<year>\d{{1,2}})",
-        r"(?P<year>\d{4})-(?P<month>\d{2})-(?P<day>\d{2})(?:[t ][\d:.]+)?",
+        r"(?P<year>\d{4})-(?P<month>0[1-9]|1[0-2])-(?P<day>\d{2})(?:[t ][\d:.]+)?",
     )
 ]
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
@@ -177,7 +178,7 @@ def _number(text: str, unit: str) -> float:
     if not _NUMBER.fullmatch(text):
         text = plain(text)
         if unit:
-            text = re.sub(rf"\s*(?:{unit})(?:\s*old)?\.?$", "", text, flags=re.IGNORECASE)
+            text = re.sub(rf"\s*(?:{unit})\.?(?:\s*old)?\.?$", "", text, flags=re.IGNORECASE)
         text = _DECIMAL_COMMA.sub(r"\1.\2", text) if _DECIMAL_COMMA.fullmatch(text) else text
     value = float(text) if _NUMBER.fullmatch(text) else np.nan
     return value if np.isfinite(value) else np.nan
@@ -249,7 +250,7 @@ def write_option(name: str, value: str | Sequence[str]) -> str:
     """Write an option of a reader as the parameter ``options`` takes it: ``values: [gender:0=male]``."""
     if isinstance(value, str):
         return f"{name}: {value}".replace("\t", "tab")
-    simple = all(_SIMPLE.fullmatch(entry) for entry in value)
+    simple = all(_SIMPLE.fullmatch(entry) and isinstance(yaml.safe_load(entry), str) for entry in value)
     text = f"[{', '.join(value)}]" if simple else json.dumps([*value], ensure_ascii=False)
     return f"{name}: {text}"
 
