@@ -215,12 +215,12 @@ def test_split_folders_inside_the_class_folders(lay, label, names):
 
 
 def test_a_folder_that_means_unknown_is_no_class_unless_it_is_named(lay):
-    root = lay(["none/n.jpg", "round/r.jpg", "square/s.jpg"])
+    root = lay(["n.a/n.jpg", "none/r.jpg", "round/s.jpg"])
     dataset = datasets.load("image_folder", root, label="glasses")
-    assert dataset.faces["glasses"].cat.categories.tolist() == ["round", "square"]
-    assert "values: [none=CLASS]" in dataset.notices["detail"][0]
-    named = datasets.load("image_folder", root, label="glasses", values=["none=without"])
-    assert named.faces["glasses"].tolist() == ["without", "round", "square"]
+    assert dataset.faces["glasses"].cat.categories.tolist() == ["none", "round"]
+    assert "values: [n.a=CLASS]" in dataset.notices["detail"][0]
+    named = datasets.load("image_folder", root, label="glasses", values=["n.a=without"])
+    assert named.faces["glasses"].tolist() == ["without", "none", "round"]
 
 
 def test_numbered_folders_of_a_known_label_say_how_to_name_them(lay):

@@ -20,7 +20,7 @@ from faceworkbook.datasets.base import (
 )
 from faceworkbook.datasets.boxes import check_boxes
 from faceworkbook.datasets.paths import first_there, locate
-from faceworkbook.datasets.text_tables import BLANKS, read_rows
+from faceworkbook.datasets.text_tables import BLANKS, read_lines, read_rows
 
 INFO = DatasetInfo(
     name="celeba",
@@ -110,8 +110,7 @@ def _read_text(path: Path, columns: tuple[str, ...], left_out: Reasons, notices:
     if columns and "x_1" not in columns:
         return read_rows(path, left_out, notices, header=("image", *columns), form=BLANKS)
     # The number of pictures stands in the first line, the names of the columns in the second.
-    with path.open(encoding="utf-8", errors="replace") as file:
-        first, names = file.readline().split(), file.readline().split()
+    first, names, *_ = [line.split() for line in [*read_lines(path)[:2], "", ""]]
     names = [name for name in names if name != "image_id"]
     named = names and len(set(names)) == len(names) and not any(map(_FLAGS.get, names))
     if len(first) != 1 or not first[0].isdecimal() or not named or (columns and tuple(names) != columns):

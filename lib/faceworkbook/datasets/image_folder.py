@@ -53,6 +53,7 @@ _BESIDE = (
     *("example", "examples", "sample", "samples", "demo", "doc", "docs", "figures", "screenshots", "thumbs"),
     *("thumbnails", "cache", "tmp", "temp", "backup", "trash", "deleted", "rejected", "duplicates"),
 )  # folders that people keep beside their classes
+_CLASSES_AFTER_ALL = ("none", "nil", "empty", "blank")  # of a label of one's own, such as glasses
 _SHOWN = 8
 _NO_LABELS = set(faces.COLUMNS) - {*faces.KNOWN_VOCABULARIES, *faces.RANGES}
 
@@ -253,7 +254,7 @@ def read_names(
             f"the folders {unknown[:_SHOWN]} are none of {list(classes)}, so all names are taken as they are; to give "
             f"their meaning: {ready}",
         )
-    unknown = folders.map(words.is_missing)
+    unknown = folders.map(lambda name: words.is_missing(name) and words.fold(name) not in _CLASSES_AFTER_ALL)
     for name in sorted(set(folders[unknown])):
         ready = words.format_option("values", [f"{name}=CLASS"])
         notices.add(name, "folder is unknown", f"its faces have no {label}; if it is a class, give {ready}")

@@ -78,7 +78,7 @@ def read_rows(
         Unreadable, not text, a quote that is never closed or that swallows rows, or a header without the columns
         needed.
     """
-    lines = _read_lines(path, form.encoding)
+    lines = read_lines(path, form.encoding)
     separator = _SEPARATOR_LINE.fullmatch(lines[0]) if lines and form.delimiter else None
     delimiter = separator[1] if separator else form.delimiter
     parsed = [(number, row) for number, row in _parse(lines, delimiter, path) if any(map(str.strip, row))]
@@ -108,7 +108,7 @@ def read_rows(
 
 def read_header(path: Path, form: Format = CSV) -> list[str]:
     """Return the names in the first line of a text table; raises as `read_rows`."""
-    lines = _read_lines(path, form.encoding)
+    lines = read_lines(path, form.encoding)
     separator = _SEPARATOR_LINE.fullmatch(lines[0]) if lines else None
     rows = _parse(lines[1:] if separator else lines, separator[1] if separator else form.delimiter, path)
     return [name.strip() for name in next((row for _, row in rows), [])]
@@ -137,7 +137,8 @@ def _drop_cut_value(table: pd.DataFrame, path: Path, notices: Reasons) -> None:
         table.iloc[-1, -1] = ""
 
 
-def _read_lines(path: Path, encoding: str) -> list[str]:
+def read_lines(path: Path, encoding: str = "utf-8") -> list[str]:
+    """Return the lines of a text file with their ends, without marks of its encoding; raises as `read_rows`."""
     try:
         content = path.read_bytes()
         codecs.lookup(encoding)
