@@ -15,12 +15,13 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
+from faceworkbook.descriptors import first_check
 from faceworkbook.descriptors.batches import draw_pixels, read_batches, write_batch
 from faceworkbook.descriptors.int8 import Int8Warning, describe_int8_cost
 from faceworkbook.descriptors.journal import Journal
 from faceworkbook.descriptors.layout import StoreError, disk_errors
 from faceworkbook.descriptors.store import Descriptors
-from faceworkbook.descriptors.updating import Job, ask, bring_up_to_date
+from faceworkbook.descriptors.updating import CHECK, Job, ask, bring_up_to_date
 from faceworkbook.files import write_beside
 
 if TYPE_CHECKING:
@@ -152,13 +153,15 @@ def make_recipe(backbone, precision: str) -> dict:
 
 def _compute(job: Extraction, journal: Journal, todo: np.ndarray) -> dict:
     options = job.options
+    pixels = None if options.ready_engine else _check_faces(job, journal)
+    is_checked = job.backbone.is_own and pixels is not None
     if options.cluster == "ray":
         from faceworkbook.descriptors import cluster
 
-        return cluster.compute(
-            job, journal, todo, None if options.ready_engine else _check_faces(job, journal)
-        )
-    runner = options.ready_engine or _choose(job, journal)
+        checked = _check(job, _choose(job, pixels), pixels) if is_checked else {}
+        return cluster.compute(job, journal, todo, pixels) | checked
+    runner = options.ready_engine or _choose(job, pixels)
+    checked = _check(job, runner, pixels) if is_checked else {}
     batches = read_batches(
         journal.plan,
         job.root,
@@ -174,16 +177,19 @@ def _compute(job: Extraction, journal: Journal, todo: np.ndarray) -> dict:
         for batch in batches:
             write_batch(journal.writer, batch, runner, job.backbone.dim)
             bar.update(len(batch.rows))
-    return runner.settings
+    return runner.settings | checked
 
 
-def _choose(job: Extraction, journal: Journal):
+def _choose(job: Extraction, pixels: np.ndarray | None):
     from faceworkbook.descriptors import engines
 
-    check = _check_faces(job, journal)
     return engines.choose(
-        job.backbone, engine=str(job.options.engine), precision=job.options.precision, check_pixels=check
+        job.backbone, engine=str(job.options.engine), precision=job.options.precision, check_pixels=pixels
     )
+
+
+def _check(job: Extraction, runner: Engine, pixels: np.ndarray) -> dict:
+    return {CHECK: first_check.check(job.backbone.name, runner, pixels[:CHECKED])}
 
 
 def _check_faces(job: Extraction, journal: Journal) -> np.ndarray | None:

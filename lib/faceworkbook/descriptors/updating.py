@@ -22,6 +22,8 @@ from faceworkbook.descriptors.layout import INDEX, StoreError, disk_errors
 from faceworkbook.descriptors.store import BOX, PLAN_COLUMNS, TEXT, Descriptors, Store
 from faceworkbook.descriptors.unchanged import STALE, match, still_true
 
+CHECK = "check"  # of a network's first descriptors, in the manifest
+
 
 @dataclass(frozen=True)
 class Job:
@@ -108,11 +110,15 @@ def _contest(job: Job, before: dict, store: Store | None, rows: np.ndarray) -> d
 
 
 def _record(job: Job, before: dict, settings: dict | None) -> dict:
-    engines = before.get("engines", []) if before.get("recipe") == job.recipe else []
+    before = before if before.get("recipe") == job.recipe else {}
+    settings = dict(settings or {})
+    check = settings.pop(CHECK, before.get(CHECK))
+    engines = before.get("engines", [])
     engines = [*engines, settings] if settings and settings not in engines else engines
     packages = ("faceworkbook", "numpy", "opencv-python-headless", "tensorflow", "keras")
     versions = {name: importlib.metadata.version(name) for name in packages}
-    return {"recipe": job.recipe, "engines": engines, "decoder": images.DECODER, "versions": versions}
+    record = {"recipe": job.recipe, "engines": engines, "decoder": images.DECODER, "versions": versions}
+    return {**record, CHECK: check} if check else record
 
 
 def _opened(job: Job, store: Store, rows: np.ndarray) -> Descriptors:

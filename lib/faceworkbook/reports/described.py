@@ -109,6 +109,7 @@ def _record_network(net: Backbone, own: Descriptors) -> dict:
         "precision": own.manifest["recipe"]["precision"],
         "engines": own.manifest["engines"],
         "decoder": own.manifest["decoder"],
+        **({"check": own.manifest["check"]} if "check" in own.manifest else {}),
         **_stored(own),
     }
 

@@ -1,0 +1,82 @@
+"""The check of a network of one's own: what it refuses, what it writes down, on one machine and on Ray."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from faceworkbook import backbones, datasets, descriptors
+from faceworkbook.descriptors import StoreError, first_check
+from tests.backbones.test_own_onnx import CAR, put, weights
+from tests.conftest import REPO
+
+__all__ = ["weights"]
+STARTS = 4
+SYNTHETIC = REPO / "data/synthetic"
+PIXELS = np.random.default_rng(0).integers(0, 256, (6, 4, 4, 3), np.uint8)
+
+
+class Runner:
+    def __init__(self, run):
+        self.run = run
+
+
+def means(pixels):
+    return pixels.reshape(len(pixels), -1).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("run", "message"),
+    [
+        (lambda p: means(p) * np.nan, "not finite for 6 of 6 faces"),
+        (lambda p: np.ones((len(p), 5), np.float32), "the same descriptor for all of 6 faces"),
+        (lambda p: means(p) - means(p).mean(axis=0), "other descriptors in a batch than one by one"),
+        (
+            lambda p: np.float32(1 + (p[:, :1, 0, 0] > np.median(PIXELS[:, 0, 0, 0]))),
+            "one descriptor for .* of the pairs",
+        ),
+    ],
+)
+def test_a_network_that_fails_is_refused_in_one_sentence(run, message):
+    with pytest.raises(StoreError, match=f"mine fails its check on the first faces: it .*{message}"):
+        first_check.check("mine", Runner(run), PIXELS)
+
+
+def test_figures_of_a_good_network_and_of_copies():
+    figures = first_check.check("mine", Runner(means), PIXELS)
+    assert figures["faces"] == 6 and figures["same_pairs"] == 0 and figures["batch_cosine"] > 0.9999
+    assert first_check.check("mine", Runner(means), np.repeat(PIXELS[:1], 4, axis=0))["constant"] is None
+
+
+def start_ray():
+    """Start Ray with two actors; it gives up by itself where a busy machine lets it wait."""
+    ray = pytest.importorskip("ray", reason="the extra [ray] is not installed")
+    for left in reversed(range(STARTS)):
+        try:
+            ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
+            return ray
+        except Exception:
+            ray.shutdown()
+            if not left:
+                raise
+    return ray
+
+
+@pytest.mark.xdist_group("ray")
+@pytest.mark.parametrize("cluster", [None, "ray"])
+def test_an_onnx_file_is_checked_once_on_32_faces_and_the_figures_are_kept(weights, tmp_path, cluster):
+    if cluster:
+        ray = start_ray()
+    put(weights, car=CAR + "normalisation: L2\n")
+    net = backbones.load("mine")
+    faces = datasets.load("synthetic", SYNTHETIC).faces.head(40)
+    options = {"root": SYNTHETIC, "store": tmp_path / "store", "progress": False, "cluster": cluster}
+    try:
+        stored = descriptors.extract(faces, net, **options)
+    finally:
+        if cluster:
+            ray.shutdown()
+    assert stored.manifest["check"]["faces"] == 32 and len(stored) == 40
+    np.testing.assert_allclose(np.linalg.norm(stored.matrix, axis=1), 1, atol=1e-5)
+    more = datasets.load("synthetic", SYNTHETIC).faces.head(44)
+    assert "check" in descriptors.extract(more, net, **{**options, "cluster": None}).manifest
