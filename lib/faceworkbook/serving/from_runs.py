@@ -10,13 +10,16 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 
-from faceworkbook import project, splits
+from faceworkbook import backbones, project, splits
 from faceworkbook.data_record import DataError
+from faceworkbook.descriptors.engines.onnx_graph import UnsupportedLayer
 from faceworkbook.evaluation import predictions
+from faceworkbook.experiments import multi_dataset, strategies
 from faceworkbook.experiments.prepared import PreparedData
-from faceworkbook.reports import report_data
+from faceworkbook.reports import model_card, report_data
 from faceworkbook.reports.runs import FACES, Run, RunError
 from faceworkbook.serving import making
 from faceworkbook.serving.checks import PredictorError
@@ -26,6 +29,9 @@ from faceworkbook.serving.making import Ingredients, Options
 from faceworkbook.serving.predictor import FOLDER
 
 SMOKE_PICTURES = 24
+DESCRIBED = (
+    2000  # training (and validation) faces at most that a fine-tuned network describes for their spread
+)
 
 
 def in_a_sentence(write: Callable[..., str]) -> Callable[..., str]:
@@ -35,7 +41,7 @@ def in_a_sentence(write: Callable[..., str]) -> Callable[..., str]:
     def wrapped(*arguments, **options) -> str:
         try:
             return write(*arguments, **options)
-        except (HeadError, PredictorError, DataError) as error:
+        except (HeadError, PredictorError, DataError, UnsupportedLayer) as error:
             return f"no predictor is written: {error}"
 
     return wrapped
@@ -214,3 +220,150 @@ def of_confidence(
         }
     place = making.recalibrate(source, run.path(FOLDER), tables, coverage=coverage, groups=groups)
     return f"the predictor with this coverage is in {project.shorten(place)}"
+
+
+@in_a_sentence
+def of_folds(
+    run: Run, data: PreparedData, plan: Sequence, predicted: pd.DataFrame, *, classifier, options: Mapping
+) -> str:
+    """Write the predictor of repeated folds: one model on all faces, whose figures are those of the folds.
+
+    The folds' models judge: each face was tested by one that had not seen it. What is put to use is one more model of the
+    same settings, fitted on all faces but the first fold's validation faces, which choose its epoch. It has seen more
+    faces than any fold's, so that its figures are no worse on average.
+
+    Parameters
+    ----------
+    run : Run
+        Of 06_cross_validation.
+    data : PreparedData
+    plan : sequence of Split
+        The folds.
+    predicted : pandas.DataFrame
+        Predictions over all folds; those of the first repeat calibrate and measure.
+    classifier, options
+        What the folds were fitted with, see `training.fit`.
+    """
+    from faceworkbook import training
+
+    first = plan[0]
+    everyone = replace(first, train=np.sort(np.concatenate([first.train, first.test])))
+    seed, name = run.parameters.get("seed", 0), data.labels.name
+    fitted = training.fit(classifier, data.matrix, data.labels, everyone, seed=seed, **options)
+    table = predicted[predicted["repeat"] == predicted["repeat"].min()]
+    table.attrs = predicted.attrs
+    whole = replace(data, split=everyone)
+    return of_classifier.__wrapped__(
+        run, {name: fitted}, {name: table}, whole, seed=seed, smoke=bool(run.parameters.get("smoke"))
+    )
+
+
+@in_a_sentence
+def of_multitask(run: Run, repeats, multi, *, roots: Mapping, shares, backbone: str, tap: str) -> str:
+    """Write the predictor of 09_multitask: the nets of the last seed, joint ones where there are any.
+
+    Parameters
+    ----------
+    run : Run
+    repeats : strategy_comparison.Repeats
+    multi : MultiDataset
+    roots : mapping of str to path
+        Folder of each data set.
+    shares : strategy_comparison.Shares
+    backbone, tap : str
+        What describes the faces.
+    """
+    from faceworkbook.models import multitask
+    from faceworkbook.serving.keras_head import translate
+
+    if run.parameters["source"] != "network":
+        raise PredictorError(
+            "its faces are described by their five points, which a predictor does not compute"
+        )
+    names = list(repeats.fitted)
+    strategy = next((name for name in names if name.startswith("joint")), names[0])
+    models = {
+        "+".join(h.name for h in one.net.heads): multitask.serving_model(one.net)
+        for one in repeats.fitted[strategy]
+    }
+    heads = {name: translate(model, name) for name, model in models.items()}
+    seed = run.parameters["seed"] + run.parameters["seeds"][: 2 if run.parameters["smoke"] else None][-1]
+    split = multi_dataset.split(multi, seed=seed, test=shares.test, validation=shares.validation)
+    tables = {
+        subset: strategies.predict(repeats.fitted[strategy], multi, getattr(split, subset))
+        for subset in ("validation", "test")
+    }
+    predicted = {
+        task: predictions.join([each[task].assign(split=subset) for subset, each in tables.items()])
+        for task in multi.labels
+    }
+    net = (
+        backbones.default(tap=tap or None)
+        if backbone == "auto"
+        else backbones.load(backbone, tap=tap or None)
+    )
+    image = [
+        str(roots[name] / path)
+        for name, path in zip(multi.faces["dataset"], multi.faces["image"], strict=True)
+    ]
+    data = [
+        *model_card.describe_datasets(list(roots)),
+        f"{len(multi.faces):,} faces; strategy {strategy}, seed {seed}",
+    ]
+    given = Ingredients(
+        networks=[Network.of(net)],
+        head=join(heads) if len(heads) > 1 else next(iter(heads.values())),
+        predicted=predicted,
+        faces=multi.faces.assign(image=image),
+        root="/",
+        training=multi.matrix[split.train],
+        validation=multi.matrix[split.validation if len(split.validation) else split.train],
+        trained_on=multi.faces["face_id"].iloc[split.train].tolist(),
+        keras={_file_name(name.replace("+", "-"), len(models)): model for name, model in models.items()},
+        made=describe_run(run, data=[*data, report_data.LABELS]),
+    )
+    return write(run, given, seed=seed, smoke=run.parameters["smoke"])
+
+
+@in_a_sentence
+def of_network(
+    run: Run, network, source, predicted: Mapping[str, pd.DataFrame], *, faces: pd.DataFrame, split
+) -> str:
+    """Write the predictor of a fine-tuned network: its trunk as an ONNX graph in the folder, its heads as steps.
+
+    Parameters
+    ----------
+    run : Run
+        Of 10_fine_tune.
+    network : training.cutting.Network
+    source
+        Pictures by row, see `training.pictures.open_faces`.
+    predicted : mapping of str to pandas.DataFrame
+    faces : pandas.DataFrame
+        Row by row those of `source`.
+    split : Split
+    """
+    from faceworkbook.models import multitask
+    from faceworkbook.serving.trunk import write_trunk
+    from faceworkbook.training import cutting
+
+    model = multitask.serving_model(network.net)
+    trunk = write_trunk(network, model, source.take(split.train[:16]))
+    seed = run.parameters["seed"]
+    rng = np.random.default_rng(seed)
+    rows = [np.sort(rng.permutation(of)[:DESCRIBED]) for of in (split.train, split.validation)]
+    training, held = (trunk.describe(source, of) for of in rows)
+    given = Ingredients(
+        networks=[trunk.network],
+        head=trunk.head,
+        predicted=predicted,
+        faces=faces,
+        root=project.resolve(run.data().root),
+        training=training,
+        validation=held if len(held) else training,
+        trained_on=faces["face_id"].iloc[split.train].tolist(),
+        keras={} if trunk.layer is None else {"head.keras": cutting.beyond(model, trunk.layer)},
+        made=describe_run(run, made_from=run.made_from()),
+        graph=trunk.graph,
+    )
+    return write(run, given, seed=seed, smoke=bool(run.parameters["smoke"]))
