@@ -1,0 +1,183 @@
+"""Predictors that are written: what they know of their own answers, and that they answer as the run did."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from faceworkbook.evaluation import predictions
+from faceworkbook.serving import measuring
+from faceworkbook.serving.answers import Answering
+from faceworkbook.serving.framing import Framing, cut, measure, pose_band, size_band
+from faceworkbook.serving.spread import Spread, SpreadError
+from faceworkbook.tasks import CLASSES, NUMBER, ORDERED, Task
+from tests.conftest import REPO
+
+rng = np.random.default_rng(0)
+
+
+def _table(task, truth, output, split):
+    faces = pd.DataFrame(
+        {
+            "face_id": [f"f{i}" for i in range(len(truth))],
+            "identity": pd.array([pd.NA] * len(truth), "string"),
+        }
+    )
+    return predictions.build(faces, task, truth=np.asarray(truth), output=output, split=split)
+
+
+def _classified(n=3000, sharpness=3.0):
+    """Predictions that are `sharpness` times too sure."""
+    task = Task("colour", CLASSES, ("red", "green", "blue"))
+    logits = rng.normal(size=(n, 3))
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    truth = np.array([task.classes[rng.choice(3, p=p)] for p in shares])
+    sure = np.exp(sharpness * logits)
+    split = np.where(np.arange(n) % 2, "validation", "test")
+    return _table(task, truth, sure / sure.sum(axis=1, keepdims=True), split)
+
+
+def test_too_sure_probabilities_are_calibrated_and_sets_hold_the_truth_in_every_class():
+    table = _classified()
+    one = measuring.calibrate(table, coverage=0.9)
+    assert one.temperature == pytest.approx(3, rel=0.15)
+    test = table[table["split"] == "test"]
+    shares = one.calibrate(predictions.probabilities(test))
+    inside = one.sets(shares)
+    truth = pd.Index(one.task.classes).get_indexer(test["truth"])
+    for code in range(3):
+        assert inside[np.arange(len(truth)), truth][truth == code].mean() == pytest.approx(0.9, abs=0.04)
+    lines = measuring.judge(table, one)
+    assert "calibration error" in lines[0] and "90% asked" in lines[1] and "blue 0." in lines[2]
+
+
+def test_intervals_of_numbers_are_as_wide_as_errors_are():
+    n = 2000
+    task, values = Task("age", NUMBER, unit="years"), rng.uniform(0, 80, n)
+    truth = values + rng.normal(size=n) * (1 + values / 10)
+    table = _table(task, truth, values, np.where(np.arange(n) % 2, "validation", "test"))
+    one = measuring.calibrate(table, coverage=0.8)
+    reach = one.reach(values)
+    assert reach[values.argmin()] < reach[values.argmax()] / 2
+    holds = np.abs(values - truth) <= reach
+    for young in (True, False):
+        assert holds[
+            (table["split"] == "test").to_numpy() & ((values < 40) == young)
+        ].mean() == pytest.approx(0.8, abs=0.05)
+    assert "80% asked" in measuring.judge(table, one)[0]
+
+
+def test_classes_that_stand_for_numbers_have_intervals():
+    task = Task("age_years", ORDERED, tuple(map(str, range(5))), "years", tuple(range(5)))
+    truth = rng.integers(0, 5, 400)
+    table = _table(
+        task,
+        [str(t) for t in truth],
+        np.eye(5)[truth] * 0.6 + 0.08,
+        np.where(np.arange(400) % 2, "validation", "test"),
+    )
+    one = measuring.calibrate(table)
+    assert one.is_value and one.bands and not one.limits
+
+
+def test_too_few_validation_faces_calibrate_nothing():
+    table = _classified(n=20)
+    one = measuring.calibrate(table)
+    assert one.temperature == 1 and not one.limits and one.coverage == 0
+
+
+def test_figures_by_kind_count_test_faces_alone():
+    table = _classified(n=400)
+    bands = pd.DataFrame(
+        {"face_id": table["face_id"], "pose": ["frontal", "turned", None, "frontal"] * 100, "size": "large"}
+    )
+    (one,) = measuring.with_cells([measuring.calibrate(table)], {"colour": table}, bands)
+    by_kind = {tuple(cell.like.items()): cell for cell in one.cells}
+    everyone = by_kind[()]
+    test = table[table["split"] == "test"]
+    assert everyone.n == len(test) and everyone.value == pytest.approx(
+        (test["truth"] == test["predicted"]).mean()
+    )
+    assert everyone.low < everyone.value < everyone.high
+    frontal = by_kind[(("pose", "frontal"),)]
+    chosen = test["face_id"].isin(bands.loc[bands["pose"] == "frontal", "face_id"])
+    assert frontal.n == chosen.sum() and all(cell.n >= measuring.LEAST for cell in one.cells)
+
+
+def test_answering_is_the_same_after_a_file():
+    one = measuring.calibrate(_classified())
+    again = Answering.from_record(json.loads(json.dumps(one.to_record())))
+    assert again.to_record() == one.to_record()
+
+
+def test_spread_flags_what_is_unlike_and_five_in_a_hundred_of_what_is_alike():
+    base = rng.normal(size=(8, 64))
+    alike = rng.normal(size=(900, 8)) @ base + 5
+    spread = Spread.fit(alike[:300], alike[300:600])
+    assert spread.is_unlike(spread.score(alike[600:])).mean() == pytest.approx(0.05, abs=0.05)
+    assert spread.is_unlike(spread.score(rng.normal(size=(100, 64)) * 5)).all()
+    again = Spread.from_arrays(spread.to_arrays(), width=64, flagged=0.05)
+    np.testing.assert_array_equal(again.distances(alike), spread.distances(alike))
+    with pytest.raises(SpreadError, match="shapes"):
+        Spread.from_arrays(spread.to_arrays(), width=65, flagged=0.05)
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_spread_of_few_faces_is_finite(n):
+    x = rng.normal(size=(n, 16))
+    assert np.isfinite(Spread.fit(x, x[:0]).distances(rng.normal(size=(4, 16)))).all()
+
+
+@pytest.fixture(scope="module")
+def synthetic():
+    from faceworkbook import datasets
+
+    loaded = datasets.load("synthetic", REPO / "data" / "synthetic")
+    nothing = dict.fromkeys(("top", "left", "bottom", "right"), pd.NA)
+    return loaded.faces.iloc[:40].assign(**nothing), loaded.root
+
+
+def test_a_photo_s_face_is_cut_as_the_training_pictures_show_it(synthetic):
+    """A chip that is pasted into a large photo is cut out again within a few pixels."""
+    from faceworkbook import images
+    from faceworkbook.alignment import Detector, main_face
+    from faceworkbook.preprocessing import Preprocessing
+
+    faces, root = synthetic
+    preprocessing, detector = Preprocessing((96, 96), "RGB", (0, 0, 0)), Detector()
+    framing, bands = measure(faces, root, preprocessing, detector=detector)
+    assert framing.detected >= 0.9 * framing.n and 0.3 < framing.share < 1.5
+    assert set(bands["pose"].dropna()) <= {"frontal", "half turned", "turned"}
+    off = []
+    for name in faces["image"].iloc[:12]:
+        chip = images.read(root / name)
+        photo = np.full((600, 800, 3), 127, np.uint8)
+        photo[200 : 200 + chip.shape[0], 300 : 300 + chip.shape[1]] = chip
+        face = main_face(detector.detect(photo), photo.shape)
+        if face is None:
+            continue
+        made = cut(photo, face, framing, preprocessing)
+        assert made.shape == (96, 96, 3)
+        top, left, _, _ = framing.region(face)
+        off.append(max(abs(top - 200), abs(left - 300)) / chip.shape[0])
+        assert pose_band(face) and size_band(face)
+    assert len(off) >= 8 and np.median(off) < 0.15
+
+
+def test_framing_of_pictures_without_a_face_is_the_box_with_room(tmp_path):
+    from PIL import Image
+
+    from faceworkbook.alignment import Detector
+    from faceworkbook.preprocessing import Preprocessing
+
+    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(tmp_path / "x.png")
+    nothing = dict.fromkeys(("top", "left", "bottom", "right"), pd.NA)
+    faces = pd.DataFrame(
+        [{"face_id": "x", "image": "x.png", **nothing}, {"face_id": "y", "image": "gone.png", **nothing}]
+    )
+    framing, bands = measure(faces, tmp_path, Preprocessing((64, 64), "RGB", (0, 0, 0)), detector=Detector())
+    assert framing.detected == 0 and framing.n == 2 and bands["pose"].isna().all()
+    assert Framing.from_record(framing.to_record()) == framing
