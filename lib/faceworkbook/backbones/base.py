@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 
 MIRRORS = ("", "mean", "only")
+OWN_MARGIN = -1.0  # no share of a box: the network's own margin
+LOOSE_MARGIN = 0.4  # around the five-point template, for a network that was not made for tight chips
 UNTRAINED = "untrained"  # the fingerprint of fresh weights
 WEIGHTS = Path("weights")  # relative to the project, see `project.resolve`
 
@@ -94,6 +96,10 @@ class Backbone:
         Of an ONNX network, which has no Keras model: `full` and `model` say so.
     is_own : bool
         Whether it was brought along, so that its first descriptors are checked.
+    variant : str
+        What `adjusted` changed, as part of a file's name; empty for the network as it was made.
+    resolution : int
+        Side of the input in pixels where it is another than the network was made for, else 0.
     """
 
     name: str
@@ -109,6 +115,8 @@ class Backbone:
     mirror: str = ""
     graph: OnnxGraph | None = None
     is_own: bool = False
+    variant: str = ""
+    resolution: int = 0
 
     def __post_init__(self):
         if self.tap not in self.tap_table:
@@ -143,7 +151,8 @@ class Backbone:
     @functools.cached_property
     def model(self) -> keras.Model:
         """Functional model: (n, height, width, channels) float32, preprocessed -> (n, dim) float32."""
-        model = tap_model(self.full, self.tap_table[self.tap], name=f"{self.name}_{self.tap}")
+        full = at_resolution(self.full, self.resolution) if self.resolution else self.full
+        model = tap_model(full, self.tap_table[self.tap], name=f"{self.name}_{self.tap}")
         return mirror_model(model, self.mirror) if self.mirror else model
 
     @functools.cached_property
@@ -165,6 +174,60 @@ class Backbone:
         """
         return self._with(mirror=mirror)
 
+    def adjusted(self, *, align: str = "", margin: float = OWN_MARGIN, resolution: int = 0) -> Backbone:
+        """Return the same network that reads faces cut out otherwise; a model that was built is shared.
+
+        Parameters
+        ----------
+        align : {'', 'none', 'five_points', 'upright'}
+            '': as the network was made. With 'five_points' a network that was made for unaligned faces sees
+            `LOOSE_MARGIN` around the template unless a margin is given.
+        margin : float
+            Share of the box (with 'five_points' of the template) that is added on each side; -1: the network's own.
+        resolution : int
+            Side of the input in pixels; 0: the network's own.
+
+        Raises
+        ------
+        ValueError
+            The network takes no other resolution.
+        """
+        own, changes, named = self.preprocessing, {}, []
+        if align and align != own.align:
+            changes["align"] = align
+            named.append(align)
+        usual = LOOSE_MARGIN if changes.get("align") == "five_points" else own.crop_margin
+        chosen = usual if margin == OWN_MARGIN else margin
+        if chosen != own.crop_margin:
+            changes["crop_margin"] = chosen
+        if chosen != usual:
+            named.append(f"margin{chosen:g}")
+        if resolution and (resolution, resolution) != own.size:
+            self._check_resolution(resolution)
+            changes["size"] = (resolution, resolution)
+            named.append(f"{resolution}px")
+        if not changes:
+            return self
+        return self._with(
+            preprocessing=dataclasses.replace(own, **changes),
+            variant="-".join([self.variant, *named] if self.variant else named),
+            resolution=resolution if "size" in changes else self.resolution,
+        )
+
+    def _check_resolution(self, side: int) -> None:
+        tap = self.tap_table[self.tap]
+        height, width = self.preprocessing.size
+        try:
+            model = tap_model(at_resolution(self.full, side), tap, name="tried")
+            fits = model.output.shape[-1] == tap.dim
+        except Exception:  # Keras raises several types where a layer does not fit
+            fits = False
+        if not fits:
+            raise ValueError(
+                f"resolution={side}; {self.name} at {self.tap!r} takes {height} x {width} pixels alone: other sizes need "
+                "a network of convolutions that averages over the picture, such as faceres_deep; leave it at 0"
+            )
+
     def _with(self, **changes) -> Backbone:
         other = dataclasses.replace(self, **changes)
         if "full" in self.__dict__:
@@ -173,6 +236,15 @@ class Backbone:
 
     def __getstate__(self):
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+def at_resolution(full: keras.Model, side: int) -> keras.Model:
+    """Return a network with the same weights that takes pictures of `side` x `side` pixels."""
+    keras = import_keras()
+    picture = keras.Input((side, side, full.input.shape[-1]), name="picture")
+    other = keras.models.clone_model(full, input_tensors=picture)
+    other.set_weights(full.get_weights())
+    return other
 
 
 def mirror_model(model: keras.Model, mirror: str) -> keras.Model:

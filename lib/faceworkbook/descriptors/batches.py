@@ -23,11 +23,15 @@ READERS = max(2, os.cpu_count() or 2)
 
 
 class Chunk(NamedTuple):
-    """Faces to be read: rows of the plan, names of the pictures, boxes (n, 4) with NaN for the whole picture."""
+    """Faces to be read: rows of the plan, names of the pictures, boxes (n, 4) with NaN for the whole picture.
+
+    And points (n, 5, 2), with NaN where a face is cut out unaligned; None where all are.
+    """
 
     rows: np.ndarray
     images: list[str]
     boxes: np.ndarray
+    points: np.ndarray | None = None
 
 
 @dataclass
@@ -56,7 +60,13 @@ def write_batch(writer, batch: Batch, runner, dim: int) -> None:
 
 
 def read_batches(
-    plan: pd.DataFrame, root: Path, preprocessing, *, batch_size: int, rows: np.ndarray | None = None
+    plan: pd.DataFrame,
+    root: Path,
+    preprocessing,
+    *,
+    batch_size: int,
+    rows: np.ndarray | None = None,
+    points: np.ndarray | None = None,
 ) -> Iterator[Batch]:
     """Read faces in parallel, in order, a few batches ahead of the one that is handed on.
 
@@ -66,28 +76,34 @@ def read_batches(
         face_id, image and box; the index is the row number.
     rows : ndarray of int, optional
         Only these rows, in this order.
+    points : ndarray of shape (len(plan), 5, 2), optional
+        Where each face is aligned at, NaN where it is not.
     """
     rows = np.arange(len(plan)) if rows is None else rows
-    chunks = _chunks(plan, rows, batch_size)
+    chunks = _chunks(plan, rows, batch_size, points)
     with ThreadPoolExecutor(READERS) as executor:
         yield from _ahead(
             executor, lambda chunk: read_batch(chunk, root, preprocessing), chunks, depth=READERS + 2
         )
 
 
-def _chunks(plan: pd.DataFrame, rows: np.ndarray, size: int) -> Iterator[Chunk]:
+def _chunks(plan: pd.DataFrame, rows: np.ndarray, size: int, points: np.ndarray | None) -> Iterator[Chunk]:
     many = max(1, BLOCK_ROWS // size) * size
     for first in range(0, len(rows), many):
         block = take(plan, rows[first : first + many])
         columns = block.index.to_numpy(), block["image"].tolist(), block[BOX].to_numpy()
-        yield from (Chunk(*(c[i : i + size] for c in columns)) for i in range(0, len(block), size))
+        for i in range(0, len(block), size):
+            chunk = Chunk(*(column[i : i + size] for column in columns))
+            yield chunk if points is None else chunk._replace(points=points[chunk.rows])
 
 
-def draw_pixels(plan: pd.DataFrame, root: Path, preprocessing, *, n: int, seed: int = 0) -> np.ndarray:
+def draw_pixels(
+    plan: pd.DataFrame, root: Path, preprocessing, *, n: int, points: np.ndarray | None = None, seed: int = 0
+) -> np.ndarray:
     """Return pixels of `n` faces of the whole plan that can be read, drawn at random; fewer where there are no more."""
     mixed = np.random.default_rng(seed).permutation(len(plan))
     drawn = np.empty((0, *preprocessing.size, 3), np.uint8)
-    for batch in read_batches(plan, root, preprocessing, batch_size=n, rows=mixed):
+    for batch in read_batches(plan, root, preprocessing, batch_size=n, rows=mixed, points=points):
         drawn = np.concatenate([drawn, batch.pixels])
         if len(drawn) >= n:
             break
@@ -108,8 +124,10 @@ def read_batch(chunk: Chunk, root: Path, preprocessing) -> Batch:
     """Read the faces of `chunk` from disk; see `Batch`."""
     pixels = np.empty((len(chunk.rows), *preprocessing.size, 3), np.uint8)
     stamps, good = [], 0
-    for image, box in zip(chunk.images, chunk.boxes.tolist(), strict=True):
-        stamp, face = _read_face(root, image, None if math.isnan(box[0]) else tuple(box), preprocessing)
+    points = chunk.points if chunk.points is not None else [None] * len(chunk.rows)
+    for image, box, five in zip(chunk.images, chunk.boxes.tolist(), points, strict=True):
+        edges = None if math.isnan(box[0]) else tuple(box)
+        stamp, face = _read_face(root, image, preprocessing, box=edges, points=five)
         stamps.append(stamp)
         if face is not None:
             pixels[good] = face
@@ -117,7 +135,7 @@ def read_batch(chunk: Chunk, root: Path, preprocessing) -> Batch:
     return Batch(chunk.rows, pixels[:good], stamps)
 
 
-def _read_face(root: Path, image: str, box, preprocessing) -> tuple[Stamp, np.ndarray | None]:
+def _read_face(root: Path, image: str, preprocessing, *, box, points) -> tuple[Stamp, np.ndarray | None]:
     try:
         # Paths are text here: for a small picture a Path takes longer than the file.
         data, stat = images.read_file(os.path.join(root, image))  # noqa: PTH118
@@ -128,6 +146,6 @@ def _read_face(root: Path, image: str, box, preprocessing) -> tuple[Stamp, np.nd
         return Stamp("", 0, 0, 0, f"{image}: cannot be opened ({reason})"), None
     stamp = Stamp(images.content_hash(data), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
     try:
-        return stamp, images.face_pixels(data, preprocessing, box=box, name=image)
+        return stamp, images.face_pixels(data, preprocessing, box=box, points=points, name=image)
     except images.UnreadableImage as error:
         return stamp._replace(detail=str(error)), None

@@ -12,12 +12,14 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from tqdm.auto import tqdm
 
 from faceworkbook.descriptors import batches
 from faceworkbook.descriptors.journal import Journal, JournalWriter, read_begun, take
 from faceworkbook.descriptors.layout import StoreError
 from faceworkbook.descriptors.store import BOX
+from faceworkbook.landmarks import POINTS
 
 BLOCK = 64
 TRIES = 2  # passes that may finish nothing: one kill may hit the only block that is left
@@ -53,7 +55,7 @@ class Actor:
         if np.isin(block["row"], self.put_off).any():
             return {"row": block["row"][:0], "engine": np.empty(0, str)}
         boxes = np.column_stack([block[edge] for edge in BOX])
-        chunk = batches.Chunk(block["row"], block["image"].tolist(), boxes)
+        chunk = batches.Chunk(block["row"], block["image"].tolist(), boxes, _points_of(block))
         batch = batches.read_batch(chunk, self.root, self.backbone.preprocessing)
         if self.runner is None:
             from faceworkbook.descriptors import engines
@@ -61,6 +63,12 @@ class Actor:
             self.runner = engines.choose(self.backbone, **self.choice)
         batches.write_batch(self.writer, batch, self.runner, self.backbone.dim)
         return {"row": batch.rows, "engine": np.repeat(str(self.runner.settings), len(batch.rows))}
+
+
+def _points_of(block: dict[str, np.ndarray]) -> np.ndarray | None:
+    if POINTS[0] not in block:
+        return None
+    return np.column_stack([block[name] for name in POINTS]).reshape(len(block["row"]), -1, 2)
 
 
 def compute(job, journal: Journal, todo: np.ndarray, check_pixels: np.ndarray | None) -> dict:
@@ -150,13 +158,23 @@ def _actor_of(job, journal: Journal, check_pixels: np.ndarray | None) -> dict:
 def _computed(ray, job, journal: Journal, todo: np.ndarray, actor: dict, cores: int):
     """Yield row numbers and engines as blocks are finished."""
     size = job.options.batch_size or BLOCK
-    pieces = (take(journal.plan, todo[i : i + size]) for i in range(0, len(todo), size))
+    points = job.points(len(journal.plan))
+    pieces = (_piece(journal, todo[i : i + size], points) for i in range(0, len(todo), size))
     blocks = ray.data.from_pandas(
         [piece.astype({"face_id": str, "image": str}).rename_axis("row").reset_index() for piece in pieces]
     )
     actors = ray.data.ActorPoolStrategy(min_size=1, max_size=cores)
     done = blocks.map_batches(Actor, batch_size=size, num_cpus=1, compute=actors, **actor)
     return done.iter_batches(batch_size=None, batch_format="numpy")
+
+
+def _piece(journal: Journal, rows: np.ndarray, points: np.ndarray | None) -> pd.DataFrame:
+    piece = take(journal.plan, rows)
+    return (
+        piece
+        if points is None
+        else piece.assign(**dict(zip(POINTS, points[rows].reshape(len(rows), -1).T, strict=True)))
+    )
 
 
 def _describe_none_finished(left: np.ndarray, journal: Journal) -> str:

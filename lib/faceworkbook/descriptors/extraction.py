@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
+from faceworkbook import landmarks
 from faceworkbook.descriptors import first_check
 from faceworkbook.descriptors.batches import draw_pixels, read_batches, write_batch
 from faceworkbook.descriptors.int8 import Int8Warning, describe_int8_cost
@@ -49,6 +50,10 @@ class ExtractionOptions:
         'ray' spreads the work over the machines of a Ray cluster (extra ``[ray]``).
     progress : bool
         Show a bar with rate and remaining time.
+    align : AlignOptions
+        For a network whose ``preprocessing`` aligns: which detected faces count, and what happens to the others.
+    landmarks : Path, optional
+        Where the table of landmarks is kept; in the store's folder by default.
     """
 
     engine: str | Engine = "auto"
@@ -56,6 +61,8 @@ class ExtractionOptions:
     batch_size: int | None = None
     cluster: str | None = None
     progress: bool = True
+    align: landmarks.AlignOptions = field(default_factory=landmarks.AlignOptions)
+    landmarks: Path | None = None
 
     def __post_init__(self):
         if self.cluster not in CLUSTERS:
@@ -75,11 +82,20 @@ class Extraction(Job):
 
     backbone: Backbone
     options: ExtractionOptions
+    aligned: landmarks.Aligned
 
     @cached_property
     def recipe(self) -> dict:
-        """See `make_recipe`."""
-        return make_recipe(self.backbone, self.options.precision)
+        """See `make_recipe`; with what the points depend on, where faces are aligned."""
+        recipe = make_recipe(self.backbone, self.options.precision)
+        return recipe | ({"alignment": self.aligned.settings} if self.aligned.settings else {})
+
+    def points(self, n: int) -> np.ndarray | None:
+        """Return the points of the first `n` rows of a plan, NaN beyond the faces asked for; None without alignment."""
+        if self.aligned.points is None:
+            return None
+        asked = self.aligned.points[self.aligned.keep]
+        return np.concatenate([asked, np.full((n - len(asked), *asked.shape[1:]), np.nan)])
 
     @property
     def dim(self) -> int:
@@ -105,17 +121,19 @@ def extract(faces: pd.DataFrame, backbone, *, root: str | Path, store: str | Pat
     store : str or Path
         Folder of the store; made when missing. Faces in it that are not asked for are kept.
     **options
-        ``engine``, ``precision``, ``batch_size``, ``cluster``, ``progress``; see `ExtractionOptions`.
+        ``engine``, ``precision``, ``batch_size``, ``cluster``, ``progress``, ``align``, ``landmarks``; see
+        `ExtractionOptions`.
 
     Returns
     -------
     Descriptors
-        ``matrix`` (n, d) float32 memory-mapped, ``face_id``, ``left_out`` (unreadable pictures).
+        ``matrix`` (n, d) float32 memory-mapped, ``face_id``, ``left_out`` (unreadable pictures, and those without a
+        detected face where these are left out), ``aligned`` (which faces have no points).
 
     Raises
     ------
     StoreError
-        No face at all, none that can be read, a full disk, a folder that cannot be written, or a damaged store.
+        No face at all, none that can be read or is detected, a full disk, a folder that cannot be written, or a damaged store.
 
     Warns
     -----
@@ -135,7 +153,30 @@ def extract(faces: pd.DataFrame, backbone, *, root: str | Path, store: str | Pat
         raise StoreError("there is no face to extract: the face table is empty")
     if settings.precision == "int8":
         warnings.warn(describe_int8_cost(backbone), Int8Warning, stacklevel=2)
-    return bring_up_to_date(Extraction(ask(faces), Path(root), Path(store), backbone, settings))
+    aligned = _align(faces, backbone, Path(root), Path(store), settings)
+    asked = ask(faces if aligned.keep.all() else faces[aligned.keep])
+    opened = bring_up_to_date(Extraction(asked, Path(root), Path(store), backbone, settings, aligned))
+    if not aligned.keep.all():
+        left_out = pd.concat([opened.left_out, aligned.without_face], ignore_index=True)
+        opened = replace(opened, left_out=left_out)
+    return replace(opened, aligned=aligned)
+
+
+def _align(
+    faces: pd.DataFrame, backbone, root: Path, folder: Path, settings: ExtractionOptions
+) -> landmarks.Aligned:
+    with disk_errors(folder):
+        aligned = landmarks.align_faces(
+            faces,
+            root,
+            backbone.preprocessing,
+            options=settings.align,
+            path=settings.landmarks or folder / landmarks.NAME,
+            progress=settings.progress,
+        )
+    if not aligned.keep.any():
+        raise StoreError(f"no face is left: {aligned.describe()}; lower min_score, or no_face='whole'")
+    return aligned
 
 
 def make_recipe(backbone, precision: str) -> dict:
@@ -168,6 +209,7 @@ def _compute(job: Extraction, journal: Journal, todo: np.ndarray) -> dict:
         job.backbone.preprocessing,
         batch_size=options.batch_size or runner.batch_size,
         rows=todo,
+        points=job.points(len(journal.plan)),
     )
     n = len(journal.plan)
     bar = tqdm(
@@ -194,16 +236,18 @@ def _check(job: Extraction, runner: Engine, pixels: np.ndarray) -> dict:
 
 def _check_faces(job: Extraction, journal: Journal) -> np.ndarray | None:
     """Return faces that an engine is tried on, or that int8 is calibrated on; None where no picture can be read."""
-    preprocessing = job.backbone.preprocessing
+    preprocessing, points = job.backbone.preprocessing, job.points(len(journal.plan))
     if job.options.precision != "int8":
-        drawn = draw_pixels(journal.plan, job.root, preprocessing, n=CHECKED)
+        drawn = draw_pixels(journal.plan, job.root, preprocessing, n=CHECKED, points=points)
         return drawn if len(drawn) else None
     # Kept with the store: what is computed later, or on another machine, must be calibrated on the same faces.
     digest = hashlib.sha256(json.dumps(job.recipe, sort_keys=True).encode()).hexdigest()[:8]
     path = job.folder / f"calibration-{digest}.npz"
     if not path.exists():
         content = io.BytesIO()
-        np.savez(content, pixels=draw_pixels(journal.plan, job.root, preprocessing, n=CALIBRATION))
+        np.savez(
+            content, pixels=draw_pixels(journal.plan, job.root, preprocessing, n=CALIBRATION, points=points)
+        )
         with disk_errors(job.folder):
             write_beside(path, content.getvalue())
     return _read_calibration(path)

@@ -33,6 +33,7 @@ import xxhash
 from faceworkbook import project
 from faceworkbook.descriptors import layout, manifest
 from faceworkbook.descriptors.layout import INDEX, MATRIX, UNREADABLE, StoreError
+from faceworkbook.landmarks import Aligned
 
 BOX = ["top", "left", "bottom", "right"]
 PLAN_COLUMNS = ["face_id", "image", *BOX]
@@ -108,12 +109,15 @@ class Descriptors:
         The faces' names as Arrow holds them.
     left_out : pandas.DataFrame
         Faces asked for that could not be read: ``face_id``, ``image``, ``reason``, ``detail``.
+    aligned : Aligned, optional
+        How the faces were cut out; of descriptors that were just extracted.
     """
 
     store: Store
     rows: np.ndarray
     ids: pd.api.extensions.ExtensionArray
     left_out: pd.DataFrame
+    aligned: Aligned | None = None
 
     @property
     def folder(self) -> Path:

@@ -231,7 +231,8 @@ def _folder(backbone: Backbone, candidates: tuple[str, ...]) -> Path:
     packages = sorted({package for name in candidates for package in PACKAGES.get(name, PACKAGES["onnx"])})
     versions = json.dumps([importlib.metadata.version(package) for package in packages] + [*candidates])
     tag = hashlib.sha256(versions.encode()).hexdigest()[:8]
-    return _writable(backbone.cache) / f"{backbone.fingerprint[:16]}-{backbone.tap}-{tag}"
+    size = f"-{backbone.resolution}px" if backbone.resolution else ""
+    return _writable(backbone.cache) / f"{backbone.fingerprint[:16]}-{backbone.tap}{size}-{tag}"
 
 
 def _writable(cache: Path) -> Path:

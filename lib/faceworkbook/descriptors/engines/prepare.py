@@ -90,7 +90,7 @@ def _export(backbone: Backbone, folder: Path) -> dict:
     if not backbone.weights.is_file():  # a model in this process's memory, which no other can open
         return write_graph(backbone, folder)
     address = {"name": backbone.name, "weights": str(backbone.weights), "tap": backbone.tap}
-    return _step("export", folder, address)
+    return _step("export", folder, {**address, "resolution": backbone.resolution})
 
 
 def _try(engine: str, folder: Path, backbone: Backbone) -> dict:
@@ -118,9 +118,10 @@ def _step(step: str, folder: Path, options: dict) -> dict:
     return result
 
 
-def export(folder: Path, *, name: str, weights: str, tap: str) -> dict:
+def export(folder: Path, *, name: str, weights: str, tap: str, resolution: int = 0) -> dict:
     """Open a backbone and write its ONNX graph; see `write_graph`."""
-    return write_graph(backbones.load(name, weights=weights, tap=tap), folder)
+    backbone = backbones.load(name, weights=weights, tap=tap).adjusted(resolution=resolution)
+    return write_graph(backbone, folder)
 
 
 def write_graph(backbone: Backbone, folder: Path) -> dict:
