@@ -36,6 +36,7 @@ def network(align="none", **changes):
         tap="pixels",
         fingerprint="f" * 64,
         mirror="",
+        is_own=False,
         variant="" if align == "none" else align,
         dim=24 * 24 * 3,
         preprocessing=replace(PLAIN, align=align, **changes),
