@@ -33,9 +33,9 @@ bench: .venv/ready-dev  ## measure speed and memory and write benchmarks/results
 	$(BIN)/python -m benchmarks
 
 lock: .venv/ready  ## resolve pyproject.toml anew into the two lock files
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 pyproject.toml --extra fast \
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 pyproject.toml --extra fast --extra serve \
 	    --no-annotate --no-header --no-emit-index-url --no-emit-find-links -o requirements.lock
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 pyproject.toml --extra fast --extra ray --extra dev \
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 pyproject.toml --extra fast --extra serve --extra ray --extra dev \
 	    -c requirements.lock --no-annotate --no-header --no-emit-index-url --no-emit-find-links -o requirements-dev.lock
 
 clean:  ## remove .venv and everything in results/

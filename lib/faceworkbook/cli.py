@@ -45,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(command=_run)
     _add_evaluate(commands)
     _add_predict(commands)
+    _add_serve(commands)
     show = commands.add_parser("list", help="list experiments, data sets, networks and classifiers")
     show.set_defaults(command=_list)
     page = commands.add_parser("html", help="turn an executed notebook into an offline page")
@@ -119,6 +120,28 @@ def _add_predict(commands) -> None:
     )
     predict.add_argument("--json", action="store_true", help="print one JSON object a face")
     predict.set_defaults(command=_predict)
+
+
+def _add_serve(commands) -> None:
+    """Add the command ``serve``."""
+    serve = commands.add_parser("serve", help="answer photos over HTTP, with a page to drop them on")
+    serve.add_argument(
+        "--model", default="", help="a run's folder or a predictor (default: the embedded one)"
+    )
+    serve.add_argument(
+        "--weights", default=None, help="weights file of the network, where it is not in weights/"
+    )
+    serve.add_argument(
+        "--host", default="127.0.0.1", help="address (default: this machine alone; 0.0.0.0 lets others in)"
+    )
+    serve.add_argument("--port", type=int, default=8000, help="port, 0 for a free one (default 8000)")
+    serve.set_defaults(command=_serve)
+
+
+def _serve(options) -> int:
+    from faceworkbook.serving import serve_command
+
+    return serve_command.run(options)
 
 
 def _predict(options) -> int:

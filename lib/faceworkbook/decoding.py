@@ -128,6 +128,15 @@ def read_size(path: str | Path) -> tuple[int, int]:
     return (width, height) if orientation >= 5 else (height, width)
 
 
+def size_of(data: bytes) -> tuple[int, int]:
+    """Return height and width in pixels of the upright picture in `data`, as `read_size` does for a file."""
+    try:
+        height, width, orientation = _read_header(data)
+    except Exception as error:
+        raise UnreadableImage(f"the size of the picture cannot be read ({error})") from error
+    return (width, height) if orientation >= 5 else (height, width)
+
+
 def read_jpeg_size(data: bytes) -> tuple[int, int]:
     """Return height and width of a JPEG as it is stored; 0, 0 where it is none, or damaged."""
     try:

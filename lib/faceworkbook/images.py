@@ -21,6 +21,7 @@ from faceworkbook.decoding import (
     read_file,
     read_jpeg_size,
     read_size,
+    size_of,
 )
 from faceworkbook.preprocessing import ALIGNMENTS, INTERPOLATIONS, Preprocessing, network_input
 
@@ -46,6 +47,7 @@ __all__ = [
     "read_size",
     "reduction",
     "resize",
+    "size_of",
     "widen",
 ]
 
