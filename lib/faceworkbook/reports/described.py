@@ -39,12 +39,27 @@ def extract(
         )
     for net in nets:
         net.check_use(dataset)
-    precision = options.get("precision", "float32")
-    places = [store or naming.default_store(dataset, root, net, precision=precision) for net in nets]
+    named = {name: options[name] for name in ("precision", "align") if name in options}
+    places = [store or naming.default_store(dataset, root, net, **named) for net in nets]
     return [
         descriptors.extract(faces, net, root=root, store=project.resolve(place), **options)
         for net, place in zip(nets, places, strict=True)
     ]
+
+
+def without_face(stored: Sequence[Descriptors]) -> pd.DataFrame:
+    """Return the faces that were cut out unaligned, or left out, for want of a detected face, each once."""
+    tables_ = [own.aligned.without_face for own in stored if own.aligned is not None]
+    columns = ["face_id", "image", "reason", "detail"]
+    return pd.concat([pd.DataFrame(columns=columns), *tables_]).drop_duplicates(ignore_index=True)
+
+
+def describe_alignment(stored: Sequence[Descriptors]) -> str:
+    """Return in a sentence how the faces were cut out, and how many were not detected."""
+    sentences = [own.aligned.describe() for own in stored if own.aligned is not None]
+    return (
+        "; ".join(dict.fromkeys(sentences)) or "the file says what its faces were cut from, if anything does"
+    )
 
 
 def read_file(
@@ -66,9 +81,14 @@ def read_file(
 
 
 def choose_networks(
-    file: str, backbone: list[str], *, tap: list[str], weights: list[str], mirror: bool
+    file: str, backbone: list[str], *, tap: list[str], weights: list[str], mirror: bool, **cut
 ) -> list[Backbone]:
     """Open the networks that compute; none where the descriptors are read from a `file`.
+
+    Parameters
+    ----------
+    **cut
+        ``align``, ``margin``, ``resolution``: how faces are cut out; see `Backbone.adjusted`.
 
     Raises
     ------
@@ -76,7 +96,8 @@ def choose_networks(
         A file and a network are both given; see also `several.open_networks`.
     """
     if not file:
-        return several.open_networks(backbone, tap=tap, weights=weights, mirror=mirror)
+        nets = several.open_networks(backbone, tap=tap, weights=weights, mirror=mirror)
+        return [net.adjusted(**cut) for net in nets]
     if (*backbone, *tap, *weights) != (several.AUTO,) or mirror:
         raise ValueError(
             f"descriptors={file!r} are read as they are; leave out backbone, tap, weights and mirror, or leave "
@@ -262,4 +283,9 @@ def open_network(record: Mapping) -> Backbone:
     net = backbones.load(record["network"], weights=weights, tap=record["tap"]).mirrored(record["mirror"])
     if net.fingerprint != record["weights_sha256"]:
         raise DataError(f"{record['weights']} holds other weights than {STEP} used; {AGAIN}")
-    return net
+    own = record["preprocessing"]
+    return net.adjusted(
+        align=own.get("align", "none"),
+        margin=own["crop_margin"],
+        resolution=0 if net.preprocessing.size == tuple(own["size"]) else own["size"][0],
+    )

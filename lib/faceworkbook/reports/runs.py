@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from faceworkbook import data_record, files, project, row_groups, splits, tasks
+from faceworkbook import data_record, files, landmarks, project, row_groups, splits, tasks
 from faceworkbook.backbones import Backbone
 from faceworkbook.data_record import DataError, DataRecord
 from faceworkbook.descriptors import Descriptors, Joined
@@ -218,6 +218,11 @@ class Run:
         if "balance_by" in self.parameters or not self.has(CLASSIFIER, "params.json"):
             return self.parameters.get("balance_by", "")
         return self.values(CLASSIFIER, "params").get("balance_by", "")
+
+    @property
+    def landmarks(self) -> Path:
+        """Where the table of landmarks is kept: beside the face table."""
+        return self._place(FACES) / landmarks.NAME
 
     def networks(self) -> list[Backbone]:
         """Return the networks that 02_descriptors used, in its order, at the same taps and with the same weights.

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from faceworkbook import project
+from faceworkbook.landmarks import NO_FACE
+from faceworkbook.preprocessing import ALIGNMENTS
 from faceworkbook.reports import parameters as params
 from faceworkbook.reports.parameters import ParameterError
 from faceworkbook.reports.rules import (
@@ -138,6 +140,9 @@ RULES: dict[str, Rule] = {
     "weights": one_or_each(file),
     "tap": anything,
     "mirror": anything,
+    "align": one_of(ALIGNMENTS, blank=True),
+    "resolution": COUNT_OR_ALL,
+    "no_face": one_of(NO_FACE),
     "descriptors": file,
     "ids": anything,
     "column": anything,
