@@ -152,6 +152,11 @@ def read_pictures(faces: pd.DataFrame, root: str | Path, *, margin: float = 0.0)
 
 def make_describer(backbone, faces: pd.DataFrame, root: str | Path) -> Callable:
     """Return a function that takes ``corrupt(picture)`` and returns the faces' descriptors (n, d) after it."""
+    if getattr(backbone.preprocessing, "align", "none") != "none":
+        raise ValueError(
+            f"{backbone.name} reads faces aligned ({backbone.preprocessing.align}), which corruptions do not do yet; run "
+            "02_descriptors with align=none in another `out` for this step"
+        )
     recipe, run = backbone.preprocessing, _runner(backbone)
 
     def describe(corrupt: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
