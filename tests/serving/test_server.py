@@ -58,6 +58,8 @@ def test_answers_are_those_of_the_predictor(serving, predictor):
         assert colour["probabilities"]["red"] == pytest.approx(row["p:colour=red"], abs=1e-6)
         assert face["answers"]["light"]["value"] == pytest.approx(row["light"], abs=1e-4)
         assert face["answers"]["light"]["low"] == pytest.approx(row["light_low"], abs=1e-4)
+        signs = {c: row[f"p:sign+mark={c}"] >= 0.5 for c in ("sign", "mark")}
+        assert face["answers"]["sign+mark"]["yes"] == [c for c, yes in signs.items() if yes]
         assert face["unlike_training"] == row["unlike_training"]
         assert colour["measured"]["n"] == row["colour_accuracy_here_n"]
     assert answer["about"] == ABOUT

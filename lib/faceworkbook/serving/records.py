@@ -98,7 +98,7 @@ def _answer(row: dict, one: Answering) -> dict:
             answer |= {"class": row[name], "probability": _plain(row[f"{name}_probability"])}
             answer |= {"set": inside.split(JOIN) if inside else []}
         else:
-            answer |= {"yes": row[name].split(JOIN) if row[name] else []}
+            answer |= {"yes": [c for c, share in shares.items() if share >= 0.5]}
     return {**answer, "coverage": one.coverage or None, "measured": _measured(row, one)}
 
 
