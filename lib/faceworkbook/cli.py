@@ -46,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     _add_predict(commands)
     _add_serve(commands)
+    _add_export(commands)
     show = commands.add_parser("list", help="list experiments, data sets, networks and classifiers")
     show.set_defaults(command=_list)
     page = commands.add_parser("html", help="turn an executed notebook into an offline page")
@@ -142,6 +143,39 @@ def _serve(options) -> int:
     from faceworkbook.serving import serve_command
 
     return serve_command.run(options)
+
+
+def _add_export(commands) -> None:
+    """Add the command ``export``."""
+    export = commands.add_parser("export", help="write a trained model for other programs")
+    export.add_argument(
+        "model", nargs="?", default="", help="a run's folder or a predictor (default: the embedded one)"
+    )
+    export.add_argument(
+        "--to",
+        choices=("onnx", "keras", "folder"),
+        required=True,
+        help="one ONNX graph or Keras file from picture to probabilities, or the folder with its weights",
+    )
+    export.add_argument("--out", default="", help="folder to write into (default: exported_onnx, ...)")
+    export.add_argument(
+        "--weights", default=None, help="weights file of the network, where it is not in weights/"
+    )
+    export.add_argument(
+        "--int8", action="store_true", help="write a quantised graph too, and measure what it costs"
+    )
+    export.add_argument("--dataset", default="", help="its faces measure --int8 (default: rendered ones)")
+    export.add_argument("--root", default="", help="folder of the data set")
+    export.add_argument(
+        "--faces", type=int, default=1000, help="faces to measure --int8 on, at most (default 1000)"
+    )
+    export.set_defaults(command=_export)
+
+
+def _export(options) -> int:
+    from faceworkbook.serving import export_command
+
+    return export_command.run(options)
 
 
 def _predict(options) -> int:

@@ -236,7 +236,8 @@ def _open_backbone(weights: Path, network: Network):
 
 def _places(network: Network, folder: Path) -> list[Path]:
     """Return where a network's weights may lie: in the folder, where they were in training, in weights/."""
-    if network.name not in backbones.list():
+    # A network of one's own that came along in the folder is known by its side-car there.
+    if network.name not in backbones.list() and not (folder / Path(network.weights).name).is_file():
         raise PredictorError(
             f"{folder} reads faces by the network {network.name!r}, which is unknown here; known are "
             f"{', '.join(backbones.list())}. Add it by backbones.register"
