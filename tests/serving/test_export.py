@@ -286,7 +286,8 @@ def test_answers_that_differ_are_not_handed_over(tmp_path, monkeypatch):
 
 
 def test_the_folder_works_on_another_machine(real, tmp_path, monkeypatch):
-    rules = exporting.export(Predictor.load(real), tmp_path / "out", target="folder")
+    predictor = Predictor.load(real)
+    rules = exporting.export(predictor, tmp_path / "out", target="folder")
     assert "faceres_deep.h5" in rules["files"] and "licence" in rules["terms"][0]
     moved = shutil.copytree(tmp_path / "out", tmp_path / "elsewhere" / "predictor")
     # The package has its detector there and no network.
@@ -295,7 +296,7 @@ def test_the_folder_works_on_another_machine(real, tmp_path, monkeypatch):
     monkeypatch.setenv("FACEWORKBOOK_HOME", str(tmp_path / "elsewhere"))
     other = Predictor.load(moved)
     assert other.describer.weights == (moved / "faceres_deep.h5",)
-    assert other.fingerprint == Predictor.load(real).fingerprint
+    assert other.fingerprint == predictor.fingerprint
 
 
 def test_a_network_of_ones_own_travels_with_its_side_car(tmp_path, monkeypatch):
