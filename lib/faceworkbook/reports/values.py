@@ -221,6 +221,9 @@ RULES: dict[str, Rule] = {
     "corruptions": each(one_of(_corruptions)),
     "pictures": each(_corruption_level, least=1),
     # files of other runs and programs: the step that reads them says what is wrong with one
+    "photos": anything,
+    "model": anything,
+    "which_faces": one_of(("largest", "all", "whole")),
     "runs": anything,
     "independent": each(texts(r"[^:]+: *\S.*", "'MODEL: FOLDER'")),
     "others": anything,

@@ -13,11 +13,11 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from faceworkbook import images, project
+from faceworkbook import project
 from faceworkbook.serving import inputs
 from faceworkbook.serving.csv_file import CsvWriter, escape
 from faceworkbook.serving.describing import SLOW, has_onnxruntime
-from faceworkbook.serving.photos import ALL, LARGEST, NO_FACE, TOO_SMALL, UNREADABLE, WHOLE
+from faceworkbook.serving.photos import ALL, LARGEST, NO_FACE, TOO_SMALL, UNREADABLE, WHOLE, read
 from faceworkbook.serving.predictor import Photo, Predictor
 
 DEFAULT = "weights/predictor_fairface"
@@ -52,9 +52,7 @@ class Sink:
 
         for name, rows in table.groupby("image", sort=False):
             if (rows["status"] != UNREADABLE).all():
-                photo = photos[name]
-                pixels = photo if not isinstance(photo, str | Path) else images.read(photo)
-                picture = drawing.draw(pixels, rows, self.predictor.answering)
+                picture = drawing.draw(read(photos[name]), rows, self.predictor.answering)
                 drawing.save(picture, self.draw, str(name))
 
     def _describe(self, table: pd.DataFrame) -> Iterator[str]:

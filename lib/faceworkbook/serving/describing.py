@@ -217,13 +217,20 @@ def _find(network: Network, folder: Path, weights: str | Path | None) -> Path:
         return folder / GRAPH
     places = _places(network, folder) if weights is None else _given(Path(weights), network)
     for place in places:
-        if place.is_file() and _open_backbone(place, network).fingerprint == network.sha256:
+        if place.is_file() and _is_of(place, network):
             return place
     looked = ", ".join(project.shorten(place) for place in places)
     raise PredictorError(
         f"{folder} reads faces by {network.name} at {network.tap} and needs its weights file with SHA-256 "
         f"{network.sha256}, which is not at {looked}; put it there, or give its path as weights"
     )
+
+
+def _is_of(weights: Path, network: Network) -> bool:
+    try:
+        return _open_backbone(weights, network).fingerprint == network.sha256
+    except ValueError:  # another network's file, or one whose side-car is missing
+        return False
 
 
 def _given(weights: Path, network: Network) -> list[Path]:

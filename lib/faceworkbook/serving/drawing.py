@@ -11,7 +11,9 @@ import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
 from faceworkbook.files import write_beside
+from faceworkbook.images import UnreadableImage
 from faceworkbook.serving.answers import Answering
+from faceworkbook.serving.photos import read
 
 _SURE, _UNLIKE, _NONE = (20, 120, 220), (200, 80, 0), (120, 120, 120)
 _QUALITY = 88
@@ -72,3 +74,46 @@ def save(picture: Image.Image, folder: str | Path, name: str) -> Path:
     picture.save(content, "JPEG", quality=_QUALITY)
     place = Path(folder).joinpath(*(kept if not Path(name).is_absolute() else kept[-1:]))
     return write_beside(place.with_name(f"{place.name}.jpg"), content.getvalue())
+
+
+def main_columns(table: pd.DataFrame, answering: Sequence[Answering]) -> list[str]:
+    """Return the columns that a reader looks at first: photo, face, status, answers, the flag."""
+    names = ["image", "face", "status"]
+    for one in answering:
+        own = one.task.name
+        names += [own, *(f"{own}_{more}" for more in ("probability", "set", "low", "high"))]
+    return [name for name in (*names, "unlike_training") if name in table]
+
+
+def sheet(
+    photos: Sequence, table: pd.DataFrame, answering: Sequence[Answering], *, side: int = 320
+) -> np.ndarray:
+    """Return photos with their answers drawn on them, side by side, as one picture (height, width, 3) uint8 RGB.
+
+    Parameters
+    ----------
+    photos : sequence of Photo
+        Those that cannot be read are left out.
+    table : pandas.DataFrame
+        The predictor's table.
+    answering : sequence of Answering
+    side : int
+        Pixels of a photo's longer side.
+    """
+    drawn = []
+    for name, image in photos:
+        rows = table[table["image"] == name]
+        try:
+            pixels = read(image)
+        except UnreadableImage:
+            continue
+        factor = side / max(pixels.shape[:2])
+        size = tuple(max(1, round(n * factor)) for n in pixels.shape[1::-1])
+        scaled = rows.assign(**{edge: rows[edge] * factor for edge in ("top", "left", "bottom", "right")})
+        small = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
+        drawn.append(draw(small, scaled, answering))
+    columns = min(4, max(1, len(drawn)))
+    whole = Image.new("RGB", (columns * side, -(-max(1, len(drawn)) // columns) * side), (255, 255, 255))
+    for number, picture in enumerate(drawn):
+        whole.paste(picture, (number % columns * side, number // columns * side))
+    return np.asarray(whole)

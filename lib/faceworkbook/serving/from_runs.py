@@ -29,6 +29,8 @@ from faceworkbook.serving.making import Ingredients, Options
 from faceworkbook.serving.predictor import FOLDER
 
 SMOKE_PICTURES = 24
+# Parameters that name folders of one machine.
+_PLACES = ("out", "root", "weights", "store", "corrections", "sets", "descriptors", "ids")
 DESCRIBED = (
     2000  # training (and validation) faces at most that a fine-tuned network describes for their spread
 )
@@ -168,7 +170,7 @@ def describe_run(run: Run, *, made_from: Mapping | None = None, data: Sequence[s
             f"{run.parameters.get('seed')}",
             *(f"{name}: {value}" for name, value in (made_from or {}).items()),
         ],
-        "parameters": {name: value for name, value in run.parameters.items() if name not in ("out",)},
+        "parameters": {name: value for name, value in run.parameters.items() if name not in _PLACES},
     }
 
 

@@ -137,7 +137,7 @@ class Cutter:
         try:
             if faces == WHOLE:
                 return [Cut(OK, pixels=self._whole(image), n_faces=1)]
-            picture = _read(image)
+            picture = read(image)
         except images.UnreadableImage as error:
             return [Cut(UNREADABLE, str(error))]
         shape = picture.shape[:2]
@@ -187,19 +187,27 @@ class Cutter:
 
     def _whole(self, image) -> tuple[np.ndarray, ...]:
         if any(each.align != "none" for each in self._preprocessings):
-            picture = _read(image)
+            picture = read(image)
             face = main_face(self._near.detect(picture), picture.shape)
             points = None if face is None else face.points
             return tuple(images.cut_face(picture, each, points=points) for each in self._preprocessings)
         if isinstance(image, np.ndarray):
-            picture = _read(image)
+            picture = read(image)
             return tuple(images.cut_face(picture, each) for each in self._preprocessings)
         data = image if isinstance(image, bytes) else images.read_bytes(image)
         name = _name(image)
         return tuple(images.face_pixels(data, each, name=name) for each in self._preprocessings)
 
 
-def _read(image) -> np.ndarray:
+def read(image) -> np.ndarray:
+    """Return the pixels of a photo: a path, bytes of a file, or an array (height, width, 3) uint8 RGB as it is.
+
+    Raises
+    ------
+    images.UnreadableImage
+    PredictorError
+        Something else.
+    """
     if isinstance(image, bytes):
         return images.decode(image)
     if isinstance(image, str | Path):
