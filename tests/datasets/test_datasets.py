@@ -235,3 +235,18 @@ def test_an_identity_that_may_stand_for_nobody_is_warned_of(lay, people, warned)
     text = "image,identity\n" + "".join(f"{i}.jpg,{who}\n" for i, who in enumerate(people))
     dataset = datasets.load("csv", lay({"faces.csv": text} | {f"{i}.jpg": b"" for i in range(len(people))}))
     assert any("the person '0'" in sentence for sentence in dataset.warnings) == warned
+
+
+@pytest.mark.parametrize(
+    ("name", "holds", "lacks"),
+    [
+        ("adience", {"age_group", "tilt", "age_text"}, {"race"}),
+        ("expw", {"emotion", "confidence"}, {"seven", "gender"}),
+        ("fairface", {"race", "service_test"}, {"seven", "emotion"}),
+        ("aflw", {"yaw", "yaw_bin"}, {"five", "bins"}),
+        ("genki4k", {"smile", "pitch"}, {"age"}),
+    ],
+)
+def test_the_names_of_labels_are_columns_and_no_words_of_their_description(name, holds, lacks, tmp_path):
+    names = set(datasets.label_names(name, tmp_path, {}))
+    assert holds <= names and not lacks & names

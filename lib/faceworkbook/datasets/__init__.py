@@ -182,8 +182,13 @@ def label_names(name: str, root: str | Path, settings: Mapping) -> Sequence[str]
         from faceworkbook.datasets import csv_table
 
         return csv_table.label_names(Path(root), csv_table.Options(**settings))
-    names = [word for text in describe(name).labels for word in re.findall(r"\w+", text)]
-    return None if {"any", "yours", "attributes"} & set(names) else names
+    info = describe(name)
+    words = [word for text in info.labels for word in re.findall(r"\w+", text)]
+    if {"any", "yours", "attributes"} & set(words):
+        return None
+    return [
+        word for word in dict.fromkeys([*words, *info.columns]) if word in (*faces.COLUMNS, *info.columns)
+    ]
 
 
 def recognise(root: str | Path) -> dict[str, Path]:

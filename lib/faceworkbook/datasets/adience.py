@@ -26,6 +26,7 @@ INFO = DatasetInfo(
     name="adience",
     title="Adience",
     labels=("age_group", "gender", "yaw"),
+    columns=("tilt", "age_text"),
     identities="Flickr user (the folds are by user)",
     official_split="five folds",
     size="19,487 rows, 117 of them twice: 19,370 faces",

@@ -29,6 +29,7 @@ INFO = DatasetInfo(
     name="affectnet",
     title="AffectNet",
     labels=("emotion (eight)", "valence", "arousal"),
+    columns=("valence", "arousal"),
     identities="none",
     official_split="training (= train), validation",
     size="about 420,000 photos, or 287,651 + 3,999 faces of AffectNet-8",

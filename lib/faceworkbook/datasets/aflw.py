@@ -27,6 +27,7 @@ INFO = DatasetInfo(
     name="aflw",
     title="AFLW",
     labels=("yaw, pitch, roll", "gender", "five yaw bins (yaw_bin)"),
+    columns=("yaw_bin",),
     identities="none",
     official_split="none",
     size="about 24,400 faces in 21,100 photos",

@@ -17,6 +17,7 @@ INFO = DatasetInfo(
     name="appa_real",
     title="APPA-REAL, ChaLearn LAP 2015 and 2016",
     labels=("age (the real one)", "apparent_age", "apparent_age_std"),
+    columns=("apparent_age", "apparent_age_std"),
     identities="none",
     official_split="train, valid (= validation), test",
     size="7,591 photos with about 38 guesses each",

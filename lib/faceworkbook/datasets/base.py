@@ -39,7 +39,8 @@ class DatasetInfo:
     """Facts about a data set, for the table in the README and for error texts.
 
     ``put`` says in one line what must be put where; ``layout`` shows it as a tree. ``sign`` is a regular
-    expression for paths that the set has and others lack (see ``faceworkbook.datasets.signs``).
+    expression for paths that the set has and others lack (see ``faceworkbook.datasets.signs``). ``columns`` are what can be a label beyond the
+    columns of every face table.
     """
 
     name: str
@@ -53,6 +54,7 @@ class DatasetInfo:
     layout: str
     put: str = ""
     sign: str = ""
+    columns: tuple[str, ...] = ()
 
     def row(self) -> dict[str, str]:
         """The facts as one table row (all but the layout)."""

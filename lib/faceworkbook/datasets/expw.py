@@ -24,6 +24,7 @@ INFO = DatasetInfo(
     name="expw",
     title="ExpW (Expression in-the-Wild)",
     labels=("emotion (seven)",),
+    columns=("confidence",),
     identities="none",
     official_split="none",
     size="91,793 faces",

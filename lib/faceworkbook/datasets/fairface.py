@@ -24,6 +24,7 @@ INFO = DatasetInfo(
     name="fairface",
     title="FairFace",
     labels=("age_group", "gender", "race (seven)"),
+    columns=("service_test",),
     identities="none",
     official_split="train, val (= validation)",
     size="86,744 + 10,954 faces, 224 x 224",

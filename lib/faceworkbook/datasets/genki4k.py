@@ -26,6 +26,7 @@ INFO = DatasetInfo(
     name="genki4k",
     title="GENKI-4K",
     labels=("yaw, pitch, roll", "smile"),
+    columns=("smile",),
     identities="none",
     official_split="none",
     size="4,000 photos of about 180 x 192",

@@ -20,6 +20,7 @@ INFO = DatasetInfo(
     name="kdef",
     title="KDEF (Karolinska Directed Emotional Faces)",
     labels=("emotion (seven)", "gender", "yaw", "session"),
+    columns=("session",),
     identities="70 people, in the file names",
     official_split="none",
     size="4,900 pictures, 562 x 762",
