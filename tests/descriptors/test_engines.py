@@ -328,6 +328,17 @@ def test_the_first_run_converts_and_checks_and_the_next_one_does_not_even_import
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
+def test_what_is_converted_is_read_where_nothing_may_be_written(toy, monkeypatch):
+    engines.choose(toy, engine="onnx", check_pixels=noise(toy, 4))
+
+    def refuse(*arguments):
+        raise PermissionError("read-only file system")
+
+    monkeypatch.setattr(prepare, "FileLock", refuse)
+    monkeypatch.setattr(engines, "_writable", refuse)
+    assert engines.choose(toy, engine="onnx").name == "onnx"
+
+
 def test_int8_records_what_it_costs(tmp_path, shared_data):
     net = backbones.load("faceres_deep")
     files = sorted(shared_data("utkface/UTKFace").glob("*.jpg"))[::500][:16]

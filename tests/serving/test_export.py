@@ -27,7 +27,7 @@ from tests.serving.toys import make_record, plain_picture, write_toy
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
-pytestmark = pytest.mark.tensorflow
+pytestmark = [pytest.mark.tensorflow, pytest.mark.xdist_group("tensorflow")]
 
 FACES = sorted((REPO / "data" / "synthetic" / "images").glob("*.jpg"))
 RGB = Preprocessing((16, 12), "RGB", (127.5, 120.0, 110.0), (1 / 127.5, 1 / 120, 1 / 110))

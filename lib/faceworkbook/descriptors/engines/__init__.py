@@ -228,11 +228,16 @@ def _int8(backbone: Backbone, check_pixels: np.ndarray, threads: int | None) -> 
 
 def _folder(backbone: Backbone, candidates: tuple[str, ...]) -> Path:
     """Return the folder for the converted models of this backbone, tap and these engines' versions."""
+    from faceworkbook.descriptors.engines import prepare
+
     packages = sorted({package for name in candidates for package in PACKAGES.get(name, PACKAGES["onnx"])})
     versions = json.dumps([importlib.metadata.version(package) for package in packages] + [*candidates])
     tag = hashlib.sha256(versions.encode()).hexdigest()[:8]
     size = f"-{backbone.resolution}px" if backbone.resolution else ""
-    return _writable(backbone.cache) / f"{backbone.fingerprint[:16]}-{backbone.tap}{size}-{tag}"
+    name = f"{backbone.fingerprint[:16]}-{backbone.tap}{size}-{tag}"
+    # What is there is read where nothing may be written: in a container, or by another user than the one who installed.
+    ready = prepare.is_current(backbone.cache / name)
+    return (backbone.cache if ready else _writable(backbone.cache)) / name
 
 
 def _writable(cache: Path) -> Path:

@@ -51,17 +51,19 @@ def prepared(backbone: Backbone, pixels: np.ndarray, folder: Path, *, engines: t
         For 'keras' and each engine that was tried: ``cosine`` and ``relative_error`` (see `compare`), or
         ``error``, or ``unsuited`` with the reason why the engine is not made for this network.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
-        if not _is_current(folder / VERDICT):
-            _prepare(backbone, pixels, folder, engines)
-        return json.loads((folder / VERDICT).read_text())
+    # The lock needs a folder that may be written; what is finished needs none.
+    if not is_current(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):
+            if not is_current(folder):
+                _prepare(backbone, pixels, folder, engines)
+    return json.loads((folder / VERDICT).read_text())
 
 
-def _is_current(verdict: Path) -> bool:
-    # One that an earlier version wrote, or that was cut short, is computed anew.
+def is_current(folder: Path) -> bool:
+    """Return whether a folder holds a verdict; one that an earlier version wrote, or that was cut short, is none."""
     try:
-        return json.loads(verdict.read_text())["format"] == FORMAT
+        return json.loads((folder / VERDICT).read_text())["format"] == FORMAT
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
