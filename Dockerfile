@@ -16,11 +16,11 @@ WORKDIR /tmp/first
 RUN /venv/bin/workbook predict --faces whole /src/data/synthetic/images/person0000_0.jpg
 
 FROM python:3.12-slim
-RUN useradd --uid 10001 --create-home workbook
+RUN useradd --uid 10001 --home-dir /app --create-home workbook
 COPY --from=build /venv /venv
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER 10001
-WORKDIR /home/workbook
+WORKDIR /app
 EXPOSE 8000
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health', timeout=4)"]
