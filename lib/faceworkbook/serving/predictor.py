@@ -56,7 +56,7 @@ from faceworkbook.serving.photos import FACES, LARGEST, Cut, Cutter, Detection
 from faceworkbook.serving.spread import Spread
 
 FOLDER = "predictor"  # in the folder of a run
-BATCH = 32  # photos
+BATCH = 128  # photos; a table costs as much time as some thirty faces
 _READERS = max(2, os.cpu_count() or 2)
 _BOX = ("top", "left", "bottom", "right")
 
