@@ -101,6 +101,23 @@ def test_notebook_runs_alone_after_the_main_chain(chain, notebook):
     assert len(page) > 20_000
 
 
+def test_a_network_is_fine_tuned_and_put_to_use_on_aligned_faces(chain):
+    step = {
+        "notebook": "10_fine_tune",
+        "name": "aligned",
+        "parameters": {"align": "five_points", "margin": 0.2},
+    }
+    folder = chain([step]) / "aligned"
+    network = json.loads((folder / "predictor" / "predictor.json").read_text())["networks"][0]
+    assert (
+        network["preprocessing"]["align"] == "five_points" and network["preprocessing"]["crop_margin"] == 0.2
+    )
+    values = json.loads((folder / "metrics.json").read_text())
+    assert values["origin"]["preprocessing"] == network["preprocessing"]
+    page = (folder / "report.html").read_text()
+    assert re.search(rf"{values['without_face']} of \d+ faces have no detected face of score 0.6", page)
+
+
 def test_relative_paths_hold_from_any_working_directory(chain, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert project.resolve("notebooks").is_dir()

@@ -41,6 +41,10 @@ THREADS = max(2, os.cpu_count() or 2)
 NO_FACE = ("whole", "leave_out")
 
 
+class NoFaceError(ValueError):
+    """No picture has a detected face, and faces without one are left out."""
+
+
 @dataclass(frozen=True)
 class AlignOptions:
     """What is done where the detector sees no face, or is not sure of it.
@@ -126,6 +130,11 @@ class Aligned:
     without_face: pd.DataFrame
     settings: dict
 
+    @property
+    def kept_points(self) -> np.ndarray | None:
+        """Points of the faces that are used, ndarray of shape (n kept, 5, 2); None where nothing is aligned."""
+        return None if self.points is None else self.points[self.keep]
+
     def describe(self) -> str:
         """Return in a sentence how many faces have no points, and what is done about them."""
         if self.points is None:
@@ -157,6 +166,11 @@ def align_faces(
     options : AlignOptions, optional
     path : Path, optional
         The table of landmarks; see `detect`.
+
+    Raises
+    ------
+    NoFaceError
+        Every face is left out.
     """
     if preprocessing.align == "none":
         nobody = pd.DataFrame(columns=["face_id", "image", "reason", "detail"])
@@ -168,7 +182,11 @@ def align_faces(
     if options.no_face == "leave_out":
         keep[without.index] = False
     settings = {**marks.settings, "min_score": options.min_score, "no_face": options.no_face}
-    return Aligned(keep, marks.points(min_score=options.min_score), without.reset_index(drop=True), settings)
+    points = marks.points(min_score=options.min_score)
+    aligned = Aligned(keep, points, without.reset_index(drop=True), settings)
+    if len(faces) and not keep.any():
+        raise NoFaceError(f"no face is left: {aligned.describe()}; lower min_score, or no_face='whole'")
+    return aligned
 
 
 def detect(

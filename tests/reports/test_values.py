@@ -83,6 +83,10 @@ def test_the_defaults_of_the_shipped_notebooks_are_allowed(path):
         ("02_descriptors", {"backbone": ["auto"] * 2, "tap": ["feats"] * 3}, "backbone has 2 entries"),
         ("02_descriptors", {"descriptors": "no/such.npy"}, "no such file"),
         ("02_descriptors", {"weights": ["weights/none.mat"]}, "no such file"),
+        ("02_descriptors", {"margin": -0.5}, "more than -0.5 and at most 5, or -1"),
+        ("10_fine_tune", {"margin": 6.0}, "more than -0.5 and at most 5, or -1"),
+        ("10_fine_tune", {"align": "five_point"}, "did you mean 'five_points'"),
+        ("07_compare", {"margin": -0.2}, "allowed is 0 or more, or -1"),
         ("02_descriptors", {"engine": "onxx"}, "did you mean 'onnx'"),
         ("02_descriptors", {"precision": "int16"}, "allowed are float32, int8"),
         ("02_descriptors", {"store": "README.md/x"}, "a file; expected a folder"),
@@ -117,6 +121,38 @@ def test_a_wrong_value_is_answered_with_what_is_allowed(step, given, message):
 )
 def test_what_is_allowed_passes(given):
     assert problems("01_faces", **given) == []
+
+
+@pytest.mark.parametrize("margin", [-0.49, -0.2, -1.0, 0.0, 5.0])
+def test_a_margin_around_faces_may_be_what_preprocessing_allows(margin):
+    assert problems("02_descriptors", margin=margin) == [] == problems("10_fine_tune", margin=margin)
+
+
+CUT_AND_JUDGE = ["01_faces", "02_descriptors", "07_compare"]
+
+
+def test_one_margin_for_two_meanings_is_refused_in_a_sentence(tmp_path):
+    with pytest.raises(ParameterError) as error:
+        experiments.read(write(tmp_path, CUT_AND_JUDGE), given={"margin": 0.4})
+    assert str(error.value) == (
+        "e: margin=0.4 would be the share added around a face in 02_descriptors and the smallest difference that matters "
+        "in 07_compare: set it under the step in the experiment's YAML file, such as {notebook: 02_descriptors, "
+        "parameters: {margin: 0.4}}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("steps", "margins"),
+    [
+        (["02_descriptors", "10_fine_tune"], [0.4, 0.4]),
+        (["06_cross_validation", "07_compare"], [0.4, 0.4]),
+        ([{"notebook": "02_descriptors", "parameters": {"margin": 0.1}}, "07_compare"], [0.1, 0.4]),
+        (["02_descriptors", {"notebook": "07_compare", "parameters": {"margin": 0.0}}], [0.4, 0.0]),
+    ],
+)
+def test_a_margin_of_one_meaning_is_for_all_steps_that_take_it(tmp_path, steps, margins):
+    experiment = experiments.read(write(tmp_path, steps), given={"margin": 0.4})
+    assert [step.parameters["margin"] for step in experiment.steps] == margins
 
 
 def test_all_that_is_wrong_stands_in_one_message_and_names_the_steps(tmp_path):

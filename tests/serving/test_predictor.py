@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from faceworkbook.serving import Photo, PredictorError
+from faceworkbook import backbones
+from faceworkbook.descriptors import engines
+from faceworkbook.serving import Photo, PredictorError, describing
 from tests.conftest import REPO
 from tests.serving.toys import load_toy, plain_picture, write_toy
 
@@ -179,3 +181,12 @@ def test_loading_and_answering_imports_no_tensorflow(place):
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.tensorflow
+def test_a_network_is_opened_as_its_faces_were_cut_out_for_the_head(monkeypatch):
+    net = backbones.load("faceres_deep").adjusted(align="five_points", resolution=160)
+    monkeypatch.setattr(engines, "choose", lambda backbone, **_: backbone)
+    opened = describing._open_registered(net.weights, describing.Network.of(net), "auto")
+    assert opened.preprocessing == net.preprocessing
+    assert opened.resolution == 160 and opened.dim == net.dim

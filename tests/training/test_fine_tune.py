@@ -81,6 +81,13 @@ def test_the_cut_decides_which_layers_are_used(labels):
     assert network(labels).cut == "conv_3_relu"
 
 
+def test_a_trunk_of_another_resolution_is_trained_at_it(labels):
+    larger = toy.backbone().adjusted(resolution=toy.SIZE + 8)
+    net = cutting.assemble(larger, [make_head(labels["light"], rows=SPLIT.train)], dropout=0.0)
+    assert net.preprocessing.size == (toy.SIZE + 8,) * 2 == tuple(net.net.model.input.shape[1:3])
+    np.testing.assert_array_equal(weights_of(net, "conv_1")[0], weights_of(network(labels), "conv_1")[0])
+
+
 @pytest.mark.parametrize("pool, width", [("average", 6), ("flatten", 4 * 4 * 6)])
 def test_heads_stand_on_averaged_or_flattened_maps(labels, pool, width):
     net = network(labels, cut="conv_2_relu", pool=pool)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -168,6 +170,51 @@ def test_faces_open_without_the_unreadable_ones_each_way(table, array, tmp_path,
     )
     assert unreadable["face_id"].tolist() == ["made:4.png"]
     np.testing.assert_array_equal(source.take(np.arange(10)), np.delete(array.pixels, 4, axis=0))
+
+
+@pytest.fixture
+def points():
+    """Five points a face, none of the third one."""
+    eyes = np.array([[12, 14], [28, 19], [20, 25], [14, 33], [27, 34]], float)
+    points = np.tile(eyes, (N, 1, 1)) + np.arange(N)[:, None, None] / 4
+    points[2] = np.nan
+    return points
+
+
+@pytest.mark.parametrize("align", ["five_points", "upright"])
+@pytest.mark.parametrize("memory", ["high", "low", "shards"])
+def test_pictures_are_aligned_at_the_points_that_are_given(table, points, tmp_path, memory, align):
+    (tmp_path / "1.png").write_bytes(b"no picture")
+    own = replace(BGR, align=align, crop_margin=0.2)
+    kept = {"memory": memory, "folder": tmp_path / "shards", "progress": False}
+    source, unreadable = open_faces(table, tmp_path, own, points=points, **kept)
+    assert len(unreadable) == 1 and len(source) == N - 1
+    good = np.delete(np.arange(N), 1)
+    boxes = [(5, 5, 35, 35) if i % 2 else None for i in good]
+    read = [(tmp_path / f"{i}.png").read_bytes() for i in good]
+    expected = [
+        images.face_pixels(data, own, box=box, points=points[i])
+        for data, box, i in zip(read, boxes, good, strict=True)
+    ]
+    np.testing.assert_array_equal(source.take(np.arange(N - 1)), np.stack(expected))
+    unaligned = images.face_pixels(read[0], replace(own, align="none"))
+    assert (source.take(np.array([0]))[0] != unaligned).any()
+
+
+def test_a_network_that_aligns_is_not_given_unaligned_faces(table, points, tmp_path):
+    with pytest.raises(ValueError, match=r"reads faces aligned .* and no points were given"):
+        from_faces(table, tmp_path, replace(BGR, align="five_points"))
+    with pytest.raises(ValueError, match=r"points have shape \(10, 5, 2\); expected \(11, 5, 2\)"):
+        from_faces(table, tmp_path, replace(BGR, align="five_points"), points=points[1:])
+
+
+def test_other_points_are_other_pictures(table, points, tmp_path):
+    own, rows = replace(BGR, align="five_points"), np.arange(3)
+    prints = [from_faces(table, tmp_path, own, points=p).fingerprint(rows) for p in (points, points + 1)]
+    moved = points.copy()
+    moved[5] += 1  # of a face that was not asked for
+    again = from_faces(table, tmp_path, own, points=moved).fingerprint(rows)
+    assert prints[0] != prints[1] and prints[0] == again
 
 
 def test_other_kinds_of_memory_are_refused(table, tmp_path):

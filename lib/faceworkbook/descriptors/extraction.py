@@ -92,9 +92,9 @@ class Extraction(Job):
 
     def points(self, n: int) -> np.ndarray | None:
         """Return the points of the first `n` rows of a plan, NaN beyond the faces asked for; None without alignment."""
-        if self.aligned.points is None:
+        asked = self.aligned.kept_points
+        if asked is None:
             return None
-        asked = self.aligned.points[self.aligned.keep]
         return np.concatenate([asked, np.full((n - len(asked), *asked.shape[1:]), np.nan)])
 
     @property
@@ -165,18 +165,19 @@ def extract(faces: pd.DataFrame, backbone, *, root: str | Path, store: str | Pat
 def _align(
     faces: pd.DataFrame, backbone, root: Path, folder: Path, settings: ExtractionOptions
 ) -> landmarks.Aligned:
-    with disk_errors(folder):
-        aligned = landmarks.align_faces(
-            faces,
-            root,
-            backbone.preprocessing,
-            options=settings.align,
-            path=settings.landmarks or folder / landmarks.NAME,
-            progress=settings.progress,
-        )
-    if not aligned.keep.any():
-        raise StoreError(f"no face is left: {aligned.describe()}; lower min_score, or no_face='whole'")
-    return aligned
+    path = settings.landmarks or folder / landmarks.NAME
+    try:
+        with disk_errors(folder):
+            return landmarks.align_faces(
+                faces,
+                root,
+                backbone.preprocessing,
+                options=settings.align,
+                path=path,
+                progress=settings.progress,
+            )
+    except landmarks.NoFaceError as error:
+        raise StoreError(str(error)) from error
 
 
 def make_recipe(backbone, precision: str) -> dict:

@@ -20,6 +20,8 @@ PATHS = (
     *("root", "weights", "store", "corrections", "faces", "predictions", "against"),
     *("descriptors", "ids"),
 )
+# What a parameter is in the notebooks that cut faces out, and in the others.
+MEANINGS = {"margin": ("the share added around a face", "the smallest difference that matters")}
 MAX_BYTES, MAX_DEPTH = 100_000, 8
 
 
@@ -105,12 +107,34 @@ def _read(path: str | Path, given: dict, results: str | Path) -> tuple[Experimen
     steps = tuple(_step(step, shared, place, path, problems) for step in content["steps"])
     taken = set().union(*(set(params.read(step.notebook)) for step in steps))
     problems += params.unknown_names(shared, taken - {"out", "experiment"})
+    problems += _ambiguous(shared, steps, content["steps"])
     twice = sorted({step.name for step in steps if sum(other.name == step.name for other in steps) > 1})
     if twice:
         raise ExperimentError(f"{path}: several steps are called {twice}; give each a 'name' of its own")
     described = _describe(content, name, given)
     experiment = Experiment(name, *described, steps, dict(given), content.get("final", False))
     return experiment, list(dict.fromkeys(problems))
+
+
+def _ambiguous(shared: dict, steps: tuple[Step, ...], raw: list) -> list[str]:
+    """Return a sentence for each shared parameter that means one thing in one step and another in the next."""
+    sentences = []
+    for name in shared.keys() & MEANINGS.keys():
+        meanings: dict[str, list[str]] = {}
+        for step, own in zip(steps, raw, strict=True):
+            allowed = params.read(step.notebook)
+            is_own = isinstance(own, dict) and name in (own.get("parameters") or {})
+            if name in allowed and not is_own and shared[name] != allowed[name].default:
+                cuts, judges = MEANINGS[name]
+                meanings.setdefault(cuts if values.cuts_faces(allowed) else judges, []).append(step.name)
+        if len(meanings) > 1:
+            listed = " and ".join(f"{meaning} in {', '.join(names)}" for meaning, names in meanings.items())
+            first = next(iter(meanings.values()))[0]
+            sentences.append(
+                f"{name}={shared[name]} would be {listed}: set it under the step in the experiment's YAML file, such as "
+                f"{{notebook: {first}, parameters: {{{name}: {shared[name]}}}}}"
+            )
+    return sentences
 
 
 def _check_name(name: str, where: str) -> None:

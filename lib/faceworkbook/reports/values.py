@@ -258,6 +258,9 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("out", "experiment"), anything),
 }
 
+# In a notebook that cuts faces out.
+CUT_RULES: dict[str, Rule] = {"margin": number(above=-0.5, high=5, unset=-1)}
+
 
 # --------------------------------------------------------------------------- one notebook
 
@@ -286,13 +289,22 @@ def check(
     for name, value in given.items():
         if value == allowed[name].default or (isinstance(value, str) and value in registered):
             continue
-        if complaint := RULES.get(name, anything)(_without(value, registered)):
+        if complaint := _rule(name, allowed)(_without(value, registered)):
             complaints.append(f"{name}={_shorten(value)}: {complaint}")
     if complaints:
         return complaints
     everything = {**(settled or {}), **{name: value for name, value in given.items() if value != ""}}
     together = (_check_shares, _check_options, _check_label, _check_network)
     return [complaint for rule in together if (complaint := rule(given, everything, registered))]
+
+
+def cuts_faces(allowed: Mapping) -> bool:
+    """Whether the notebook with the parameters `allowed` cuts faces out; its `margin` is around a face then."""
+    return "align" in allowed
+
+
+def _rule(name: str, allowed: Mapping) -> Rule:
+    return (CUT_RULES if cuts_faces(allowed) and name in CUT_RULES else RULES).get(name, anything)
 
 
 def _without(value, registered: set[str]):

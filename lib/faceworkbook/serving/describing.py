@@ -262,9 +262,12 @@ def _places(network: Network, folder: Path) -> list[Path]:
 def _open_registered(weights: Path, network: Network, engine: str):
     from faceworkbook.descriptors import engines
 
+    backbone = _open_backbone(weights, network)
+    size = network.preprocessing.size
+    if size != backbone.preprocessing.size and size[0] == size[1]:
+        backbone = backbone.adjusted(resolution=size[0])
     # The size and means that the head was trained with count, not those of this version's registry.
-    backbone = replace(_open_backbone(weights, network), preprocessing=network.preprocessing)
-    return engines.choose(backbone, engine=engine)
+    return engines.choose(replace(backbone, preprocessing=network.preprocessing), engine=engine)
 
 
 def _open_graph(path: Path, network: Network):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import keras
 
 from faceworkbook.backbones import Backbone
+from faceworkbook.backbones.base import at_resolution
 from faceworkbook.images import Preprocessing
 from faceworkbook.models import multitask
 from faceworkbook.models.multitask import TRUNK, Head, MultitaskNet
@@ -91,6 +92,8 @@ def assemble(
         raise ValueError(f"precision={precision!r}; allowed are {list(PRECISIONS)}")
     keras.utils.set_random_seed(seed)
     full = backbone.builder()
+    if backbone.resolution:
+        full = at_resolution(full, backbone.resolution)
     cut = cut or backbone.tap_table[backbone.tap].layer
     trunk = _with_earlier(full, cut, tuple(also)) if also else upto(full, cut)
     if precision != "float32":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,11 +40,30 @@ class PixelFiles:
     paths : list of Path
     preprocessing : Preprocessing
     boxes : list of (top, left, bottom, right) or None, in pixels, optional
+    points : ndarray of shape (n, 5, 2), optional
+        In pixels of the pictures, NaN where a face is cut out unaligned. A network that aligns needs them.
+
+    Raises
+    ------
+    ValueError
+        There are no points, and `preprocessing` asks for aligned faces; or there are points of other faces.
     """
 
     paths: Sequence[Path]
     preprocessing: Preprocessing
     boxes: Sequence | None = None
+    points: np.ndarray | None = None
+
+    def __post_init__(self):
+        if self.points is None and self.preprocessing.align != "none":
+            raise ValueError(
+                f"the network reads faces aligned (align={self.preprocessing.align!r}) and no points were given; "
+                "take them from landmarks.align_faces, or choose align='none'"
+            )
+        if self.points is not None and self.points.shape != (len(self.paths), 5, 2):
+            raise ValueError(
+                f"points have shape {self.points.shape}; expected ({len(self.paths)}, 5, 2), five for each picture"
+            )
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -63,12 +82,15 @@ class PixelFiles:
         """Return the hash of the files of `rows` by content, their boxes and the preprocessing."""
         files = [hash_file(self.paths[row]) for row in rows]
         boxes = None if self.boxes is None else [self.boxes[row] for row in rows]
-        return hash_values(rows, files, boxes, self.preprocessing.to_dict())
+        points = [] if self.points is None else [np.asarray(self.points)[rows]]
+        return hash_values(rows, files, boxes, self.preprocessing.to_dict(), *points)
 
     def _decode(self, row: int) -> np.ndarray:
         path = self.paths[row]
         box = None if self.boxes is None else self.boxes[row]
-        return images.face_pixels(images.read_bytes(path), self.preprocessing, box=box, name=str(path))
+        points = None if self.points is None else self.points[row]
+        data = images.read_bytes(path)
+        return images.face_pixels(data, self.preprocessing, box=box, points=points, name=str(path))
 
 
 @dataclass(frozen=True)
@@ -243,12 +265,14 @@ def _record(row: int, pixels: np.ndarray) -> bytes:
     return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
 
 
-def from_faces(faces: pd.DataFrame, root: str | Path, preprocessing: Preprocessing) -> PixelFiles:
-    """Return the pictures of a face table under `root`, cut to the faces' boxes where they have one."""
+def from_faces(
+    faces: pd.DataFrame, root: str | Path, preprocessing: Preprocessing, *, points: np.ndarray | None = None
+) -> PixelFiles:
+    """Return the pictures of a face table under `root`, cut to the faces' boxes where they have one; see `PixelFiles`."""
     root = Path(root)
     table = faces[list(face_table.BOX)].to_numpy(dtype=float, na_value=np.nan)
     boxes = [None if np.isnan(box).any() else tuple(box) for box in table]
-    return PixelFiles([root / image for image in faces["image"]], preprocessing, boxes)
+    return PixelFiles([root / image for image in faces["image"]], preprocessing, boxes, points)
 
 
 def open_faces(
@@ -256,6 +280,7 @@ def open_faces(
     root: str | Path,
     preprocessing: Preprocessing,
     *,
+    points: np.ndarray | None = None,
     memory: str = "high",
     folder: str | Path | None = None,
     progress: bool = True,
@@ -268,6 +293,8 @@ def open_faces(
     root : path
     preprocessing : Preprocessing
         The network's.
+    points : ndarray of shape (n, 5, 2), optional
+        See `PixelFiles`.
     memory : {'high', 'low', 'shards'}
         'high': all pixels in one array. 'low': decoded anew for each batch. 'shards': decoded once
         into TFRecord files in `folder`.
@@ -285,7 +312,7 @@ def open_faces(
         raise ValueError(f"memory={memory!r}; allowed are {list(MEMORIES)}")
     if memory == "shards" and folder is None:
         raise ValueError("memory='shards' needs a folder to write them to")
-    files = from_faces(faces, root, preprocessing)
+    files = from_faces(faces, root, preprocessing, points=points)
     if memory == "high":
         array, problems = read_all(files, progress=progress)
     else:
@@ -300,7 +327,12 @@ def open_faces(
     if memory == "high":
         pixels = array.pixels if len(good) == len(array) else array.pixels[good]
         return PixelArray(pixels, preprocessing), unreadable
-    readable = from_faces(faces.iloc[good], root, preprocessing)
+    readable = replace(
+        files,
+        paths=[files.paths[row] for row in good],
+        boxes=[files.boxes[row] for row in good],
+        points=None if points is None else points[good],
+    )
     if memory == "low":
         return readable, unreadable
     return write_shards(readable, folder, progress=progress), unreadable
