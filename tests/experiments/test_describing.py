@@ -14,6 +14,7 @@ pytest.importorskip("keras")
 from faceworkbook import faces, images, project  # noqa: E402
 from faceworkbook.descriptors import five_points  # noqa: E402
 from faceworkbook.experiments import describing  # noqa: E402
+from faceworkbook.landmarks import AlignOptions  # noqa: E402
 from tests.training import toy_network  # noqa: E402
 
 
@@ -47,3 +48,26 @@ def test_a_tap_that_was_tuned_on_a_data_set_is_barred_there(tmp_path):
     table = faces.build({"image": ["a.png"]}, dataset="adience")
     with pytest.raises(ValueError, match="'gender_pred' of faceres_deep is barred on 'adience'"):
         describe(table, "adience", tmp_path)
+
+
+def test_faces_are_cut_out_for_the_network_as_asked_and_counted(tmp_path, monkeypatch):
+    root = project.resolve("data/synthetic")
+    names = pd.read_csv(root / "labels.csv")["image"].iloc[:3].tolist()
+    for name in names:
+        cv2.imwrite(str(tmp_path / Path(name).name), images.read(root / name)[..., ::-1])
+    cv2.imwrite(str(tmp_path / "blank.png"), np.full((64, 64, 3), 120, np.uint8))
+    table = faces.build({"image": [*(Path(name).name for name in names), "blank.png"]}, dataset="mine")
+    monkeypatch.setattr(describing, "open_network", lambda *_, **__: toy_network.backbone())
+    made, names_of = {}, {}
+    for align in ("none", "five_points", "upright"):
+        options = {"backbone": "toy", "tap": "", "store": tmp_path / "store", "cut": {"align": align}}
+        describe, names_of[align] = describing.describe_with("network", **options)
+        made[align] = describe(table, "mine", tmp_path)
+    assert "five_points" in names_of["five_points"] and "five_points" not in names_of["none"]
+    assert "1 of 4 faces have no detected face" in made["five_points"].aligned.describe()
+    assert not np.allclose(made["none"].matrix[:3], made["five_points"].matrix[:3])
+    np.testing.assert_allclose(made["none"].matrix[3], made["five_points"].matrix[3], rtol=1e-5)
+    again, _ = describing.describe_with("network", **{**options, "cut": {"align": "none"}})
+    np.testing.assert_array_equal(again(table, "mine", tmp_path).matrix, made["none"].matrix)
+    left, _ = describing.describe_with("network", **options, align=AlignOptions(no_face="leave_out"))
+    assert len(left(table, "mine", tmp_path).face_id) == 3

@@ -23,7 +23,7 @@ def default_store(
     Two folders of pictures never share a store, whatever their files are called.
     """
     place = files.hash_values(project.shorten(root))[:8]
-    suffix = _describe_cut(backbone, align or AlignOptions())
+    suffix = describe_cut(backbone, align or AlignOptions())
     suffix += f"-mirror-{backbone.mirror}" if backbone.mirror else ""
     suffix += "" if precision == "float32" else f"-{precision}"
     return Path(FOLDER) / f"{dataset}-{place}-{backbone.name}-{backbone.tap}{suffix}"
@@ -35,7 +35,7 @@ def store_of_file(dataset: str, root: str | Path, file: Path) -> Path:
     return Path(FOLDER) / f"{dataset}-{place}-read-{file.stem[:40]}-{files.hash_file(file)[:8]}"
 
 
-def _describe_cut(backbone, align: AlignOptions) -> str:
+def describe_cut(backbone, align: AlignOptions) -> str:
     """Return what differs from the network's own cut of the faces, as part of a name; else an empty text."""
     suffix = f"-{backbone.variant}" if backbone.variant else ""
     if backbone.preprocessing.align != "none" and align != AlignOptions():

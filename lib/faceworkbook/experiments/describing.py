@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,12 +12,21 @@ import pandas as pd
 from faceworkbook import descriptors, landmarks
 from faceworkbook import faces as face_table
 from faceworkbook.backbones.several import open_network
-from faceworkbook.descriptors import five_points
+from faceworkbook.descriptors import five_points, naming
+from faceworkbook.landmarks import AlignOptions
 
 SOURCES = ("network", "landmarks", "both")
 
 
-def describe_with(source: str, *, backbone: str, tap: str, store: Path) -> tuple[Callable, str]:
+def describe_with(
+    source: str,
+    *,
+    backbone: str,
+    tap: str,
+    store: Path,
+    cut: Mapping | None = None,
+    align: AlignOptions | None = None,
+) -> tuple[Callable, str]:
     """Return the function that describes faces, and its name, from plain parameters.
 
     Parameters
@@ -30,28 +39,36 @@ def describe_with(source: str, *, backbone: str, tap: str, store: Path) -> tuple
         Empty for the network's default.
     store : path
         Folder of the descriptor stores.
+    cut : mapping, optional
+        ``align``, ``margin``, ``resolution``: how faces are cut out for the network; see `Backbone.adjusted`.
+    align : AlignOptions, optional
+        Which detected faces count, and what happens to the others.
 
     Returns
     -------
     callable, str
-        The callable takes ``(faces, name, root)`` and returns ``face_id``, ``matrix`` and ``left_out``.
+        The callable takes ``(faces, name, root)`` and returns ``face_id``, ``matrix``, ``left_out`` and ``aligned``.
     """
     if source not in SOURCES:
         raise ValueError(f"source={source!r}; allowed are {list(SOURCES)}")
     if source == "landmarks":
         return describe_with_landmarks(store), "five points by YuNet"
-    net = open_network(backbone, tap=tap)
+    net = open_network(backbone, tap=tap).adjusted(**(cut or {}))
     if source == "both":
         return describe_with_both(net, store), f"five points by YuNet and {net.name} {net.tap}, both sides"
-    return describe_with_network(net, store), f"{net.name} {net.tap}"
+    variant = f" ({net.variant})" if net.variant else ""
+    return describe_with_network(net, store, align=align), f"{net.name} {net.tap}{variant}"
 
 
-def describe_with_network(net, store: Path) -> Callable:
+def describe_with_network(net, store: Path, *, align: AlignOptions | None = None) -> Callable:
     """Describe faces by a backbone, each data set in a store NAME-NETWORK-TAP of its own."""
+    options = align or AlignOptions()
+    place = f"{net.name}-{net.tap}{naming.describe_cut(net, options)}"
 
     def describe(faces: pd.DataFrame, name: str, root: Path):
         net.check_use(name)
-        return descriptors.extract(faces, net, root=root, store=store / f"{name}-{net.name}-{net.tap}")
+        kept = {"align": options, "landmarks": _landmarks_of(name, store)}
+        return descriptors.extract(faces, net, root=root, store=store / f"{name}-{place}", **kept)
 
     return describe
 

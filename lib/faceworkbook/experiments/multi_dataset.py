@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +44,8 @@ class MultiDataset:
         dataset, reason, faces: what was not used.
     shared : pandas.DataFrame
         dataset, other, same_picture, near_twin, same_person: faces that one set shares with another.
+    alignment : dict of str to str
+        By data set, how its faces were cut out and how many have no points, in a sentence; of a network's faces.
     """
 
     faces: pd.DataFrame
@@ -54,6 +56,7 @@ class MultiDataset:
     groups: np.ndarray
     excluded: pd.DataFrame
     shared: pd.DataFrame
+    alignment: dict[str, str] = field(default_factory=dict)
 
     @property
     def datasets(self) -> list[str]:
@@ -102,7 +105,7 @@ def load_datasets(
         At most so many faces a data set, 0 for all.
     """
     faces, matrices, excluded = {}, [], []
-    folders = {}
+    folders, alignment = {}, {}
     for name, root in roots.items():
         dataset = datasets.load(name, root)
         labelled = _with_label(dataset.faces, tasks)
@@ -110,6 +113,8 @@ def load_datasets(
         described = describe(drawn, name, dataset.root)
         faces[name] = drawn.set_index("face_id", drop=False).loc[described.face_id].reset_index(drop=True)
         folders[name] = dataset.root
+        if (aligned := getattr(described, "aligned", None)) is not None:
+            alignment[name] = aligned.describe()
         matrices.append(np.asarray(described.matrix))
         excluded += [
             (name, "excluded by the reader", len(dataset.left_out)),
@@ -119,7 +124,8 @@ def load_datasets(
         ]
     table = pd.DataFrame(excluded, columns=["dataset", "reason", "faces"])
     overlap = overlaps.find(faces, folders, matrices=dict(zip(faces, matrices, strict=True)))
-    return build(faces, matrices, tasks, overlap=overlap, excluded=table)
+    built = build(faces, matrices, tasks, overlap=overlap, excluded=table)
+    return replace(built, alignment=alignment)
 
 
 def build(

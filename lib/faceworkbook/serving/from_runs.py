@@ -303,7 +303,7 @@ def of_multitask(run: Run, repeats, multi, *, roots: Mapping, shares, backbone: 
         backbones.default(tap=tap or None)
         if backbone == "auto"
         else backbones.load(backbone, tap=tap or None)
-    )
+    ).adjusted(**{name: run.parameters[name] for name in ("align", "margin", "resolution")})
     image = [
         str(roots[name] / path)
         for name, path in zip(multi.faces["dataset"], multi.faces["image"], strict=True)
