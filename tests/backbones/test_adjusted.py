@@ -29,7 +29,7 @@ def test_nothing_changes_where_nothing_is_asked():
 @pytest.mark.parametrize(
     ("asked", "margin", "variant"),
     [
-        ({"align": "five_points"}, 0.4, "five_points"),
+        ({"align": "five_points"}, 0.2, "five_points"),
         ({"align": "five_points", "margin": 0.0}, 0.0, "five_points-margin0"),
         ({"align": "upright"}, 0.0, "upright"),
         ({"margin": 0.25}, 0.25, "margin0.25"),

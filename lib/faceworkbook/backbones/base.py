@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 MIRRORS = ("", "mean", "only")
 OWN_MARGIN = -1.0  # no share of a box: the network's own margin
-LOOSE_MARGIN = 0.4  # around the five-point template, for a network that was not made for tight chips
+LOOSE_MARGIN = 0.2  # around the five-point template, for a network not made for tight chips; see the README
 UNTRAINED = "untrained"  # the fingerprint of fresh weights
 WEIGHTS = Path("weights")  # relative to the project, see `project.resolve`
 
