@@ -33,6 +33,7 @@ def network():
 MODELS = {
     "mlp": ("mlp", {"widths": (4,), "epochs": 5, "learning_rate": 0.01, "balance": "class_weights"}),
     "linear": ("linear", {"balance": "class_weights", "strengths": (0.01, 1.0)}),
+    "kernel": ("kernel", {"balance": "class_weights", "landmarks": (50, 200)}),
     "network": (network, {"epochs": 4, "batch_size": 64}),
     "estimator": (RandomForestClassifier(7), {}),
 }

@@ -20,7 +20,7 @@ SIGNS = Task("a+b", MULTILABEL, ("a", "b"))
 
 
 def _keras_models():
-    from faceworkbook.models import mlp, multitask, residual_mlp
+    from faceworkbook.models import kernel, mlp, multitask, residual_mlp
     from faceworkbook.models.multitask import Head as KerasHead
 
     common = {"mean": MEAN, "variance": VARIANCE}
@@ -28,6 +28,10 @@ def _keras_models():
     yield "mlp", mlp.build(GENDER, widths=(16, 8), **common)
     yield "number", mlp.build(AGE, widths=(16,), unit=(40.0, 12.0), **common)
     yield "multilabel", mlp.build(SIGNS, widths=(16,), **common)
+    landmarks = kernel.root(X[:20])
+    for name, task, bounds in (("kernel", COLOUR, None), ("kernel number", AGE, (0.0, 1.0))):
+        shape = {"kernel": rng.normal(size=(20, task.n_outputs)), "bias": np.zeros(task.n_outputs)}
+        yield name, kernel.build(task, landmarks=landmarks, gamma=2.0, bounds=bounds, **shape)
     recipe = residual_mlp.Recipe(2, 2, 32, 1e-3, 1e-4, 0.5)
     yield "residual_mlp", residual_mlp.build(COLOUR, recipe, **common)
     trio = [KerasHead(COLOUR), KerasHead(AGE, 40.0, 12.0), KerasHead(SIGNS)]

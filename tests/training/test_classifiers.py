@@ -85,11 +85,11 @@ def test_one_cell_changes_the_model(tmp_path, named):
     assert fits[2].classifier == "knn"
 
 
-@pytest.mark.parametrize("name", ["mlp", "linear", "residual_mlp"])
+@pytest.mark.parametrize("name", ["mlp", "linear", "kernel", "residual_mlp"])
 def test_the_names_that_are_there(name):
     x, labels = blobs(n=300)
     split = cut(300)
-    options = {} if name == "linear" else {"epochs": 8}
+    options = {} if name in ("linear", "kernel") else {"epochs": 8}
     options |= {"mlp": {"learning_rate": 0.01}, "residual_mlp": {"gamma": 0.9}}.get(name, {})
     fitted = training.fit(name, x, labels, split, **options)
     assert fitted.classifier == name and fitted.is_network
@@ -101,7 +101,7 @@ def test_the_names_that_are_there(name):
 def test_unknown_names_and_things_are_refused():
     x, labels = blobs(n=80)
     with pytest.raises(
-        ValueError, match=r"classifier='forest'; allowed are \['linear', 'mlp', 'residual_mlp'\]"
+        ValueError, match=r"classifier='forest'; allowed are \['kernel', 'linear', 'mlp', 'residual_mlp'\]"
     ):
         training.fit("forest", x, labels, cut(80))
     with pytest.raises(ValueError, match="classifier is a int; allowed are"):

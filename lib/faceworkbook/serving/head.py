@@ -9,6 +9,9 @@ Steps
 ``dense``: x @ array[0] + array[1].
 ``activation``: one of `ACTIVATIONS`.
 ``add``, ``concatenate``: of several inputs.
+``root``: signed square root of every column, rows of length 1 (see `faceworkbook.models.kernel`).
+``gaussian``: exp(-array[1] * squared distance to the rows of array[0]).
+``clip``: within array[0] and array[1].
 ``mix``: the T inputs mixed by array[0] of shape (T, T), T outputs (cross-stitch).
 ``columns``: columns ``first`` up to ``last`` of x.
 """
@@ -23,6 +26,7 @@ import numpy as np
 INPUT = "descriptor"
 MAX_STEPS = 1000
 _BLOCK = 4096
+_TINY = np.float32(1e-12)  # keeps an empty descriptor from dividing by 0
 
 
 class HeadError(ValueError):
@@ -152,6 +156,17 @@ def _read_step(step: Mapping) -> dict:
     return kept
 
 
+def _root(inputs: list, arrays: list, step: dict) -> list:
+    size = np.abs(inputs[0])
+    return [np.sign(inputs[0]) * np.sqrt((size + _TINY) / (size.sum(axis=1, keepdims=True) + _TINY))]
+
+
+def _gaussian(inputs: list, arrays: list, step: dict) -> list:
+    x, (landmarks, gamma) = inputs[0], arrays
+    lengths = np.square(x).sum(axis=1)[:, None] + np.square(landmarks).sum(axis=1)
+    return [np.exp(-gamma * np.maximum(lengths - 2 * (x @ landmarks.T), 0))]
+
+
 def _mix(inputs: list, arrays: list, step: dict) -> list:
     return list(np.einsum("ij,jbw->ibw", arrays[0], np.stack(inputs)))
 
@@ -164,6 +179,9 @@ OPERATIONS: dict[str, Callable[[list, list, dict], Sequence[np.ndarray]]] = {
     "concatenate": lambda inputs, arrays, step: [np.concatenate(inputs, axis=1)],
     "columns": lambda inputs, arrays, step: [inputs[0][:, step["first"] : step["last"]]],
     "mix": _mix,
+    "root": _root,
+    "gaussian": _gaussian,
+    "clip": lambda inputs, arrays, step: [np.clip(inputs[0], arrays[0], arrays[1])],
 }
 
 

@@ -29,7 +29,7 @@ def translate(model, task: str = "", *, start=None) -> Head:
     if not hasattr(model, "_nodes_by_depth"):
         raise HeadError(
             f"a {type(model).__name__} cannot be written down without pickling it; a predictor is written of Keras "
-            "models, such as classifier='mlp' or 'linear'"
+            "models, such as classifier='mlp', 'linear' or 'kernel'"
         )
     start = model.inputs[0] if start is None else start
     steps = _Steps({id(start): INPUT})
@@ -111,6 +111,14 @@ def _rescaling(steps: _Steps, layer, inputs: list[str]) -> list[str]:
     return steps.add("scale", inputs, (np.atleast_1d(layer.scale), np.atleast_1d(layer.offset)))
 
 
+def _gaussian(steps: _Steps, layer, inputs: list[str]) -> list[str]:
+    return steps.add("gaussian", inputs, (layer.landmarks.numpy(), layer.gamma.numpy()))
+
+
+def _clip(steps: _Steps, operation, inputs: list[str]) -> list[str]:
+    return steps.add("clip", inputs, tuple(np.atleast_1d(v) for v in (operation.x_min, operation.x_max)))
+
+
 def _cross_stitch(steps: _Steps, layer, inputs: list[str]) -> list[str]:
     return steps.add("mix", inputs, (layer.alpha.numpy(),), n_outputs=len(inputs))
 
@@ -121,6 +129,9 @@ _TRANSLATIONS: dict[str, Callable] = {
     "BatchNormalization": _batch_normalization,
     "Rescaling": _rescaling,
     "CrossStitch": _cross_stitch,
+    "Root": lambda steps, layer, inputs: steps.add("root", inputs),
+    "GaussianKernel": _gaussian,
+    "Clip": _clip,
     "Dropout": lambda steps, layer, inputs: inputs,
     "Identity": lambda steps, layer, inputs: inputs,
     "Activation": lambda steps, layer, inputs: _activate(steps, layer.activation.__name__, inputs, layer),

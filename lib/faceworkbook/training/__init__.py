@@ -20,6 +20,7 @@ _WHERE = {
     "targets_of": "classifiers",
     "fit_mlp": "single",
     "fit_linear": "single",
+    "fit_kernel": "kernel",
     "fit_folds": "folds",
     "plan": "folds",
     "Settings": "batched",

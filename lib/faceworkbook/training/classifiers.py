@@ -29,6 +29,7 @@ from faceworkbook.training.fitted import (
     read_record,
     wrap,
 )
+from faceworkbook.training.kernel import fit_kernel
 from faceworkbook.training.registry import names
 from faceworkbook.training.single import fit_linear, fit_mlp
 
@@ -48,8 +49,8 @@ def fit(
     Parameters
     ----------
     classifier : str, callable, estimator or keras.Model
-        A name ('mlp', 'linear', 'residual_mlp', or one of `register`), ``make(task, seed)``, an unfitted
-        scikit-learn estimator, or a compiled Keras model. What is given is copied, not changed.
+        A name ('mlp', 'linear', 'kernel', 'residual_mlp', or one of `register`), ``make(task, seed)``, an
+        unfitted scikit-learn estimator, or a compiled Keras model. What is given is copied, not changed.
     matrix : ndarray of shape (n, d), float32, may be memory-mapped
     labels : Labels of n faces
     split : Split
@@ -58,7 +59,7 @@ def fit(
     folder : path, optional
         The model and its logs are saved there.
     **options
-        Of `fit_mlp`, `fit_linear`, or of `fit_estimator`.
+        Of `fit_mlp`, `fit_linear`, `fit_kernel`, or of `fit_estimator`.
 
     Raises
     ------
@@ -381,4 +382,4 @@ def _fit_residual_mlp(matrix, labels, split, *, seed: int = 0, folder=None, **op
     return fitted
 
 
-_BUILT_IN = {"mlp": fit_mlp, "linear": fit_linear, "residual_mlp": _fit_residual_mlp}
+_BUILT_IN = {"mlp": fit_mlp, "linear": fit_linear, "kernel": fit_kernel, "residual_mlp": _fit_residual_mlp}

@@ -14,6 +14,7 @@ import pandas as pd
 from faceworkbook import tasks
 from faceworkbook.evaluation.predictions import outputs_of
 from faceworkbook.files import open_beside, read_json, write_json
+from faceworkbook.models import kernel  # noqa: F401  its layers are known to Keras by the import
 from faceworkbook.training import estimators, logs
 
 MODEL, META = "model.keras", "model.json"

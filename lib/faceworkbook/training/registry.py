@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-BUILT_IN = ("linear", "mlp", "residual_mlp")
+BUILT_IN = ("kernel", "linear", "mlp", "residual_mlp")
 MAKERS: dict[str, Callable] = {}
 
 
