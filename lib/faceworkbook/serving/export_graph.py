@@ -341,6 +341,26 @@ def _mix(graph: _Graph, inputs, arrays, step) -> list[str]:
     return made
 
 
+def _root(graph: _Graph, inputs, arrays, step) -> list[str]:
+    size, tiny = graph.add("Abs", inputs), graph.constant(1e-12)
+    total = graph.add("ReduceSum", [size, graph.constant([1], np.int64)], keepdims=1)
+    share = graph.add("Div", [graph.add("Add", [size, tiny]), graph.add("Add", [total, tiny])])
+    return [graph.add("Mul", [graph.add("Sign", inputs), graph.add("Sqrt", [share])])]
+
+
+def _gaussian(graph: _Graph, inputs, arrays, step) -> list[str]:
+    x, (landmarks, gamma) = inputs[0], arrays
+    own = graph.add("ReduceSum", [graph.add("Mul", [x, x]), graph.constant([1], np.int64)], keepdims=1)
+    lengths = np.square(landmarks).sum(axis=1)
+    [other] = _dense(graph, [x], [-2 * landmarks.T, lengths], step)
+    squared = graph.add("Relu", [graph.add("Add", [own, other])])
+    return [graph.add("Exp", [graph.add("Mul", [squared, graph.constant(-gamma)])])]
+
+
+def _clip(graph: _Graph, inputs, arrays, step) -> list[str]:
+    return [graph.add("Clip", [inputs[0], *(graph.constant(float(bound[0])) for bound in arrays)])]
+
+
 ACTIVATIONS: dict[str, Callable[[_Graph, str], str]] = {
     "linear": lambda graph, x: x,
     "relu": lambda graph, x: graph.add("Relu", [x]),
@@ -358,6 +378,9 @@ STEPS: dict[str, Callable[[_Graph, list[str], list[np.ndarray], Mapping], list[s
     "concatenate": lambda graph, inputs, arrays, step: [graph.add("Concat", inputs, axis=1)],
     "columns": _columns,
     "mix": _mix,
+    "root": _root,
+    "gaussian": _gaussian,
+    "clip": _clip,
 }
 
 

@@ -131,6 +131,24 @@ def _mix(inputs: list, arrays: list, step: Mapping) -> list:
     return [sum(x * float(a) for x, a in zip(inputs, row, strict=True)) for row in arrays[0]]
 
 
+def _root(inputs: list, arrays: list, step: Mapping) -> list:
+    ops = backbones.import_keras().ops
+    size = ops.abs(inputs[0])
+    total = ops.sum(size, axis=1, keepdims=True)
+    return [ops.sign(inputs[0]) * ops.sqrt((size + 1e-12) / (total + 1e-12))]
+
+
+def _gaussian(inputs: list, arrays: list, step: Mapping) -> list:
+    ops, (landmarks, gamma) = backbones.import_keras().ops, arrays
+    own = ops.sum(ops.square(inputs[0]), axis=1, keepdims=True)
+    other = _linear(inputs[0], -2 * landmarks.T, np.square(landmarks).sum(axis=1))
+    return [ops.exp(ops.relu(own + other) * -float(gamma[0]))]
+
+
+def _clip(inputs: list, arrays: list, step: Mapping) -> list:
+    return [backbones.import_keras().ops.clip(inputs[0], *(float(bound[0]) for bound in arrays))]
+
+
 STEPS: dict[str, Callable[[list, list, Mapping], list]] = {
     "scale": _scale,
     "dense": lambda inputs, arrays, step: [_linear(inputs[0], *arrays)],
@@ -139,6 +157,9 @@ STEPS: dict[str, Callable[[list, list, Mapping], list]] = {
     "concatenate": _concatenate,
     "columns": _columns,
     "mix": _mix,
+    "root": _root,
+    "gaussian": _gaussian,
+    "clip": _clip,
 }
 
 
