@@ -106,7 +106,7 @@ def test_faces_are_described_in_batches_and_in_order(tmp_path):
     n = corruptions.BATCH + 3
     for i in range(n):
         cv2.imwrite(str(tmp_path / f"{i}.png"), np.full((8, 8, 3), i, np.uint8))
-    recipe = SimpleNamespace(size=(8, 8), interpolation="bilinear", crop_margin=0.0)
+    recipe = SimpleNamespace(size=(8, 8), interpolation="bilinear", crop_margin=0.0, align="none")
     table = faces.build({"image": [f"{i}.png" for i in range(n)]}, dataset="toy")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(corruptions.images, "network_input", lambda pixels, _: pixels)
@@ -133,3 +133,23 @@ def test_networks_side_by_side_see_the_same_corruption(tmp_path):
     one, other = np.split(made, 2, axis=1)
     np.testing.assert_array_equal(one, other)
     assert len(np.unique(one, axis=0)) > 1, "each picture is covered elsewhere"
+
+
+def test_aligned_faces_are_corrupted_where_the_clean_points_put_them(tmp_path):
+    rng = np.random.default_rng(0)
+    for i in range(2):
+        cv2.imwrite(str(tmp_path / f"{i}.png"), rng.integers(0, 256, (60, 60, 3), dtype=np.uint8))
+    table = faces.build({"image": ["0.png", "1.png"]}, dataset="toy")
+    points = np.array([[[20, 20], [40, 26], [29, 32], [20, 40], [37, 45]]] * 2, float)
+    points[1] = np.nan
+    recipe = corruptions.images.Preprocessing((24, 24), "RGB", (0.0, 0.0, 0.0), align="five_points")
+    net = SimpleNamespace(preprocessing=recipe, graph=None, model=lambda x, training: x.reshape(len(x), -1))
+    made = corruptions.make_describer(net, table, tmp_path, points=points)(lambda picture: 255 - picture)
+    read = [corruptions.images.read(tmp_path / name) for name in table["image"]]
+    cut = corruptions.images.cut_face
+    expected = [
+        255 - cut(picture, recipe, points=own).ravel() for picture, own in zip(read, points, strict=True)
+    ]
+    np.testing.assert_array_equal(made, np.stack(expected))
+    with pytest.raises(ValueError, match=r"reads faces aligned .* and no points were given"):
+        corruptions.make_describer(net, table, tmp_path)(lambda picture: picture)

@@ -1,5 +1,7 @@
 """Figures of every combination: shares of variance with known answers, and planted factors that must be seen."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -99,7 +101,9 @@ def test_one_split_and_strange_pictures_are_refused(data):
     with pytest.raises(spec.SpecificationsError, match="give two or more"):
         spec.measure(data, lambda pictures, tap: data.matrix, factors(split_seeds=[0]))
     for text in ("fog 3", "blur much", "blur"):
-        with pytest.raises(spec.SpecificationsError, match="'as they are', or one of"):
+        with pytest.raises(
+            spec.SpecificationsError, match="'as they are', none, five_points, upright, or one of"
+        ):
             spec.read_change(text)
     picture = np.zeros((8, 8, 3), np.uint8)
     assert spec.read_change("as they are")(picture) is picture
@@ -121,3 +125,15 @@ def test_the_curve_shows_every_combination_and_says_which_is_best(made):
     names = [text.get_text() for text in below.get_yticklabels()]
     assert names[:2] == ["pictures: clear", "pictures: foggy"] and not any("tap" in name for name in names)
     assert "highest" in display.describe() and "32 combinations" in above.get_title()
+
+
+def test_alignments_are_levels_of_the_pictures():
+    plain, aligned = (SimpleNamespace(preprocessing=SimpleNamespace(align=a)) for a in ("none", "upright"))
+    assert spec.read_cut("five_points 0.3") == {"align": "five_points", "margin": 0.3}
+    assert spec.read_cut("upright") == {"align": "upright"}
+    assert spec.read_cut("crop margin 0.15") == {} == spec.read_cut("as they are")
+    assert spec.needs_points([plain], ["as they are", "five_points"])
+    assert spec.needs_points([aligned], ["as they are"])
+    assert not spec.needs_points([plain], ["as they are", "none", "blur 0.02"])
+    with pytest.raises(spec.SpecificationsError, match="'five_points wide'; expected an alignment"):
+        spec.read_cut("five_points wide")

@@ -1,6 +1,7 @@
 """Tables as a reader wants them."""
 
 import pandas as pd
+import pytest
 
 from faceworkbook.reports import tables
 
@@ -34,6 +35,17 @@ def test_preprocessing_is_put_in_words_and_nothing_is_lost():
         "160 x 224 pixels, BGR; mean 103.9, 116.8, 123.7 subtracted; bilinear interpolation; margin around the box 25%; "
         "alignment five points"
     )
+
+
+@pytest.mark.parametrize(
+    ("cut", "words"),
+    [
+        ({"align": "five_points", "template": "arcface", "crop_margin": 0.2}, "aligned by five points; margin around the arcface template 20%"),
+        ({"align": "upright", "crop_margin": 0.0}, "eye line level; no margin around the box"),
+    ],
+)  # fmt: skip
+def test_alignment_is_put_in_words(cut, words):
+    assert tables.describe_preprocessing({"size": [8, 8], **cut}) == f"8 x 8 pixels, RGB; {words}"
 
 
 def test_a_scale_for_each_channel_and_prewhitening_are_put_in_words():

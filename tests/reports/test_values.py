@@ -123,6 +123,11 @@ def test_what_is_allowed_passes(given):
     assert problems("01_faces", **given) == []
 
 
+@pytest.mark.parametrize("level", ["none", "upright", "five_points", "five_points 0.2", "blur 0.02"])
+def test_pictures_may_be_alignments_and_corruptions(level):
+    assert problems("16_differences", pictures=["as they are", level]) == []
+
+
 @pytest.mark.parametrize("margin", [-0.49, -0.2, -1.0, 0.0, 5.0])
 def test_a_margin_around_faces_may_be_what_preprocessing_allows(margin):
     assert problems("02_descriptors", margin=margin) == [] == problems("10_fine_tune", margin=margin)

@@ -150,17 +150,48 @@ def read_pictures(faces: pd.DataFrame, root: str | Path, *, margin: float = 0.0)
         yield picture if np.isnan(box).any() else images.crop(picture, tuple(box), margin=margin)
 
 
-def make_describer(backbone, faces: pd.DataFrame, root: str | Path) -> Callable:
-    """Return a function that takes ``corrupt(picture)`` and returns the faces' descriptors (n, d) after it."""
-    if getattr(backbone.preprocessing, "align", "none") != "none":
+def read_faces(
+    faces: pd.DataFrame,
+    root: str | Path,
+    preprocessing: images.Preprocessing,
+    *,
+    points: np.ndarray | None = None,
+):
+    """Yield the faces one at a time as they are cut out before they are corrupted, uint8 RGB.
+
+    Parameters
+    ----------
+    preprocessing : Preprocessing
+        Without alignment a face keeps the size that it has in its picture; aligned it has that of the network's input.
+    points : ndarray of shape (n, 5, 2), optional
+        Of the clean pictures, NaN where a face is cut out unaligned. A network that aligns needs them.
+    """
+    if preprocessing.align == "none":
+        yield from read_pictures(faces, root, margin=preprocessing.crop_margin)
+        return
+    if points is None:
         raise ValueError(
-            f"{backbone.name} reads faces aligned ({backbone.preprocessing.align}), which corruptions do not do yet; run "
-            "02_descriptors with align=none in another `out` for this step"
+            f"the network reads faces aligned (align={preprocessing.align!r}) and no points were given; take them from "
+            "landmarks.detect"
         )
+    boxes = faces[["top", "left", "bottom", "right"]].to_numpy(dtype=float, na_value=np.nan)
+    for name, box, own in zip(faces["image"], boxes, points, strict=True):
+        given = None if np.isnan(box).any() else tuple(box)
+        yield images.cut_face(images.read(Path(root) / name), preprocessing, box=given, points=own)
+
+
+def make_describer(
+    backbone, faces: pd.DataFrame, root: str | Path, *, points: np.ndarray | None = None
+) -> Callable:
+    """Return a function that takes ``corrupt(picture)`` and returns the faces' descriptors (n, d) after it.
+
+    What is corrupted is the face as it is cut out, see `read_faces`: aligned faces lie where the points of the clean
+    picture put them, whatever a corruption would have done to the detector.
+    """
     recipe, run = backbone.preprocessing, _runner(backbone)
 
     def describe(corrupt: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        pictures = map(corrupt, read_pictures(faces, root, margin=recipe.crop_margin))
+        pictures = map(corrupt, read_faces(faces, root, recipe, points=points))
         resized = (images.resize(p, recipe.size, interpolation=recipe.interpolation) for p in pictures)
         batches = iter(lambda: list(islice(resized, BATCH)), [])
         return np.concatenate([run(np.stack(batch)) for batch in batches])
@@ -177,9 +208,11 @@ def _runner(backbone) -> Callable[[np.ndarray], np.ndarray]:
     )
 
 
-def make_joint_describer(backbones: Sequence, faces: pd.DataFrame, root: str | Path) -> Callable:
+def make_joint_describer(
+    backbones: Sequence, faces: pd.DataFrame, root: str | Path, *, points: np.ndarray | None = None
+) -> Callable:
     """Return the same for several backbones whose descriptors stand side by side; all see the same corruption."""
-    each = [make_describer(backbone, faces, root) for backbone in backbones]
+    each = [make_describer(backbone, faces, root, points=points) for backbone in backbones]
 
     def describe(corrupt: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         # A corruption draws from its own generator: each backbone begins with a copy of it.

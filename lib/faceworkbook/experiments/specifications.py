@@ -21,6 +21,7 @@ from faceworkbook import splits
 from faceworkbook.evaluation import intervals, metrics, predictions
 from faceworkbook.experiments import corruptions
 from faceworkbook.experiments.prepared import PreparedData
+from faceworkbook.images import ALIGNMENTS
 from faceworkbook.tasks import source_columns
 
 AS_THEY_ARE = "as they are"
@@ -110,19 +111,49 @@ def name_taps(networks: Sequence) -> str:
     return " + ".join(network.tap for network in networks)
 
 
-def describe_anew(networks: Sequence, faces: pd.DataFrame, root: str | Path, *, seed: int = 0) -> Callable:
+def describe_anew(
+    networks: Sequence,
+    faces: pd.DataFrame,
+    root: str | Path,
+    *,
+    points: np.ndarray | None = None,
+    seed: int = 0,
+) -> Callable:
     """Return ``(pictures, tap)`` to descriptors, for `measure`: pictures changed, and read at any tap.
 
-    ``pictures`` is 'as they are', or the name of a registered corruption and its level, such as 'crop margin 0.15'.
-    ``tap`` is `name_taps` for all `networks` side by side, or a tap of the first of them.
+    ``pictures`` is 'as they are', the name of a registered corruption and its level, such as 'crop margin 0.15', or how
+    faces are cut out: 'none', 'upright', 'five_points', the last also with a margin, such as 'five_points 0.2'.
+    ``tap`` is `name_taps` for all `networks` side by side, or a tap of the first of them. `points` are those of the
+    clean pictures, ndarray of shape (n, 5, 2); see `needs_points`.
     """
 
     def describe(pictures: str, tap: str) -> np.ndarray:
-        change = read_change(pictures, seed=seed)
+        cut = read_cut(pictures)
+        change = read_change(AS_THEY_ARE if cut else pictures, seed=seed)
         chosen = networks if tap == name_taps(networks) else [networks[0].at(tap)]
-        return corruptions.make_joint_describer(chosen, faces, root)(change)
+        adjusted = [network.adjusted(**cut) if cut else network for network in chosen]
+        return corruptions.make_joint_describer(adjusted, faces, root, points=points)(change)
 
     return describe
+
+
+def read_cut(pictures: str) -> dict:
+    """Return ``align`` and ``margin`` of a level that names how faces are cut out; empty for any other level."""
+    align, _, margin = pictures.partition(" ")
+    if align not in ALIGNMENTS:
+        return {}
+    try:
+        return {"align": align, **({"margin": float(margin)} if margin else {})}
+    except ValueError as error:
+        raise SpecificationsError(
+            f"pictures {pictures!r}; expected an alignment and its margin, such as 'five_points 0.2'"
+        ) from error
+
+
+def needs_points(networks: Sequence, pictures: Sequence[str]) -> bool:
+    """Whether a network, or one of the levels, aligns faces."""
+    aligns = [read_cut(level).get("align", "none") for level in pictures]
+    return any(align != "none" for align in [*aligns, *(net.preprocessing.align for net in networks)])
 
 
 def read_change(pictures: str, *, seed: int = 0) -> Callable[[np.ndarray], np.ndarray]:
@@ -140,7 +171,7 @@ def read_change(pictures: str, *, seed: int = 0) -> Callable[[np.ndarray], np.nd
         return corruptions.make_change(name, float(level), seed)
     except (KeyError, ValueError) as error:
         raise SpecificationsError(
-            f"pictures {pictures!r}; allowed are {AS_THEY_ARE!r}, or one of {list(corruptions.CORRUPTIONS)} and its level, "
+            f"pictures {pictures!r}; allowed are {AS_THEY_ARE!r}, {', '.join(ALIGNMENTS)}, or one of {list(corruptions.CORRUPTIONS)} and its level, "
             "such as 'crop margin 0.15'"
         ) from error
 
@@ -311,6 +342,8 @@ def _probability(gap: np.ndarray, axes) -> np.ndarray:
 def describe(made: Specifications, shares: pd.DataFrame) -> str:
     """Return in one sentence which factor makes most of the spread, and how far the figures reach."""
     named = shares[shares["factor"] != TOGETHER]
+    if named["share"].isna().all():
+        return f"All {made.values.size:,} combinations give {made.values.flat[0]:.3f} ({made.metric.replace('_', ' ')})."
     most = named.loc[named["share"].idxmax()]
     return (
         f"Of {made.values.size:,} combinations the figures reach from {made.values.min():.3f} to "

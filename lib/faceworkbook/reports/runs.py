@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from faceworkbook import data_record, files, landmarks, project, row_groups, splits, tasks
@@ -223,6 +224,11 @@ class Run:
     def landmarks(self) -> Path:
         """Where the table of landmarks is kept: beside the face table."""
         return self._place(FACES) / landmarks.NAME
+
+    def points(self, faces: pd.DataFrame, root: str | Path) -> np.ndarray:
+        """Return the points at which 02_descriptors aligns these faces, ndarray of shape (n, 5, 2); NaN without a face."""
+        least = self.values(DESCRIPTORS, "params")["min_score"]
+        return landmarks.detect(faces, root, path=self.landmarks, progress=False).points(min_score=least)
 
     def networks(self) -> list[Backbone]:
         """Return the networks that 02_descriptors used, in its order, at the same taps and with the same weights.

@@ -67,9 +67,12 @@ def describe_preprocessing(record: dict) -> str:
         words.append("each picture brought to mean 0 and deviation 1")
     if "interpolation" in rest:
         words.append(f"{rest.pop('interpolation')} interpolation")
+    align = rest.pop("align", "none")
+    place = f"{rest.pop('template', 'arcface')} template" if align == "five_points" else "box"
+    words += {"five_points": ["aligned by five points"], "upright": ["eye line level"]}.get(align, [])
     margin = rest.pop("crop_margin", None)
     if margin is not None:
-        words.append(f"margin around the box {margin:.0%}" if margin else "no margin around the box")
+        words.append(f"margin around the {place} {margin:.0%}" if margin else f"no margin around the {place}")
     return "; ".join([*words, *(f"{name.replace('_', ' ')} {describe(v)}" for name, v in rest.items())])
 
 

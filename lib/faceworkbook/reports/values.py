@@ -83,13 +83,18 @@ def _metric(value) -> str:
 
 
 def _corruption_level(value) -> str:
-    kind, _, level = str(value).rpartition(" ")
+    text = str(value)
+    kind, _, level = text.rpartition(" ")
     try:
-        fits = value == "as they are" or (kind in _corruptions() and float(level) == float(level))
+        named = text in ("as they are", *ALIGNMENTS)
+        fits = named or (kind in (*ALIGNMENTS, *_corruptions()) and float(level) == float(level))
     except ValueError:
         fits = False
     return (
-        "" if fits else f"expected 'as they are', or a corruption with its level: {', '.join(_corruptions())}"
+        ""
+        if fits
+        else f"expected 'as they are', {', '.join(ALIGNMENTS)} (with a margin where one likes), or a corruption with its "
+        f"level: {', '.join(_corruptions())}"
     )
 
 
