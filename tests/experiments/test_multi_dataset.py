@@ -1,16 +1,20 @@
 """Several data sets below each other: labels, people, copies and splits."""
 
+import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
 
-from faceworkbook import datasets, faces, splits
+from faceworkbook import audit, datasets, faces, splits
 from faceworkbook.experiments import multi_dataset, overlap
 from faceworkbook.tasks import read_labels
+from tests.conftest import REPO
 from tests.experiments.multi_toys import make_multi
 
 
@@ -279,3 +283,61 @@ def test_a_set_without_any_of_the_labels_is_refused():
     with pytest.raises(multi_dataset.MultiDatasetError, match="no face of mine has a label of"):
         multi_dataset._with_label(table, ["race"])
     assert isinstance(multi_dataset._with_label(table, ["race", "gender"]), pd.DataFrame)
+
+
+def describe_by_pixels(faces_, name, root):
+    matrix = np.arange(2.0 * len(faces_)).reshape(-1, 2)
+    return SimpleNamespace(face_id=faces_["face_id"].tolist(), matrix=matrix, left_out=[])
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Two folders of rendered faces, of men and women; one of the second is no face."""
+    table = pd.read_csv(REPO / "data/synthetic/labels.csv").groupby("identity").head(1)
+    for name, first in {"one": 0, "two": 4}.items():
+        for gender, rows in table.groupby("gender"):
+            (tmp_path / name / gender).mkdir(parents=True)
+            for image in rows["image"].iloc[first : first + 4]:
+                shutil.copy(REPO / "data/synthetic" / image, tmp_path / name / gender)
+    cv2.imwrite(str(tmp_path / "two/male/flat.png"), np.full((64, 64, 3), 128, np.uint8))
+    return {"image_folder": tmp_path / "one"}, tmp_path
+
+
+def test_corrections_and_cleaning_reach_the_sets(folders):
+    roots, place = folders
+    image = sorted((place / "one/male").iterdir())[0].name
+    face_id = f"image_folder:male/{image}"
+    file = place / "corrections.csv"
+    file.write_text(f"face_id,column,value\n{face_id},gender,female\n")
+    read = partial(multi_dataset.load_datasets, tasks=["gender"], describe=describe_by_pixels)
+    multi = read(roots, corrections={"image_folder": file})
+    assert multi.faces.set_index("face_id")["gender"][face_id] == "female"
+    assert multi.corrections[["dataset", "face_id", "status"]].to_numpy().tolist() == [
+        ["image_folder", face_id, "corrected"]
+    ]
+    two = {"image_folder": place / "two"}
+    assert len(read(two).faces) == 9
+    cleaned = read(two, thresholds=audit.Thresholds.of(min_score=0.5))
+    assert len(cleaned.faces) == 8
+    assert ["image_folder", "removed: no face", 1] in cleaned.excluded.to_numpy().tolist()
+
+
+def test_corrections_of_no_set_and_thresholds_that_nobody_passes_are_refused(folders):
+    roots, place = folders
+    read = partial(multi_dataset.load_datasets, roots, ["gender"], describe=describe_by_pixels)
+    with pytest.raises(
+        multi_dataset.MultiDatasetError, match=r"corrections of \['utkface'\]; the data sets are"
+    ):
+        read(corrections={"utkface": place / "none.csv"})
+    with pytest.raises(
+        multi_dataset.MultiDatasetError, match=r"no face of image_folder passes.*min_height=9999"
+    ):
+        read(thresholds=audit.Thresholds.of(min_size=9999))
+
+
+def test_what_a_reader_warns_of_is_handed_on(folders):
+    roots, place = folders
+    for k in range(5):
+        (place / f"one/note{k}.txt").write_text("x")
+    multi = multi_dataset.load_datasets(roots, ["gender"], describe=describe_by_pixels)
+    assert [text.split(" were")[0] for text in multi.warnings] == ["image_folder: 5 of 13 files or rows"]

@@ -229,3 +229,10 @@ def test_cells_that_run_as_a_program_print_their_answer(tmp_path, capsys):
     assert json.loads((tmp_path / "answer.json").read_text()) == {"answer": "It is so."}
     assert referee.show_verdict(None, ["", "And so."]) == ["And so."]
     assert capsys.readouterr().out == "And so.\n"
+
+
+def test_what_a_reader_warns_of_stands_in_the_answer():
+    assert answers.with_warnings("8 faces.", []) == "8 faces."
+    assert answers.with_warnings("8 faces.", ["4 of 12 rows were left out"]) == (
+        "8 faces. Warning: 4 of 12 rows were left out."
+    )

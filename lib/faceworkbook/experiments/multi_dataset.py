@@ -6,11 +6,12 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
 
-from faceworkbook import datasets, row_groups, splits
+from faceworkbook import audit, datasets, row_groups, splits
 from faceworkbook import faces as face_table
 from faceworkbook.experiments import overlap as overlaps
 from faceworkbook.tasks import Labels, read_labels, source_columns
@@ -46,6 +47,10 @@ class MultiDataset:
         dataset, other, same_picture, near_twin, same_person: faces that one set shares with another.
     alignment : dict of str to str
         By data set, how its faces were cut out and how many have no points, in a sentence; of a network's faces.
+    corrections : pandas.DataFrame
+        What became of every row of the sets' corrections files, with the ``dataset``; empty where there are none.
+    warnings : tuple of str
+        What the readers say must be known before anything is trained, see `faceworkbook.datasets.Dataset`.
     """
 
     faces: pd.DataFrame
@@ -57,6 +62,8 @@ class MultiDataset:
     excluded: pd.DataFrame
     shared: pd.DataFrame
     alignment: dict[str, str] = field(default_factory=dict)
+    corrections: pd.DataFrame = field(default_factory=pd.DataFrame)
+    warnings: tuple[str, ...] = ()
 
     @property
     def datasets(self) -> list[str]:
@@ -79,7 +86,7 @@ class MultiDataset:
 
 
 def parse(sets: Sequence[str]) -> dict[str, str]:
-    """Read ``["utkface: data/UTKFace", ...]`` (or with an equals sign) as a dict of name to folder."""
+    """Read ``["utkface: data/UTKFace", ...]`` (or with an equals sign) as a dict of name to folder, or to file."""
     pairs = [re.fullmatch(r"(\w+)\s*[:=]\s*(\S.*)", text) for text in sets]
     if not pairs or not all(pairs):
         raise MultiDatasetError(
@@ -89,7 +96,14 @@ def parse(sets: Sequence[str]) -> dict[str, str]:
 
 
 def load_datasets(
-    roots: Mapping[str, Path], tasks: Sequence[str], *, describe: Callable, limit: int = 0, seed: int = 0
+    roots: Mapping[str, Path],
+    tasks: Sequence[str],
+    *,
+    describe: Callable,
+    limit: int = 0,
+    seed: int = 0,
+    corrections: Mapping[str, Path] = MappingProxyType({}),
+    thresholds: audit.Thresholds | None = None,
 ) -> MultiDataset:
     """Read data sets, describe their faces, search copies over all of them, and put them below each other.
 
@@ -103,15 +117,29 @@ def load_datasets(
         See `faceworkbook.experiments.describing.describe_with`.
     limit : int
         At most so many faces a data set, 0 for all.
+    corrections : mapping of str to path
+        Files of corrected labels by data set, see `faceworkbook.datasets.corrections`.
+    thresholds : faceworkbook.audit.Thresholds, optional
+        Faces below them are removed; where None all stay.
     """
-    faces, matrices, excluded = {}, [], []
+    unknown = sorted(set(corrections) - set(roots))
+    if unknown:
+        raise MultiDatasetError(f"corrections of {unknown}; the data sets are {[*roots]}")
+    limits = thresholds or audit.Thresholds.of()
+    faces, matrices, excluded, became, warnings = {}, [], [], [], []
     folders, alignment = {}, {}
     for name, root in roots.items():
-        dataset = datasets.load(name, root)
+        dataset = datasets.load(name, root, corrections=corrections.get(name, ""))
+        became.append(datasets.corrections.listed(dataset).assign(dataset=name))
+        warnings += [f"{name}: {warning}" for warning in dataset.warnings]
         labelled = _with_label(dataset.faces, tasks)
         drawn = face_table.draw(labelled, limit=limit, seed=seed)
-        described = describe(drawn, name, dataset.root)
-        faces[name] = drawn.set_index("face_id", drop=False).loc[described.face_id].reset_index(drop=True)
+        cleaned = audit.clean_faces(drawn, dataset.root, limits)
+        if cleaned.faces.empty:
+            raise MultiDatasetError(f"no face of {name} passes {limits}; lower the thresholds")
+        described = describe(cleaned.faces, name, dataset.root)
+        kept = cleaned.faces.set_index("face_id", drop=False)
+        faces[name] = kept.loc[described.face_id].reset_index(drop=True)
         folders[name] = dataset.root
         if (aligned := getattr(described, "aligned", None)) is not None:
             alignment[name] = aligned.describe()
@@ -120,12 +148,17 @@ def load_datasets(
             (name, "excluded by the reader", len(dataset.left_out)),
             (name, "no label of any task", len(dataset.faces) - len(labelled)),
             (name, "not drawn", len(labelled) - len(drawn)),
+            *(
+                (name, f"removed: {reason}", n)
+                for reason, n in cleaned.removed["reason"].value_counts().items()
+            ),
             (name, "unreadable, or no face detected", len(described.left_out)),
         ]
     table = pd.DataFrame(excluded, columns=["dataset", "reason", "faces"])
     overlap = overlaps.find(faces, folders, matrices=dict(zip(faces, matrices, strict=True)))
-    built = build(faces, matrices, tasks, overlap=overlap, excluded=table)
-    return replace(built, alignment=alignment)
+    multi = build(faces, matrices, tasks, overlap=overlap, excluded=table)
+    corrected = pd.concat(became, ignore_index=True)
+    return replace(multi, alignment=alignment, corrections=corrected, warnings=tuple(warnings))
 
 
 def build(

@@ -6,7 +6,7 @@ functions ``of_...`` return plain text, made of the figures of that run alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -52,6 +52,11 @@ def begin(run: Run) -> Answer:
 def to_html(sentence: str) -> str:
     """Return the answer as a paragraph that stands out, with a page's style and without."""
     return f'<p class="answer" style="font-size:115%"><strong>Answer.</strong> {escape(sentence)}</p>'
+
+
+def with_warnings(sentence: str, warnings: Sequence[str]) -> str:
+    """Return an answer with what must be known before anything is trained, see `faceworkbook.datasets.Dataset`."""
+    return " ".join([sentence, *(f"Warning: {text.rstrip('.')}." for text in warnings)])
 
 
 # --------------------------------------------------------------------------- one sentence a notebook

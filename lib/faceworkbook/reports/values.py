@@ -116,6 +116,7 @@ RULES: dict[str, Rule] = {
     "more_labels": each(texts(r"\w+(\+\w+)*", "the name of a label, or several joined by +")),
     "tasks": each(texts(r"\w+", "the name of a label"), least=1),
     "sets": each(texts(r"\w+: *\S.*", "'NAME: FOLDER'"), least=1),
+    "set_corrections": each(texts(r"\w+: *\S.*", "'NAME: FILE'")),
     "hide": each(texts(r"\w+: *(0?\.\d+|0|1|1\.0*)", "'LABEL: SHARE', such as 'gender: 0.9'")),
     "limit": COUNT_OR_ALL,
     "clean_limit": COUNT_OR_ALL,
