@@ -20,6 +20,8 @@ import PIL
 import simplejpeg
 from PIL import Image
 
+from faceworkbook.files import name_other_kind
+
 MAX_BYTES = 2**28  # of a picture's file
 MAX_PIXELS = 2**26  # of a decoded picture, and of what is cut out of one: 0.2 GB as RGB
 MAX_PIXELS_OTHER = 2**25  # of formats other than JPEG and PNG, whose decoders need more memory and time
@@ -54,15 +56,9 @@ _SOI, _EOI, _SOS, _APP1 = 0xD8, 0xD9, 0xDA, 0xE1
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = (0xC2, 0xCA)
 _OTHER_FILES = (
-    (rb"version https://git-lfs", "a pointer of Git LFS; fetch the picture with: git lfs pull"),
-    (rb"(\.\./|/)*(\.git/)?annex/objects/", "a pointer of git-annex; fetch the picture with: git annex get"),
-    (rb"\0+$", "nothing but zero bytes; copy the file again"),
     (rb"....ftyp(hei|hev|mif|msf)", "a HEIC picture; save it as JPEG or PNG"),
     (rb"8BPS", "a Photoshop file; save it as JPEG or PNG"),
-    (rb"(\xef\xbb\xbf)?\s*<(!doctype\s+)?html", "a web page"),
     (rb"(\xef\xbb\xbf)?\s*<(svg|\?xml)", "an SVG or XML file; save it as PNG"),
-    (rb"%PDF", "a PDF file; save it as JPEG or PNG"),
-    (rb"PK\x03\x04", "a ZIP archive"),
 )
 
 
@@ -343,7 +339,7 @@ def _open_with_pillow(data: bytes) -> Image.Image:
         kinds = (
             kind for start, kind in _OTHER_FILES if re.match(start, data[:2048], re.IGNORECASE | re.DOTALL)
         )
-        raise ValueError(next(kinds, "not a picture")) from error
+        raise ValueError(name_other_kind(data) or next(kinds, "not a picture")) from error
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:

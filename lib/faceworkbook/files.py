@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,11 +17,37 @@ import xxhash
 
 BLOCK_BYTES = 2**22
 ROWS = 50_000  # rows of a table that are turned into text at once
+_HEAD = 2048  # bytes that show what kind of file it is
+_OTHER_KINDS = (
+    (rb"version https://git-lfs", "a pointer of Git LFS; fetch the file with: git lfs pull"),
+    (rb"(\.\./|/)*(\.git/)?annex/objects/", "a pointer of git-annex; fetch the file with: git annex get"),
+    (rb"\0+$", "nothing but zero bytes; copy the file again"),
+    (rb"(\xef\xbb\xbf)?\s*<(!doctype\s+)?html", "a web page; fetch the file itself"),
+    (rb"%PDF", "a PDF file"),
+    (rb"PK\x03\x04", "a ZIP archive (.xlsx is one); unpack it, or save it as the kind that is needed"),
+    (rb"\x1f\x8b", "a gzip archive; unpack it"),
+    (rb"\xd0\xcf\x11\xe0", "a file of Excel or Word; save it as CSV"),
+)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class FileError(OSError):
     """A file that cannot be written or read; the text names it and says what to do."""
+
+
+def name_other_kind(head: bytes) -> str:
+    """Return what a file is whose first bytes are those of no table, picture or network; empty where it may be one."""
+    flags = re.IGNORECASE | re.DOTALL
+    return next((kind for start, kind in _OTHER_KINDS if re.match(start, head[:_HEAD], flags)), "")
+
+
+def name_kind(path: str | Path) -> str:
+    """Return what `name_other_kind` says of a file; empty where it cannot be opened."""
+    try:
+        with Path(path).open("rb") as file:
+            return name_other_kind(file.read(_HEAD))
+    except OSError:
+        return ""
 
 
 def write_beside(path: str | Path, data: bytes | str) -> Path:

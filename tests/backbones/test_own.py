@@ -148,3 +148,30 @@ def test_fresh_weights_give_no_descriptors(faces, tmp_path):
         descriptors.extract(
             faces, backbones.load("mini_xception"), root=SYNTHETIC, store=tmp_path, progress=False
         )
+
+
+def test_a_misspelt_network_or_tap_is_an_error_of_the_workbook():
+    with pytest.raises(backbones.BackboneError, match="Did you mean faceres_deep"):
+        backbones.load("faceres_dep")
+    with pytest.raises(backbones.BackboneError, match="tap='fc7'; faceres_deep has"):
+        backbones.load("faceres_deep", tap="fc7")
+
+
+@pytest.mark.parametrize("name", ["vgg_face", "faceres_deep", "mine"])
+@pytest.mark.parametrize("suffix", [".mat", ".t7", ".h5", ".onnx", ".keras"])
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"<!DOCTYPE html><html>login</html>", "a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 2\n", "git lfs pull"),
+        (b"\0" * 99, "zero bytes"),
+        (b"", "is empty"),
+    ],
+)
+def test_a_weights_file_that_is_another_file_is_named(tmp_path, name, suffix, content, kind):
+    if name == "mine" and suffix in (".mat", ".t7"):
+        pytest.skip("no file of one's own")
+    path = tmp_path / f"mine{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(backbones.WeightsError, match=f"mine{suffix}.*{kind}"):
+        backbones.load(name, weights=path)

@@ -267,7 +267,9 @@ def test_a_side_car_that_does_not_fit_is_answered_with_what_the_graph_has(weight
 def test_what_is_no_onnx_file_is_refused(weights, data):
     put(weights)
     (weights / "mine.onnx").write_bytes(data)
-    with pytest.raises(WeightsError, match=r"mine\.onnx is no ONNX file, or damaged"):
+    with pytest.raises(
+        WeightsError, match=r"mine\.onnx is (empty|a web page|a pointer of Git LFS|nothing but zero bytes)"
+    ):
         backbones.load("mine")
 
 

@@ -26,8 +26,10 @@ from faceworkbook.backbones.base import (
     UNTRAINED,
     WEIGHTS,
     Backbone,
+    BackboneError,
     Tap,
     WeightsError,
+    check_kind,
     import_keras,
 )
 from faceworkbook.backbones.own import from_keras
@@ -36,6 +38,7 @@ from faceworkbook.backbones.own_files import describe as describe_own
 __all__ = [
     "UNTRAINED",
     "Backbone",
+    "BackboneError",
     "Tap",
     "WeightsError",
     "default",
@@ -87,7 +90,7 @@ def load(name: str, *, weights: str | Path | None = None, tap: str | None = None
 
     Raises
     ------
-    ValueError
+    BackboneError
         Unknown name or tap.
     WeightsError
         The file is missing, damaged or of another network.
@@ -98,12 +101,16 @@ def load(name: str, *, weights: str | Path | None = None, tap: str | None = None
                 f"{name} is a network of the workbook and a file with its side-car in weights/; rename the two files"
             )
         open_backbone, files = _registry[name]
-        return open_backbone(weights if weights is not None else _usual_file(name, files), tap)
+        file = weights if weights is not None else _usual_file(name, files)
+        if file is not None:
+            check_kind(Path(file))
+        return open_backbone(file, tap)
     path = own_files.locate(name) if weights is None else Path(weights)
     if path is not None and path.suffix in own_files.WEIGHTS_SUFFIXES:
+        check_kind(path)
         return own_files.open_file(path, name=name, tap=tap)
     close = difflib.get_close_matches(name, list(), n=1)
-    raise ValueError(
+    raise BackboneError(
         f"backbone {name!r} is unknown; expected one of {', '.join(list())}, a file weights/{name}.onnx with "
         f"{name}.yaml beside it, or one that you add with backbones.register"
         f"{f'. Did you mean {close[0]}?' if close else ''}"

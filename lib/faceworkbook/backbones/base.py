@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from faceworkbook import project
-from faceworkbook.files import FileError, write_json
+from faceworkbook.files import FileError, name_kind, write_json
 from faceworkbook.images import Preprocessing
 
 if TYPE_CHECKING:
@@ -34,8 +34,21 @@ def _cache() -> Path:
     return project.resolve(WEIGHTS) / "cache"
 
 
-class WeightsError(ValueError):
+class BackboneError(ValueError):
+    """A network, tap or option that cannot be; the text names what was received and what is allowed."""
+
+
+class WeightsError(BackboneError):
     """A weights file is missing, damaged, or of another network; the text says which and what to do."""
+
+
+def check_kind(path: Path) -> None:
+    """Raise `WeightsError` for a file that is no weights file of any kind, such as a web page."""
+    if path.is_file() and not path.stat().st_size:
+        raise WeightsError(f"{path} is empty; copy or fetch it again")
+    kind = name_kind(path)
+    if kind and not (path.suffix == ".keras" and kind.startswith("a ZIP")):
+        raise WeightsError(f"{path} is {kind}")
 
 
 @dataclass(frozen=True)
@@ -120,9 +133,9 @@ class Backbone:
 
     def __post_init__(self):
         if self.tap not in self.tap_table:
-            raise ValueError(f"tap={self.tap!r}; {self.name} has {', '.join(self.tap_table)}")
+            raise BackboneError(f"tap={self.tap!r}; {self.name} has {', '.join(self.tap_table)}")
         if self.mirror not in MIRRORS:
-            raise ValueError(f"mirror={self.mirror!r}; allowed are {', '.join(map(repr, MIRRORS))}")
+            raise BackboneError(f"mirror={self.mirror!r}; allowed are {', '.join(map(repr, MIRRORS))}")
 
     @property
     def taps(self) -> tuple[str, ...]:
@@ -135,10 +148,10 @@ class Backbone:
         return self.tap_table[self.tap].dim
 
     def check_use(self, dataset: str) -> None:
-        """Raise `ValueError` where the tap was trained on the labels of the data set of that name."""
+        """Raise `BackboneError` where the tap was trained on the labels of the data set of that name."""
         tuned_on = self.tap_table[self.tap].tuned_on
         if dataset in tuned_on:
-            raise ValueError(
+            raise BackboneError(
                 f"tap={self.tap!r} of {self.name} is barred on '{dataset}': its author tuned it on the labels of "
                 f"{', '.join(tuned_on)}, so that figures there would be too good; choose another tap or data set"
             )
@@ -189,7 +202,7 @@ class Backbone:
 
         Raises
         ------
-        ValueError
+        BackboneError
             The network takes no other resolution.
         """
         own, changes, named = self.preprocessing, {}, []
@@ -223,7 +236,7 @@ class Backbone:
         except Exception:  # Keras raises several types where a layer does not fit
             fits = False
         if not fits:
-            raise ValueError(
+            raise BackboneError(
                 f"resolution={side}; {self.name} at {self.tap!r} takes {height} x {width} pixels alone: other sizes need "
                 "a network of convolutions that averages over the picture, such as faceres_deep; leave it at 0"
             )

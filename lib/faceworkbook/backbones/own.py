@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from faceworkbook.backbones.base import Backbone, Tap
+from faceworkbook.backbones.base import Backbone, BackboneError, Tap
 from faceworkbook.images import Preprocessing
 
 if TYPE_CHECKING:
@@ -47,14 +47,14 @@ def from_keras(
 
     Raises
     ------
-    ValueError
+    BackboneError
         The model has no single picture as input, or `preprocessing` or `tap` does not fit it.
     """
     check_input(model, preprocessing)
     taps = find_taps(model)
     last = last_layer(model)
     if last not in taps:
-        raise ValueError(
+        raise BackboneError(
             f"model {model.name} ends in {tuple(model.outputs[0].shape)}; expected (n, dim) or a map of known size"
         )
     return Backbone(
@@ -75,14 +75,14 @@ def _return(model: keras.Model) -> keras.Model:
 
 
 def check_input(model: keras.Model, preprocessing: Preprocessing) -> None:
-    """Raise ValueError where a model does not take one picture of the preprocessing's size and channels."""
+    """Raise BackboneError where a model does not take one picture of the preprocessing's size and channels."""
     inputs = getattr(model, "inputs", None) or []
     channels = 1 if preprocessing.channels == "GRAY" else 3
     expected = (*preprocessing.size, channels)
     shape = tuple(inputs[0].shape[1:]) if len(inputs) == 1 else ()
     if len(shape) != 3 or any(n is not None and n != m for n, m in zip(shape, expected, strict=True)):
         shapes = [tuple(x.shape) for x in inputs] or "none that is known: build it, or use the functional API"
-        raise ValueError(
+        raise BackboneError(
             f"model {model.name} has the inputs {shapes}; with this preprocessing expected one of shape (n, "
             f"{', '.join(map(str, expected))}): change preprocessing's size or channels, or the model"
         )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from faceworkbook import backbones, project
-from faceworkbook.backbones.base import Backbone
+from faceworkbook.backbones.base import Backbone, BackboneError
 
 AUTO = "auto"
 
@@ -46,7 +46,7 @@ def open_networks(
 
     Raises
     ------
-    ValueError
+    BackboneError
         Lists of different lengths, or the same network and tap twice.
     """
     lists = {"backbone": backbone, "tap": tap, "weights": weights}
@@ -54,7 +54,7 @@ def open_networks(
     n = max(map(len, given.values()))
     wrong = {name: len(values) for name, values in given.items() if len(values) not in (1, n)}
     if wrong:
-        raise ValueError(
+        raise BackboneError(
             f"{' and '.join(f'{name} has {length}' for name, length in wrong.items())} entries, another list {n}; give "
             "lists of the same length, or one value for all"
         )
@@ -65,5 +65,5 @@ def open_networks(
     places = [(net.fingerprint, net.tap) for net in nets]
     twice = next((net for net, place in zip(nets, places, strict=True) if places.count(place) > 1), None)
     if twice is not None:
-        raise ValueError(f"{twice.name} at {twice.tap} is named twice; name each tap once")
+        raise BackboneError(f"{twice.name} at {twice.tap} is named twice; name each tap once")
     return nets
