@@ -437,3 +437,41 @@ def test_none_is_a_class_where_it_is_given_a_meaning(lay):
     assert datasets.load("csv", root).notices["reason"].tolist() == ["none is unknown"]
     named = datasets.load("csv", root, values=["glasses:none=without"])
     assert named.faces["glasses"].tolist() == ["without", "round", "round"] and named.notices.empty
+
+
+def test_a_class_that_values_means_must_be_one(lay):
+    root = lay({"faces.csv": "image,gender\na.jpg,0\nb.jpg,1\n", "a.jpg": "", "b.jpg": ""})
+    with pytest.raises(
+        datasets.DatasetError, match=r"gender:0=mail.*allowed are \['male', 'female'\]. Did you mean 'male'"
+    ):
+        datasets.load("csv", root, values=["gender:0=mail", "gender:1=female"])
+    read = datasets.load("csv", root, values=["gender:0=Man", "gender:1=unknown"]).faces
+    assert read["gender"].tolist()[:1] == ["male"] and read["gender"].isna().tolist() == [False, True]
+    own = datasets.load("csv", root, values=["gender:0=mail", "gender:1=femail"], free=["gender"]).faces
+    assert own["gender"].tolist() == ["mail", "femail"]
+
+
+def test_a_fold_of_minus_one_is_no_fold(lay):
+    root = lay({"faces.csv": "image,fold,smile\na.jpg,-1,y\nb.jpg,1,n\n", "a.jpg": "", "b.jpg": ""})
+    dataset = datasets.load("csv", root)
+    assert dataset.faces["fold"].isna().tolist() == [True, False]
+    assert dataset.notices["reason"].tolist() == ["bad value in fold"]
+
+
+def test_a_column_named_dataset_is_passed_over_without_a_word(lay):
+    root = lay({"faces.csv": "image,dataset,gender\na.jpg,x,male\n", "a.jpg": ""})
+    assert datasets.load("csv", root).notices.empty
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"<!DOCTYPE html>\n<html>login</html>\n", "a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 2\n", "git lfs pull"),
+        (b"PK\x03\x04\x14\x00\x06\x00", "xlsx"),
+        (b"\x1f\x8b\x08\x00", "gzip"),
+    ],
+)
+def test_a_table_that_is_another_file_is_named(lay, content, kind):
+    with pytest.raises(datasets.DatasetError, match=kind):
+        datasets.load("csv", lay({"faces.csv": content}))

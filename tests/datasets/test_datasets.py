@@ -250,3 +250,24 @@ def test_an_identity_that_may_stand_for_nobody_is_warned_of(lay, people, warned)
 def test_the_names_of_labels_are_columns_and_no_words_of_their_description(name, holds, lacks, tmp_path):
     names = set(datasets.label_names(name, tmp_path, {}))
     assert holds <= names and not lacks & names
+
+
+def test_a_misspelt_data_set_is_answered_with_the_nearest(tmp_path):
+    with pytest.raises(datasets.DatasetError, match="Did you mean 'fairface'"):
+        datasets.load("FairFce", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["identity_folder", "image_folder"])
+def test_where_all_is_links_out_of_the_root_the_option_is_named(lay, name):
+    root = lay([])
+    (root / "a").symlink_to(lay(["1.jpg"]))
+    with pytest.raises(datasets.DatasetError, match=r"link out of the root 1: .*'links: anywhere'"):
+        datasets.load(name, root)
+    assert len(datasets.load(name, root, links="anywhere").faces) == 1
+
+
+def test_a_published_set_of_links_out_of_the_root_says_so(lay):
+    root = lay([])
+    (root / "1_0_0_20170116174525120.jpg").symlink_to(lay(["1.jpg"]) / "1.jpg")
+    with pytest.raises(datasets.DatasetError, match="link out of the root 1: copy the files below the root"):
+        datasets.load("utkface", root)

@@ -106,3 +106,16 @@ def test_rows_that_contradict_are_excluded_and_rows_that_agree_count_once(lay):
     dataset = datasets.load("fairface", lay(fairface_set(train=train) | {"train/2.jpg": b""}))
     assert dataset.faces["image"].tolist() == ["train/1.jpg", "val/1.jpg"]
     assert dataset.left_out["reason"].tolist() == ["rows contradict"] * 2 + ["row repeated"]
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+def test_another_delimiter_of_a_published_table_is_repaired_and_noticed(lay, delimiter):
+    files = {
+        name: content.replace(",", delimiter) if name.endswith("_train.csv") else content
+        for name, content in fairface_set().items()
+    }
+    dataset = datasets.load("fairface", lay(files))
+    assert dataset.faces["gender"].tolist() == ["male", "female"] and dataset.left_out.empty
+    assert dataset.notices[["image", "reason"]].to_numpy().tolist() == [
+        ["fairface_label_train.csv", "delimiter repaired"]
+    ]

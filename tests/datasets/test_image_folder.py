@@ -237,3 +237,11 @@ def test_folders_of_ages_may_have_a_unit_and_a_bad_one_costs_its_label(lay):
     dataset = datasets.load("image_folder", lay(["25 years/a.jpg", "30/b.jpg", "400/c.jpg"]), label="age")
     assert dataset.faces["age"].fillna(-1).tolist() == [25, 30, -1]
     assert dataset.notices["image"].tolist() == ["400"]
+
+
+def test_splits_that_bear_the_names_of_a_contest(lay):
+    root = lay(
+        [f"{split}/{name}/1.jpg" for split in ("Training", "PublicTest", "Private_Test") for name in "ab"]
+    )
+    table = datasets.load("image_folder", root, label="kind").faces
+    assert table["split"].value_counts().to_dict() == {"train": 2, "validation": 2, "test": 2}

@@ -116,3 +116,10 @@ def test_folders_without_tables(lay):
 def test_another_folder_is_answered_with_the_layout(lay, images):
     with pytest.raises(datasets.DatasetError, match=r"(?s)list_patition_label.*Expected layout"):
         datasets.load("rafdb", lay(["a/b.jpg"]), images=images)
+
+
+def test_codes_that_a_spreadsheet_wrote_with_decimals_are_the_same_codes(lay):
+    files = kaggle_set()
+    files["test_labels.csv"] = files["test_labels.csv"].replace("\n", ".0\n").replace("label.0", "label")
+    dataset = datasets.load("rafdb", lay(files))
+    assert len(dataset.faces) == 14 and dataset.left_out.empty

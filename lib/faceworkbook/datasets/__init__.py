@@ -304,8 +304,9 @@ def _reader(name: str):
         return _REGISTERED[name]
     if name not in _MODULES:
         known = sorted([*_MODULES, *_REGISTERED])
+        near = difflib.get_close_matches(str(name).casefold(), known, n=1)
         raise DatasetError(
-            f"no data set is called {name!r}; expected one of {known}. One of your own is known after "
-            "datasets.register(name, read)"
+            f"no data set is called {name!r}; expected one of {known}"
+            f"{f'. Did you mean {near[0]!r}?' if near else '.'} One of your own is known after datasets.register(name, read)"
         )
     return importlib.import_module(f"faceworkbook.datasets.{_MODULES[name]}")

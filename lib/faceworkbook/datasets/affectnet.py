@@ -160,7 +160,7 @@ def _read_values(root: Path, left_out: Reasons) -> pd.DataFrame:
     table = exclude(table, unlabelled, left_out, "no annotation", "expected N_exp.npy in annotations/")
     if table.empty:
         raise DatasetError(
-            layout_error(root, INFO, "no picture with an annotation in train_set/ or val_set/")
+            layout_error(root, INFO, "no picture with an annotation in train_set/ or val_set/", left_out)
         )
     return table
 

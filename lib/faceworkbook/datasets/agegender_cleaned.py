@@ -80,7 +80,9 @@ def read(root: Path) -> Dataset:
                 )
         rows.append((image, *labels))
     if not rows:
-        raise DatasetError(layout_error(root, INFO, "no picture in aligned/NN_F, aligned/NN_M or valid/..."))
+        raise DatasetError(
+            layout_error(root, INFO, "no picture in aligned/NN_F, aligned/NN_M or valid/...", left_out)
+        )
     table = pd.DataFrame(rows, columns=["image", "split", "age", "gender"])
     people = [parse_person(image.rsplit("/", 1)[-1]) for image in table["image"]]
     table["identity"] = [person for person, _ in people]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import repeat
@@ -26,7 +27,8 @@ NO_ROW = "no row of the table names the picture"
 NOT_STATED = "not stated; ask whoever made the set"
 _REMARKS = {
     "name not UTF-8": "rename the file or its folder",
-    "link out of the root": "copy the files below the root; csv and image_folder have links='anywhere'",
+    "link out of the root": "copy the files below the root; csv, image_folder and identity_folder have the option "
+    "'links: anywhere'",
 }
 
 
@@ -285,10 +287,20 @@ def need_files(root: Path, names: tuple[str, ...], info: DatasetInfo) -> None:
         raise DatasetError(layout_error(root, info, f"missing: {', '.join(missing)}"))
 
 
-def layout_error(root: Path, info: DatasetInfo, problem: str) -> str:
-    """Text of an error about files that are not where they should be."""
+def _describe(left_out: Reasons) -> str:
+    """Return the reasons for which files were left out, with counts and what helps, in brackets; empty for none."""
+    counts = Counter(reason for _, reason, _ in left_out.rows)
+    texts = [
+        f"{reason} {n:,}{f': {_REMARKS[reason]}' if reason in _REMARKS else ''}"
+        for reason, n in counts.items()
+    ]
+    return f" ({', '.join(texts)})" if texts else ""
+
+
+def layout_error(root: Path, info: DatasetInfo, problem: str, left_out: Reasons | None = None) -> str:
+    """Text of an error about files that are not where they should be, and about what was left out before."""
     there = sorted(p.name + ("/" if p.is_dir() else "") for p in root.iterdir())[:12] or ["(nothing)"]
     return (
-        f"data set '{info.name}' under {root}: {problem}.\nExpected layout:\n{info.layout}\n"
+        f"data set '{info.name}' under {root}: {problem}{_describe(left_out or Reasons())}.\nExpected layout:\n{info.layout}\n"
         f"There is: {', '.join(there)}"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from pathlib import Path
 
@@ -130,7 +131,7 @@ def _name_columns(rows: pd.DataFrame, path: Path, options: Options, notices: Rea
             notices.add(
                 path.name, "column not read", f"column {written!r} has no name, or another has its place"
             )
-        elif name not in (written, renamed.get(written)):
+        elif name and name not in (written, renamed.get(written)):
             notices.add(path.name, "column renamed", f"column {written!r} is the column {name!r}")
     twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:
@@ -173,6 +174,7 @@ def _translate(rows: pd.DataFrame, options: Options, notices: Reasons) -> pd.Dat
             notices.add(
                 options.table, "value not there", f"values: {entry!r}; no cell of {name!r} holds {written!r}"
             )
+        _check_class(name, class_name, entry, options)
         meant.setdefault(name, {})[words.fold_code(written)] = class_name
     return rows.assign(
         **{
@@ -180,6 +182,19 @@ def _translate(rows: pd.DataFrame, options: Options, notices: Reasons) -> pd.Dat
             for name, pairs in meant.items()
         }
     )
+
+
+def _check_class(column: str, class_name: str, entry: str, options: Options) -> None:
+    vocabularies = () if column in options.free else faces.KNOWN_VOCABULARIES.get(column, ())
+    if not vocabularies or words.is_missing(class_name):
+        return
+    if not any(words.classes_of(column, [class_name], classes)[class_name] for classes in vocabularies):
+        allowed = [*dict.fromkeys(name for classes in vocabularies for name in classes)]
+        near = difflib.get_close_matches(words.fold(class_name), allowed, n=1)
+        raise DatasetError(
+            f"values: {entry!r} means a class that {column!r} does not have; allowed are {allowed}"
+            f"{f'. Did you mean {near[0]!r}?' if near else ''} Names of your own need {format_option('free', [column])}"
+        )
 
 
 # --------------------------------------------------------------------------- boxes and faces

@@ -136,12 +136,16 @@ def _read_numbers(cells: pd.Series, options: Options, notices: Reasons, image: p
     low, high = faces.RANGES.get(cells.name, (-np.inf, np.inf))
     good = parsed.between(low, high)
     if cells.name == "fold":
-        good &= parsed % 1 == 0
+        good &= (parsed % 1 == 0) & (parsed >= 0)
     parsed = parsed.where(good)
     if cells.name not in faces.BOX:
         bounds = f" in {low}..{high}" if np.isfinite(low) else ""
         _notice_bad(
-            known, parsed, notices, image, f"{'whole ' if cells.name == 'fold' else ''}numbers{bounds}"
+            known,
+            parsed,
+            notices,
+            image,
+            "whole numbers from 0" if cells.name == "fold" else f"numbers{bounds}",
         )
     return parsed.mask(known.notna() & parsed.isna(), -np.inf) if cells.name in faces.BOX else parsed
 

@@ -82,7 +82,7 @@ def read(
     left_out.add_all(rows.loc[stray, "image"], "not in a person's folder", "expected PERSON/ above it")
     rows = rows[~stray].reset_index(drop=True)
     if rows.empty:
-        raise DatasetError(layout_error(root, INFO, "no picture in a person's folder"))
+        raise DatasetError(layout_error(root, INFO, "no picture in a person's folder", listed))
     labels, vocabularies = (
         _read_people(root, people, rows["identity"], left_out, notices) if people else ({}, {})
     )

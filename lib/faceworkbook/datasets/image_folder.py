@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -108,11 +107,7 @@ def read(
     left_out.add_all(rows.loc[stray, "image"], "not in a class folder", _STRAY)
     rows = rows[~stray].reset_index(drop=True)
     if rows.empty:
-        problem = "no picture in a class folder"
-        reasons = ", ".join(
-            f"{reason} {n:,}" for reason, n in Counter(r for _, r, _ in left_out.rows).items()
-        )
-        raise DatasetError(layout_error(root, INFO, f"{problem} ({reasons})" if reasons else problem))
+        raise DatasetError(layout_error(root, INFO, "no picture in a class folder", left_out))
     _check_meanings(meant, rows["folder"].unique())
     rows["folder"] = [meant.get(_code(folder), folder) for folder in rows["folder"]]
     column, vocabularies = read_names(rows["folder"], label, notices)

@@ -82,7 +82,7 @@ def read(root: Path) -> Dataset:
         else:
             names[image] = tuple(text.upper() for text in match.groups())
     if not names:
-        raise DatasetError(layout_error(root, INFO, "no picture with a name such as AF01ANS.JPG"))
+        raise DatasetError(layout_error(root, INFO, "no picture with a name such as AF01ANS.JPG", left_out))
     names |= _repair(odd, set(names.values()), left_out, notices)
     kept = _without_repeats(names, left_out)
     people, emotions, angles = zip(*kept.values(), strict=True)

@@ -185,7 +185,9 @@ def _read_folders(root: Path, left_out: Reasons, notices: Reasons) -> pd.DataFra
     stray = ~rows["emotion"].isin(list(_EMOTIONS))
     rows = exclude(rows, stray, left_out, "not in a class folder", "expected SPLIT/1 to SPLIT/7 above it")
     if rows.empty:
-        raise DatasetError(layout_error(root, INFO, "no picture in train/1 to train/7 and test/1 to test/7"))
+        raise DatasetError(
+            layout_error(root, INFO, "no picture in train/1 to train/7 and test/1 to test/7", left_out)
+        )
     for split, table in _TABLES.items():
         if (root / table).is_file():
             rows = _compare(rows, root, split, left_out, notices)
@@ -200,6 +202,7 @@ def _compare(rows: pd.DataFrame, root: Path, split: str, left_out: Reasons, noti
     inside = rows["split"] == split
     lost = ~listed["image"].isin(rows["name"][inside])
     left_out.add_all(listed["image"][lost], "no picture", NO_PICTURE)
-    clash = inside & in_table.notna() & (in_table != "") & (in_table != rows["emotion"])
+    codes = in_table.map(words.fold_code, na_action="ignore")
+    clash = inside & in_table.notna() & (codes != "") & (codes != rows["emotion"])
     detail = f"{_TABLES[split]} has " + in_table.fillna("").astype(str)
     return exclude(rows, clash, left_out, "rows contradict", detail)

@@ -68,7 +68,7 @@ def read(root: Path) -> Dataset:
             rows.append((image, *labels))
     image, split, emotion, film = zip(*rows, strict=True) if rows else ((),) * 4
     if not any(emotion):
-        raise DatasetError(layout_error(root, INFO, "no picture in Train/EMOTION or Val/EMOTION"))
+        raise DatasetError(layout_error(root, INFO, "no picture in Train/EMOTION or Val/EMOTION", left_out))
     nameless = [name for name, known in zip(image, film, strict=True) if known is None]
     notices.add_all(nameless, "film unknown", "the file name names no film")
     table = faces.build(

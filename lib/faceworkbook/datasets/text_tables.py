@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from faceworkbook import files
 from faceworkbook.datasets import words
 from faceworkbook.datasets.base import PICTURES, DatasetError, Reasons
 
@@ -83,6 +84,13 @@ def read_rows(
     delimiter = separator[1] if separator else form.delimiter
     parsed = [(number, row) for number, row in _parse(lines, delimiter, path) if any(map(str.strip, row))]
     parsed = parsed[1:] if separator else parsed
+    other = _other_delimiter(parsed[0][1], header) if parsed and form.named and delimiter else ""
+    if other:
+        notices.add(
+            path.name, "delimiter repaired", f"its columns are parted by {other!r}, not by {delimiter!r}"
+        )
+        delimiter = other
+        parsed = [(number, row) for number, row in _parse(lines, delimiter, path) if any(map(str.strip, row))]
     names = [*header]
     if form.named:
         names = _match_header([name.strip() for name in parsed.pop(0)[1]] if parsed else [], header)
@@ -114,6 +122,15 @@ def read_header(path: Path, form: Format = CSV) -> list[str]:
     return [name.strip() for name in next((row for _, row in rows), [])]
 
 
+def _other_delimiter(first: list[str], header: tuple[str, ...]) -> str:
+    """Return the delimiter that parts a header of one field into all columns that are needed; empty for none."""
+    if len(first) != 1 or len(header) < 2:
+        return ""
+    needed = {words.fold(name) for name in header}
+    signs = (sign for sign in _DELIMITERS if needed <= {words.fold(name) for name in first[0].split(sign)})
+    return next(signs, "")
+
+
 def _trim(row: list[str], n: int) -> list[str]:
     """Drop empty fields beyond the header's, which a delimiter at the line's end makes."""
     return row[:n] if not any(map(str.strip, row[n:])) else row
@@ -141,6 +158,9 @@ def read_lines(path: Path, encoding: str = "utf-8") -> list[str]:
     """Return the lines of a text file with their ends, without marks of its encoding; raises as `read_rows`."""
     try:
         content = path.read_bytes()
+        kind = files.name_other_kind(content)
+        if kind:
+            raise DatasetError(f"{path}: no table, but {kind}")
         codecs.lookup(encoding)
         if encoding == "utf-8" and content.startswith(_UTF16):
             encoding = "utf-16"

@@ -76,7 +76,7 @@ def read(root: Path, *, disputed: Literal["39_0_1", "39_1_1", "leave_out"] = "39
     left_out, notices = Reasons(), Reasons()
     pictures = list_pictures(root, left_out)
     if not pictures:
-        raise DatasetError(layout_error(root, INFO, "no picture there"))
+        raise DatasetError(layout_error(root, INFO, "no picture there", left_out))
     rows, names = [], {}
     for image in pictures:
         first = names.setdefault(image.rpartition("/")[2], image)

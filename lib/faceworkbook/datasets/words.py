@@ -116,8 +116,9 @@ _SYNONYMS = {
             "valid set",
             "validation set",
             "dev set",
+            "public test",
         ),
-        "test": ("testing", "test set", "testing set", "test data"),
+        "test": ("testing", "test set", "testing set", "test data", "private test"),
     },
 }
 _YES_NO = {
