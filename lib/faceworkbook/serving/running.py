@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 import socket
 
 import uvicorn
@@ -84,13 +85,15 @@ def serve(
         Service(predictor, limits, hosts).app(),
         http=protocol,
         ws="none",
-        log_level="warning",
+        log_level="error",
         access_log=False,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=5,
         limit_concurrency=limits.connections,
     )
+    # A request that cannot be read is answered in a sentence; a line for each would fill the log.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
     shown = f"[{host}]" if ":" in host else host
     print(f"http://{shown}:{number} answers; stop with Ctrl+C", flush=True)
     with listening:
