@@ -21,6 +21,7 @@ BACKBONE = SimpleNamespace(
     tap="mean",
     fingerprint="f" * 64,
     mirror="",
+    is_own=False,
     dim=3,
     preprocessing=images.Preprocessing(size=(8, 8), channels="RGB", mean=(0, 0, 0)),
 )

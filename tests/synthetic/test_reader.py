@@ -37,20 +37,24 @@ def test_a_row_is_read_as_it_stands(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        ({"gender": "f"}, "gender unknown"),
-        ({"emotion": "joy"}, "emotion unknown"),
-        ({"age": "old"}, "age is not a number"),
-        ({"yaw": ""}, "yaw is not a number"),
-        ({"image": "images/none.jpg"}, "picture missing"),
-    ],
+    ("column", "value"), [("gender", "f?"), ("emotion", "joyless"), ("age", "old"), ("yaw", "left")]
 )
-def test_a_bad_row_is_listed_and_the_others_stay(tmp_path, change, reason):
-    write(tmp_path, {}, change, {})
+def test_a_bad_label_is_noticed_and_the_face_stays(tmp_path, column, value):
+    write(tmp_path, {}, {column: value}, {})
+    dataset = datasets.load("synthetic", tmp_path)
+    assert dataset.faces[column].isna().tolist() == [False, True, False]
+    assert dataset.notices["image"].tolist() == ["images/1.jpg"]
+    assert len(dataset.left_out) == 0
+
+
+def test_a_row_without_a_picture_is_listed_and_so_is_a_picture_without_a_row(tmp_path):
+    write(tmp_path, {}, {"image": "images/none.jpg"}, {})
     dataset = datasets.load("synthetic", tmp_path)
     assert len(dataset.faces) == 2
-    assert dataset.left_out["reason"].tolist() == [reason]
+    assert dict(zip(dataset.left_out["image"], dataset.left_out["reason"], strict=True)) == {
+        "images/none.jpg": "no picture",
+        "images/1.jpg": "no row",
+    }
 
 
 def test_a_table_without_a_column_is_refused(tmp_path):

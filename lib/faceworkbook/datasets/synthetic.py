@@ -24,7 +24,7 @@ INFO = DatasetInfo(
     sign=r"images/person\d+_\d+\.\w+",
 )
 
-LABELS_FILE = "labels.csv"
+LABELS_FILE, PICTURES_FOLDER = "labels.csv", "images"
 _CLASSES = {
     "gender": faces.GENDERS,
     "race": faces.RACES_UTKFACE,
@@ -61,7 +61,7 @@ def read(root: Path) -> Dataset:
     rows = rows.assign(**{side: words.numbers(rows[side]) for side in faces.BOX})
     boxed = (rows["bottom"] > rows["top"]) & (rows["right"] > rows["left"])
     rows = exclude(rows, ~boxed, left_out, "bad box", lambda row: f"{where(row)}: the box has no area")
-    rows = locate(rows, root, left_out, notices)
+    rows = locate(rows, root, left_out, notices, folders=(PICTURES_FOLDER,))
     rows = keep_first(rows, ["image"], [*_HEADER[2:]], left_out)
     table = faces.build({column: rows[column] for column in _HEADER}, dataset="synthetic")
     return Dataset(table, left_out.table(), notices.table(), root, INFO)
