@@ -237,7 +237,7 @@ def test_a_refusal_needs_no_tensorflow_and_exits_with_2():
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 2, done.stderr
-    assert "did you mean 'faceres_deep'" in done.stderr and "no parameter 'classifier'" in done.stderr
+    assert "did you mean 'faceres_deep'" in done.stderr and "classifier='x': allowed are" in done.stderr
 
 
 def test_an_outline_asks_for_no_folder(tmp_path):
