@@ -79,6 +79,15 @@ def test_tidy_keeps_plain_lines():
 PARAMETERS = "widths = [16]  # hidden layers\nseed = 0  # of draws\n# --- more ---\npatience = 8  # epochs"
 
 
+def test_an_output_that_shows_nothing_leaves_no_empty_box_and_one_that_shows_something_stays(tmp_path):
+    blank = {"text/html": '<pre style="white-space:pre"></pre>\n', "text/plain": ""}
+    table = {"text/html": "<table><tr><td></td></tr></table>", "text/plain": ""}
+    outputs = [nbformat.v4.new_output("display_data", data) for data in (blank, table)]
+    body = BeautifulSoup(page(tmp_path, [code("x", *outputs, stream(" \n"))]), "html.parser")
+    assert len(body.select(".output table")) == 1
+    assert not [pre for pre in body.select(".output pre") if not pre.get_text().strip()]
+
+
 def test_parameters_are_shown_as_given_and_the_rest_is_folded_once_more(tmp_path):
     cells = [
         code(PARAMETERS, tags=["parameters"]),

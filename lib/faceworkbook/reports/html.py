@@ -45,8 +45,20 @@ class TidyStreams(Preprocessor):
             if output.output_type == "stream":
                 output.text = tidy(output.text)
         if "outputs" in cell:
-            cell.outputs = [o for o in cell.outputs if o.output_type != "stream" or o.text.strip()]
+            cell.outputs = [output for output in cell.outputs if not _is_blank(output)]
         return cell, resources
+
+
+def _is_blank(output) -> bool:
+    """Whether an output shows nothing: rich's consoles, Keras' among them, leave an empty ``<pre>`` behind."""
+    if output.output_type == "stream":
+        return not output.text.strip()
+    if output.output_type != "display_data" or not all(kind.startswith("text/") for kind in output.data):
+        return False
+    shown = output.data.get("text/html", "")
+    return not output.data.get("text/plain", "").strip() and bool(
+        re.fullmatch(r"\s*<pre[^>]*>\s*</pre>\s*", shown)
+    )
 
 
 class JoinSources(Preprocessor):
