@@ -21,6 +21,7 @@ from faceworkbook.datasets.base import (
     layout_error,
     list_pictures,
 )
+from faceworkbook.datasets.box_columns import CORNER_AND_SIZE, to_sides
 from faceworkbook.datasets.boxes import check_boxes
 from faceworkbook.datasets.paths import first_there, locate
 from faceworkbook.datasets.text_tables import Format, read_rows
@@ -129,9 +130,8 @@ def _read_lists(root: Path, images: str, left_out: Reasons, notices: Reasons) ->
     rows = keep_first(rows, ["image"], ["split", "expression", *_AFFECT], left_out)
     if images == "whole":
         return rows
-    x, y, width, height = (words.numbers(rows[name]) for name in _BOX)
-    rows = rows.assign(left=x, top=y, right=x + width, bottom=y + height)
-    return check_boxes(rows, root, left_out, table="training.csv", headers=False)
+    sides = {name: words.numbers(rows[written]) for name, written in zip(CORNER_AND_SIZE, _BOX, strict=True)}
+    return check_boxes(to_sides(rows.assign(**sides)), root, left_out, table="training.csv", headers=False)
 
 
 def _read_list(root: Path, path: str, split: str, left_out: Reasons, notices: Reasons) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from faceworkbook.datasets.base import (
     keep_first,
     layout_error,
 )
+from faceworkbook.datasets.box_columns import CORNER_AND_SIZE, to_sides
 from faceworkbook.datasets.boxes import check_boxes
 from faceworkbook.datasets.paths import first_there, locate
 from faceworkbook.datasets.text_tables import BLANKS, read_lines, read_rows
@@ -132,8 +133,8 @@ def _with_boxes(rows: pd.DataFrame, root: Path, left_out: Reasons, notices: Reas
     boxes = _read_list(root, "list_bbox_celeba", _BOX, left_out, notices)
     if boxes is None:
         raise DatasetError(layout_error(root, INFO, "missing: list_bbox_celeba.txt or .csv"))
-    x, y, width, height = (words.numbers(boxes[name]) for name in _BOX)
-    boxes = boxes.assign(left=x, top=y, right=x + width, bottom=y + height)
+    sides = {name: words.numbers(boxes[written]) for name, written in zip(CORNER_AND_SIZE, _BOX, strict=True)}
+    boxes = to_sides(boxes.assign(**sides))
     rows = _join(rows, boxes[["image", "where", *faces.BOX]], left_out)
     return exclude(rows, rows["top"].isna(), left_out, "no box", "list_bbox_celeba has no row of it")
 

@@ -12,6 +12,7 @@ import pandas as pd
 from faceworkbook import faces
 from faceworkbook.datasets import words
 from faceworkbook.datasets.base import PICTURES
+from faceworkbook.datasets.box_columns import NAMES, box_columns
 from faceworkbook.datasets.words import numbers
 
 PICTURE, NUMBER, CLASSES, YES_NO, TEXT = "picture path", "number", "free label", "yes/no label", "text"
@@ -45,14 +46,10 @@ _HEADERS = {
     "yaw": ("yaw",),
     "pitch": ("pitch",),
     "roll": ("roll",),
-    "top": ("top", "y1", "ymin", "y min", "box top", "face y1"),
-    "left": ("left", "x1", "xmin", "x min", "box left", "face x1"),
-    "bottom": ("bottom", "y2", "ymax", "y max", "box bottom", "face y2"),
-    "right": ("right", "x2", "xmax", "x max", "box right", "face x2"),
 }
 _MEANT = {header: column for column, headers in _HEADERS.items() for header in headers}
 _ROLES = {
-    **dict.fromkeys(faces.BOX, "box"),
+    **dict.fromkeys(NAMES, "box"),
     **dict.fromkeys(faces.KNOWN_VOCABULARIES, "label"),
     **dict.fromkeys(("age", *faces.POSE), "label, a number"),
     "identity": "identity",
@@ -109,7 +106,7 @@ def guess(table: pd.DataFrame, *, picture: str) -> list[Column]:
     picture : str
         The column that names the pictures.
     """
-    boxes = {_meant(name): name for name in table if _meant(name) in faces.BOX}
+    boxes = box_columns(table)
     taken: set[str] = set()
     columns = []
     for written in table:
@@ -129,9 +126,9 @@ def _meant(header: str) -> str:
 
 def _meaning(written: str, known: pd.Series, boxes: dict[str, str]) -> str:
     """Return the face table's column that a column stands for, or '' for one of the user's own."""
+    if written in boxes:
+        return boxes[written]
     meant = _meant(written)
-    if meant in faces.BOX:
-        return meant if len(boxes) == len(faces.BOX) else ""
     if meant == "age" and not _are_numbers(known):
         return "age_group" if _share_understood("age_group", known) else ""
     if meant in ("age", "fold", *faces.POSE):
@@ -172,6 +169,8 @@ def _column(written: str, meant: str, known: pd.Series) -> Column:
         return Column(written, meant, PICTURE, *facts, _renamed(meant, written))
     if meant in faces.KNOWN_VOCABULARIES:
         return _known_label(written, meant, known, facts)
+    if meant in NAMES:  # the reader knows them by their headers
+        return Column(written, meant, _ROLES[meant], *facts, {})
     if meant:
         return Column(written, meant, _ROLES[meant], *facts, _renamed(meant, written))
     return _own(written, known, facts)

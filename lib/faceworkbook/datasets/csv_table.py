@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from faceworkbook import faces
-from faceworkbook.datasets import words
+from faceworkbook.datasets import box_columns, words
 from faceworkbook.datasets.base import (
     NOT_STATED,
     PICTURES,
@@ -44,7 +44,14 @@ INFO = DatasetInfo(
     sign=r"[^/]+\.(?:csv|tsv)",
 )
 
-_CODED = (*NUMBERS, "image", "face_id", "identity", "split")  # columns without classes of one's own
+_CODED = (
+    *NUMBERS,
+    *box_columns.IN_ONE_CELL,
+    "image",
+    "face_id",
+    "identity",
+    "split",
+)  # columns without classes of one's own
 _MOSTLY = 0.5  # a column with that share of names of pictures holds paths
 _DELIMITERS = {"tab": "\t", "\\t": "\t", "semicolon": ";", "comma": ",", "pipe": "|"}
 
@@ -80,6 +87,7 @@ def read(root: Path, options: Options) -> Dataset:
     rows = _name_columns(rows, root / options.table, options, notices)
     if rows.empty and not left_out.rows:
         raise DatasetError(f"{root / options.table}: a header and no rows; its columns are {[*rows.columns]}")
+    rows = box_columns.split_cells(rows, options.table)
     rows = _translate(rows, options, notices)
     rows = rows.assign(image=without_missing(rows["image"], number=True))
     rows = locate(rows, root, left_out, notices, links=options.links)
@@ -106,7 +114,8 @@ def label_names(root: Path, options: Options) -> list[str]:
     need_files(root, (options.table,), INFO)
     header = read_header(root / options.table, _form(options))
     columns = _name_columns(pd.DataFrame(columns=header), root / options.table, options, Reasons())
-    nothing = pd.DataFrame(columns=list(columns), dtype=object)
+    no_labels = (*box_columns.NAMES, *box_columns.IN_ONE_CELL)
+    nothing = pd.DataFrame(columns=[name for name in columns if name not in no_labels], dtype=object)
     return faces.known_labels(nothing)
 
 
@@ -125,13 +134,17 @@ def _name_columns(rows: pd.DataFrame, path: Path, options: Options, notices: Rea
         written = written.strip()
         renamed[written if written in rows else by_word.get(words.fold(written), written)] = name
     check_header(path, list(rows.columns), renamed)
-    names = [renamed.get(written) or _column_name(written, renamed) for written in rows.columns]
+    of_box = _box_columns(rows, renamed, path, options, notices)
+    names = [
+        of_box.get(written) or renamed.get(written) or _column_name(written, renamed)
+        for written in rows.columns
+    ]
     for written, name in zip(rows.columns, names, strict=True):
         if not name and written != "dataset":
             notices.add(
                 path.name, "column not read", f"column {written!r} has no name, or another has its place"
             )
-        elif name and name not in (written, renamed.get(written)):
+        elif name and name not in (written, renamed.get(written), of_box.get(written)):
             notices.add(path.name, "column renamed", f"column {written!r} is the column {name!r}")
     twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:
@@ -139,6 +152,19 @@ def _name_columns(rows: pd.DataFrame, path: Path, options: Options, notices: Rea
     if "image" not in names:
         _refuse_nameless(rows, path)
     return rows.loc[:, [bool(name) for name in names]].set_axis([name for name in names if name], axis=1)
+
+
+def _box_columns(
+    rows: pd.DataFrame, renamed: dict[str, str], path: Path, options: Options, notices: Reasons
+) -> dict[str, str]:
+    """Return the names of a box by what the file writes for them, and note them where they are other names."""
+    written = {renamed.get(header, header): header for header in rows}
+    columns = box_columns.box_columns(written)
+    if options.boxes == "shares":
+        box_columns.check_corner(columns)
+    if any(header != name for header, name in columns.items()):
+        notices.add(path.name, "columns read as box", box_columns.describe_box(columns))
+    return {written[header]: name for header, name in columns.items()}
 
 
 def _refuse_nameless(rows: pd.DataFrame, path: Path) -> None:
@@ -201,11 +227,10 @@ def _check_class(column: str, class_name: str, entry: str, options: Options) -> 
 
 
 def _check_boxes(rows: pd.DataFrame, root: Path, options: Options, left_out: Reasons) -> pd.DataFrame:
-    sides = [name for name in faces.BOX if name in rows]
-    if not sides:
+    rows = box_columns.to_sides(rows)
+    sides = [*faces.BOX]
+    if not set(sides) <= set(rows):
         return rows
-    if len(sides) < len(faces.BOX):
-        raise DatasetError(f"the table has the box columns {sides} only; a box needs {list(faces.BOX)}")
     if options.boxes == "shares":
         boxed = rows[sides].notna().all(axis=1)
         rows = rows.assign(**_in_pixels(rows[boxed], root).reindex(rows.index))

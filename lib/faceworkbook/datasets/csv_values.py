@@ -16,7 +16,8 @@ from faceworkbook.datasets.base import DatasetError, Reasons
 from faceworkbook.datasets.words import format_option, numbers
 
 CLASSES = tuple(faces.KNOWN_VOCABULARIES)
-NUMBERS = (*faces.BOX, "age", *faces.POSE, "fold")
+_SIDES = (*faces.BOX, *words.BOX_SIZES)
+NUMBERS = (*_SIDES, "age", *faces.POSE, "fold")
 _MOSTLY = 0.9  # a column with that share of numbers holds numbers; the others are bad values
 _SHOWN = 8
 _RANGE = re.compile(r"\d+\s*-\s*\d+")
@@ -48,7 +49,10 @@ class Options:
     yes_no : list of str
         Columns of your own with 1 and 0, 1 and -1, y and n. Words (yes and no, true and false) need no entry.
     boxes : {'pixels', 'shares'}
-        Whether top, left, bottom and right are pixels, or shares of the picture's height and width (0..1).
+        Whether the boxes are pixels, or shares of the picture's height and width (0..1). A box is top, left, bottom,
+        right (or ymin, xmin, ymax, xmax and the like), or x, y, width, height with x, y the upper left corner, or
+        box_center_x, box_center_y, box_width, box_height. A column with four numbers in each cell is named by
+        ``"xyxy=bbox"`` (left, top, right, bottom) or ``"xywh=bbox"`` in `columns`.
     links : {'inside', 'anywhere'}
         Whether links to files and folders are followed below the root only.
     dataset : str
@@ -138,7 +142,7 @@ def _read_numbers(cells: pd.Series, options: Options, notices: Reasons, image: p
     if cells.name == "fold":
         good &= (parsed % 1 == 0) & (parsed >= 0)
     parsed = parsed.where(good)
-    if cells.name not in faces.BOX:
+    if cells.name not in _SIDES:
         bounds = f" in {low}..{high}" if np.isfinite(low) else ""
         _notice_bad(
             known,
@@ -147,7 +151,7 @@ def _read_numbers(cells: pd.Series, options: Options, notices: Reasons, image: p
             image,
             "whole numbers from 0" if cells.name == "fold" else f"numbers{bounds}",
         )
-    return parsed.mask(known.notna() & parsed.isna(), -np.inf) if cells.name in faces.BOX else parsed
+    return parsed.mask(known.notna() & parsed.isna(), -np.inf) if cells.name in _SIDES else parsed
 
 
 def _read_names(

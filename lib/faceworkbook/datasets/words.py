@@ -15,6 +15,8 @@ import yaml
 
 from faceworkbook import faces
 
+# A size and a centre, which a table may have in place of a box's sides.
+BOX_SIZES = ("box_width", "box_height", "box_center_x", "box_center_y")
 _DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212"), "-")
 _QUOTES = "\"'`\u00b4\u2018\u2019\u201c\u201d\u201e\u00ab\u00bb"
 _BETWEEN_LETTERS = re.compile(r"(?<=[^\W\d_])\s*[-/]\s*(?=[^\W\d_])")
@@ -149,7 +151,7 @@ _SIMPLE = re.compile(r"[\w.+-]+(?:[:=][\w.+-]+)*")  # needs no quotes in a YAML 
 _UNITS = {
     "age": r"y|yo|y/o|yrs?|years?",
     **dict.fromkeys(faces.POSE, r"\u00b0|degs?|degrees?"),
-    **dict.fromkeys(faces.BOX, r"px|pixels?"),
+    **dict.fromkeys((*faces.BOX, *BOX_SIZES), r"px|pixels?"),
 }
 
 
