@@ -33,10 +33,12 @@ INFO = DatasetInfo(
 # 0 = male: the reverse of IMDB-WIKI's code.
 _GENDER = {"0": "male", "1": "female"}
 _RACE = dict(zip("01234", faces.RACES_UTKFACE, strict=True))
+_VALUE = r"(?:[+-]?\d*\.?\d*|na|nan|none|null|unknown|\?)"  # that a field may hold, good or bad
 _NAME = re.compile(
-    r"(?P<age>0|[1-9]\d{0,2})_(?P<gender>\d)_(?P<race>\d)_\d+\s*\.?(?:jpe?g|png)?(?:\.chip)?\.(?:jpe?g|png)",
+    rf"(?P<age>{_VALUE})_(?P<gender>{_VALUE})_(?P<race>{_VALUE})_\d+\s*\.?(?:jpe?g|png)?(?:\.chip)?\.(?:jpe?g|png)",
     re.ASCII | re.IGNORECASE,
 )
+_AGE = re.compile(r"0|[1-9]\d{0,2}", re.ASCII)
 _WELL_FORMED = re.compile(r"\d+_\d_\d_\d+\.(?:jpg\.chip\.)?\w+", re.ASCII | re.IGNORECASE)
 
 _OLDEST = 116
@@ -106,11 +108,9 @@ def parse_name(name: str, *, disputed: str = "39_0_1") -> tuple[tuple[int, str, 
         Why it was left out (labels None) or repaired; both empty for a well-formed name.
     """
     whole = _NAME.fullmatch(name)
-    if whole and not (whole["gender"] in _GENDER and whole["race"] in _RACE and int(whole["age"]) <= _OLDEST):
-        return _partial_labels(whole["age"], whole["gender"], whole["race"])
     if whole:
         note = "" if _WELL_FORMED.fullmatch(name) else "odd space or missing dot"
-        return _labels(whole["age"], whole["gender"], whole["race"], note and "name repaired", note)
+        return _whole_labels(*whole.group("age", "gender", "race"), note)
     lacking = _ONE_FIELD_SHORT.match(name)
     key = lacking[1] if lacking else ""
     if key in _LACKING:
@@ -125,11 +125,14 @@ def parse_name(name: str, *, disputed: str = "39_0_1") -> tuple[tuple[int, str, 
     return None, "name malformed", _EXPECTED
 
 
-def _partial_labels(age: str, gender: str, race: str):
-    labels = (int(age) if int(age) <= _OLDEST else None, _GENDER.get(gender), _RACE.get(race))
+def _whole_labels(age: str, gender: str, race: str, note: str):
+    years = int(age) if _AGE.fullmatch(age) and int(age) <= _OLDEST else None
+    labels = (years, _GENDER.get(gender), _RACE.get(race))
     bad = [name for name, value in zip(("age", "gender", "race"), labels, strict=True) if value is None]
     if len(bad) == len(labels):
         return None, "name malformed", _EXPECTED
+    if not bad:
+        return labels, note and "name repaired", note
     return labels, f"bad value in {' and '.join(bad)}", f"taken as unknown; {_EXPECTED}"
 
 
