@@ -108,16 +108,26 @@ def test_a_name_that_stands_twice(lay):
         ("Trainin,fer0000001.png,10,0,0,0,0,0,0,0,0,0\n", "bad value in Usage"),
         ("Training,fer1.png,10,0,0,0,0,0,0,0,0,0\n", "name malformed"),
         ("Training,../r0000001.png,10,0,0,0,0,0,0,0,0,0\n", "name malformed"),
-        ("Training,fer0000001.png,1,0,0,0,0,0,0,0,0,0\n", "bad votes"),
-        ("Training,fer0000001.png,11,-1,0,0,0,0,0,0,0,0\n", "bad votes"),
-        ("Training,fer0000001.png,x,0,0,0,0,0,0,0,0,10\n", "bad votes"),
-        ("Training,fer0000001.png,10,0,0,0,0,0,0,0,0,0", "bad votes"),
     ],
 )
 def test_a_bad_row_is_listed(lay, text, reason):
     dataset = datasets.load("ferplus", lay(ferplus_set([line(7, 10), text], [1, 7])))
     assert dataset.faces["image"].str[-5].tolist() == ["7"]
     assert reason in set(dataset.left_out["reason"])
+
+
+@pytest.mark.parametrize("undecided", ["leave_out", "keep"])
+@pytest.mark.parametrize(
+    "votes",
+    ["1,0,0,0,0,0,0,0,0,0\n", "11,-1,0,0,0,0,0,0,0,0\n", "x,0,0,0,0,0,0,0,0,10\n", "10,0,0,0,0,0,0,0,0,0"],
+)
+def test_bad_votes_cost_the_emotion_and_not_the_face(lay, votes, undecided):
+    root = lay(ferplus_set([line(7, 10), f"Training,fer0000001.png,{votes}"], [1, 7]))
+    dataset = datasets.load("ferplus", root, undecided=undecided)
+    faces = dataset.faces.set_index("image").sort_index()
+    assert faces["emotion"].isna().tolist() == [True, False] and dataset.left_out.empty
+    assert faces.filter(regex="votes_|target_").isna().all(axis=1).tolist() == [True, False]
+    assert "bad value in votes" in set(dataset.notices["reason"])
 
 
 def pixel_set(lay, emotions="0123456", swap=False):

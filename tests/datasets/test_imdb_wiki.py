@@ -87,17 +87,25 @@ def test_the_filters_count_by_reason(lay):
     ]
     root = wiki_set(lay, rows)
     dataset = datasets.load("imdb_wiki", root, min_face_score=1.0, unknown_gender="leave_out")
-    assert len(dataset.faces) == 1
+    assert dataset.faces["age"].isna().tolist() == [False, True]
+    assert dataset.notices["reason"].tolist() == ["bad value in age"]
     assert Counter(dataset.left_out["reason"]) == {
         "no face detected": 1,
         "several faces": 1,
         "age out of range": 2,
         "below score": 1,
         "gender unknown": 1,
-        "birth date unreadable": 1,
         "dates contradict the name": 1,
     }
-    assert len(datasets.load("imdb_wiki", root, several_faces="keep", max_age=130).faces) == 5
+    assert len(datasets.load("imdb_wiki", root, several_faces="keep", max_age=130).faces) == 6
+
+
+@pytest.mark.parametrize("broken", [{"dob": np.nan}, {"dob": -5.0}, {"photo_taken": np.nan}])
+def test_an_unreadable_date_costs_the_age_and_not_the_face(lay, broken):
+    rows = [row(), row("00/1_1981-05-05_2009.jpg", gender=0.0, **broken)]
+    dataset = datasets.load("imdb_wiki", wiki_set(lay, rows))
+    assert dataset.left_out.empty and dataset.faces["gender"].tolist() == ["male", "female"]
+    assert dataset.faces["age"].isna().tolist() == [False, True]
 
 
 def test_whole_photos_have_boxes(lay):

@@ -95,13 +95,20 @@ def test_folders_one_to_seven(lay):
     assert dataset.faces["split"].value_counts().to_dict() == {"train": 7, "test": 7}
 
 
+def test_a_folder_of_no_emotion_costs_the_emotion_and_not_the_face(lay):
+    dataset = datasets.load("rafdb", lay(kaggle_set() | {"DATASET/train/8/train_00008_aligned.jpg": b""}))
+    unknown = dataset.faces["emotion"].isna()
+    assert dataset.faces["image"][unknown].tolist() == ["DATASET/train/8/train_00008_aligned.jpg"]
+    assert dataset.left_out.empty and dataset.notices["reason"].tolist() == ["bad value in emotion"]
+
+
 def test_folders_against_their_tables(lay):
     files = kaggle_set()
     files["train_labels.csv"] = files["train_labels.csv"].replace(
         "00001_aligned.jpg,1", "00001_aligned.jpg,3"
     )
     files["test_labels.csv"] += "test_0099_aligned.jpg,3\n"
-    files["DATASET/train/8/train_00008_aligned.jpg"] = b""
+    files["DATASET/train/train_00008_aligned.jpg"] = b""
     dataset = datasets.load("rafdb", lay(files))
     assert sorted(dataset.left_out["reason"]) == ["no picture", "not in a class folder", "rows contradict"]
     assert len(dataset.faces) == 13

@@ -1,3 +1,4 @@
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ FILES = [
 
 
 def test_emotion_split_and_film(lay):
-    dataset = datasets.load("sfew", lay([*FILES, "Train/Bored/x_000519240_00000005.png", "readme.txt"]))
+    dataset = datasets.load("sfew", lay([*FILES, "Train/x_000519240_00000005.png", "readme.txt"]))
     rows = dataset.faces[["split", "emotion", "identity"]].astype(object)
     assert rows.where(rows.notna(), None).to_numpy().tolist() == [
         ["test", None, None],
@@ -33,7 +34,15 @@ def test_any_path_is_read_or_refused(folders):
         split, emotion, _ = parsed
         assert split in ("train", "validation", "test")
         assert emotion in (None, "anger", "sadness")
-        assert emotion is not None or split == "test"
+
+
+def test_a_folder_of_no_emotion_costs_the_emotion_and_not_the_face(lay):
+    dataset = datasets.load("sfew", lay([*FILES, "Train/Bored/x_000519240_00000005.png"]))
+    face = dataset.faces.set_index("image").loc["Train/Bored/x_000519240_00000005.png"]
+    assert (face["split"], face["identity"]) == ("train", "sfew:x")
+    assert pd.isna(face["emotion"])
+    assert dataset.left_out.empty
+    assert "Bored" in dataset.notices.set_index("reason")["detail"]["bad value in emotion"]
 
 
 def test_no_labelled_picture_shows_the_layout(lay):

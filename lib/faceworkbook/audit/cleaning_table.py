@@ -15,7 +15,7 @@ NO_ROW = "no row"  # a picture that the set's files do not name is no row of the
 OWN_SCORE = "face_score"  # column of a set that brings the scores of a detector; its reader applied them
 _OF_READERS = {
     FAILED: ("no picture", "unreadable", "path malformed", "link leads nowhere"),
-    NO_AGE: ("birth date unreadable", "age out of range", "dates contradict the name", "bad value in age"),
+    NO_AGE: ("age out of range", "dates contradict the name", "bad value in age"),
     NO_GENDER: ("gender unknown", "bad value in gender"),
     NO_FACE: ("no face detected",),
     SEVERAL: ("several faces",),

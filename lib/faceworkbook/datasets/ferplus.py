@@ -76,13 +76,15 @@ def read(
     mode : {'majority', 'probability', 'crossentropy', 'multi_target'}
         How votes become a label; see `targets`.
     undecided : {'leave_out', 'keep'}
-        Faces for which 'unknown' or 'no face' leads are left out, or kept without an emotion.
+        Faces for which 'unknown' or 'no face' leads are left out, as the official reader does, or kept without an
+        emotion.
 
     Returns
     -------
     Dataset
         ``emotion`` is the class with the largest target, ``votes_*`` are the ten counts as they stand,
-        ``target_*`` the eight probabilities to train on.
+        ``target_*`` the eight probabilities to train on. Votes that are not ten (or nine) are unknown, and so is the
+        emotion.
 
     Raises
     ------
@@ -98,8 +100,9 @@ def read(
     made = targets(rows[[*VOTES]].to_numpy(), mode=mode)
     decided = made.any(axis=1)
     if undecided == "leave_out":
-        rows = exclude(rows, pd.Series(~decided, index=rows.index), left_out, "undecided", _describe_votes)
-        made, decided = made[decided], decided[decided]
+        lost = pd.Series(~decided, index=rows.index) & rows[[*VOTES]].notna().all(axis=1)
+        rows = exclude(rows, lost, left_out, "undecided", _describe_votes)
+        made, decided = made[~lost], decided[~lost]
     emotion = np.array(faces.EMOTIONS, dtype=object)[made.argmax(axis=1)]
     table = faces.build(
         {
@@ -140,11 +143,14 @@ def _read_votes(root: Path, left_out: Reasons, notices: Reasons) -> pd.DataFrame
         | (votes % 1 != 0).any(axis=1)
         | ~votes.sum(axis=1).isin((9, 10))
     )
-    return exclude(rows, wrong, left_out, "bad votes", lambda row: f"line {row.name}: not ten votes")
+    details = [f"line {line}: not ten votes, so they are taken as unknown" for line in rows.index[wrong]]
+    notices.add_all(rows["image"][wrong], "bad value in votes", details)
+    return rows.assign(**rows[[*VOTES]].mask(wrong))
 
 
 def _describe_votes(row: pd.Series) -> str:
-    return ", ".join(f"{name} {row[name]:g}" for name in VOTES if row[name])
+    votes = ", ".join(f"{name} {row[name]:g}" for name in VOTES if row[name])
+    return f"{votes}; the official reader leaves it out"
 
 
 def _need_pictures(root: Path) -> None:

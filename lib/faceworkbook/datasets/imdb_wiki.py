@@ -63,7 +63,7 @@ class Options:
     images : {'crop', 'whole'}
         Cropped faces, or whole photos with a box each.
     min_age, max_age : int
-        Years; others are left out.
+        Years; others are left out, as the customary filter of 0 to 100 years does. Faces of unknown age stay.
     min_face_score : float
         Rows with a lower score of the face detector are left out; -inf (no face) always is.
     several_faces : {'leave_out', 'keep'}
@@ -92,7 +92,7 @@ def read(root: Path, options: Options) -> Dataset:
     -------
     Dataset
         ``age`` is in years at the middle of the year in which the photo was taken (see `ages`).
-        ``left_out`` counts by the first reason of: birth date unreadable, dates contradict the
+        An unreadable birth date leaves it unknown. ``left_out`` counts by the first reason of: dates contradict the
         name, age out of range, no face detected, below score, several faces, gender unknown, no picture.
 
     Raises
@@ -106,7 +106,7 @@ def read(root: Path, options: Options) -> Dataset:
     rows = exclude(rows, away, left_out, "path malformed", "expected FOLDER/NAME.jpg")
     folders = sorted(set(rows["image"].str.rpartition("/")[0]) - {""})
     rows = keep_first(rows, ["image"], [*rows.columns.difference(["image"])], left_out)
-    rows = _with_age(rows, left_out)
+    rows = _with_age(rows, left_out, notices)
     rows = _filter(rows, left_out, notices, options)
     rows = locate(rows, root, left_out, notices, folders=folders)
     if options.images == "whole":
@@ -197,9 +197,14 @@ def ages(dob: np.ndarray, photo_taken: np.ndarray) -> np.ndarray:
     return np.where(good, years, np.nan)
 
 
-def _with_age(rows: pd.DataFrame, left_out: Reasons) -> pd.DataFrame:
+def _with_age(rows: pd.DataFrame, left_out: Reasons, notices: Reasons) -> pd.DataFrame:
     rows = rows.assign(age=ages(rows["dob"].to_numpy(), rows["photo_taken"].to_numpy()))
-    rows = exclude(rows, rows["age"].isna(), left_out, "birth date unreadable", "")
+    ageless = rows["age"].isna()
+    notices.add_all(
+        rows["image"][ageless],
+        "bad value in age",
+        "birth date or year of the photo unreadable; taken as unknown",
+    )
     names = rows["full_path"].str.rpartition("/")[2]
     rows = rows.assign(identity=[parse_person(name)[0] for name in names])
     return exclude(
@@ -207,13 +212,15 @@ def _with_age(rows: pd.DataFrame, left_out: Reasons) -> pd.DataFrame:
         _contradicts(names, rows),
         left_out,
         "dates contradict the name",
-        lambda row: f"datenum {row['dob']:.0f}, photo of {row['photo_taken']:.0f}",
+        lambda row: (
+            f"datenum {row['dob']:.0f}, photo of {row['photo_taken']:.0f}; the row may be another picture's"
+        ),
     )
 
 
 def _contradicts(names: pd.Series, rows: pd.DataFrame) -> pd.Series:
     named = names.str.extract(_DATES).apply(pd.to_numeric)
-    named = named[(named > 0).all(axis=1)]
+    named = named[(named > 0).all(axis=1) & rows["age"].notna()]
     days = (np.floor(rows.loc[named.index, "dob"]) - _DATENUM_OF_1970).astype("int64")
     born = pd.to_datetime(days.to_numpy().astype("datetime64[D]").astype("datetime64[s]"))
     differs = (born.year != named[0]) | (born.month != named[1]) | (born.day != named[2])
@@ -222,8 +229,9 @@ def _contradicts(names: pd.Series, rows: pd.DataFrame) -> pd.Series:
 
 
 def _filter(rows: pd.DataFrame, left_out: Reasons, notices: Reasons, options: Options) -> pd.DataFrame:
-    beyond = ~rows["age"].between(options.min_age, options.max_age)
-    rows = exclude(rows, beyond, left_out, "age out of range", rows["age"].map("{:.0f} years".format))
+    beyond = rows["age"].notna() & ~rows["age"].between(options.min_age, options.max_age)
+    asked = f"{{:.0f}} years; the filter keeps {options.min_age}..{options.max_age} (min_age, max_age)"
+    rows = exclude(rows, beyond, left_out, "age out of range", rows["age"].map(asked.format))
     faceless = ~np.isfinite(rows["face_score"])
     rows = exclude(rows, faceless, left_out, "no face detected", "face_score is not finite")
     low = rows["face_score"] < options.min_face_score

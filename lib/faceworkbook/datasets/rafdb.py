@@ -182,9 +182,9 @@ def _read_folders(root: Path, left_out: Reasons, notices: Reasons) -> pd.DataFra
         },
         dtype=object,
     )
-    stray = ~rows["emotion"].isin(list(_EMOTIONS))
+    stray = rows["emotion"] == ""
     rows = exclude(rows, stray, left_out, "not in a class folder", "expected SPLIT/1 to SPLIT/7 above it")
-    if rows.empty:
+    if not rows["emotion"].isin(list(_EMOTIONS)).any():
         raise DatasetError(
             layout_error(root, INFO, "no picture in train/1 to train/7 and test/1 to test/7", left_out)
         )

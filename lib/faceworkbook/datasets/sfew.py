@@ -36,6 +36,7 @@ INFO = DatasetInfo(
 
 _SPLITS = {"train": "train", "val": "validation", "test": "test"}
 _FOLDER = re.compile(r"(train|val|test)(?:_?aligned_?faces(?:_new)?)?", re.ASCII | re.IGNORECASE)
+_EMOTIONS = tuple(name for name in faces.EMOTIONS if name != "contempt")
 _FILM = re.compile(r"(.+?)_\d{6,}_\d+\.\w+", re.ASCII)
 
 
@@ -50,7 +51,7 @@ def read(root: Path) -> Dataset:
     -------
     Dataset
         ``identity`` is the film (``sfew:Airheads``): nobody is named, but a person stays in a film.
-        Faces of ``Test`` have no emotion.
+        Faces of ``Test``, and of a folder that names no emotion, have none.
 
     Raises
     ------
@@ -64,8 +65,15 @@ def read(root: Path) -> Dataset:
         labels = parse_path(image)
         if labels is None:
             left_out.add(image, "folder malformed", "expected Train, Val or Test / emotion / picture")
-        else:
-            rows.append((image, *labels))
+            continue
+        if labels[0] != "test" and labels[1] is None:
+            folder = image.split("/")[-2]
+            notices.add(
+                image,
+                "bad value in emotion",
+                f"the folder {folder!r} is taken as unknown; allowed are {', '.join(_EMOTIONS)}",
+            )
+        rows.append((image, *labels))
     image, split, emotion, film = zip(*rows, strict=True) if rows else ((),) * 4
     if not any(emotion):
         raise DatasetError(layout_error(root, INFO, "no picture in Train/EMOTION or Val/EMOTION", left_out))
@@ -84,17 +92,19 @@ def read(root: Path) -> Dataset:
 
 
 def parse_path(image: str) -> tuple[str, str | None, str | None] | None:
-    """Split, emotion (None in Test) and film of a path ``Train/Angry/FILM_TIME_FRAME.png``."""
+    """Split, emotion and film of a path ``Train/Angry/FILM_TIME_FRAME.png``; None if it is another.
+
+    The emotion is None in Test and where the folder names none.
+    """
     *folders, name = image.split("/")
     matches = [_FOLDER.fullmatch(folder) for folder in folders]
     at = next((i for i, match in enumerate(matches) if match), None)
     if at is None:
         return None
     split = _SPLITS[matches[at][1].lower()]
-    emotion = None
-    if at < len(folders) - 1:
-        emotion = words.classes_of("emotion", folders[-1:], faces.EMOTIONS)[folders[-1]]
-    if emotion is None and split != "test":
+    in_folder = at < len(folders) - 1
+    if not in_folder and split != "test":
         return None
+    emotion = words.classes_of("emotion", folders[-1:], _EMOTIONS)[folders[-1]] if in_folder else None
     film = _FILM.fullmatch(name)
     return split, emotion, film and film[1]
