@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
 
+from faceworkbook import images, landmarks
+from faceworkbook.alignment import Detector, main_face
 from faceworkbook.evaluation import predictions
-from faceworkbook.serving import measuring
+from faceworkbook.faces import BOX
+from faceworkbook.landmarks import AlignOptions
+from faceworkbook.preprocessing import Preprocessing
+from faceworkbook.serving import making, measuring
 from faceworkbook.serving.answers import Answering
 from faceworkbook.serving.framing import Framing, cut, measure, pose_band, size_band
+from faceworkbook.serving.photos import Cutter, Detection
 from faceworkbook.serving.spread import Spread, SpreadError
 from faceworkbook.tasks import CLASSES, NUMBER, ORDERED, Task
 from tests.conftest import REPO
@@ -142,10 +151,6 @@ def synthetic():
 
 def test_a_photo_s_face_is_cut_as_the_training_pictures_show_it(synthetic):
     """A chip that is pasted into a large photo is cut out again within a few pixels."""
-    from faceworkbook import images
-    from faceworkbook.alignment import Detector, main_face
-    from faceworkbook.preprocessing import Preprocessing
-
     faces, root = synthetic
     preprocessing, detector = Preprocessing((96, 96), "RGB", (0, 0, 0)), Detector()
     framing, bands = measure(faces, root, preprocessing, detector=detector)
@@ -159,7 +164,7 @@ def test_a_photo_s_face_is_cut_as_the_training_pictures_show_it(synthetic):
         face = main_face(detector.detect(photo), photo.shape)
         if face is None:
             continue
-        made = cut(photo, face, framing, preprocessing)
+        made = cut(photo, face, framing, preprocessing, points=None)
         assert made.shape == (96, 96, 3)
         top, left, _, _ = framing.region(face)
         off.append(max(abs(top - 200), abs(left - 300)) / chip.shape[0])
@@ -170,9 +175,6 @@ def test_a_photo_s_face_is_cut_as_the_training_pictures_show_it(synthetic):
 def test_framing_of_pictures_without_a_face_is_the_box_with_room(tmp_path):
     from PIL import Image
 
-    from faceworkbook.alignment import Detector
-    from faceworkbook.preprocessing import Preprocessing
-
     Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(tmp_path / "x.png")
     nothing = dict.fromkeys(("top", "left", "bottom", "right"), pd.NA)
     faces = pd.DataFrame(
@@ -181,3 +183,81 @@ def test_framing_of_pictures_without_a_face_is_the_box_with_room(tmp_path):
     framing, bands = measure(faces, tmp_path, Preprocessing((64, 64), "RGB", (0, 0, 0)), detector=Detector())
     assert framing.detected == 0 and framing.n == 2 and bands["pose"].isna().all()
     assert Framing.from_record(framing.to_record()) == framing
+
+
+@pytest.fixture(scope="module")
+def boxed(tmp_path_factory, synthetic):
+    """Pictures twice as large as a chip that lies in them, with a box around its face."""
+    faces, root = synthetic
+    place, rows = tmp_path_factory.mktemp("boxed"), []
+    for row in faces.head(24).itertuples():
+        chip = images.read(root / row.image)
+        height, width = chip.shape[:2]
+        picture = np.full((2 * height, 2 * width, 3), 127, np.uint8)
+        picture[height // 2 :, width // 2 :][:height, :width] = chip
+        cv2.imwrite(str(place / f"{row.face_id}.png"), picture[..., ::-1])
+        edges = (0.65 * height, 0.65 * width, 1.35 * height, 1.35 * width)
+        rows.append(
+            {"face_id": row.face_id, "image": f"{row.face_id}.png", **dict(zip(BOX, edges, strict=True))}
+        )
+    return pd.DataFrame(rows), place
+
+
+def _cutter(table, root, preprocessing, options):
+    """Return what a predictor cuts faces out by, as the record of its folder has it."""
+    networks = [SimpleNamespace(preprocessing=preprocessing)]
+    given = SimpleNamespace(faces=table, trained_on=table["face_id"], networks=networks)
+    detector = Detector()
+    framing, _ = measure(table, root, preprocessing, detector=detector)
+    detection = Detection.of(detector, options, search=making._search(given))
+    return Cutter(
+        Detection.from_record(json.loads(json.dumps(detection.to_record()))), framing, [preprocessing]
+    )
+
+
+def test_faces_of_boxed_pictures_are_aligned_by_the_points_of_training(boxed):
+    """Training searches around the box; a photo's face is searched there too, not in the whole photo alone."""
+    table, root = boxed
+    preprocessing, options = Preprocessing((112, 112), "RGB", (0, 0, 0), align="five_points"), AlignOptions()
+    trained = landmarks.align_faces(table, root, preprocessing, options=options, progress=False)
+    cutter, photo, served = _cutter(table, root, preprocessing, options), [], []
+    for row, points in zip(table.itertuples(), trained.points, strict=True):
+        picture = images.read(root / row.image)
+        face = main_face(cutter.detect(picture), picture.shape)
+        if face and not np.isnan(points).any():
+            eyes = np.hypot(*(points[1] - points[0]))
+            photo.append(np.abs(face.points - points).max() / eyes)
+            served.append(np.abs(cutter._points(picture, face) - points).max() / eyes)
+    assert len(served) >= 16 and np.mean(served) < 0.85 * np.mean(photo)
+
+
+@pytest.mark.parametrize("least", [0.0, 1.0])
+def test_faces_below_the_score_of_training_are_cut_out_as_training_did(boxed, least):
+    table, root = boxed
+    preprocessing = Preprocessing((112, 112), "RGB", (0, 0, 0), align="five_points", crop_margin=0.3)
+    unaligned = replace(preprocessing, align="none")
+    cutter = _cutter(table, root, preprocessing, AlignOptions(least))
+    picture = images.read(root / table["image"].iloc[0])
+    (one,) = cutter.cut(picture)
+    # What is cut out without points is what was measured, with no margin around it.
+    plain = images.crop(picture, cutter._framing.region(one.face))
+    plain = images.resize(plain, (112, 112), interpolation=unaligned.interpolation)
+    assert (np.abs(one.pixels[0].astype(int) - plain).max() == 0) == (least == 1.0)
+    assert cutter.cut(plain, faces="whole")[0].status == "ok"
+
+
+def test_faces_that_training_left_out_have_no_answer(boxed):
+    table, root = boxed
+    preprocessing = Preprocessing((112, 112), "RGB", (0, 0, 0), align="five_points")
+    cutter = _cutter(table, root, preprocessing, AlignOptions(1.0, "leave_out"))
+    for faces in ("largest", "whole"):
+        (one,) = cutter.cut(images.read(root / table["image"].iloc[0]), faces=faces)
+        assert one.status == "no face" and one.pixels is None and "score 1 or more" in one.detail
+
+
+def test_what_training_searched_is_larger_than_a_box_and_no_larger_than_a_chip(boxed, synthetic):
+    preprocessing = Preprocessing((112, 112), "RGB", (0, 0, 0), crop_margin=0.1)
+    for (table, _), expected in ((boxed, 1.8 / 1.2), (synthetic, 1.0)):
+        networks = [SimpleNamespace(preprocessing=preprocessing)]
+        given = SimpleNamespace(faces=table, trained_on=table["face_id"], networks=networks)
+        assert making._search(given) == pytest.approx(expected)

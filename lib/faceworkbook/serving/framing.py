@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from faceworkbook import images
-from faceworkbook.alignment import Detector, Face, main_face
+from faceworkbook.alignment import Detector, Face, main_face, usable
 from faceworkbook.images import Preprocessing
 from faceworkbook.serving.checks import check_number
 
@@ -86,17 +86,31 @@ class Framing:
         return y, x, y + height, x + width
 
 
-def cut(image: np.ndarray, face: Face, framing: Framing, preprocessing: Preprocessing) -> np.ndarray:
+def cut(
+    image: np.ndarray,
+    face: Face,
+    framing: Framing,
+    preprocessing: Preprocessing,
+    *,
+    points: np.ndarray | None,
+) -> np.ndarray:
     """Return a photo's face as the training pictures show one: (height, width, 3) uint8 RGB of the network's size.
 
-    Where the network was trained on faces that were aligned by their points, the points alone decide.
+    Parameters
+    ----------
+    image : ndarray of shape (height, width, 3), uint8, RGB
+    face : Face
+    framing : Framing
+    preprocessing : Preprocessing
+    points : ndarray of shape (5, 2), optional
+        What a network that was trained on aligned faces aligns by; None: its face is cut out unaligned, as in training.
     """
-    if preprocessing.align == "five_points":
-        own = preprocessing
-    else:
-        tilts = framing.level and abs(tilt_of(face)) > TURN
-        own = replace(preprocessing, crop_margin=0.0, align="upright" if tilts else preprocessing.align)
-    return images.cut_face(image, own, box=framing.region(face), points=face.points)
+    if preprocessing.align == "five_points" and usable(points):
+        return images.cut_face(image, preprocessing, points=points)
+    tilts = preprocessing.align == "none" and framing.level and abs(tilt_of(face)) > TURN
+    align = "upright" if tilts or preprocessing.align == "upright" else "none"
+    own = replace(preprocessing, crop_margin=0.0, align=align)
+    return images.cut_face(image, own, box=framing.region(face), points=face.points if tilts else points)
 
 
 def tilt_of(face: Face) -> float:

@@ -19,8 +19,9 @@ from faceworkbook.descriptors.engines.onnx_graph import UnsupportedLayer
 from faceworkbook.evaluation import predictions
 from faceworkbook.experiments import multi_dataset, strategies
 from faceworkbook.experiments.prepared import PreparedData
+from faceworkbook.landmarks import AlignOptions
 from faceworkbook.reports import model_card, report_data
-from faceworkbook.reports.runs import FACES, Run, RunError
+from faceworkbook.reports.runs import DESCRIPTORS, FACES, Run, RunError
 from faceworkbook.serving import making
 from faceworkbook.serving.checks import PredictorError
 from faceworkbook.serving.describing import Network
@@ -130,6 +131,7 @@ def of_classifier(
         trained_on=data.faces["face_id"].iloc[data.split.train].tolist(),
         keras={_file_name(name, len(fitted)): one.model for name, one in fitted.items()},
         made=describe_run(run, made_from=data.made_from),
+        align=_align_options(run.values(DESCRIPTORS, "params")),
     )
     return write(run, given, seed=seed, smoke=smoke)
 
@@ -143,6 +145,10 @@ def write(run: Run, given: Ingredients, *, seed: int, smoke: bool) -> str:
 
 def _networks(run: Run) -> list:
     return run.networks() if hasattr(run, "networks") else [run.network()]
+
+
+def _align_options(parameters: Mapping) -> AlignOptions:
+    return AlignOptions(parameters["min_score"], parameters["no_face"])
 
 
 def _file_name(task: str, n_tasks: int) -> str:
@@ -323,6 +329,7 @@ def of_multitask(run: Run, repeats, multi, *, roots: Mapping, shares, backbone: 
         trained_on=multi.faces["face_id"].iloc[split.train].tolist(),
         keras={_file_name(name.replace("+", "-"), len(models)): model for name, model in models.items()},
         made=describe_run(run, data=[*data, report_data.LABELS]),
+        align=_align_options(run.parameters),
     )
     return write(run, given, seed=seed, smoke=run.parameters["smoke"])
 
@@ -367,5 +374,6 @@ def of_network(
         keras={} if trunk.layer is None else {"head.keras": cutting.beyond(model, trunk.layer)},
         made=describe_run(run, made_from=run.made_from()),
         graph=trunk.graph,
+        align=_align_options(run.parameters),
     )
     return write(run, given, seed=seed, smoke=bool(run.parameters["smoke"]))

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from faceworkbook import alignment, project
+from faceworkbook import alignment, landmarks, project
 from faceworkbook.alignment import Detector
 from faceworkbook.evaluation import predictions as tables
+from faceworkbook.landmarks import AlignOptions
 from faceworkbook.serving import card, folder, framing, measuring
 from faceworkbook.serving.answers import Answering
 from faceworkbook.serving.checks import PredictorError
@@ -51,6 +52,8 @@ class Ingredients:
         Title, data, terms, figures: for the card.
     graph : bytes
         ONNX graph of a fine-tuned network; empty for one of the registry.
+    align : AlignOptions
+        Which faces training aligned, where the networks align.
     """
 
     networks: Sequence[Network]
@@ -64,6 +67,7 @@ class Ingredients:
     keras: Mapping[str, object] = field(default_factory=dict)
     made: Mapping = field(default_factory=dict)
     graph: bytes = b""
+    align: AlignOptions = AlignOptions()  # noqa: RUF009
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ def write(place: str | Path, given: Ingredients, options: Options = Options()) -
         The folder.
     """
     detector = Detector()
-    detection = Detection.of(detector)
+    detection = Detection.of(detector, given.align, search=_search(given))
     framed, bands = _measure_pictures(given, options, detector)
     answering = [measuring.calibrate(table, coverage=options.coverage) for table in given.predicted.values()]
     answering = measuring.with_cells(answering, given.predicted, bands)
@@ -202,6 +206,14 @@ def _measure_pictures(given: Ingredients, options: Options, detector: Detector):
     framed, _ = framing.measure(draws[0], given.root, given.networks[0].preprocessing, detector=detector)
     _, bands = framing.measure(draws[1], given.root, given.networks[0].preprocessing, detector=detector)
     return framed, bands
+
+
+def _search(given: Ingredients) -> float:
+    """Return how much larger what training searches for a face's points is than what it cuts out unaligned."""
+    trained = given.faces["face_id"].isin(list(given.trained_on))
+    if given.faces.loc[trained, "top"].notna().mean() < 0.5:
+        return 1.0  # both are the whole picture
+    return (1 + 2 * landmarks.CUT) / (1 + 2 * given.networks[0].preprocessing.crop_margin)
 
 
 def _keras_bytes(model) -> bytes:

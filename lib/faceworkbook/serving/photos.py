@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from faceworkbook import images
-from faceworkbook.alignment import LOOKS, MIN_SCORE, Detector, Face, main_face
+from faceworkbook.alignment import LOOKS, MIN_SCORE, Detector, Face, face_in_box, main_face
+from faceworkbook.landmarks import AlignOptions
 from faceworkbook.preprocessing import Preprocessing
-from faceworkbook.serving.checks import PredictorError, check_kind, check_number
+from faceworkbook.serving.checks import PredictorError, check_kind, check_number, shorten
 from faceworkbook.serving.framing import Framing, cut, pose_band, size_band
 
 OK, SEVERAL, NO_FACE, TOO_SMALL, UNREADABLE = "ok", "several faces", "no face", "too small", "unreadable"
@@ -31,25 +32,36 @@ _AROUND = 0.75
 
 @dataclass(frozen=True)
 class Detection:
-    """Settings of the detector; see `faceworkbook.alignment.Detector`.
+    """How faces are detected, and when they are aligned; see `faceworkbook.alignment.Detector`.
 
     Attributes
     ----------
     min_score : float in 0..1
+        Faces of a photo below it are not reported.
     looks : tuple of (pad, side)
         Of pictures that are about as small as a chip; a large photo is looked at once, at `FAR`.
     sha256 : str
         Of the detector's weights, as the framing was measured with.
+    align_score : float in 0..1
+        A face below it was not aligned in training; see `faceworkbook.landmarks.AlignOptions`.
+    no_face : {'whole', 'leave_out'}
+        What training did with such faces: cut them out unaligned, or left them out.
+    search : float
+        Side of what training searched for a face's points, over that of what it cut out around an unaligned one.
     """
 
     min_score: float = MIN_SCORE
     looks: tuple[tuple[float, int], ...] = LOOKS
     sha256: str = ""
+    align_score: float = AlignOptions.min_score
+    no_face: str = AlignOptions.no_face
+    search: float = 1.0
 
     @classmethod
-    def of(cls, detector: Detector) -> Detection:
-        """Describe a detector."""
-        return cls(detector.min_score, detector.looks, detector.settings["sha256"])
+    def of(cls, detector: Detector, align: AlignOptions, *, search: float) -> Detection:
+        """Describe a detector and what training aligned."""
+        settings = detector.min_score, detector.looks, detector.settings["sha256"]
+        return cls(*settings, align.min_score, align.no_face, search)
 
     def to_record(self) -> dict:
         """Return plain values."""
@@ -66,6 +78,12 @@ class Detection:
         )
         made = cls(**values)
         check_number(made.min_score, "detection.min_score", low=0, high=1)
+        check_number(made.align_score, "detection.align_score", low=0, high=1)
+        check_number(made.search, "detection.search", low=0.1, high=10)
+        try:
+            AlignOptions(made.align_score, made.no_face)
+        except ValueError as error:
+            raise PredictorError(f"detection: {shorten(str(error))}") from error
         return made
 
 
@@ -123,7 +141,8 @@ class Cutter:
     ):
         self._near = Detector(min_score=detection.min_score, looks=detection.looks)
         self._far = Detector(min_score=detection.min_score, looks=FAR)
-        self._framing, self._preprocessings, self._min_height = framing, tuple(preprocessings), min_height
+        self._detection, self._framing = detection, framing
+        self._preprocessings, self._min_height = tuple(preprocessings), min_height
 
     def cut(self, image, *, faces: str = LARGEST) -> list[Cut]:
         """Return the rows of one photo, at least one.
@@ -136,7 +155,7 @@ class Cutter:
         """
         try:
             if faces == WHOLE:
-                return [Cut(OK, pixels=self._whole(image), n_faces=1)]
+                return [self._whole(image)]
             picture = read(image)
         except images.UnreadableImage as error:
             return [Cut(UNREADABLE, str(error))]
@@ -179,24 +198,57 @@ class Cutter:
             detail = f"the face is {face.height:.0f} pixels high; at least {self._min_height} are read"
             return Cut(TOO_SMALL, detail, n_faces, face, shape=shape)
         try:
-            pixels = tuple(cut(picture, face, self._framing, each) for each in self._preprocessings)
+            points = self._points(picture, face) if self._aligns else None
+            if self._is_left_out(points):
+                return Cut(NO_FACE, self._unsure, n_faces, face, shape=shape)
+            pixels = tuple(
+                cut(picture, face, self._framing, each, points=points) for each in self._preprocessings
+            )
         except images.UnreadableImage as error:
             return Cut(NO_FACE, str(error), n_faces, face, shape=shape)
         detail = f"{n_faces} faces; this is the main one" if status == SEVERAL else ""
         return Cut(status, detail, n_faces, face, pixels, shape)
 
-    def _whole(self, image) -> tuple[np.ndarray, ...]:
-        if any(each.align != "none" for each in self._preprocessings):
+    @property
+    def _aligns(self) -> bool:
+        return any(each.align != "none" for each in self._preprocessings)
+
+    @property
+    def _unsure(self) -> str:
+        return f"no face of score {self._detection.align_score:g} or more; training left such faces out"
+
+    def _is_left_out(self, points: np.ndarray | None) -> bool:
+        return self._aligns and points is None and self._detection.no_face == "leave_out"
+
+    def _points(self, picture: np.ndarray, face: Face) -> np.ndarray | None:
+        """Return the five points of a face as training saw them: in a look at what it searched; None where unsure."""
+        region, margin = self._framing.region(face), (self._detection.search - 1) / 2
+        piece = images.crop(picture, region, margin=margin)
+        top, left, *_ = images.widen(region, margin=margin)
+        here = tuple(np.subtract(face.box, [top, left, top, left]))
+        points = self._sure_points(piece, face_in_box(self._near.detect(piece), here))
+        return None if points is None else points + np.array([left, top])
+
+    def _sure_points(self, picture: np.ndarray, face: Face | None) -> np.ndarray | None:
+        if face is None or face.score < self._detection.align_score:
+            return None
+        return self._near.refine(picture, face).points
+
+    def _whole(self, image) -> Cut:
+        if self._aligns:
             picture = read(image)
-            face = main_face(self._near.detect(picture), picture.shape)
-            points = None if face is None else face.points
-            return tuple(images.cut_face(picture, each, points=points) for each in self._preprocessings)
-        if isinstance(image, np.ndarray):
+            points = self._sure_points(picture, main_face(self._near.detect(picture), picture.shape))
+            if self._is_left_out(points):
+                return Cut(NO_FACE, self._unsure, shape=picture.shape[:2])
+            pixels = tuple(images.cut_face(picture, each, points=points) for each in self._preprocessings)
+        elif isinstance(image, np.ndarray):
             picture = read(image)
-            return tuple(images.cut_face(picture, each) for each in self._preprocessings)
-        data = image if isinstance(image, bytes) else images.read_bytes(image)
-        name = _name(image)
-        return tuple(images.face_pixels(data, each, name=name) for each in self._preprocessings)
+            pixels = tuple(images.cut_face(picture, each) for each in self._preprocessings)
+        else:
+            data = image if isinstance(image, bytes) else images.read_bytes(image)
+            name = _name(image)
+            pixels = tuple(images.face_pixels(data, each, name=name) for each in self._preprocessings)
+        return Cut(OK, pixels=pixels, n_faces=1)
 
 
 def read(image) -> np.ndarray:
