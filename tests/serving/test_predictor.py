@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 
 import cv2
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from faceworkbook import backbones
 from faceworkbook.descriptors import engines
 from faceworkbook.serving import Photo, PredictorError, describing
+from faceworkbook.serving.predictor import READERS
 from tests.conftest import REPO
 from tests.serving.toys import load_toy, plain_picture, write_toy
 
@@ -151,6 +153,22 @@ def test_batches_give_the_same_answers(predictor):
     small = pd.concat(predictor.stream(photos, faces="whole", batch_size=3), ignore_index=True)
     large = pd.concat(predictor.stream(photos, faces="whole"), ignore_index=True)
     pd.testing.assert_frame_equal(small, large, rtol=0, atol=1e-5)
+
+
+def test_calls_share_their_threads(predictor, monkeypatch):
+    """New threads at every request let the memory of a server grow."""
+    threads, cut = set(), predictor.cutter.cut
+
+    def remembered(image, **options):
+        threads.add(threading.current_thread())
+        return cut(image, **options)
+
+    monkeypatch.setattr(predictor.cutter, "cut", remembered)
+    photos = [Photo(str(i), plain_picture((i, 5, 5))) for i in range(8)]
+    for _ in range(20):
+        list(predictor.stream(photos, faces="whole"))
+        next(predictor.stream(photos, faces="whole", batch_size=1))  # one that nobody reads to its end
+    assert 0 < len(threads) <= READERS
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ No column says who somebody is; classes are annotators' words for what they saw.
 
 from __future__ import annotations
 
+import functools
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -57,7 +58,7 @@ from faceworkbook.serving.spread import Spread
 
 FOLDER = "predictor"  # in the folder of a run
 BATCH = 128  # photos; a table costs as much time as some thirty faces
-_READERS = max(2, os.cpu_count() or 2)
+READERS = max(2, os.cpu_count() or 2)
 _BOX = ("top", "left", "bottom", "right")
 
 
@@ -135,6 +136,12 @@ class Predictor:
             raise PredictorError(f"{place / folders.RECORD} describes no predictor ({error})") from error
         return made
 
+    @functools.cached_property
+    def _readers(self) -> ThreadPoolExecutor:
+        # One pool for all calls: the allocator keeps what each thread has freed, so that new threads at every request
+        # of a server would let its memory grow.
+        return ThreadPoolExecutor(READERS, "reader")
+
     @property
     def tasks(self) -> tuple[str, ...]:
         """Names of the tasks, in order."""
@@ -184,16 +191,20 @@ class Predictor:
         """
         if faces not in FACES:
             raise PredictorError(f"faces={faces!r}; allowed are {', '.join(FACES)}")
-        with ThreadPoolExecutor(_READERS) as readers:
-            waiting: deque = deque()
+        waiting: deque = deque()
+        try:
             for batch in _batches(photos, batch_size):
                 names = [name for name, _ in batch]
-                jobs = [readers.submit(self.cutter.cut, image, faces=faces) for _, image in batch]
+                jobs = [self._readers.submit(self.cutter.cut, image, faces=faces) for _, image in batch]
                 waiting.append((names, jobs))
                 if len(waiting) > 2:
                     yield self._answer(*waiting.popleft())
             while waiting:
                 yield self._answer(*waiting.popleft())
+        finally:
+            for _, jobs in waiting:
+                for job in jobs:
+                    job.cancel()
 
     def answer(self, descriptors: np.ndarray, *, bands: Sequence[dict] | None = None) -> pd.DataFrame:
         """Answer faces by their descriptors, of this predictor's network and tap.
