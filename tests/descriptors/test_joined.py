@@ -63,3 +63,14 @@ def test_what_cannot_stand_side_by_side_is_refused(root):
     cv2.imwrite(str(root / NAMES[4]), np.full((6, 6, 3), 255, np.uint8))
     with pytest.raises(StoreError, match="different pictures: 1 of 9 faces differ"):
         descriptors.join([one, read(root, "e", values(3, seed=3))])
+
+
+def test_the_cosine_of_rows_is_the_mean_of_their_blocks_whatever_their_lengths():
+    a, b = values(3, seed=0), values(5, seed=1)
+    units = descriptors.unit_blocks(np.hstack([1000 * a, b]), (3, 5))
+    units /= np.linalg.norm(units, axis=1, keepdims=True)
+    parts = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in (a, b)]
+    expected = sum(x @ x.T for x in parts) / 2
+    np.testing.assert_allclose(units @ units.T, expected, atol=1e-6)
+    assert descriptors.unit_blocks(a, (3,)) is a
+    assert not descriptors.unit_blocks(np.zeros((2, 8), np.float32), (3, 5)).any()

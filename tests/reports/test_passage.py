@@ -116,6 +116,8 @@ def test_two_blocks_pass_side_by_side_and_are_known_by_both(toy, tmp_path):
     save_descriptors(run, first, descriptors.read(tmp_path / "b.npy", table, **given))
     data = toy.reader.prepared_data("gender")
     np.testing.assert_array_equal(data.matrix, np.hstack([single.matrix, numbers]))
+    assert data.dims == (3, 2) and single.dims == (3,)
+    np.testing.assert_allclose(np.linalg.norm(data.matrix_for_cosines, axis=1), np.sqrt(2), rtol=1e-5)
     assert data.made_from["descriptors"] != single.made_from["descriptors"]
     np.save(tmp_path / "b.npy", numbers + 1)
     descriptors.read(tmp_path / "b.npy", table, **given)

@@ -2,7 +2,7 @@
 
 from faceworkbook.descriptors.extraction import ExtractionOptions, extract
 from faceworkbook.descriptors.int8 import Int8Warning, describe_int8_cost, int8_cost
-from faceworkbook.descriptors.joined import Joined, join
+from faceworkbook.descriptors.joined import Joined, join, unit_blocks
 from faceworkbook.descriptors.layout import StoreError
 from faceworkbook.descriptors.reading import read
 from faceworkbook.descriptors.store import NO_DESCRIPTOR, Descriptors, describe, open_store, select
@@ -24,4 +24,5 @@ __all__ = [
     "open_store",
     "read",
     "select",
+    "unit_blocks",
 ]

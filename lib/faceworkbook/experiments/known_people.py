@@ -41,7 +41,7 @@ def measure(
         )
     measured = {
         name: same_person.measure(
-            data.matrix, data.faces["identity"], copies=data.faces["copy_group"], seed=seed
+            data.matrix_for_cosines, data.faces["identity"], copies=data.faces["copy_group"], seed=seed
         )
         for name, data in sets.items()
     }

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from faceworkbook.descriptors import unit_blocks
 from faceworkbook.splits import Split
 from faceworkbook.tasks import Labels
 
@@ -27,6 +28,8 @@ class PreparedData:
         Group of each face among copies of pictures, -1 where it is alone.
     made_from : dict
         Fingerprints: data, split, label, descriptors; what is made from this data carries them on.
+    dims : tuple of int
+        Width of each block of `matrix`, where several stand side by side.
     """
 
     faces: pd.DataFrame
@@ -35,3 +38,9 @@ class PreparedData:
     matrix: np.ndarray
     copies: np.ndarray
     made_from: dict = field(default_factory=dict)
+    dims: tuple[int, ...] = ()
+
+    @property
+    def matrix_for_cosines(self) -> np.ndarray:
+        """`matrix` with each block at length 1; see `faceworkbook.descriptors.unit_blocks`."""
+        return unit_blocks(self.matrix, self.dims)

@@ -212,7 +212,8 @@ class Run:
         made_from = {**self.made_from(), "label": label, "descriptors": own.fingerprint}
         by = self.balance_by() if balance_by is None else balance_by
         labels = balancing.group(tasks.read_labels(faces, label), faces, by)
-        return PreparedData(faces, labels, split, own.matrix, split.copies, made_from)
+        dims = tuple(block.dim for block in described.blocks_of(own))
+        return PreparedData(faces, labels, split, own.matrix, split.copies, made_from, dims)
 
     def balance_by(self) -> str:
         """Return the columns whose groups this step evens out, or those that 03_classifier evened out."""
