@@ -29,6 +29,8 @@ def means(pixels):
     ("run", "message"),
     [
         (lambda p: means(p) * np.nan, "not finite for 6 of 6 faces"),
+        (lambda p: np.zeros((len(p), 5), np.float32), "zeros alone for 6 of 6 faces"),
+        (lambda p: means(p) * (p != PIXELS[2]).any(axis=(1, 2, 3))[:, None], "zeros alone for 1 of 6 faces"),
         (lambda p: np.ones((len(p), 5), np.float32), "the same descriptor for all of 6 faces"),
         (lambda p: means(p) - means(p).mean(axis=0), "other descriptors in a batch than one by one"),
         (
@@ -45,7 +47,12 @@ def test_a_network_that_fails_is_refused_in_one_sentence(run, message):
 def test_figures_of_a_good_network_and_of_copies():
     figures = first_check.check("mine", Runner(means), PIXELS)
     assert figures["faces"] == 6 and figures["same_pairs"] == 0 and figures["batch_cosine"] > 0.9999
-    assert first_check.check("mine", Runner(means), np.repeat(PIXELS[:1], 4, axis=0))["constant"] is None
+    copies = first_check.check("mine", Runner(means), np.repeat(PIXELS[:1], 4, axis=0))
+    assert copies["constant"] is None
+    assert "all pictures are the same" in first_check.describe(copies)["different faces"]
+    words = first_check.describe(figures)
+    assert words["faces that were checked"] == "6" and len(words) == len(figures)
+    assert not any("_" in name for name in words)
 
 
 def start_ray():

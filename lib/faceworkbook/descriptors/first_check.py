@@ -31,13 +31,19 @@ def check(name: str, engine: Engine, pixels: np.ndarray) -> dict:
     Raises
     ------
     StoreError
-        Not finite, constant, a batch that differs from single faces, or different faces with one descriptor.
+        Not finite, all zero, constant, a batch that differs from single faces, or different faces with one descriptor.
     """
     batch = engine.run(pixels)
     if not np.isfinite(batch).all():
         wrong = int((~np.isfinite(batch).all(axis=1)).sum())
         _refuse(
             name, f"gives values that are not finite for {wrong} of {len(pixels)} faces; check mean and scale"
+        )
+    empty = int((~batch.any(axis=1)).sum())
+    if empty:
+        _refuse(
+            name,
+            f"gives zeros alone for {empty} of {len(pixels)} faces; check mean, scale and tap",
         )
     single = np.concatenate([engine.run(face[None]) for face in pixels])
     difference = compare(batch, single)
@@ -63,6 +69,22 @@ def check(name: str, engine: Engine, pixels: np.ndarray) -> dict:
         "constant": constant,
         "same_pairs": float(same.mean()) if len(same) else None,
         "median_cosine": float(np.median(cosines)) if len(same) else None,
+    }
+
+
+def describe(figures: dict) -> dict[str, str]:
+    """Return the figures of `check` in words, for a reader of the report."""
+    rows = {
+        "faces that were checked": f"{figures['faces']:,}",
+        "a batch against one by one, least cosine": f"{figures['batch_cosine']:.6f}",
+        "a batch against one by one, largest relative error": f"{figures['batch_relative_error']:.1e}",
+    }
+    if figures["constant"] is None:
+        return rows | {"different faces": "not compared: all pictures are the same"}
+    return rows | {
+        "numbers of a descriptor that are equal for all faces": f"{figures['constant']:.1%}",
+        "pairs of different pictures with one descriptor": f"{figures['same_pairs']:.1%}",
+        "cosine of two different pictures, median": f"{figures['median_cosine']:.3f}",
     }
 
 
