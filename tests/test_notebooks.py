@@ -7,11 +7,12 @@ import re
 import shutil
 
 import nbformat
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
-from faceworkbook import project
+from faceworkbook import backbones, project
 from faceworkbook.evaluation import predictions
 from faceworkbook.reports import experiments, runner
 from tests.conftest import REPO
@@ -115,6 +116,39 @@ def test_a_network_is_fine_tuned_and_put_to_use_on_aligned_faces(chain):
     assert values["origin"]["preprocessing"] == network["preprocessing"]
     page = (folder / "report.html").read_text()
     assert re.search(rf"{values['without_face']} of \d+ faces have no detected face of score 0.6", page)
+
+
+def test_an_onnx_file_and_the_text_beside_it_run_through_01_to_05(tmp_path, monkeypatch):
+    """A network in ArcFace's shape, by the side-car that weights/README.md has for it."""
+    pytest.importorskip("onnx", reason="the extra [fast] is not installed")
+    pytest.importorskip("onnxruntime", reason="the extra [fast] is not installed")
+    from tests.backbones.test_own_onnx import put, templates
+
+    monkeypatch.setenv("FACEWORKBOOK_HOME", str(tmp_path))
+    (tmp_path / "weights").mkdir()
+    put(tmp_path / "weights", "my_arcface", templates()["arcface"])
+    given = {"backbone": ["my_arcface"], "smoke": True}
+    runner.run(
+        experiments.read("demo", given=given, results=tmp_path / "results"), results=tmp_path / "results"
+    )
+    folder = tmp_path / "results" / "demo"
+
+    (block,) = json.loads((folder / "02_descriptors" / "metrics.json").read_text())["blocks"]
+    assert block["network"] == "my_arcface" and block["dim"] == 512 and block["check"]["faces"] == 32
+    assert block["weights_sha256"] == backbones.load("my_arcface").fingerprint
+    assert block["preprocessing"]["align"] == "five_points"
+    vectors = np.load(next(project.resolve(block["store"]).rglob("descriptors.npy")))
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    assert (
+        "a batch against one by one, least cosine" in (folder / "02_descriptors" / "report.html").read_text()
+    )
+
+    (network,) = json.loads((folder / "03_classifier" / "predictor" / "predictor.json").read_text())[
+        "networks"
+    ]
+    assert network["name"] == "my_arcface" and network["preprocessing"] == block["preprocessing"]
+    report = (folder / "05_report" / "report.html").read_text()
+    assert "my_arcface" in report and "InsightFace models, non-commercial research" in report
 
 
 def test_relative_paths_hold_from_any_working_directory(chain, tmp_path, monkeypatch):
