@@ -40,6 +40,7 @@ HERE = Path(__file__).parent
 UTKFACE = HERE.parents[1] / "shared/data/utkface/UTKFace"
 RENDERED = HERE.parent / "data/synthetic/images"
 CLIENTS, PHOTOS, SECONDS, HOSTILE = 16, 400, 60.0, 2000
+TURNS = 4  # after each of which the server's memory is read, so that one sees whether it levels off
 SLOW = 100  # of the hostile uploads; each holds a connection until the server's patience ends
 PATIENCE = 40.0  # seconds that a client waits
 CROWD = 100  # faces along each side of the pictures of a crowd
@@ -406,9 +407,9 @@ def measure(model: str, *, seconds: float, hostile: int, photos: int = PHOTOS) -
         row = load(server, pictures, seconds=seconds)
         same = served_against_batch(server, pictures[:50], model)
         attacker, memory, counts = Attacker(server, pictures), [("before", server.rss())], []
-        for half in (1, 2):
-            counts.append(attacker.run(hostile // 2, slow=min(SLOW, hostile // 4) // 2))
-            memory.append((f"after {half * (hostile // 2):,} hostile uploads", server.rss()))
+        for turn in range(1, TURNS + 1):
+            counts.append(attacker.run(hostile // TURNS, slow=min(SLOW, hostile // 4) // TURNS))
+            memory.append((f"after {turn * (hostile // TURNS):,} hostile uploads", server.rss()))
         after = load(server, pictures, seconds=min(seconds / 4, 10.0))
         memory.append(("after photos again", server.rss()))
         alive, _ = server.ask("GET", "/health")
