@@ -1,6 +1,6 @@
 """Put the predictor of the experiment ``fairface_default`` into weights/predictor_fairface, with what its flag sees.
 
-Run in the project, after ``workbook run fairface_default -p root=PATH/TO/fairface``::
+Run in the project, after ``workbook run fairface_default -p root=PATH/TO/fairface`` from a clean checkout, whose commit the card names::
 
     python -m tools.default_predictor --root PATH/TO/fairface
 """
@@ -28,7 +28,10 @@ LIMITS = (
     "What annotators saw: gender, age group and race are impressions of three workers each of Amazon Mechanical Turk, where two "
     "of them agreed (or a model's label where none did, see Karkkainen and Joo 2021); nobody asked the people shown. Two names for "
     "gender and seven for race are the file's, not a description of people.",
-    "It has learned from 4,480 faces of FairFace's training set and was tested on 1,050 of its validation set.",
+    "It has learned from 3,808 faces of FairFace's training set; 672 others of that set chose mirror, width and learning rate "
+    "(tools/choose_default.py), the epoch, temperature and limits of the sets; 1,050 of FairFace's validation set tested it.",
+    "These 1,050 faces were read before, by two earlier runs of the experiment and by a search over settings, the outcome of which "
+    "was known when the grid was drawn up.",
 )
 
 
