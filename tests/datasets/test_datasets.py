@@ -271,3 +271,36 @@ def test_a_published_set_of_links_out_of_the_root_says_so(lay):
     (root / "1_0_0_20170116174525120.jpg").symlink_to(lay(["1.jpg"]) / "1.jpg")
     with pytest.raises(datasets.DatasetError, match="link out of the root 1: copy the files below the root"):
         datasets.load("utkface", root)
+
+
+@pytest.mark.parametrize("linked", ["files", "folders in it"])
+def test_a_published_set_whose_pictures_are_links_out_of_the_root_says_what_to_do(lay, linked):
+    header, names = "file,age,gender,race,service_test\n", {"train": "train/a/1.jpg", "val": "val/a/1.jpg"}
+    root = lay(
+        {f"fairface_label_{s}.csv": f"{header}{name},3-9,Male,White,True\n" for s, name in names.items()}
+    )
+    store = lay(names.values())
+    for subset, name in names.items():
+        link, target = (
+            (root / name, store / name) if linked == "files" else (root / subset / "a", store / subset / "a")
+        )
+        link.parent.mkdir(parents=True)
+        link.symlink_to(target)
+    dataset = datasets.load("fairface", root)
+    assert sorted(dataset.left_out["image"]) == sorted(names.values())
+    assert set(dataset.left_out["reason"]) == {"link out of the root"}
+    with pytest.raises(
+        datasets.DatasetError, match=r"0 faces; 2 of 2 .* 'link out of the root': copy the files"
+    ):
+        dataset.need_faces()
+
+
+def test_a_set_of_no_faces_says_why_and_names_the_first(lay):
+    table = "file,age,gender,race,service_test\n"
+    root = lay(
+        {"fairface_label_train.csv": f"{table}train/1.jpg,3-9,Male,White,\n", "fairface_label_val.csv": table}
+    )
+    with pytest.raises(
+        datasets.DatasetError, match=r"laid out as distributed.*'no picture'.*The first: train/1\.jpg"
+    ):
+        datasets.load("fairface", root).need_faces()

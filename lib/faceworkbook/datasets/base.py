@@ -121,12 +121,13 @@ class Dataset:
     def warnings(self) -> list[str]:
         """Sentences about what must be known before anything is trained; empty where nothing stands out."""
         n, gone = len(self.faces), len(self.left_out)
-        sentences = []
+        sentences, remark = [], ""
         if gone > _MANY_LEFT_OUT * (n + gone):
             reasons = self.left_out["reason"].value_counts()
+            remark = _REMARKS.get(reasons.index[0], "")
             sentences.append(
                 f"{gone:,} of {n + gone:,} files or rows were left out ({gone / (n + gone):.0%}), most of them "
-                f"({reasons.iloc[0]:,}) for the reason {reasons.index[0]!r}"
+                f"({reasons.iloc[0]:,}) for the reason {reasons.index[0]!r}{remark and f': {remark}'}"
             )
         bad = self.notices["reason"][self.notices["reason"].str.startswith("bad value in")].value_counts()
         sentences += [
@@ -134,7 +135,9 @@ class Dataset:
             for reason, count in bad.items()
             if count > _MANY_LEFT_OUT * n
         ]
-        if not n:
+        if not n and remark and not self.likely:
+            sentences.append("0 faces")
+        elif not n:
             title = self.info.title if self.info else "the data set that was named"
             sentences.append(f"0 faces: {self.likely or f'is this {title}, laid out as distributed?'}")
         elif self.likely:
@@ -152,6 +155,16 @@ class Dataset:
                 "has another label by now than the file names; see the list"
             )
         return sentences
+
+    def need_faces(self) -> Dataset:
+        """Return the data set; `DatasetError` with the reasons if nothing in it became a face."""
+        if self.faces.empty:
+            text, first = "; ".join(reversed(self.warnings)), self.left_out.head(1)
+            if len(first):
+                detail = "" if first["reason"].item() in _REMARKS else f": {first['detail'].item()}"
+                text += f". The first: {first['image'].item()}{detail}"
+            raise DatasetError(f"data set '{self.reader.get('name', '')}' under {self.root}: {text}")
+        return self
 
 
 def _may_stand_for_many(people: pd.Series) -> bool:

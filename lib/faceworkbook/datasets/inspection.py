@@ -116,9 +116,7 @@ def _read_published(root: Path, label: str) -> tuple[Inspection, Dataset]:
     if not there:
         raise DatasetError("no published set: its files have other names")
     name, folder = next(iter(there.items()))
-    dataset = datasets.load(name, folder)
-    if dataset.faces.empty:
-        raise DatasetError(f"it looks like {name}, but no face was read")
+    dataset = datasets.load(name, folder).need_faces()
     inspection = Inspection(f"{dataset.info.title}, as distributed", name, str(folder))
     others = [f"{other} in {where}" for other, where in there.items() if where != folder]
     if others:
@@ -217,10 +215,7 @@ def _read_own(inspection: Inspection) -> tuple[Inspection, Dataset]:
     inspection.remarks.append(
         "title, source and terms stand on the page and the model card: state them, terms above all"
     )
-    dataset = datasets.load(inspection.dataset, root, **settings)
-    if dataset.faces.empty:
-        raise DatasetError(f"{inspection.taken_for}: no face was read ({dataset.warnings[0]})")
-    return inspection, dataset
+    return inspection, datasets.load(inspection.dataset, root, **settings).need_faces()
 
 
 def _list(root: Path) -> tuple[list[str], dict[str, str]]:

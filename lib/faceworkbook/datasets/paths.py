@@ -67,14 +67,23 @@ def locate(
 def _exclude_listed(
     rows: pd.DataFrame, lost: pd.Series, listed: dict[str, tuple], left_out: Reasons
 ) -> pd.DataFrame:
-    """Return the rows whose file is not `listed` as no picture; the others keep the file's own reason."""
-    named = lost & rows["image"].isin(list(listed))
-    gone = set(rows["image"][named])
+    """Return the rows whose file, or a folder of it, is not `listed` as no picture; the others keep that reason."""
+    if not listed:
+        return rows
+    places = rows["image"].where(lost).map(lambda path: _first_listed(path, listed), na_action="ignore")
+    named = places.notna()
+    gone = set(places[named])
     left_out.rows[:] = [row for row in left_out.rows if row[0] not in gone or row != listed.get(row[0])]
-    for _, row in rows[named].iterrows():
-        image, reason, detail = listed[row["image"]]
-        left_out.add(image, reason, f"{where(row)}: {detail}" if detail else where(row))
+    for place, (_, row) in zip(places[named], rows[named].iterrows(), strict=True):
+        _, reason, detail = listed[place]
+        left_out.add(row["image"], reason, f"{where(row)}: {detail}" if detail else where(row))
     return rows[~named]
+
+
+def _first_listed(path: str, listed: dict[str, tuple]) -> str | None:
+    steps = path.split("/")
+    places = ("/".join(steps[:n]) for n in range(len(steps), 0, -1))
+    return next((place for place in places if place in listed), None)
 
 
 def _list(root: Path, folders: Sequence[str], links: str, left_out: Reasons) -> list[str]:

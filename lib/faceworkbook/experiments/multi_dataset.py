@@ -129,7 +129,7 @@ def load_datasets(
     faces, matrices, excluded, became, warnings = {}, [], [], [], []
     folders, alignment = {}, {}
     for name, root in roots.items():
-        dataset = datasets.load(name, root, corrections=corrections.get(name, ""))
+        dataset = datasets.load(name, root, corrections=corrections.get(name, "")).need_faces()
         became.append(datasets.corrections.listed(dataset).assign(dataset=name))
         warnings += [f"{name}: {warning}" for warning in dataset.warnings]
         labelled = _with_label(dataset.faces, tasks)

@@ -35,7 +35,7 @@ NO_PROBABILITIES = (
 
 def read_source(dataset: str, root: str | Path, *, settings: dict) -> tuple[Source, datasets.Dataset]:
     """Read a data set with its reader's `settings`."""
-    loaded = datasets.load(dataset, project.resolve(root), **settings)
+    loaded = datasets.load(dataset, project.resolve(root), **settings).need_faces()
     return Source(dataset, loaded.root, loaded.faces), loaded
 
 

@@ -47,5 +47,5 @@ def _draw_faces(predictor, options):
     from faceworkbook.serving import export_int8
 
     name = options.dataset or "synthetic"
-    dataset = datasets.load(name, options.root or project.resolve("data/synthetic"))
+    dataset = datasets.load(name, options.root or project.resolve("data/synthetic")).need_faces()
     return export_int8.draw_faces(predictor, dataset.faces, dataset.root, n=options.faces)
