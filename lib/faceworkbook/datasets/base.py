@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,7 +17,6 @@ PICTURES = (
     *(".tif", ".tiff", ".ppm", ".pgm", ".gif"),
 )
 JUNK = ("__MACOSX", "Thumbs.db", "desktop.ini", "@eaDir")  # systems leave them behind
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _MANY_LEFT_OUT = 0.1  # of all files or rows
 _ONE_PERSON = 1 / 3  # share of the faces
 _PLACEHOLDER, _FEW = 20, 4  # faces of one person, and where nobody else has half as many
@@ -41,8 +39,8 @@ class DatasetInfo:
     """Facts about a data set, for the table in the README and for error texts.
 
     ``put`` says in one line what must be put where; ``layout`` shows it as a tree. ``sign`` is a regular
-    expression for paths that the set has and others lack (see ``faceworkbook.datasets.signs``). ``columns`` are what can be a label beyond the
-    columns of every face table.
+    expression for paths that the set has and others lack (see ``faceworkbook.datasets.signs``). ``columns`` are what
+    can be a label beyond the columns of every face table.
     """
 
     name: str

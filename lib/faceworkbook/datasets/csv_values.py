@@ -78,6 +78,15 @@ class Options:
 
 
 def read_values(rows: pd.DataFrame, options: Options, notices: Reasons) -> tuple[pd.DataFrame, dict]:
+    """Return the rows with their cells as labels, numbers and people, and the class names by label.
+
+    A value that is not allowed becomes unknown and is in `notices`; a side of a box becomes -inf, so that the box is bad.
+
+    Raises
+    ------
+    DatasetError
+        An option names an unknown column, or no value of a column is understood.
+    """
     _check_options(rows, options)
     vocabularies = {}
     for name in rows.columns.difference(["image"], sort=False):

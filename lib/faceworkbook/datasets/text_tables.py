@@ -16,7 +16,6 @@ from faceworkbook import files
 from faceworkbook.datasets import words
 from faceworkbook.datasets.base import PICTURES, DatasetError, Reasons
 
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _DELIMITERS = ";\t|,"
@@ -146,7 +145,7 @@ def _drop_cut_value(table: pd.DataFrame, path: Path, notices: Reasons) -> None:
     whole = last in others and not any(text != last and text.startswith(last) for text in others)
     if last.lower().endswith(PICTURES):  # a path that is cut leads to no picture
         return
-    if not whole or _NUMBER.fullmatch(last):
+    if not whole or words.NUMBER.fullmatch(last):
         detail = (
             f"line {table.index[-1]} has no line end, so {last!r} may be cut short and is taken as unknown"
         )

@@ -145,7 +145,7 @@ _DATES = [
         r"(?P<year>\d{4})-(?P<month>0[1-9]|1[0-2])-(?P<day>\d{2})(?:[t ][\d:.]+)?",
     )
 ]
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _DECIMAL_COMMA = re.compile(r"([+-]?\d+),(\d{1,2})", re.ASCII)
 _SIMPLE = re.compile(r"[\w.+-]+(?:[:=][\w.+-]+)*")  # needs no quotes in a YAML list
 _UNITS = {
@@ -178,12 +178,12 @@ def numbers(values: pd.Series) -> pd.Series:
 
 
 def _number(text: str, unit: str) -> float:
-    if not _NUMBER.fullmatch(text):
+    if not NUMBER.fullmatch(text):
         text = plain(text)
         if unit:
             text = re.sub(rf"\s*(?:{unit})\.?(?:\s*old)?\.?$", "", text, flags=re.IGNORECASE)
         text = _DECIMAL_COMMA.sub(r"\1.\2", text) if _DECIMAL_COMMA.fullmatch(text) else text
-    value = float(text) if _NUMBER.fullmatch(text) else np.nan
+    value = float(text) if NUMBER.fullmatch(text) else np.nan
     return value if np.isfinite(value) else np.nan
 
 
