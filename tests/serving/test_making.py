@@ -17,13 +17,14 @@ from faceworkbook.evaluation import predictions
 from faceworkbook.faces import BOX
 from faceworkbook.landmarks import AlignOptions
 from faceworkbook.preprocessing import Preprocessing
-from faceworkbook.serving import making, measuring
+from faceworkbook.serving import card, making, measuring
 from faceworkbook.serving.answers import Answering
 from faceworkbook.serving.framing import Framing, cut, measure, pose_band, size_band
 from faceworkbook.serving.photos import Cutter, Detection
 from faceworkbook.serving.spread import Spread, SpreadError
 from faceworkbook.tasks import CLASSES, NUMBER, ORDERED, Task
 from tests.conftest import REPO
+from tests.serving.toys import make_record
 
 rng = np.random.default_rng(0)
 
@@ -261,3 +262,18 @@ def test_what_training_searched_is_larger_than_a_box_and_no_larger_than_a_chip(b
         networks = [SimpleNamespace(preprocessing=preprocessing)]
         given = SimpleNamespace(faces=table, trained_on=table["face_id"], networks=networks)
         assert making._search(given) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("align", "no_face", "sentence"),
+    [
+        ("none", "whole", "turned until the eyes are level, as in training, and cut out"),
+        ("five_points", "whole", "below 0.6 is cut out unaligned, as in training"),
+        ("upright", "leave_out", "below 0.6 has no answer, as in training"),
+    ],
+)
+def test_the_card_says_how_faces_are_cut_out(align, no_face, sentence):
+    record, _ = make_record()
+    record["networks"][0]["preprocessing"]["align"] = align
+    record["detection"]["no_face"], record["framing"]["level"] = no_face, True
+    assert sentence in card.to_markdown(record, [])

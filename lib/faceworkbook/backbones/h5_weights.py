@@ -41,12 +41,6 @@ def is_whole_model(path: Path) -> bool:
         return "model_config" in file.attrs
 
 
-def is_weights(path: Path) -> bool:
-    """Return whether a file is weights alone, as Keras 1 and 2 saved them."""
-    with _open(path) as file:
-        return _has_names(file) and "model_config" not in file.attrs
-
-
 def read(path: Path) -> Arrays:
     """Read the arrays of every layer that has some, in the file's order.
 

@@ -30,14 +30,14 @@ def write(record: Mapping, answering: Sequence[Answering]) -> dict[str, str]:
 
 def to_markdown(record: Mapping, answering: Sequence[Answering]) -> str:
     """Return the card's text; everything from outside is escaped."""
-    made, framed = record["made"], record["framing"]
+    made = record["made"]
     chapters = {
         "What it answers": [_describe_task(one) for one in answering],
         "Intended use": _list(made.get("intended", model_card.INTENDED)),
         "Ruled out": _list(model_card.RULED_OUT),
         "Data and terms": _list(made.get("data", ["not written down"])),
         "Network": _list([line for network in record["networks"] for line in _describe_network(network)]),
-        "How it sees a photo": _list(_describe_framing(framed)),
+        "How it sees a photo": _list([_describe_framing(record["framing"]), _describe_cut(record)]),
         "How good its answers were (test faces, 95 % intervals)": [_table(answering)],
         "Calibration and coverage (test faces, 95 % intervals)": _list(
             [line for lines in made.get("judged", {}).values() for line in lines]
@@ -78,14 +78,23 @@ def _describe_network(network: Mapping) -> list[str]:
     ]
 
 
-def _describe_framing(framed: Mapping) -> list[str]:
-    whole = (
+def _describe_framing(framed: Mapping) -> str:
+    return (
         f"Measured on {framed['n']} training pictures, {framed['detected']} with a detected face: the face's box takes "
         f"{framed['share']:.2f} of a picture's side (quartiles {framed['share_low']:.2f} to {framed['share_high']:.2f}), its "
         f"middle lies at {framed['centre_y']:.2f} of the height and {framed['centre_x']:.2f} of the width."
     )
-    turned = "turned until the eyes are level, as in training" if framed["level"] else "not turned"
-    return [whole, f"A photo's face is detected by YuNet, {turned}, and cut out with the same margin."]
+
+
+def _describe_cut(record: Mapping) -> str:
+    if any(network["preprocessing"].get("align", "none") != "none" for network in record["networks"]):
+        unsure = "has no answer" if record["detection"]["no_face"] == "leave_out" else "is cut out unaligned"
+        return (
+            "A photo's face is detected by YuNet and aligned as in training, by points that are looked for where training did; "
+            f"one of a score below {record['detection']['align_score']:g} {unsure}, as in training."
+        )
+    turned = "turned until the eyes are level, as in training" if record["framing"]["level"] else "not turned"
+    return f"A photo's face is detected by YuNet, {turned}, and cut out with the same margin."
 
 
 def _table(answering: Sequence[Answering]) -> str:

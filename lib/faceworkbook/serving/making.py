@@ -181,11 +181,6 @@ def _judge(
     return {one.task.name: measuring.judge(predicted[one.task.name], one, seed=seed) for one in answering}
 
 
-def annotate(place: str | Path, lines: Sequence[str]) -> Path:
-    """Write the predictor in `place` anew with further figures on its card."""
-    return recalibrate(place, place, {}, coverage=measuring.COVERAGE, made={"more": list(lines)})
-
-
 def _measure_pictures(given: Ingredients, options: Options, detector: Detector):
     """Measure the framing on training faces, and pose and size of test faces."""
     rng, ids = np.random.default_rng(options.seed), given.faces["face_id"]
