@@ -122,3 +122,17 @@ def test_only_the_thresholds_that_are_given_remove(spoiled, detector):
     assert removal.iloc[-1][["reason", "removed"]].tolist() == ["SUM", len(gone)]
     left_out = cleaned.add_to(datasets.base.Reasons().table())
     assert set(left_out["image"]) == gone and list(left_out) == ["image", "reason", "detail"]
+
+
+@pytest.mark.parametrize(
+    ("threshold", "allowed"),
+    [
+        ({"min_score": 2}, r"min_score=2; allowed is 0\.\.1"),
+        ({"min_score": float("nan")}, r"min_score=nan; allowed is 0\.\.1"),
+        ({"min_size": -5}, "min_height=-5; allowed is 0 or more"),
+        ({"min_blur": float("inf")}, "min_blur=inf; allowed is 0 or more"),
+    ],
+)
+def test_a_threshold_that_nothing_or_everything_passes_is_refused(threshold, allowed):
+    with pytest.raises(ValueError, match=allowed):
+        cleaning.Thresholds.of(**threshold)

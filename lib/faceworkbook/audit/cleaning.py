@@ -40,6 +40,11 @@ class Thresholds:
         Variance of the Laplacian of the face brought to 112 pixels; below about 20 it is soft.
     min_brightness, max_brightness : float, 0..255
         Mean grey of the face.
+
+    Raises
+    ------
+    ValueError
+        A threshold below 0, a score above 1 or a brightness above 255, or none that is a finite number.
     """
 
     min_score: float = 0.6
@@ -48,6 +53,13 @@ class Thresholds:
     min_blur: float = 0.0
     min_brightness: float = 10.0
     max_brightness: float = 245.0
+
+    def __post_init__(self):
+        for name, value in asdict(self).items():
+            highest = {"min_score": 1, "min_brightness": 255, "max_brightness": 255}.get(name, np.inf)
+            if not 0 <= value <= highest or not np.isfinite(value):
+                allowed = "0 or more" if highest == np.inf else f"0..{highest}"
+                raise ValueError(f"{name}={value}; allowed is {allowed}")
 
     @classmethod
     def of(
