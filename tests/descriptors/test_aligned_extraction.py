@@ -154,3 +154,9 @@ def test_the_store_is_named_after_what_differs():
 def test_the_detector_is_not_asked_where_nothing_is_aligned(some, monkeypatch):
     monkeypatch.setattr(alignment.Detector, "detect", None)
     assert len(extract(some, "none")[0]) == 6
+
+
+def test_the_table_of_landmarks_is_kept_where_a_plain_text_says(some):
+    place = some[1] / "points.parquet"
+    made, _ = extract(some, "five_points", landmarks=str(place))
+    assert place.exists() and made.aligned.points is not None

@@ -52,7 +52,7 @@ class ExtractionOptions:
         Show a bar with rate and remaining time.
     align : AlignOptions
         For a network whose ``preprocessing`` aligns: which detected faces count, and what happens to the others.
-    landmarks : Path, optional
+    landmarks : str or Path, optional
         Where the table of landmarks is kept; in the store's folder by default.
     """
 
@@ -62,7 +62,7 @@ class ExtractionOptions:
     cluster: str | None = None
     progress: bool = True
     align: landmarks.AlignOptions = field(default_factory=landmarks.AlignOptions)
-    landmarks: Path | None = None
+    landmarks: str | Path | None = None
 
     def __post_init__(self):
         if self.cluster not in CLUSTERS:
@@ -165,7 +165,7 @@ def extract(faces: pd.DataFrame, backbone, *, root: str | Path, store: str | Pat
 def _align(
     faces: pd.DataFrame, backbone, root: Path, folder: Path, settings: ExtractionOptions
 ) -> landmarks.Aligned:
-    path = settings.landmarks or folder / landmarks.NAME
+    path = Path(settings.landmarks or folder / landmarks.NAME)
     try:
         with disk_errors(folder):
             return landmarks.align_faces(
