@@ -72,6 +72,16 @@ def test_numbers_stay_within_those_of_the_training_rows():
     assert predicted.max() <= years[split.train].max() + 1e-4
 
 
+def test_the_error_that_chooses_is_that_of_the_numbers_as_they_are_put_out():
+    x, years = ages()
+    split = cut(600)
+    years = np.where(np.isin(np.arange(len(years)), split.train), np.clip(years, 35, 45), years)
+    fitted = training.fit_kernel(x, tasks.labels_of_numbers(years, name="age"), split, alphas=(1e-4,))
+    rows = split.validation
+    missed = np.abs(np.ravel(fitted.predict(x))[rows] - years[rows]).mean()
+    assert fitted.history["val_mae"].min() == pytest.approx(missed, rel=1e-3)
+
+
 def test_test_rows_are_not_read_and_landmarks_are_training_rows():
     x, labels = blobs(n=300)
     split = cut(300)
