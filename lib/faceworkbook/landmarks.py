@@ -104,7 +104,7 @@ class Landmarks:
         score, readable = self.table["score"].to_numpy(float), (self.table["problem"] == "").to_numpy()
         rows = readable & ~(score >= min_score)
         unsure = ~np.isnan(score[rows])
-        reasons = np.where(unsure, "face below min_score", "no face detected")
+        reasons = np.where(unsure, "face scores too low", "no face detected")
         details = [f"score {s:.2f}" if known else "" for s, known in zip(score[rows], unsure, strict=True)]
         return self.table.loc[rows, ["face_id", "image"]].assign(reason=reasons, detail=details)
 
@@ -185,7 +185,7 @@ def align_faces(
     points = marks.points(min_score=options.min_score)
     aligned = Aligned(keep, points, without.reset_index(drop=True), settings)
     if len(faces) and not keep.any():
-        raise NoFaceError(f"no face is left: {aligned.describe()}; lower min_score, or no_face='whole'")
+        raise NoFaceError(f"no face is left: {aligned.describe()}; lower align_min_score, or no_face='whole'")
     return aligned
 
 

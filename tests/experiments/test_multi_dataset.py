@@ -259,6 +259,7 @@ def test_adience_within_agegender_cleaned_never_trains_and_tests(shared_data):
     [
         (lambda: multi_dataset.parse(["utkface"]), "expected a list of NAME=FOLDER"),
         (lambda: multi_dataset.parse([]), "expected a list of NAME=FOLDER"),
+        (lambda: multi_dataset.parse(["csv: a", "csv: b"]), "a name stands there twice"),
         (
             lambda: multi_dataset.hide(make_multi(), "gender", share=1.0, rows=np.arange(4), seed=0),
             "share=1.0 of the labels",
@@ -310,11 +311,13 @@ def test_corrections_and_cleaning_reach_the_sets(folders):
     file = place / "corrections.csv"
     file.write_text(f"face_id,column,value\n{face_id},gender,female\n")
     read = partial(multi_dataset.load_datasets, tasks=["gender"], describe=describe_by_pixels)
-    multi = read(roots, corrections={"image_folder": file})
+    multi = read(roots, settings={"image_folder": {"corrections": file}})
     assert multi.faces.set_index("face_id")["gender"][face_id] == "female"
     assert multi.corrections[["dataset", "face_id", "status"]].to_numpy().tolist() == [
         ["image_folder", face_id, "corrected"]
     ]
+    smiling = read(roots, tasks=["smile"], settings={"image_folder": {"label": "smile"}})
+    assert smiling.labels["smile"].classes == ("female", "male")
     two = {"image_folder": place / "two"}
     assert len(read(two).faces) == 9
     cleaned = read(two, thresholds=audit.Thresholds.of(min_score=0.5))
@@ -326,9 +329,9 @@ def test_corrections_of_no_set_and_thresholds_that_nobody_passes_are_refused(fol
     roots, place = folders
     read = partial(multi_dataset.load_datasets, roots, ["gender"], describe=describe_by_pixels)
     with pytest.raises(
-        multi_dataset.MultiDatasetError, match=r"corrections of \['utkface'\]; the data sets are"
+        multi_dataset.MultiDatasetError, match=r"corrections or options of \['utkface'\]; the data sets are"
     ):
-        read(corrections={"utkface": place / "none.csv"})
+        read(settings={"utkface": {"corrections": place / "none.csv"}})
     with pytest.raises(
         multi_dataset.MultiDatasetError, match=r"no face of image_folder passes.*min_height=9999"
     ):

@@ -58,6 +58,23 @@ def test_types_are_checked():
         parameters.Parameter("epochs", 3, "").check(2.5)
 
 
+def test_a_text_for_true_or_false_is_answered_with_how_they_are_written():
+    """papermill reads ``-p smoke true`` as a text."""
+    for wrong in ("true", "yes", 1):
+        with pytest.raises(
+            ParameterError, match=r"it takes bool, true or false \(True or False after papermill's -p"
+        ):
+            parameters.Parameter("smoke", False, "").check(wrong)
+
+
+def test_options_of_several_readers_are_kept_apart():
+    texts = ["expw: min_confidence: 30", "adience:images: faces", "adience: folds:[0, 1]"]
+    assert parameters.parse_set_options(texts) == {
+        "expw": {"min_confidence": 30},
+        "adience": {"images": "faces", "folds": [0, 1]},
+    }
+
+
 @pytest.mark.parametrize(
     ("given", "read"), [("fc7", ["fc7"]), ("", []), ("[fc6, fc7]", ["fc6", "fc7"]), (["fc6"], ["fc6"])]
 )

@@ -69,6 +69,13 @@ def test_the_defaults_of_the_shipped_notebooks_are_allowed(path):
         ("01_faces", {"label": "gender race"}, "joined by"),
         ("01_faces", {"options": ["margn: 3"]}, "has no option"),
         ("01_faces", {"options": ["margin"]}, "expected 'NAME: VALUE'"),
+        ("09_multitask", {"sets": ["utkface: data/nowhere"]}, "no such folder"),
+        ("09_multitask", {"sets": ["utkface"]}, "expected 'NAME: FOLDER'"),
+        ("09_multitask", {"sets": ["utkfase=data/synthetic"]}, "Did you mean 'utkface'"),
+        ("09_multitask", {"set_corrections": ["synthetic: none.csv"]}, "no such file"),
+        ("09_multitask", {"set_options": ["expw: 30"]}, "expected 'NAME: OPTION: VALUE'"),
+        ("09_multitask", {"set_options": ["expw: min_confidense: 30"]}, "did you mean 'min_confidence'"),
+        ("09_multitask", {"set_options": ["expv: min_confidence: 30"]}, "Did you mean 'expw'"),
         ("01_faces", {"scheme": "identitty"}, "did you mean 'identity'"),
         ("01_faces", {"test": 1.5}, "0 or more and at most 1"),
         ("01_faces", {"test": 0.7, "validation": 0.3}, "no face is left to train on"),
@@ -131,6 +138,29 @@ def test_pictures_may_be_alignments_and_corruptions(level):
 @pytest.mark.parametrize("margin", [-0.49, -0.2, -1.0, 0.0, 5.0])
 def test_a_margin_around_faces_may_be_what_preprocessing_allows(margin):
     assert problems("02_descriptors", margin=margin) == [] == problems("10_fine_tune", margin=margin)
+
+
+def test_the_score_of_cleaning_and_the_score_of_alignment_are_set_apart(tmp_path):
+    steps = ["01_faces", "02_descriptors", "09_multitask", "10_fine_tune"]
+    given = {"min_score": 0.8, "align_min_score": 0.3}
+    made = [step.parameters for step in experiments.read(write(tmp_path, steps), given=given).steps]
+    assert [own.get("min_score") for own in made] == [0.8, None, 0.8, None]
+    assert [own.get("align_min_score") for own in made] == [None, 0.3, 0.3, 0.3]
+
+
+@pytest.mark.parametrize(
+    "path", sorted((REPO / "notebooks/experiments").glob("*.yaml")), ids=lambda p: p.stem
+)
+def test_shipped_experiments_lack_nothing_but_the_folders_of_their_sets(path):
+    try:
+        experiments.read(path)
+    except ParameterError as error:
+        complaints = [line for line in str(error).splitlines() if "values are wrong" not in line]
+        assert all("no such folder" in line for line in complaints), error
+
+
+def test_sets_may_be_written_with_an_equals_sign():
+    assert problems("09_multitask", sets=["synthetic=data/synthetic"]) == []
 
 
 CUT_AND_JUDGE = ["01_faces", "02_descriptors", "07_compare"]

@@ -92,6 +92,9 @@ def parse(sets: Sequence[str]) -> dict[str, str]:
         raise MultiDatasetError(
             f"data sets {list(sets)}; expected a list of NAME=FOLDER, such as utkface=data/UTKFace"
         )
+    names = [pair[1] for pair in pairs]
+    if len({*names}) < len(names):
+        raise MultiDatasetError(f"data sets {list(sets)}: a name stands there twice; each set is read once")
     return dict(pair.groups() for pair in pairs)
 
 
@@ -102,7 +105,7 @@ def load_datasets(
     describe: Callable,
     limit: int = 0,
     seed: int = 0,
-    corrections: Mapping[str, Path] = MappingProxyType({}),
+    settings: Mapping[str, Mapping] = MappingProxyType({}),
     thresholds: audit.Thresholds | None = None,
 ) -> MultiDataset:
     """Read data sets, describe their faces, search copies over all of them, and put them below each other.
@@ -117,19 +120,19 @@ def load_datasets(
         See `faceworkbook.experiments.describing.describe_with`.
     limit : int
         At most so many faces a data set, 0 for all.
-    corrections : mapping of str to path
-        Files of corrected labels by data set, see `faceworkbook.datasets.corrections`.
+    settings : mapping of str to mapping
+        By data set, its ``corrections`` and the options of its reader, see `faceworkbook.datasets.load`.
     thresholds : faceworkbook.audit.Thresholds, optional
         Faces below them are removed; where None all stay.
     """
-    unknown = sorted(set(corrections) - set(roots))
+    unknown = sorted(set(settings) - set(roots))
     if unknown:
-        raise MultiDatasetError(f"corrections of {unknown}; the data sets are {[*roots]}")
+        raise MultiDatasetError(f"corrections or options of {unknown}; the data sets are {[*roots]}")
     limits = thresholds or audit.Thresholds.of()
     faces, matrices, excluded, became, warnings = {}, [], [], [], []
     folders, alignment = {}, {}
     for name, root in roots.items():
-        dataset = datasets.load(name, root, corrections=corrections.get(name, "")).need_faces()
+        dataset = datasets.load(name, root, **settings.get(name, {})).need_faces()
         became.append(datasets.corrections.listed(dataset).assign(dataset=name))
         warnings += [f"{name}: {warning}" for warning in dataset.warnings]
         labelled = _with_label(dataset.faces, tasks)

@@ -20,6 +20,7 @@ import yaml
 from faceworkbook import files, project
 
 TYPES = (str, int, float, bool, list)
+WRITTEN = "bool, true or false (True or False after papermill's -p and in Python, without quotes)"
 INJECTED = "# Parameters"  # how papermill begins the cell with the values that it was given
 
 
@@ -44,7 +45,8 @@ class Parameter:
             return float(value)
         if type(value) is not kind:
             raise ParameterError(
-                f"parameter '{self.name}' got {value!r} ({type(value).__name__}); it takes {kind.__name__}"
+                f"parameter '{self.name}' got {value!r} ({type(value).__name__}); it takes "
+                f"{WRITTEN if kind is bool else kind.__name__}"
                 + (f": {self.comment}" if self.comment else "")
             )
         return value
@@ -163,6 +165,15 @@ def _assigned_names(source: str) -> dict:
 def parse_options(texts: list[str]) -> dict:
     """Options of a reader, given as a list of ``name: value``."""
     return dict(parse_assignment(re.sub(r":\s*", "=", text, count=1)) for text in texts)
+
+
+def parse_set_options(texts: list[str]) -> dict[str, dict]:
+    """Options of the readers of several data sets by set, given as a list of ``set: name: value``."""
+    of_sets: dict[str, dict] = {}
+    for text in texts:
+        name, _, option = text.partition(":")
+        of_sets.setdefault(name.strip(), {}).update(parse_options([option.strip()]))
+    return of_sets
 
 
 def parse_assignment(text: str) -> tuple[str, object]:

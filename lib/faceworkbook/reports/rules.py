@@ -92,6 +92,16 @@ def texts(pattern: str, expected: str) -> Rule:
     return rule
 
 
+def named(rule: Rule, what: str) -> Rule:
+    """Allow 'NAME: VALUE' or 'NAME=VALUE' with a value that `rule` allows; messages call it `what`."""
+
+    def check(value) -> str:
+        pair = re.fullmatch(r"\w+\s*[:=]\s*(\S.*)", value)
+        return rule(pair[1]) if pair else f"expected 'NAME: {what}'"
+
+    return check
+
+
 def folder(value) -> str:
     """Allow the path of a folder that is there; '' is what an earlier step settled."""
     if value == "" or project.resolve(value).is_dir():

@@ -228,7 +228,7 @@ class Run:
 
     def points(self, faces: pd.DataFrame, root: str | Path) -> np.ndarray:
         """Return the points at which 02_descriptors aligns these faces, ndarray of shape (n, 5, 2); NaN without a face."""
-        least = self.values(DESCRIPTORS, "params")["min_score"]
+        least = _settle(self.step, "align_min_score", "", self._settled_before())
         return landmarks.detect(faces, root, path=self.landmarks, progress=False).points(min_score=least)
 
     def networks(self) -> list[Backbone]:

@@ -22,6 +22,7 @@ from faceworkbook.reports.rules import (
     each,
     file,
     folder,
+    named,
     number,
     one_of,
     one_or_each,
@@ -115,8 +116,11 @@ RULES: dict[str, Rule] = {
     "labels": each(texts(r"\w+", "the name of a label"), least=1),
     "more_labels": each(texts(r"\w+(\+\w+)*", "the name of a label, or several joined by +")),
     "tasks": each(texts(r"\w+", "the name of a label"), least=1),
-    "sets": each(texts(r"\w+: *\S.*", "'NAME: FOLDER'"), least=1),
-    "set_corrections": each(texts(r"\w+: *\S.*", "'NAME: FILE'")),
+    "sets": each(named(folder, "FOLDER"), least=1),
+    "set_options": each(
+        texts(r"(?s)\w+: *\w+:.*", "'NAME: OPTION: VALUE', such as 'expw: min_confidence: 30'")
+    ),
+    "set_corrections": each(named(file, "FILE")),
     "hide": each(texts(r"\w+: *(0?\.\d+|0|1|1\.0*)", "'LABEL: SHARE', such as 'gender: 0.9'")),
     "limit": COUNT_OR_ALL,
     "clean_limit": COUNT_OR_ALL,
@@ -135,8 +139,7 @@ RULES: dict[str, Rule] = {
     "training_seeds": COUNT,
     # copies and cleaning
     "max_bits": number(0, 64),
-    "min_cosine": SHARE,
-    "min_score": SHARE,
+    **dict.fromkeys(("min_cosine", "min_score", "align_min_score"), SHARE),
     "max_faces": COUNT_OR_ALL,
     "min_height": COUNT_OR_ALL,
     "min_size": COUNT_OR_ALL,
@@ -300,7 +303,7 @@ def check(
     if complaints:
         return complaints
     everything = {**(settled or {}), **{name: value for name, value in given.items() if value != ""}}
-    together = (_check_shares, _check_options, _check_label, _check_network)
+    together = (_check_shares, _check_options, _check_set_options, _check_label, _check_network)
     return [complaint for rule in together if (complaint := rule(given, everything, registered))]
 
 
@@ -337,6 +340,19 @@ def _check_options(given: Mapping, everything: Mapping, registered: set[str]) ->
         datasets.check_options(everything.get("dataset", ""), params.parse_options(given["options"]))
     except ValueError as error:
         return f"options={_shorten(given['options'])}: {error}"
+    return ""
+
+
+def _check_set_options(given: Mapping, everything: Mapping, registered: set[str]) -> str:
+    from faceworkbook import datasets
+
+    sets = {re.split(r"\s*[:=]", text)[0]: {} for text in given.get("sets", [])}
+    for name, settings in (sets | params.parse_set_options(given.get("set_options", []))).items():
+        try:
+            if name not in registered:
+                datasets.check_options(name, settings)
+        except ValueError as error:
+            return f"set_options={_shorten(given['set_options'])}: {error}" if settings else f"sets: {error}"
     return ""
 
 

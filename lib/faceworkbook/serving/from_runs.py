@@ -148,7 +148,7 @@ def _networks(run: Run) -> list:
 
 
 def _align_options(parameters: Mapping) -> AlignOptions:
-    return AlignOptions(parameters["min_score"], parameters["no_face"])
+    return AlignOptions(parameters["align_min_score"], parameters["no_face"])
 
 
 def _file_name(task: str, n_tasks: int) -> str:
