@@ -124,7 +124,8 @@ def test_the_curve_shows_every_combination_and_says_which_is_best(made):
     assert np.all(np.diff(above.lines[0].get_ydata()) >= 0)
     names = [text.get_text() for text in below.get_yticklabels()]
     assert names[:2] == ["pictures: clear", "pictures: foggy"] and not any("tap" in name for name in names)
-    assert "highest" in display.describe() and "32 combinations" in above.get_title()
+    titles = above.get_title() + above.get_title(loc="left")  # the style in use says where
+    assert "highest" in display.describe() and "32 combinations" in titles
 
 
 def test_alignments_are_levels_of_the_pictures():

@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
-from faceworkbook import data_record, descriptors, faces, images, splits
+from faceworkbook import data_record, descriptors, faces, images, project, splits
 from faceworkbook.data_record import DataError
 from faceworkbook.descriptors import StoreError
 from faceworkbook.evaluation import predictions
-from faceworkbook.reports import described, finished, runs
+from faceworkbook.reports import described, finished, inputs, parameters, runs
 from faceworkbook.reports.runs import Run, RunError
 
 BACKBONE = SimpleNamespace(
@@ -75,7 +75,7 @@ def save_descriptors(run, *blocks):
         {"kind": "file", "file": "a.npy", "store": str(own.folder), "descriptors": own.fingerprint}
         for own in described.blocks_of(joined)
     ]
-    run.save_values({"made_from": run.made_from(), "blocks": records})
+    run.save_values({"made_from": run.made_from(), "blocks": records, "descriptors": joined.fingerprint})
     return joined
 
 
@@ -316,3 +316,64 @@ def test_the_groups_that_training_evens_out_pass_on_to_later_steps(toy):
     assert getattr(toy.reader.prepared_data("gender", balance_by="").labels, "groups", None) is None
     own = Run(toy.out / "06_cross_validation", "06_cross_validation", {"balance_by": ""})
     assert getattr(own.prepared_data("gender").labels, "groups", None) is None
+
+
+@pytest.fixture
+def finished_steps(toy):
+    """An experiment whose 04 has read 03, and 03 the descriptors of 02."""
+    out = toy.out
+    classifier, errors = Run(out / "03_classifier", "03_classifier"), Run(out / "04_errors", "04_errors")
+    for run in (classifier, errors):
+        run.folder.mkdir(exist_ok=True)
+    classifier.prepared_data("gender")
+    run_classifier(out)
+    errors.predictions()
+    errors.save_values({"measure": "accuracy"})
+    return out
+
+
+def test_a_step_is_read_while_what_it_has_read_is_as_it_was(toy, finished_steps):
+    out, root, store = toy.out, toy.root, toy.store
+    report = Run(out / "05_report", "05_report")
+    assert report.values("04_errors") == {"measure": "accuracy"}
+    run_descriptors(out, root, store)
+    run_classifier(out)
+    assert report.values("04_errors") == {"measure": "accuracy"}, "the same content written anew is the same"
+
+
+@pytest.mark.parametrize("read", ["04_errors", "03_classifier"])
+def test_a_step_that_saw_other_descriptors_is_refused_by_all_that_read_it(toy, finished_steps, read):
+    """Also where it has read them by way of a step between."""
+    out, root = toy.out, toy.root
+    other = SimpleNamespace(**{**vars(BACKBONE), "tap": "middle"})
+    run = Run(out / "02_descriptors", "02_descriptors")
+    save_descriptors(
+        run,
+        descriptors.extract(
+            run.faces(), other, root=root, store=out / "other", engine=ENGINE, progress=False
+        ),
+    )
+    with pytest.raises(
+        inputs.StaleStep, match="03_classifier was run on other descriptors than 02_descriptors"
+    ):
+        Run(out / "05_report", "05_report").other(
+            read, "metrics.json" if read == "04_errors" else "predictions.parquet"
+        )
+
+
+def test_a_step_that_saw_other_predictions_is_refused_until_it_runs_again(finished_steps):
+    out = finished_steps
+    path = out / "03_classifier" / "predictions.parquet"
+    table = predictions.read(path)
+    changed = table.assign(**{name: table[name].to_numpy()[::-1] for name in table if name.startswith("p_")})
+    predictions.write(changed, path, made_from=table.attrs[predictions.MADE_FROM])
+    report = Run(out / "05_report", "05_report")
+    with pytest.raises(
+        inputs.StaleStep, match=r"04_errors was run on another 03_classifier/predictions\.parquet"
+    ):
+        report.values("04_errors")
+    declared = parameters.read(project.resolve("notebooks/04_errors.ipynb"))
+    again = runs.start(out, "04_errors", {name: own.default for name, own in declared.items()})
+    again.predictions()
+    again.save_values({"measure": "accuracy"})
+    assert report.values("04_errors") == {"measure": "accuracy"}

@@ -23,7 +23,7 @@ from faceworkbook.descriptors import Descriptors, Joined
 from faceworkbook.evaluation import predictions as prediction_tables
 from faceworkbook.experiments.prepared import PreparedData
 from faceworkbook.faces import COPY_GROUP
-from faceworkbook.reports import described, figures, looks, plans, values
+from faceworkbook.reports import described, figures, inputs, looks, plans, values
 from faceworkbook.reports import parameters as params
 from faceworkbook.training import balancing
 
@@ -76,12 +76,16 @@ class Run:
         ------
         RunError
             That step has not written it yet.
+        StaleStep
+            That step was run before one that it reads ran again.
         """
         path = self._place(step) / name
         if not path.exists():
             raise RunError(
                 f"{project.shorten(path)} is missing: run the notebook {step} with the same `out` first"
             )
+        inputs.check(self._place(step))
+        inputs.add(self.folder, path)
         return path
 
     def has(self, step: str, name: str) -> bool:
@@ -344,7 +348,7 @@ def start(out: str | Path, step: str, namespace: dict | None = None) -> Run:
     plans.hold_to(project.resolve(out), step, parameters)
     run = Run(project.resolve(out) / step, step, parameters)
     run.folder.mkdir(parents=True, exist_ok=True)
-    _forget_figures(run)
+    _forget_earlier(run)
     run.save_values(parameters, "params")
     run.save_values(environment(parameters), "environment")
     return run
@@ -363,7 +367,8 @@ def _notebook() -> tuple[dict, list[str]]:
     return (shell.user_ns, list(shell.user_ns.get("In", []))) if shell else ({}, [])
 
 
-def _forget_figures(run: Run) -> None:
+def _forget_earlier(run: Run) -> None:
+    inputs.forget(run.folder)
     for path in (run.path("metrics.json"), *run.path("figures").glob("*.png")):
         path.unlink(missing_ok=True)
 
