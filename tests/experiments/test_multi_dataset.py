@@ -325,6 +325,37 @@ def test_corrections_and_cleaning_reach_the_sets(folders):
     assert ["image_folder", "removed: no face", 1] in cleaned.excluded.to_numpy().tolist()
 
 
+def test_a_set_that_an_option_renames_keeps_its_pictures_and_what_is_known_of_it(tmp_path):
+    """The predictor of 09_multitask looked the folder up under the reader's name, and in the folder that was given."""
+    picture = next((REPO / "data/synthetic").glob("**/*.jpg"))
+    for name in ("a.jpg", "b.jpg"):
+        shutil.copy(picture, tmp_path / name)
+    (tmp_path / "faces.csv").write_text("image,gender\na.jpg,male\nb.jpg,female\n")
+    given = {"csv": {"dataset": "mine", "title": "My faces", "terms": "CC BY 4.0"}}
+    multi = multi_dataset.load_datasets(
+        {"csv": tmp_path}, ["gender"], describe=describe_by_pixels, settings=given
+    )
+    assert multi.datasets == ["mine"] and multi.excluded["dataset"].unique().tolist() == ["mine"]
+    assert [Path(path) for path in multi.pictures()] == [tmp_path / "a.jpg", tmp_path / "b.jpg"]
+    (facts,) = multi.facts()
+    assert (facts["title"], facts["terms"]) == ("My faces", "CC BY 4.0")
+
+
+def test_two_sets_of_one_name_are_refused(folders):
+    roots, place = folders
+    shutil.copytree(place / "one", place / "csv")
+    images = [path.relative_to(place / "csv").as_posix() for path in (place / "csv").glob("*/*")]
+    rows = "".join(f"{image},{image.partition('/')[0]}\n" for image in images)
+    (place / "csv/faces.csv").write_text(f"image,gender\n{rows}")
+    with pytest.raises(multi_dataset.MultiDatasetError, match="two data sets bear the name 'image_folder'"):
+        multi_dataset.load_datasets(
+            {**roots, "csv": place / "csv"},
+            ["gender"],
+            describe=describe_by_pixels,
+            settings={"csv": {"dataset": "image_folder"}},
+        )
+
+
 def test_corrections_of_no_set_and_thresholds_that_nobody_passes_are_refused(folders):
     roots, place = folders
     read = partial(multi_dataset.load_datasets, roots, ["gender"], describe=describe_by_pixels)

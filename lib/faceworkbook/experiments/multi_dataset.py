@@ -23,6 +23,14 @@ class MultiDatasetError(ValueError):
     """Data sets that cannot be learned together; the text names what is missing."""
 
 
+@dataclass(frozen=True)
+class Source:
+    """The folder that a data set's ``image`` paths are relative to, and its title, source and terms."""
+
+    root: Path
+    info: datasets.DatasetInfo
+
+
 @dataclass(frozen=True, eq=False)
 class MultiDataset:
     """Faces of one or more data sets, with their descriptors and labels.
@@ -51,6 +59,8 @@ class MultiDataset:
         What became of every row of the sets' corrections files, with the ``dataset``; empty where there are none.
     warnings : tuple of str
         What the readers say must be known before anything is trained, see `faceworkbook.datasets.Dataset`.
+    sources : dict of str to Source
+        By data set, where its pictures lie and what is known of it.
     """
 
     faces: pd.DataFrame
@@ -64,6 +74,7 @@ class MultiDataset:
     alignment: dict[str, str] = field(default_factory=dict)
     corrections: pd.DataFrame = field(default_factory=pd.DataFrame)
     warnings: tuple[str, ...] = ()
+    sources: dict[str, Source] = field(default_factory=dict)
 
     @property
     def datasets(self) -> list[str]:
@@ -78,6 +89,17 @@ class MultiDataset:
     def rows_of(self, dataset: str) -> np.ndarray:
         """Return the rows of one data set."""
         return np.flatnonzero((self.faces["dataset"] == dataset).to_numpy())
+
+    def facts(self) -> list[dict[str, str]]:
+        """Return title, source, terms and further facts of each data set; see `faceworkbook.datasets.DatasetInfo.row`."""
+        return [source.info.row() for source in self.sources.values()]
+
+    def pictures(self) -> pd.Series:
+        """Return the path of each face's picture, whole."""
+        pairs = zip(self.faces["dataset"], self.faces["image"], strict=True)
+        return pd.Series(
+            [str(self.sources[name].root.resolve() / image) for name, image in pairs], self.faces.index
+        )
 
     def counts(self) -> pd.DataFrame:
         """Count known labels by data set and task."""
@@ -130,9 +152,10 @@ def load_datasets(
         raise MultiDatasetError(f"corrections or options of {unknown}; the data sets are {[*roots]}")
     limits = thresholds or audit.Thresholds.of()
     faces, matrices, excluded, became, warnings = {}, [], [], [], []
-    folders, alignment = {}, {}
-    for name, root in roots.items():
-        dataset = datasets.load(name, root, **settings.get(name, {})).need_faces()
+    sources, alignment = {}, {}
+    for reader, root in roots.items():
+        dataset = datasets.load(reader, root, **settings.get(reader, {})).need_faces()
+        name = _name_once(dataset, reader, sources)
         became.append(datasets.corrections.listed(dataset).assign(dataset=name))
         warnings += [f"{name}: {warning}" for warning in dataset.warnings]
         labelled = _with_label(dataset.faces, tasks)
@@ -140,10 +163,10 @@ def load_datasets(
         cleaned = audit.clean_faces(drawn, dataset.root, limits)
         if cleaned.faces.empty:
             raise MultiDatasetError(f"no face of {name} passes {limits}; lower the thresholds")
-        described = describe(cleaned.faces, name, dataset.root)
+        described = describe(cleaned.faces, reader, dataset.root)
         kept = cleaned.faces.set_index("face_id", drop=False)
         faces[name] = kept.loc[described.face_id].reset_index(drop=True)
-        folders[name] = dataset.root
+        sources[name] = Source(dataset.root, dataset.info or datasets.describe(reader))
         if (aligned := getattr(described, "aligned", None)) is not None:
             alignment[name] = aligned.describe()
         matrices.append(np.asarray(described.matrix))
@@ -158,10 +181,23 @@ def load_datasets(
             (name, "unreadable, or no face detected", len(described.left_out)),
         ]
     table = pd.DataFrame(excluded, columns=["dataset", "reason", "faces"])
+    folders = {name: source.root for name, source in sources.items()}
     overlap = overlaps.find(faces, folders, matrices=dict(zip(faces, matrices, strict=True)))
     multi = build(faces, matrices, tasks, overlap=overlap, excluded=table)
     corrected = pd.concat(became, ignore_index=True)
-    return replace(multi, alignment=alignment, corrections=corrected, warnings=tuple(warnings))
+    return replace(
+        multi, alignment=alignment, corrections=corrected, warnings=tuple(warnings), sources=sources
+    )
+
+
+def _name_once(dataset: datasets.Dataset, reader: str, taken: Mapping) -> str:
+    """Return what the faces' ``dataset`` says, which a reader's option may have renamed."""
+    name = str(dataset.faces["dataset"].iloc[0])
+    if name in taken:
+        raise MultiDatasetError(
+            f"two data sets bear the name {name!r} (option 'dataset' of {reader}); give each a name of its own"
+        )
+    return name
 
 
 def build(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
-from faceworkbook import datasets, files, project
+from faceworkbook import files, project
 from faceworkbook.evaluation import calibration, groups, metrics, predictions
 from faceworkbook.reports import answers, described, pages, report_data, tables
 from faceworkbook.reports.pages import escape_markdown as md
@@ -137,13 +137,9 @@ def _describe_file(run: Run) -> str:
     return "File: model.json (class and parameters of the estimator, which is fitted again from its rows when it is loaded)"
 
 
-def describe_datasets(names: Sequence[str]) -> list[str]:
-    """Return title, source and terms of data sets, one sentence each."""
-    known = [datasets.describe(name) for name in names]
-    return [
-        f"{info.title}; {info.source}. Terms of use: {info.terms}. The model inherits what they demand."
-        for info in known
-    ]
+def describe_dataset(facts: Mapping) -> str:
+    """Return ``title``, ``source`` and ``terms`` of a data set in a sentence."""
+    return "{title}; {source}. Terms of use: {terms}. The model inherits what they demand.".format_map(facts)
 
 
 _FIGURE_COLUMNS = ["model", "metric", "value", "low", "high", "n"]

@@ -148,6 +148,12 @@ def _networks(run: Run) -> list:
 
 
 def _align_options(parameters: Mapping) -> AlignOptions:
+    lacking = [name for name in ("align_min_score", "no_face") if name not in parameters]
+    if lacking:
+        raise PredictorError(
+            f"{DESCRIPTORS} was run by an earlier version, which did not write {' and '.join(lacking)} into its "
+            f"params.json; run {DESCRIPTORS} again with the same parameters, then this notebook"
+        )
     return AlignOptions(parameters["align_min_score"], parameters["no_face"])
 
 
@@ -267,7 +273,7 @@ def of_folds(
 
 
 @in_a_sentence
-def of_multitask(run: Run, repeats, multi, *, roots: Mapping, shares, backbone: str, tap: str) -> str:
+def of_multitask(run: Run, repeats, multi, *, shares, backbone: str, tap: str) -> str:
     """Write the predictor of 09_multitask: the nets of the last seed, joint ones where there are any.
 
     Parameters
@@ -275,8 +281,6 @@ def of_multitask(run: Run, repeats, multi, *, roots: Mapping, shares, backbone: 
     run : Run
     repeats : strategy_comparison.Repeats
     multi : MultiDataset
-    roots : mapping of str to path
-        Folder of each data set.
     shares : strategy_comparison.Shares
     backbone, tap : str
         What describes the faces.
@@ -310,19 +314,15 @@ def of_multitask(run: Run, repeats, multi, *, roots: Mapping, shares, backbone: 
         if backbone == "auto"
         else backbones.load(backbone, tap=tap or None)
     ).adjusted(**{name: run.parameters[name] for name in ("align", "margin", "resolution")})
-    image = [
-        str(roots[name] / path)
-        for name, path in zip(multi.faces["dataset"], multi.faces["image"], strict=True)
-    ]
     data = [
-        *model_card.describe_datasets(list(roots)),
+        *map(model_card.describe_dataset, multi.facts()),
         f"{len(multi.faces):,} faces; strategy {strategy}, seed {seed}",
     ]
     given = Ingredients(
         networks=[Network.of(net)],
         head=join(heads) if len(heads) > 1 else next(iter(heads.values())),
         predicted=predicted,
-        faces=multi.faces.assign(image=image),
+        faces=multi.faces.assign(image=multi.pictures()),
         root="/",
         training=multi.matrix[split.train],
         validation=multi.matrix[split.validation if len(split.validation) else split.train],
