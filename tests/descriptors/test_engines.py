@@ -55,6 +55,27 @@ def test_each_engine_gives_the_descriptors_of_keras(toy, tmp_path, engine, tap):
 
 
 @pytest.mark.parametrize("engine", ["keras", "winograd", "onnx"])
+@pytest.mark.parametrize("taps", [("fc7", "fc6"), ("pool5", "fc7", "fc8")])
+def test_several_taps_of_one_pass_are_those_of_a_pass_each(toy, tmp_path, engine, taps):
+    net, pixels = toy.together(taps), noise(toy)
+    runner = engines.choose(net, engine="keras") if engine == "keras" else converted(net, tmp_path, engine)
+    expected = np.concatenate([reference(toy.at(tap), pixels) for tap in taps], axis=1)
+    result = runner.run(pixels)
+    assert result.shape == (3, net.dim) and net.dims == tuple(toy.at(tap).dim for tap in taps)
+    assert engines.agrees(engines.compare(result, expected, dims=net.dims))
+
+
+def test_each_tap_is_compared_by_itself():
+    """A tap of small numbers may not hide behind one of large numbers."""
+    rng = np.random.default_rng(0)
+    large, small = 1e6 * rng.normal(size=(4, 5)), rng.normal(size=(4, 3))
+    reference, wrong = np.hstack([large, small]), np.hstack([large, small[:, ::-1]])
+    assert engines.agrees(engines.compare(wrong, reference))
+    assert not engines.agrees(engines.compare(wrong, reference, dims=(5, 3)))
+    assert engines.agrees(engines.compare(reference, reference, dims=(5, 3)))
+
+
+@pytest.mark.parametrize("engine", ["keras", "winograd", "onnx"])
 def test_every_engine_averages_both_sides_of_a_face(toy, verdict, monkeypatch, tmp_path, engine):
     made = engines.choose(toy, engine="keras") if engine == "keras" else converted(toy, tmp_path, engine)
     verdict(**{engine: GOOD})

@@ -19,6 +19,7 @@ from faceworkbook.landmarks import AlignOptions
 from faceworkbook.preprocessing import Preprocessing
 from faceworkbook.serving import card, making, measuring
 from faceworkbook.serving.answers import Answering
+from faceworkbook.serving.describing import Describer, Network
 from faceworkbook.serving.framing import Framing, cut, measure, pose_band, size_band
 from faceworkbook.serving.photos import Cutter, Detection
 from faceworkbook.serving.spread import Spread, SpreadError
@@ -245,6 +246,33 @@ def test_faces_below_the_score_of_training_are_cut_out_as_training_did(boxed, le
     plain = images.resize(plain, (112, 112), interpolation=unaligned.interpolation)
     assert (np.abs(one.pixels[0].astype(int) - plain).max() == 0) == (least == 1.0)
     assert cutter.cut(plain, faces="whole")[0].status == "ok"
+
+
+def test_networks_with_other_margins_see_a_photo_s_face_as_each_was_trained(boxed):
+    """They were all shown what the first one's margin leaves around a face."""
+    table, root = boxed
+    tight = Preprocessing((96, 96), "RGB", (0, 0, 0))
+    networks = [
+        Network(name, "tap", 4, "0" * 64, "", preprocessing)
+        for name, preprocessing in (("a", tight), ("b", replace(tight, crop_margin=0.4)), ("c", tight))
+    ]
+    ids = table["face_id"].tolist()
+    predicted = {"t": pd.DataFrame({"split": "test", "face_id": ids})}
+    given = SimpleNamespace(faces=table, root=root, trained_on=ids, networks=networks, predicted=predicted)
+    first, _, framed = making._measure_pictures(given, making.Options(), Detector())
+    again = [Network.from_record(json.loads(json.dumps(one.to_record()))) for one in framed]
+    assert again == framed and [one.framing is None for one in framed] == [True, False, True]
+    assert framed[1].framing.share == pytest.approx(first.share / 1.8, rel=0.05)
+    describer = Describer(tuple(framed), (None,) * 3)
+    framings = describer.framings(first)
+    cutter = Cutter(Detection(), first, describer.preprocessings, framings=framings)
+    wide, off = describer.preprocessings[1], []
+    for row in table.itertuples():
+        picture = images.read(root / row.image)
+        trained = images.cut_face(picture, wide, box=[getattr(row, edge) for edge in BOX]).astype(float)
+        off.append([np.abs(pixels - trained).mean() for pixels in cutter.cut(picture)[0].pixels])
+    first_s, own = np.median(off, axis=0)
+    assert own < first_s / 2
 
 
 def test_faces_that_training_left_out_have_no_answer(boxed):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -205,6 +206,29 @@ def test_loading_and_answering_imports_no_tensorflow(place):
 def test_a_network_is_opened_as_its_faces_were_cut_out_for_the_head(monkeypatch):
     net = backbones.load("faceres_deep").adjusted(align="five_points", resolution=160)
     monkeypatch.setattr(engines, "choose", lambda backbone, **_: backbone)
-    opened = describing._open_registered(net.weights, describing.Network.of(net), "auto")
+    opened = describing._open_registered(net.weights, [describing.Network.of(net)], "auto")
     assert opened.preprocessing == net.preprocessing
     assert opened.resolution == 160 and opened.dim == net.dim
+
+
+def test_taps_of_one_network_are_read_in_one_pass_and_stand_in_the_order_of_training(monkeypatch):
+    made = []
+
+    def choose(backbone, **_):
+        made.append((backbone.read, backbone.preprocessing.crop_margin))
+        width = [np.full((1, backbone.tap_table[tap].dim), len(tap), np.float32) for tap in backbone.read]
+        return SimpleNamespace(
+            run=lambda pixels: np.repeat(np.concatenate(width, axis=1), len(pixels), axis=0)
+        )
+
+    monkeypatch.setattr(engines, "choose", choose)
+    net = backbones.load("faceres_deep")
+    nets = [net.at("conv_pw_12_relu"), net.adjusted(margin=0.4), net.at("global_pooling")]
+    networks = tuple(map(describing.Network.of, nets))
+    describer = describing.Describer(networks, tuple(one.weights for one in nets))
+    size = (3, *net.preprocessing.size, 3)
+    matrix = describer.run([np.zeros(size, np.uint8)] * len(describer.preprocessings))
+    assert made == [(("conv_pw_12_relu", "global_pooling"), 0.0), ((net.tap,), 0.4)]
+    widths = [one.dim for one in nets]
+    assert matrix.shape == (3, sum(widths))
+    assert matrix[0].tolist() == np.repeat([len(one.tap) for one in nets], widths).tolist()

@@ -8,7 +8,7 @@ import functools
 import hashlib
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -113,6 +113,8 @@ class Backbone:
         What `adjusted` changed, as part of a file's name; empty for the network as it was made.
     resolution : int
         Side of the input in pixels where it is another than the network was made for, else 0.
+    beside : tuple of str
+        Further taps that are read in the same pass: their descriptors follow, column by column; see `together`.
     """
 
     name: str
@@ -130,10 +132,12 @@ class Backbone:
     is_own: bool = False
     variant: str = ""
     resolution: int = 0
+    beside: tuple[str, ...] = ()
 
     def __post_init__(self):
-        if self.tap not in self.tap_table:
-            raise BackboneError(f"tap={self.tap!r}; {self.name} has {', '.join(self.tap_table)}")
+        for tap in self.read:
+            if tap not in self.tap_table:
+                raise BackboneError(f"tap={tap!r}; {self.name} has {', '.join(self.tap_table)}")
         if self.mirror not in MIRRORS:
             raise BackboneError(f"mirror={self.mirror!r}; allowed are {', '.join(map(repr, MIRRORS))}")
 
@@ -143,9 +147,19 @@ class Backbone:
         return tuple(self.tap_table)
 
     @property
+    def read(self) -> tuple[str, ...]:
+        """Names of the taps that one pass reads: the chosen one, and those beside it."""
+        return (self.tap, *self.beside)
+
+    @property
     def dim(self) -> int:
-        """Width of the descriptor at the chosen tap."""
-        return self.tap_table[self.tap].dim
+        """Width of the descriptor: of the chosen tap, and of those beside it."""
+        return sum(self.dims)
+
+    @property
+    def dims(self) -> tuple[int, ...]:
+        """Width of the descriptor at each tap that is read."""
+        return tuple(self.tap_table[tap].dim for tap in self.read)
 
     def check_use(self, dataset: str) -> None:
         """Raise `BackboneError` where the tap was trained on the labels of the data set of that name."""
@@ -165,7 +179,9 @@ class Backbone:
     def model(self) -> keras.Model:
         """Functional model: (n, height, width, channels) float32, preprocessed -> (n, dim) float32."""
         full = at_resolution(self.full, self.resolution) if self.resolution else self.full
-        model = tap_model(full, self.tap_table[self.tap], name=f"{self.name}_{self.tap}")
+        model = tap_model(
+            full, *map(self.tap_table.get, self.read), name=f"{self.name}_{'_'.join(self.read)}"
+        )
         return mirror_model(model, self.mirror) if self.mirror else model
 
     @functools.cached_property
@@ -177,7 +193,11 @@ class Backbone:
 
     def at(self, tap: str) -> Backbone:
         """Return the same network read at another tap; a model that was built is shared."""
-        return self._with(tap=tap)
+        return self._with(tap=tap, beside=())
+
+    def together(self, taps: Sequence[str]) -> Backbone:
+        """Return the same network read at several taps in one pass; a model that was built is shared."""
+        return self._with(tap=taps[0], beside=tuple(taps[1:]))
 
     def mirrored(self, mirror: str = "mean") -> Backbone:
         """Return the same network with another `mirror`; a model that was built is shared.
@@ -269,16 +289,22 @@ def mirror_model(model: keras.Model, mirror: str) -> keras.Model:
     return keras.Model(picture, output, name=f"{model.name}_mirror_{mirror}")
 
 
-def tap_model(full: keras.Model, tap: Tap, *, name: str) -> keras.Model:
-    """Return the layers of `full` from its input to `tap`, ending in a matrix (n, dim)."""
+def tap_model(full: keras.Model, *taps: Tap, name: str) -> keras.Model:
+    """Return the layers of `full` from its input to the `taps`, ending in a matrix (n, sum of their dims)."""
     keras = import_keras()
-    output = full.get_layer(tap.layer).output
-    if len(output.shape) == 4:
-        layer = keras.layers.GlobalAveragePooling2D if tap.pool else keras.layers.Flatten
-        output = layer(name="descriptor")(output)
-    if tap.scales_to_one:
-        output = keras.layers.UnitNormalization(name="unit_length")(output)
+    ends = ["", *(f"_{i}" for i in range(1, len(taps)))]
+    outputs = [_read_tap(full, tap, end) for tap, end in zip(taps, ends, strict=True)]
+    output = keras.layers.Concatenate(name="descriptors")(outputs) if len(taps) > 1 else outputs[0]
     return keras.Model(full.inputs[0], output, name=name)
+
+
+def _read_tap(full: keras.Model, tap: Tap, end: str):
+    """Return the descriptor at a tap, a Keras tensor (n, dim); the names of layers that are added have the `end`."""
+    layers, output = import_keras().layers, full.get_layer(tap.layer).output
+    if len(output.shape) == 4:
+        layer = layers.GlobalAveragePooling2D if tap.pool else layers.Flatten
+        output = layer(name=f"descriptor{end}")(output)
+    return layers.UnitNormalization(name=f"unit_length{end}")(output) if tap.scales_to_one else output
 
 
 def import_keras():

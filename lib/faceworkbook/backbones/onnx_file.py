@@ -6,7 +6,7 @@ Nothing in a file is executed but the operators that ONNX Runtime has itself.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -49,15 +49,15 @@ class OnnxGraph:
     batch: int | None = None
     pool: str = "mean"
 
-    def run(self, session, tap: Tap, pictures: np.ndarray) -> np.ndarray:
-        """Return descriptors of preprocessed pictures.
+    def run(self, session, taps: Sequence[Tap], pictures: np.ndarray) -> np.ndarray:
+        """Return descriptors of preprocessed pictures, those of several taps side by side.
 
         Parameters
         ----------
         session : onnxruntime.InferenceSession
             See `open_session`.
-        tap : Tap
-            Its layer is the output that is read.
+        taps : sequence of Tap
+            Their layers are the outputs that are read.
         pictures : ndarray of shape (n, height, width, channels), float32
             At most `batch` of them.
 
@@ -71,8 +71,12 @@ class OnnxGraph:
         if self.layout == "NCHW":
             pictures = pictures.transpose(0, 3, 1, 2)
         given = np.ascontiguousarray(pictures, self.dtype)
-        result = np.asarray(session.run([tap.layer], {self.input: given})[0], np.float32)
-        descriptors = self._flattened(result)[:n]
+        results = session.run([tap.layer for tap in taps], {self.input: given})
+        columns = [self._read(tap, result)[:n] for tap, result in zip(taps, results, strict=True)]
+        return np.concatenate(columns, axis=1)
+
+    def _read(self, tap: Tap, result) -> np.ndarray:
+        descriptors = self._flattened(np.asarray(result, np.float32))
         if not tap.scales_to_one:
             return descriptors
         return descriptors / np.maximum(np.linalg.norm(descriptors, axis=1, keepdims=True), 1e-12)
@@ -95,8 +99,8 @@ def import_runtime():
     return onnx, onnxruntime
 
 
-def open_session(path: Path, output: str, *, threads: int = 0):
-    """Return an ONNX Runtime session on the CPU that gives `output`, which may be any tensor of the graph."""
+def open_session(path: Path, *outputs: str, threads: int = 0):
+    """Return an ONNX Runtime session on the CPU that gives `outputs`, which may be any tensors of the graph."""
     onnx, onnxruntime = import_runtime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -104,9 +108,10 @@ def open_session(path: Path, output: str, *, threads: int = 0):
     providers = ["CPUExecutionProvider"]
     model = read_model(path)
     try:
-        if output in {value.name for value in model.graph.output}:
+        further = set(outputs) - {value.name for value in model.graph.output}
+        if not further:
             return onnxruntime.InferenceSession(str(path), options, providers=providers)
-        model.graph.output.append(onnx.ValueInfoProto(name=output))
+        model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in sorted(further))
         folder = str(path.parent)
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
         return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=providers)

@@ -6,6 +6,7 @@ from faceworkbook.descriptors.joined import Joined, join, unit_blocks
 from faceworkbook.descriptors.layout import StoreError
 from faceworkbook.descriptors.reading import read
 from faceworkbook.descriptors.store import NO_DESCRIPTOR, Descriptors, describe, open_store, select
+from faceworkbook.descriptors.together import extract_all
 from faceworkbook.descriptors.vector_files import VectorFileError
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "describe",
     "describe_int8_cost",
     "extract",
+    "extract_all",
     "int8_cost",
     "join",
     "open_store",

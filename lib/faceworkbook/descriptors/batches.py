@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,12 +43,23 @@ class Batch:
     stamps: list[Stamp]
 
 
-def write_batch(writer, batch: Batch, runner, dim: int) -> None:
-    """Compute one batch and write it; faces that could not be read are written down, not computed."""
+def write_batch(writers: Sequence, batch: Batch, runner, dims: Sequence[int]) -> None:
+    """Compute one batch and write it; faces that could not be read are written down, not computed.
+
+    Parameters
+    ----------
+    writers : sequence of JournalWriter
+        One for each tap that the runner reads.
+    batch : Batch
+    runner : Engine
+    dims : sequence of int
+        Width of each tap's descriptors, which the runner gives side by side.
+    """
     good = np.array([not stamp.detail for stamp in batch.stamps])
-    vectors = np.full((len(batch.rows), dim), np.nan, np.float32)
+    vectors = np.full((len(batch.rows), sum(dims)), np.nan, np.float32)
     if good.any():
-        writer.begin(batch.rows[good])
+        for writer in writers:
+            writer.begin(batch.rows[good])
         vectors[good] = runner.run(batch.pixels)
         wrong = ~np.isfinite(vectors[good]).all(axis=1)
         if wrong.any():
@@ -56,7 +67,9 @@ def write_batch(writer, batch: Batch, runner, dim: int) -> None:
                 f"the network gave values that are not finite for {int(wrong.sum())} faces, the first at row "
                 f"{batch.rows[good][wrong][0]}; check the weights file and the precision"
             )
-    writer.write(batch.rows, vectors, batch.stamps)
+    blocks = np.split(vectors, np.cumsum(dims)[:-1], axis=1)
+    for writer, block in zip(writers, blocks, strict=True):
+        writer.write(batch.rows, block, batch.stamps)
 
 
 def read_batches(

@@ -61,7 +61,7 @@ class Actor:
             from faceworkbook.descriptors import engines
 
             self.runner = engines.choose(self.backbone, **self.choice)
-        batches.write_batch(self.writer, batch, self.runner, self.backbone.dim)
+        batches.write_batch([self.writer], batch, self.runner, [self.backbone.dim])
         return {"row": batch.rows, "engine": np.repeat(str(self.runner.settings), len(batch.rows))}
 
 

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -78,11 +79,12 @@ class ExtractionOptions:
 
 @dataclass(frozen=True)
 class Extraction(Job):
-    """Faces that a network describes."""
+    """Faces that a network describes; `before` has the settings of the engine that wrote rows into the journal already."""
 
     backbone: Backbone
     options: ExtractionOptions
     aligned: landmarks.Aligned
+    before: dict | None = None
 
     @cached_property
     def recipe(self) -> dict:
@@ -104,7 +106,7 @@ class Extraction(Job):
 
     def fill(self, journal: Journal, todo: np.ndarray) -> dict | None:
         """Compute the rows `todo` of the journal's plan; return the engine's settings."""
-        return _compute(self, journal, todo) if len(todo) else None
+        return _compute(self, journal, todo) if len(todo) else self.before
 
 
 def extract(faces: pd.DataFrame, backbone, *, root: str | Path, store: str | Path, **options) -> Descriptors:
@@ -149,13 +151,25 @@ def extract(faces: pd.DataFrame, backbone, *, root: str | Path, store: str | Pat
     store was computed from another root.
     """
     settings = ExtractionOptions(**options)
-    if not len(faces):
-        raise StoreError("there is no face to extract: the face table is empty")
     if settings.precision == "int8":
         warnings.warn(describe_int8_cost(backbone), Int8Warning, stacklevel=2)
+    return carry_out(make_job(faces, backbone, root, store, settings))
+
+
+def make_job(
+    faces: pd.DataFrame, backbone: Backbone, root: str | Path, store: str | Path, settings: ExtractionOptions
+) -> Extraction:
+    """Return what a store is to hold; faces are searched for their points where the network aligns."""
+    if not len(faces):
+        raise StoreError("there is no face to extract: the face table is empty")
     aligned = _align(faces, backbone, Path(root), Path(store), settings)
     asked = ask(faces if aligned.keep.all() else faces[aligned.keep])
-    opened = bring_up_to_date(Extraction(asked, Path(root), Path(store), backbone, settings, aligned))
+    return Extraction(asked, Path(root), Path(store), backbone, settings, aligned)
+
+
+def carry_out(job: Extraction) -> Descriptors:
+    """Compute what the store lacks, and open it at the faces that were asked for."""
+    opened, aligned = bring_up_to_date(job), job.aligned
     if not aligned.keep.all():
         left_out = pd.concat([opened.left_out, aligned.without_face], ignore_index=True)
         opened = replace(opened, left_out=left_out)
@@ -195,35 +209,42 @@ def make_recipe(backbone, precision: str) -> dict:
 
 def _compute(job: Extraction, journal: Journal, todo: np.ndarray) -> dict:
     options = job.options
-    pixels = None if options.ready_engine else _check_faces(job, journal)
+    pixels = None if options.ready_engine else check_faces(job, journal)
     is_checked = job.backbone.is_own and pixels is not None
     if options.cluster == "ray":
         from faceworkbook.descriptors import cluster
 
-        checked = _check(job, _choose(job, pixels), pixels) if is_checked else {}
+        checked = check(job.backbone, choose(job, pixels), pixels) if is_checked else {}
         return cluster.compute(job, journal, todo, pixels) | checked
-    runner = options.ready_engine or _choose(job, pixels)
-    checked = _check(job, runner, pixels) if is_checked else {}
+    runner = options.ready_engine or choose(job, pixels)
+    checked = check(job.backbone, runner, pixels) if is_checked else {}
+    run_batches(job, runner, [journal], todo)
+    return runner.settings | checked
+
+
+def run_batches(job: Extraction, runner: Engine, journals: Sequence[Journal], todo: np.ndarray) -> None:
+    """Compute the rows `todo` of the journals, which are the same faces in each; one journal for each tap that is read."""
+    plan, options = journals[0].plan, job.options
     batches = read_batches(
-        journal.plan,
+        plan,
         job.root,
         job.backbone.preprocessing,
         batch_size=options.batch_size or runner.batch_size,
         rows=todo,
-        points=job.points(len(journal.plan)),
+        points=job.points(len(plan)),
     )
-    n = len(journal.plan)
+    n, writers = len(plan), [journal.writer for journal in journals]
     bar = tqdm(
         total=n, initial=n - len(todo), unit=" faces", desc="descriptors", disable=not options.progress
     )
     with bar:
         for batch in batches:
-            write_batch(journal.writer, batch, runner, job.backbone.dim)
+            write_batch(writers, batch, runner, [journal.dim for journal in journals])
             bar.update(len(batch.rows))
-    return runner.settings | checked
 
 
-def _choose(job: Extraction, pixels: np.ndarray | None):
+def choose(job: Extraction, pixels: np.ndarray | None) -> Engine:
+    """Choose the engine, tried on a few faces."""
     from faceworkbook.descriptors import engines
 
     return engines.choose(
@@ -231,11 +252,12 @@ def _choose(job: Extraction, pixels: np.ndarray | None):
     )
 
 
-def _check(job: Extraction, runner: Engine, pixels: np.ndarray) -> dict:
-    return {CHECK: first_check.check(job.backbone.name, runner, pixels[:CHECKED])}
+def check(backbone: Backbone, runner: Engine, pixels: np.ndarray) -> dict:
+    """Check the first descriptors of a network of one's own, for the manifest."""
+    return {CHECK: first_check.check(backbone.name, runner, pixels[:CHECKED])}
 
 
-def _check_faces(job: Extraction, journal: Journal) -> np.ndarray | None:
+def check_faces(job: Extraction, journal: Journal) -> np.ndarray | None:
     """Return faces that an engine is tried on, or that int8 is calibrated on; None where no picture can be read."""
     preprocessing, points = job.backbone.preprocessing, job.points(len(journal.plan))
     if job.options.precision != "int8":

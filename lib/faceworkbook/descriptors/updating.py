@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib.metadata
 from abc import abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -83,27 +83,75 @@ def _locked(folder: Path) -> Iterator[None]:
 
 def _update(job: Job) -> tuple[Store, np.ndarray]:
     """Compute what is missing; return the store and, for each face asked for, its row or a negative number."""
-    before = manifest.read_previous(job.folder)
-    rows, others, store = np.full(len(job.asked), STALE), np.zeros(0, np.int64), None
+    begun = _begin(job)
+    if begun.journal is None:
+        return begun.store or stores.open_files(job.folder), begun.rows
+    try:
+        settings = job.fill(begun.journal, begun.todo)
+        record = _record(job, begun.before, settings) | _contest(job, begun)
+        rows = handover.finish(begun.journal, record)
+    finally:
+        begun.journal.close()
+    return stores.open_files(job.folder), rows[: len(job.asked)]
+
+
+@dataclass(frozen=True, eq=False)
+class Begun:
+    """What a store holds of the faces that were asked for, and what it lacks.
+
+    Attributes
+    ----------
+    before : dict
+        The manifest, empty where there is none.
+    store : Store or None
+        Where one of the same recipe is there.
+    rows : ndarray of shape (n,), int64
+        For each face asked for its row in the store, or a negative number, see `unchanged.match`.
+    journal : Journal or None
+        Where a face must be computed; the first n rows of its plan are the faces asked for.
+    todo : ndarray, int64
+        Rows of the plan to compute.
+    """
+
+    before: dict
+    store: Store | None
+    rows: np.ndarray
+    journal: Journal | None
+    todo: np.ndarray
+
+
+def _begin(job: Job) -> Begun:
+    before, nothing = manifest.read_previous(job.folder), np.zeros(0, np.int64)
+    rows, others, store = np.full(len(job.asked), STALE), nothing, None
     if before.get("recipe") == job.recipe:
         store = stores.open_files(job.folder)
         rows, others = match(store, job.asked, job.root, trust_times=before["root"] == job.root_name)
     if store is not None and (rows != STALE).all():
-        return store, rows
-    journal, todo = _prepare(job, store, rows, others)
-    try:
-        settings = job.fill(journal, todo)
-        rows = handover.finish(journal, _record(job, before, settings) | _contest(job, before, store, rows))
-    finally:
-        journal.close()
-    return stores.open_files(job.folder), rows[: len(job.asked)]
+        return Begun(before, store, rows, None, nothing)
+    return Begun(before, store, rows, *_prepare(job, store, rows, others))
 
 
-def _contest(job: Job, before: dict, store: Store | None, rows: np.ndarray) -> dict:
+@contextmanager
+def begin_all(jobs: Sequence[Job]) -> Iterator[list[Begun]]:
+    """Lock the stores of several jobs and say what each lacks; what is written into their journals is kept for later."""
+    with ExitStack() as stack:
+        # In one order everywhere, so that two processes never wait for each other.
+        for folder in sorted(job.folder for job in jobs):
+            stack.enter_context(_locked(folder))
+            handover.complete(folder)
+        begun = [_begin(job) for job in jobs]
+        for one in begun:
+            if one.journal is not None:
+                stack.callback(one.journal.close)
+        yield begun
+
+
+def _contest(job: Job, begun: Begun) -> dict:
     """Return the folders whose different pictures bear the same names, for the manifest; `store.select` asks which."""
+    before, store = begun.before, begun.store
     folders = before.get("contested", []) if store is not None else []
     if store is not None and before["root"] != job.root_name:
-        stale = job.asked["face_id"].array[rows == STALE]
+        stale = job.asked["face_id"].array[begun.rows == STALE]
         if (stores.find(stale, among=store.texts(INDEX)) >= 0).any():
             folders = sorted({*folders, before["root"], job.root_name})
     return {"contested": folders}

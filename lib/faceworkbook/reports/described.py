@@ -23,7 +23,7 @@ BLOCKS = "blocks"
 def extract(
     faces: pd.DataFrame, nets: Sequence[Backbone], *, dataset: str, root: Path, store: str = "", **options
 ) -> list[Descriptors]:
-    """Extract the descriptors of each network into a store of its own.
+    """Extract the descriptors of each network into a store of its own, the taps of one network in one pass.
 
     Parameters
     ----------
@@ -41,10 +41,8 @@ def extract(
         net.check_use(dataset)
     named = {name: options[name] for name in ("precision", "align") if name in options}
     places = [store or naming.default_store(dataset, root, net, **named) for net in nets]
-    return [
-        descriptors.extract(faces, net, root=root, store=project.resolve(place), **options)
-        for net, place in zip(nets, places, strict=True)
-    ]
+    stores = [project.resolve(place) for place in places]
+    return descriptors.extract_all(faces, nets, root=root, stores=stores, **options)
 
 
 def without_face(stored: Sequence[Descriptors]) -> pd.DataFrame:

@@ -75,6 +75,7 @@ def _describe_network(network: Mapping) -> list[str]:
         f"{network['name']} at {network['tap']}, {network['dim']} numbers a face{both.get(network['mirror'], '')}; "
         f"{network['source']}",
         f"weights: {network['weights'] or 'in this folder'}, SHA-256 {network['sha256']}",
+        *([f"cut out otherwise: {_describe_framing(network['framing'])}"] if "framing" in network else []),
     ]
 
 

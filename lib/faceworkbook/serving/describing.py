@@ -19,6 +19,7 @@ import numpy as np
 from faceworkbook import backbones, project
 from faceworkbook.images import Preprocessing
 from faceworkbook.serving.checks import PredictorError, check_kind, check_number, check_text
+from faceworkbook.serving.framing import Framing
 
 if TYPE_CHECKING:
     from faceworkbook.descriptors.engines import Engine
@@ -53,6 +54,8 @@ class Network:
         See `faceworkbook.backbones.Backbone`.
     is_graph : bool
         The network lies in the folder as `GRAPH`.
+    framing : Framing, optional
+        How its training pictures show a face, where the first network's show it otherwise.
     """
 
     name: str
@@ -64,6 +67,7 @@ class Network:
     source: str = ""
     mirror: str = ""
     is_graph: bool = False
+    framing: Framing | None = None
 
     @classmethod
     def of(cls, backbone: backbones.Backbone) -> Network:
@@ -81,13 +85,17 @@ class Network:
 
     def to_record(self) -> dict:
         """Return plain values."""
-        return {**self.__dict__, "preprocessing": self.preprocessing.to_dict()}
+        record = {**self.__dict__, "preprocessing": self.preprocessing.to_dict()}
+        own = record.pop("framing")
+        return record if own is None else {**record, "framing": own.to_record()}
 
     @classmethod
     def from_record(cls, record: Mapping) -> Network:
         """Read what `to_record` wrote."""
         values = dict(check_kind(record, dict, "network"))
         values["preprocessing"] = read_preprocessing(values.get("preprocessing"))
+        if "framing" in values:
+            values["framing"] = Framing.from_record(check_kind(values["framing"], dict, "network.framing"))
         made = cls(**values)
         for name in ("name", "tap", "sha256", "weights", "source", "mirror"):
             check_text(getattr(made, name), f"network.{name}")
@@ -143,16 +151,32 @@ class Describer:
         """What the networks read: each way of cutting a face out once."""
         return tuple(dict.fromkeys(network.preprocessing for network in self.networks))
 
+    def framings(self, first: Framing) -> tuple[Framing, ...]:
+        """Return how each of `preprocessings` frames a face; `first` where a network has no framing of its own."""
+        own = {
+            network.preprocessing: network.framing for network in self.networks if network.framing is not None
+        }
+        return tuple(own.get(each, first) for each in self.preprocessings)
+
     def open(self) -> None:
         """Make the engines, ONNX Runtime where it is installed; `run` does it where it was not done."""
         if not self._engines:
-            opened = [
-                _open_graph(path, network)
-                if network.is_graph
-                else _open_registered(path, network, self.engine)
-                for path, network in zip(self.weights, self.networks, strict=True)
-            ]
-            self._engines.extend(opened)
+            self._engines.extend(self._open(places) for places in self._passes)
+
+    @property
+    def _passes(self) -> list[list[int]]:
+        """Places of the networks that one pass reads: taps of one network are read together."""
+        passes: dict[object, list[int]] = {}
+        for place, (network, path) in enumerate(zip(self.networks, self.weights, strict=True)):
+            same = (network.name, network.sha256, path, network.preprocessing, network.mirror)
+            passes.setdefault(place if network.is_graph else same, []).append(place)
+        return list(passes.values())
+
+    def _open(self, places: list[int]) -> Engine:
+        path, networks = self.weights[places[0]], [self.networks[place] for place in places]
+        if networks[0].is_graph:
+            return _open_graph(path, networks[0])
+        return _open_registered(path, networks, self.engine)
 
     def run(self, pixels: Sequence[np.ndarray]) -> np.ndarray:
         """Describe n faces.
@@ -170,21 +194,24 @@ class Describer:
             return np.zeros((0, self.dim), np.float32)
         self.open()
         of = dict(zip(self.preprocessings, pixels, strict=True))
-        columns = [
-            _run(engine, of[network.preprocessing], network)
-            for engine, network in zip(self._engines, self.networks, strict=True)
-        ]
-        return np.concatenate(columns, axis=1)
+        columns: dict[int, np.ndarray] = {}
+        for engine, places in zip(self._engines, self._passes, strict=True):
+            networks = [self.networks[place] for place in places]
+            made = _run(engine, of[networks[0].preprocessing], networks)
+            columns |= dict(zip(places, made, strict=True))
+        return np.concatenate([columns[place] for place in range(len(self.networks))], axis=1)
 
 
-def _run(engine: Engine, pixels: np.ndarray, network: Network) -> np.ndarray:
+def _run(engine: Engine, pixels: np.ndarray, networks: Sequence[Network]) -> list[np.ndarray]:
+    """Return the descriptors of each network, (n, dim) float32, which the engine gives side by side."""
     made = np.concatenate([engine.run(pixels[s : s + _BATCH]) for s in range(0, len(pixels), _BATCH)])
-    if made.shape != (len(pixels), network.dim):
+    dims = [network.dim for network in networks]
+    if made.shape != (len(pixels), sum(dims)):
         raise PredictorError(
-            f"{network.name} at {network.tap} gives descriptors of shape {made.shape}, expected "
-            f"{(len(pixels), network.dim)}; is it another version of the network?"
+            f"{' and '.join(f'{network.name} at {network.tap}' for network in networks)} gives descriptors of shape "
+            f"{made.shape}, expected {(len(pixels), sum(dims))}; is it another version of the network?"
         )
-    return made
+    return np.split(made, np.cumsum(dims)[:-1], axis=1)
 
 
 def open_describer(
@@ -259,15 +286,17 @@ def _places(network: Network, folder: Path) -> list[Path]:
     return list(dict.fromkeys(places))
 
 
-def _open_registered(weights: Path, network: Network, engine: str):
+def _open_registered(weights: Path, networks: Sequence[Network], engine: str):
     from faceworkbook.descriptors import engines
 
+    network = networks[0]
     backbone = _open_backbone(weights, network)
     size = network.preprocessing.size
     if size != backbone.preprocessing.size and size[0] == size[1]:
         backbone = backbone.adjusted(resolution=size[0])
     # The size and means that the head was trained with count, not those of this version's registry.
-    return engines.choose(replace(backbone, preprocessing=network.preprocessing), engine=engine)
+    read = replace(backbone, preprocessing=network.preprocessing)
+    return engines.choose(read.together([one.tap for one in networks]), engine=engine)
 
 
 def _open_graph(path: Path, network: Network):

@@ -220,6 +220,7 @@ def describe(predictor: Predictor, model: str) -> dict:
                 "tap": each.tap,
                 "mirror": each.mirror,
                 "preprocessing": each.preprocessing.to_dict(),
+                "framing": predictor.record["framing"] if each.framing is None else each.framing.to_record(),
             }
             for each in predictor.describer.networks
         ],

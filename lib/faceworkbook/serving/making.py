@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -35,7 +35,7 @@ class Ingredients:
     Attributes
     ----------
     networks : sequence of Network
-        Side by side; the framing is measured with the first one's preprocessing.
+        Side by side; the framing is measured for each crop margin.
     head : Head
     predicted : mapping of str to pandas.DataFrame
         Predictions by task: validation rows calibrate, test rows measure.
@@ -105,14 +105,14 @@ def write(place: str | Path, given: Ingredients, options: Options = Options()) -
     """
     detector = Detector()
     detection = Detection.of(detector, given.align, search=_search(given))
-    framed, bands = _measure_pictures(given, options, detector)
+    framed, bands, networks = _measure_pictures(given, options, detector)
     answering = [measuring.calibrate(table, coverage=options.coverage) for table in given.predicted.values()]
     answering = measuring.with_cells(answering, given.predicted, bands)
     judged = _judge(answering, given.predicted, options.seed)
     spread = Spread.fit(given.training, given.validation)
     record = {
         "title": str(given.made.get("title", "predictor")),
-        "networks": [network.to_record() for network in given.networks],
+        "networks": [network.to_record() for network in networks],
         "detection": detection.to_record(),
         "framing": framed.to_record(),
         "head": given.head.to_record(),
@@ -182,7 +182,7 @@ def _judge(
 
 
 def _measure_pictures(given: Ingredients, options: Options, detector: Detector):
-    """Measure the framing on training faces, and pose and size of test faces."""
+    """Measure the framing on training faces, and pose and size of test faces; return these and the networks, framed."""
     rng, ids = np.random.default_rng(options.seed), given.faces["face_id"]
     tested = {
         face for table in given.predicted.values() for face in table.loc[table["split"] == "test", "face_id"]
@@ -198,9 +198,19 @@ def _measure_pictures(given: Ingredients, options: Options, detector: Detector):
         raise PredictorError(
             "none of the training faces stands in the face table: their framing cannot be measured"
         )
-    framed, _ = framing.measure(draws[0], given.root, given.networks[0].preprocessing, detector=detector)
-    _, bands = framing.measure(draws[1], given.root, given.networks[0].preprocessing, detector=detector)
-    return framed, bands
+    first, margins = given.networks[0].preprocessing, {}
+    for network in given.networks:
+        own = network.preprocessing
+        if own.crop_margin not in margins:
+            margins[own.crop_margin], _ = framing.measure(draws[0], given.root, own, detector=detector)
+    framed = margins[first.crop_margin]
+    networks = [
+        replace(network, framing=None if own == framed else own)
+        for network in given.networks
+        for own in [margins[network.preprocessing.crop_margin]]
+    ]
+    _, bands = framing.measure(draws[1], given.root, first, detector=detector)
+    return framed, bands, networks
 
 
 def _search(given: Ingredients) -> float:

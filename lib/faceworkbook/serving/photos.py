@@ -125,8 +125,11 @@ class Cutter:
     ----------
     detection : Detection
     framing : Framing
+        Of the first network, in whose pictures points are looked for.
     preprocessings : sequence of Preprocessing
         A face is cut out once for each.
+    framings : sequence of Framing, optional
+        Of each of `preprocessings`; `framing` for all where there is none.
     min_height : int
         Faces of a lower box are too small, pixels.
     """
@@ -137,12 +140,14 @@ class Cutter:
         framing: Framing,
         preprocessings: Sequence[Preprocessing],
         *,
+        framings: Sequence[Framing] = (),
         min_height: int = MIN_HEIGHT,
     ):
         self._near = Detector(min_score=detection.min_score, looks=detection.looks)
         self._far = Detector(min_score=detection.min_score, looks=FAR)
         self._detection, self._framing = detection, framing
         self._preprocessings, self._min_height = tuple(preprocessings), min_height
+        self._framings = tuple(framings) or (framing,) * len(self._preprocessings)
 
     def cut(self, image, *, faces: str = LARGEST) -> list[Cut]:
         """Return the rows of one photo, at least one.
@@ -202,7 +207,8 @@ class Cutter:
             if self._is_left_out(points):
                 return Cut(NO_FACE, self._unsure, n_faces, face, shape=shape)
             pixels = tuple(
-                cut(picture, face, self._framing, each, points=points) for each in self._preprocessings
+                cut(picture, face, framing, each, points=points)
+                for framing, each in zip(self._framings, self._preprocessings, strict=True)
             )
         except images.UnreadableImage as error:
             return Cut(NO_FACE, str(error), n_faces, face, shape=shape)

@@ -286,7 +286,8 @@ def _read(
     options = {} if min_height is None else {"min_height": min_height}
     detection, framing = Detection.from_record(record["detection"]), Framing.from_record(record["framing"])
     describer = open_describer(networks, place, weights=weights, engine=engine)
-    cutter = Cutter(detection, framing, describer.preprocessings, **options)
+    framings = describer.framings(framing)
+    cutter = Cutter(detection, framing, describer.preprocessings, framings=framings, **options)
     return Predictor(place, record, describer, cutter, head, answering, spread)
 
 

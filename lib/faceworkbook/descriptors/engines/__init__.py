@@ -204,7 +204,7 @@ def _fault(name: str, verdict: dict) -> str:
 
 
 def _warn(backbone: Backbone, fault: str) -> None:
-    message = f"{backbone.name} at {backbone.tap} {fault}; a checked engine runs in its place"
+    message = f"{backbone.name} at {' and '.join(backbone.read)} {fault}; a checked engine runs in its place"
     warnings.warn(message, EngineWarning, stacklevel=4)
 
 
@@ -234,7 +234,7 @@ def _folder(backbone: Backbone, candidates: tuple[str, ...]) -> Path:
     versions = json.dumps([importlib.metadata.version(package) for package in packages] + [*candidates])
     tag = hashlib.sha256(versions.encode()).hexdigest()[:8]
     size = f"-{backbone.resolution}px" if backbone.resolution else ""
-    name = f"{backbone.fingerprint[:16]}-{backbone.tap}{size}-{tag}"
+    name = f"{backbone.fingerprint[:16]}-{'+'.join(backbone.read)}{size}-{tag}"
     # What is there is read where nothing may be written: in a container, or by another user than the one who installed.
     ready = prepare.is_current(backbone.cache / name)
     return (backbone.cache if ready else _writable(backbone.cache)) / name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -47,12 +48,14 @@ class Engine(Protocol):
         ...
 
 
-def compare(descriptors: np.ndarray, reference: np.ndarray) -> dict[str, float]:
+def compare(descriptors: np.ndarray, reference: np.ndarray, *, dims: Sequence[int] = ()) -> dict[str, float]:
     """Return how far descriptors lie from the reference's, at worst over the faces.
 
     Parameters
     ----------
     descriptors, reference : ndarray of shape (n, dim)
+    dims : sequence of int, optional
+        Widths of taps that stand side by side, which are compared one by one; the worst counts.
 
     Returns
     -------
@@ -60,6 +63,13 @@ def compare(descriptors: np.ndarray, reference: np.ndarray) -> dict[str, float]:
         ``cosine``: the smallest; ``relative_error``: the largest
         ``|descriptors - reference| / |reference|`` (Euclidean norms).
     """
+    if len(dims) > 1:
+        blocks = (np.split(of, np.cumsum(dims)[:-1], axis=1) for of in (descriptors, reference))
+        each = [compare(*pair) for pair in zip(*blocks, strict=True)]
+        return {
+            "cosine": float(np.min([one["cosine"] for one in each])),
+            "relative_error": float(np.max([one["relative_error"] for one in each])),
+        }
     descriptors, reference = descriptors.astype(float), reference.astype(float)
     norm = np.maximum(np.linalg.norm(reference, axis=1), np.finfo(float).tiny)
     own = np.maximum(np.linalg.norm(descriptors, axis=1), np.finfo(float).tiny)

@@ -92,8 +92,9 @@ class OwnGraphEngine:
             "threads": threads,
         }
         self._graph, self._preprocessing = backbone.graph, backbone.preprocessing
-        self._tap = backbone.tap_table[backbone.tap]
-        self._session = onnx_file.open_session(self._graph.path, self._tap.layer, threads=1)
+        self._taps = [backbone.tap_table[tap] for tap in backbone.read]
+        layers = [tap.layer for tap in self._taps]
+        self._session = onnx_file.open_session(self._graph.path, *layers, threads=1)
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="onnx")
 
     def run(self, pixels: np.ndarray) -> np.ndarray:
@@ -104,7 +105,7 @@ class OwnGraphEngine:
 
     def _run_chunk(self, pixels: np.ndarray) -> np.ndarray:
         pictures = network_input(pixels, self._preprocessing)
-        return self._graph.run(self._session, self._tap, pictures)
+        return self._graph.run(self._session, self._taps, pictures)
 
 
 def planes(pixels: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:

@@ -91,7 +91,7 @@ def _prepare(backbone: Backbone, pixels: np.ndarray, folder: Path, engines: tupl
 def _export(backbone: Backbone, folder: Path) -> dict:
     if not backbone.weights.is_file():  # a model in this process's memory, which no other can open
         return write_graph(backbone, folder)
-    address = {"name": backbone.name, "weights": str(backbone.weights), "tap": backbone.tap}
+    address = {"name": backbone.name, "weights": str(backbone.weights), "taps": backbone.read}
     return _step("export", folder, {**address, "resolution": backbone.resolution})
 
 
@@ -99,7 +99,8 @@ def _try(engine: str, folder: Path, backbone: Backbone) -> dict:
     try:
         if engine == "winograd":
             winograd.check_graph(folder / GRAPH)
-        return _step("try", folder, {"engine": engine, "preprocessing": backbone.preprocessing.to_dict()})
+        tried = {"preprocessing": backbone.preprocessing.to_dict(), "dims": backbone.dims}
+        return _step("try", folder, {"engine": engine, **tried})
     except winograd.UnsuitedGraph as error:
         return {"unsuited": str(error)}
     except PreparationError as error:
@@ -120,10 +121,10 @@ def _step(step: str, folder: Path, options: dict) -> dict:
     return result
 
 
-def export(folder: Path, *, name: str, weights: str, tap: str, resolution: int = 0) -> dict:
+def export(folder: Path, *, name: str, weights: str, taps: list[str], resolution: int = 0) -> dict:
     """Open a backbone and write its ONNX graph; see `write_graph`."""
-    backbone = backbones.load(name, weights=weights, tap=tap).adjusted(resolution=resolution)
-    return write_graph(backbone, folder)
+    backbone = backbones.load(name, weights=weights, tap=taps[0]).adjusted(resolution=resolution)
+    return write_graph(backbone.together(taps), folder)
 
 
 def write_graph(backbone: Backbone, folder: Path) -> dict:
@@ -135,10 +136,10 @@ def write_graph(backbone: Backbone, folder: Path) -> dict:
     return {"cosine": 1.0, "relative_error": 0.0}
 
 
-def try_engine(folder: Path, *, engine: str, preprocessing: dict) -> dict:
+def try_engine(folder: Path, *, engine: str, preprocessing: dict, dims: list[int]) -> dict:
     """Convert what an engine needs and compare its descriptors with the reference's."""
     runner = make(engine, folder, Preprocessing.from_dict(preprocessing))
-    return compare(runner.run(np.load(folder / PIXELS)), np.load(folder / REFERENCE))
+    return compare(runner.run(np.load(folder / PIXELS)), np.load(folder / REFERENCE), dims=dims)
 
 
 def make(engine: str, folder: Path, preprocessing: Preprocessing, *, threads: int | None = None) -> Engine:
