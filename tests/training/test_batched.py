@@ -50,6 +50,45 @@ def test_in_company_as_alone(settings, n_classes):
         np.testing.assert_allclose(together.predict(x)[i], alone.predict(x)[0], atol=1e-3)
 
 
+def test_models_of_different_settings_in_company_as_alone():
+    """Rates, decay, dropout, weights of classes, epochs and patience may differ; layers and batches may not."""
+    x, target = blobs(n=240, n_classes=3, noise=2.5)
+    changes = [
+        {"learning_rate": 0.05, "gamma": 0.7},
+        {"dropout": 0.0, "input_dropout": 0.4, "weight_decay": 0.1},
+        {"balance": "class_weights", "dropout": 0.5},
+        {"balance": "oversample", "epochs": 3},
+        {"learning_rate": 0.2, "patience": 1, "epochs": 12},
+    ]
+    settings = [batched.with_settings(QUICK, **own) for own in changes]
+    splits, seeds = uneven(240), (3, 3, 4, 5, 6)
+    together = batched.fit(x, target, splits, settings, seeds=seeds)
+    for i, (split, seed, own) in enumerate(zip(splits, seeds, settings, strict=True)):
+        alone = batched.fit(x, target, [split], own, seeds=[seed])
+        assert alone.best_epoch[0] == together.best_epoch[i]
+        figures = together.history[together.history["model"] == i].drop(columns="model")
+        assert len(figures) == len(alone.history)
+        np.testing.assert_allclose(together.predict(x)[i], alone.predict(x)[0], atol=2e-3)
+        np.testing.assert_allclose(np.asarray(together.model(i)(x)), together.predict(x)[i], atol=1e-4)
+    with pytest.raises(batched.TrainingError, match=r"several shapes .*; fit those of one shape at a time"):
+        batched.fit(x, target, splits[:2], [QUICK, batched.Settings(widths=(3,))], seeds=[0, 1])
+    with pytest.raises(batched.TrainingError, match="2 splits and 3 settings"):
+        batched.fit(x, target, splits[:2], settings[:3], seeds=[0, 1])
+
+
+def test_the_learning_rate_decays_as_keras_has_it():
+    x, target = blobs(n=200, noise=2.0)
+    split = cut(200)
+    settings = batched.with_settings(QUICK, dropout=0.0, epochs=4, patience=4, gamma=0.5)
+    stack = batched.fit(x, target, [split], settings, seeds=[7])
+    model = keras_twin(x, target, split, settings, seed=7)
+    steps = -(-len(split.train) // settings.batch_size)
+    rate = keras.optimizers.schedules.ExponentialDecay(settings.learning_rate, steps, 0.5, staircase=True)
+    model.compile(keras.optimizers.Adam(rate), target.task.loss)
+    train_in_keras(model, x, target, split, settings, seed=7, epochs=int(stack.best_epoch[0]))
+    np.testing.assert_allclose(np.asarray(model(x))[:, 0], stack.predict(x)[0, :, 1], atol=1e-3)
+
+
 def test_numbers_in_company_as_alone():
     x, years = ages(300)
     target = tasks.labels_of_numbers(years, name="age")
@@ -177,7 +216,7 @@ def test_dropout_drops_the_share_it_says_by_seed():
     import tensorflow as tf
 
     z = program._drop(
-        tf.ones((3, 50, 40)), tf.constant(0.4), tf.constant([1, 2, 1], tf.int64), tf.constant(5, tf.int64), 1
+        tf.ones((3, 50, 40)), tf.fill([3], 0.4), tf.constant([1, 2, 1], tf.int64), tf.constant(5, tf.int64), 1
     )
     z = z.numpy()
     assert (z == 0).mean() == pytest.approx(0.4, abs=0.03)

@@ -9,7 +9,7 @@ Each model has its own standardisation, early stopping and best epoch.
 """
 
 from faceworkbook.training.batched.data import check_rows, moments
-from faceworkbook.training.batched.epochs import fit
+from faceworkbook.training.batched.epochs import Training, fit
 from faceworkbook.training.batched.settings import (
     Settings,
     TrainingError,
@@ -21,6 +21,7 @@ from faceworkbook.training.batched.stack import Stack
 __all__ = [
     "Settings",
     "Stack",
+    "Training",
     "TrainingError",
     "check_rows",
     "defaults",

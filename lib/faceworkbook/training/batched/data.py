@@ -36,7 +36,7 @@ class Data:
     fingerprint: str
 
     @classmethod
-    def make(cls, matrix, labels: tasks.Labels, splits, settings: Settings) -> Data:
+    def make(cls, matrix, labels: tasks.Labels, splits, settings: Sequence[Settings]) -> Data:
         used = np.unique(np.concatenate([np.concatenate([s.train, s.validation]) for s in splits]))
         used = used.astype(np.int64)
         labels = labels.take(used)
@@ -46,8 +46,11 @@ class Data:
         if not np.isfinite(x).all():
             bad = int((~np.isfinite(x)).any(axis=1).sum())
             raise TrainingError(f"{bad} of {len(x)} descriptors hold NaN or infinity; extract them again")
-        weights = np.stack([balancing.weights(labels, rows, settings.balance) for rows in train])
-        weighed = [weights] if settings.balance in balancing.WEIGHTS else []
+        balances = [own.balance for own in settings]
+        weights = np.stack(
+            [balancing.weights(labels, rows, balance) for rows, balance in zip(train, balances, strict=True)]
+        )
+        weighed = [weights] if set(balances) & set(balancing.WEIGHTS) else []
         fingerprint = hash_values(x, used, labels.codes, labels.values, *train, b"|", *validation, *weighed)
         centre, spread = moments(x[np.unique(np.concatenate(train))])
         x -= centre

@@ -27,7 +27,7 @@ def fit(
     matrix: np.ndarray,
     labels: tasks.Labels,
     splits: Sequence,
-    settings: Settings,
+    settings: Settings | Sequence[Settings],
     *,
     seeds: Sequence[int],
     folder: str | Path | None = None,
@@ -42,7 +42,8 @@ def fit(
     labels : Labels of n faces
     splits : sequence of m objects with index arrays ``train``, ``validation``
         Training rows may differ in number. Without validation rows a model keeps its last epoch.
-    settings : Settings
+    settings : Settings, or a sequence of m of them
+        Of all models, or of each. What is in `Settings.shape` is common to all.
     seeds : sequence of m int
         Of initial weights, order of batches and dropout.
     folder : path, optional
@@ -54,36 +55,105 @@ def fit(
     Raises
     ------
     TrainingError
-        Rows without label, descriptors that are not finite, training rows of one class, or none.
+        Rows without label, descriptors that are not finite, training rows of one class, or none;
+        settings of several shapes.
     CheckpointError
         The checkpoint in the folder is damaged.
     """
-    seeds = tuple(int(s) for s in seeds)
-    if len(seeds) != len(splits) or not splits:
-        raise TrainingError(f"{len(splits)} splits and {len(seeds)} seeds; give one seed a split")
-    check_rows(matrix, labels, splits)
-    rows = zip(splits, seeds, strict=True)
-    splits = [balancing.repeat(labels, split, settings.balance, seed=seed) for split, seed in rows]
-    data = Data.make(matrix, labels, splits, settings)
-    store = Checkpoint(folder, data, settings, seeds)
-    state = store.load(State.start(data, settings, seeds))
-    with tqdm(total=settings.epochs, unit="epoch", disable=not progress, initial=state.epoch) as bar:
-        while state.epoch < settings.epochs and len(state.alive):
-            _epoch(data, state, settings, seeds)
+    training = Training.start(matrix, labels, splits, settings, seeds=seeds, folder=folder)
+    with tqdm(total=training.epochs, unit="epoch", disable=not progress, initial=training.epoch) as bar:
+        while training.goes_on:
+            training.step()
             bar.update()
-            bar.set_postfix(training=len(state.alive))
-            if state.epoch % SAVE_EVERY == 0:
-                store.save(state)
-    store.save(state)
-    return _finish(data, state, settings, seeds)
+            bar.set_postfix(training=len(training.alive))
+    return training.finish()
 
 
-def _epoch(data: Data, state: State, settings: Settings, seeds) -> None:
+class Training:
+    """The training of a stack, an epoch a step; what leads it may stop models between two epochs."""
+
+    def __init__(self, data: Data, settings: tuple[Settings, ...], seeds: tuple[int, ...], store: Checkpoint):
+        self._data, self._settings, self._seeds, self._store = data, settings, seeds, store
+        self._state = store.load(State.start(data, settings, seeds))
+
+    @classmethod
+    def start(cls, matrix, labels: tasks.Labels, splits, settings, *, seeds, folder=None) -> Training:
+        """Return the training before its first epoch, or where it was stopped; see `fit`."""
+        seeds = tuple(int(s) for s in seeds)
+        if len(seeds) != len(splits) or not splits:
+            raise TrainingError(f"{len(splits)} splits and {len(seeds)} seeds; give one seed a split")
+        settings = _each(settings, len(splits))
+        check_rows(matrix, labels, splits)
+        rows = zip(splits, settings, seeds, strict=True)
+        splits = [balancing.repeat(labels, split, own.balance, seed=seed) for split, own, seed in rows]
+        data = Data.make(matrix, labels, splits, settings)
+        return cls(data, settings, seeds, Checkpoint(folder, data, settings, seeds))
+
+    @property
+    def epoch(self) -> int:
+        """Number of epochs that are over."""
+        return self._state.epoch
+
+    @property
+    def epochs(self) -> int:
+        """Number of epochs at most."""
+        return max(own.epochs for own in self._settings)
+
+    @property
+    def alive(self) -> np.ndarray:
+        """Numbers of the models that still train."""
+        return self._state.alive
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether there is a model to train."""
+        return self.epoch < self.epochs and len(self.alive) > 0
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """A row a model and epoch, see `Stack.history`."""
+        metric = "mae" if self._data.task.is_number else "accuracy"
+        columns = ["model", "epoch", "loss", "val_loss", metric, f"val_{metric}"]
+        table = pd.DataFrame(self._state.history, columns=columns)
+        return table.sort_values(["model", "epoch"], ignore_index=True)
+
+    def step(self) -> None:
+        """Train all models that are alive for an epoch; stop those that have waited too long."""
+        _epoch(self._data, self._state, self._settings, self._seeds)
+        if self.epoch % SAVE_EVERY == 0:
+            self._store.save(self._state)
+
+    def stop(self, models) -> None:
+        """Train these models no further; their best epoch so far counts."""
+        self._state.keep(~np.isin(self.alive, models))
+
+    def finish(self) -> Stack:
+        """Keep the state in the folder, and return the models as they are."""
+        self._store.save(self._state)
+        return _finish(self._data, self._state, self._settings, self._seeds, self.history)
+
+
+def _each(settings: Settings | Sequence[Settings], n: int) -> tuple[Settings, ...]:
+    """Return the settings of each model, of one shape."""
+    each = (settings,) * n if isinstance(settings, Settings) else tuple(settings)
+    if len(each) != n:
+        raise TrainingError(f"{n} splits and {len(each)} settings; give one for all, or one a split")
+    shapes = sorted({own.shape for own in each})
+    if len(shapes) > 1:
+        raise TrainingError(
+            f"settings of several shapes (widths, batch_size): {shapes}; fit those of one shape at a time"
+        )
+    return each
+
+
+def _epoch(data: Data, state: State, settings: Sequence[Settings], seeds) -> None:
     own = [seeds[m] for m in state.alive]
-    batches = _batches([data.train[m] for m in state.alive], own, state.epoch, settings.batch_size)
-    dropping = (settings.input_dropout > 0, settings.dropout > 0)
+    alive = [settings[m] for m in state.alive]
+    batches = _batches([data.train[m] for m in state.alive], own, state.epoch, alive[0].batch_size)
+    drops = np.array([[s.input_dropout, s.dropout] for s in alive], np.float32).T
     task = data.task
-    program = compile_program(task.loss, task.n_outputs, len(settings.widths), dropping)
+    dropping = tuple(bool(rates.any()) for rates in drops)
+    program = compile_program(task.loss, task.n_outputs, len(alive[0].widths), dropping)
     fixed = (
         data.x,
         tf.gather(data.y, state.alive),
@@ -91,9 +161,9 @@ def _epoch(data: Data, state: State, settings: Settings, seeds) -> None:
         data.inverse[state.alive],
         data.shift[state.alive],
     )
-    drops = tf.constant([settings.input_dropout, settings.dropout], tf.float32)
-    draws = (tf.constant(own, tf.int64), tf.constant(state.epoch * STEPS_APART, tf.int64), drops)
-    rates = tf.constant([settings.learning_rate, settings.weight_decay], tf.float32)
+    draws = (tf.constant(own, tf.int64), tf.constant(state.epoch * STEPS_APART, tf.int64), tf.constant(drops))
+    rates = [[s.learning_rate * s.gamma**state.epoch, s.weight_decay] for s in alive]
+    rates = tf.constant(np.array(rates, np.float32).T)
     adam = (state.params, state.m, state.v, state.steps)
     state.params, state.m, state.v, state.steps, loss, metric = _numpy(
         program.train(fixed, batches, draws, rates, adam)
@@ -104,7 +174,7 @@ def _epoch(data: Data, state: State, settings: Settings, seeds) -> None:
     _note(data, state, settings, np.stack([loss, val_loss, metric, val_metric], axis=1))
 
 
-def _note(data: Data, state: State, settings: Settings, figures: np.ndarray) -> None:
+def _note(data: Data, state: State, settings: Sequence[Settings], figures: np.ndarray) -> None:
     """Write down the epoch, keep what is best, drop models that have waited too long."""
     held = np.array([len(data.validation[m]) > 0 for m in state.alive], bool)
     better = ~held | (figures[:, 1] < state.best_loss[state.alive])
@@ -117,7 +187,8 @@ def _note(data: Data, state: State, settings: Settings, figures: np.ndarray) -> 
         scaled = row if units is not None else row * [1, 1, data.scale[m], data.scale[m]]
         state.history.append((int(m), state.epoch, *scaled.tolist()))
     waited = state.epoch - state.best_epoch[state.alive]
-    state.keep(waited < settings.patience)
+    patience, last = np.array([(settings[m].patience, settings[m].epochs) for m in state.alive]).T
+    state.keep((waited < patience) & (state.epoch < last))
 
 
 def _batches(train: list[np.ndarray], seeds, epoch: int, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -151,10 +222,7 @@ def _numpy(values):
     return tf.nest.map_structure(lambda t: t.numpy(), values)
 
 
-def _finish(data: Data, state: State, settings: Settings, seeds) -> Stack:
-    metric = "mae" if data.task.is_number else "accuracy"
-    columns = ["model", "epoch", "loss", "val_loss", metric, f"val_{metric}"]
-    history = pd.DataFrame(state.history, columns=columns)
+def _finish(data: Data, state: State, settings, seeds, history: pd.DataFrame) -> Stack:
     own_spread = 1.0 / data.inverse[:, :, 0]
     own_mean = -data.shift[:, 0, :] * own_spread
     return Stack(
@@ -165,8 +233,8 @@ def _finish(data: Data, state: State, settings: Settings, seeds) -> Stack:
         offset=data.offset,
         scale=data.scale,
         best_epoch=state.best_epoch,
-        history=history.sort_values(["model", "epoch"], ignore_index=True),
+        history=history,
         task=data.task,
-        settings=settings,
+        settings=tuple(settings),
         seeds=tuple(seeds),
     )

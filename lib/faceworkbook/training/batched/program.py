@@ -34,10 +34,10 @@ def compile_program(loss: str, n_outputs: int, n_hidden: int, dropping: tuple[bo
     labels = of((None, None, None) if _is_multilabel(loss, n_outputs) else (None, None))
     data = (of((None, None)), labels, of((None, None)), of((None, None, 1)), of((None, 1, None)))
     chosen = (of((None, None, None), tf.int32), of((None, None, None)))
-    draws = (of((None,), tf.int64), of((), tf.int64), of((2,)))
+    draws = (of((None,), tf.int64), of((), tf.int64), of((2, None)))
     state = (params, params, params, of((None,)))
 
-    @tf.function(input_signature=[data, chosen, draws, of((2,)), state])
+    @tf.function(input_signature=[data, chosen, draws, of((2, None)), state])
     def train(data, chosen, draws, rates, state):
         x, y, weights, inverse, shift = data
         (rows, mask), (seeds, step0, drops), (params, m, v, steps) = chosen, draws, state
@@ -82,7 +82,7 @@ def compile_program(loss: str, n_outputs: int, n_hidden: int, dropping: tuple[bo
 
 
 def _forward(x, params, inverse, shift, drops=(None, None), seeds=None, step=None):
-    """Return logits (m, batch, outputs) of rows (m, batch, d); `drops` are rates, None where nothing is dropped."""
+    """Return logits (m, batch, outputs) of rows (m, batch, d); `drops` are rates (m,), None where nothing is dropped."""
     kernels, biases = params[0::2], params[1::2]
     n_hidden = len(kernels) - 1
     # Standardisation by each model's own moments, folded into its first layer.
@@ -111,25 +111,27 @@ def _drop(z, rate, seeds, step, layer: int):
 
 
 def _pattern(shape, rate, seeds, step, layer: int):
-    """What stays, bool (m, *shape), by each model's seed, the step and the layer alone; and its share.
+    """What stays, bool (m, *shape), by each model's rate and seed, the step and the layer alone; and its share.
 
-    One random byte a unit: the rate is rounded to a multiple of 1/256.
+    One random byte a unit: a rate is rounded to a multiple of 1/256.
     """
-    limit = tf.round(rate * 256.0)
+    limits = tf.round(rate * 256.0)
     words = (tf.reduce_prod(shape) + 3) // 4
 
-    def draw(seed):
+    def draw(own):
+        seed, limit = own
         drawn = tf.random.stateless_uniform(
             (words,), tf.stack([seed * 64 + layer, step]), minval=None, maxval=None, dtype=tf.int32
         )
         octets = tf.reshape(tf.bitcast(drawn, tf.uint8), (-1,))[: tf.reduce_prod(shape)]
         return tf.reshape(octets >= tf.cast(limit, tf.uint8), shape)
 
-    return tf.map_fn(draw, seeds, fn_output_signature=tf.bool), 1.0 - limit / 256.0
+    stays = tf.map_fn(draw, (seeds, limits), fn_output_signature=tf.bool)
+    return stays, tf.reshape(1.0 - limits / 256.0, (-1, 1, 1))
 
 
 def _adam(params, gradients, m, v, steps, moved, rates):
-    at = tf.reshape(steps, (-1, 1, 1))
+    at, rates = tf.reshape(steps, (-1, 1, 1)), tf.reshape(rates, (2, -1, 1, 1))
     size = rates[0] * tf.sqrt(1 - BETA2**at) / (1 - BETA1**at)
     new = [
         _adam_one(*own, size, rates[0] * rates[1] if number % 2 == 0 else 0.0)

@@ -27,6 +27,8 @@ class Settings:
         At most so many epochs; stop after `patience` epochs without a lower validation loss.
     batch_size : int
     learning_rate, weight_decay : float
+    gamma : float, above 0 and up to 1
+        The learning rate is multiplied by it after each epoch.
     balance : {'none', 'class_weights', 'group_weights', 'oversample'}
         How the training rows are evened out, see `faceworkbook.training.balancing`.
     """
@@ -38,6 +40,7 @@ class Settings:
     batch_size: int = 128
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
+    gamma: float = 1.0
     balance: str = "none"
     patience: int = 8
 
@@ -54,7 +57,14 @@ class Settings:
                 f"learning_rate={self.learning_rate}, weight_decay={self.weight_decay}; "
                 "allowed are numbers above 0 and of 0 or more"
             )
+        if not 0 < self.gamma <= 1:
+            raise ValueError(f"gamma={self.gamma}; allowed is 0 < gamma <= 1 (factor of each epoch)")
         balancing.check(self.balance)
+
+    @property
+    def shape(self) -> tuple:
+        """What models of one program have in common: layers, and faces a step."""
+        return self.widths, self.batch_size
 
 
 def defaults(task: tasks.Task) -> Settings:

@@ -32,6 +32,7 @@ class Stack:
     history : pandas.DataFrame
         Columns model, epoch, loss, val_loss and accuracy, val_accuracy (numbers: mae, val_mae).
     task, settings, seeds
+        Settings and seeds have an entry a model.
     """
 
     kernels: list[np.ndarray]
@@ -43,7 +44,7 @@ class Stack:
     best_epoch: np.ndarray
     history: pd.DataFrame
     task: tasks.Task
-    settings: Settings
+    settings: tuple[Settings, ...]
     seeds: tuple[int, ...]
 
     def __len__(self) -> int:
@@ -82,8 +83,8 @@ class Stack:
             self.task,
             mean=self.mean[i],
             variance=self.variance[i],
-            widths=self.settings.widths,
-            dropout=self.settings.dropout,
+            widths=self.settings[i].widths,
+            dropout=self.settings[i].dropout,
             unit=(float(self.offset[i]), float(self.scale[i])),
             seed=self.seeds[i],
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -32,9 +33,9 @@ class State:
     history: list[tuple]
 
     @classmethod
-    def start(cls, data: Data, settings: Settings, seeds) -> State:
+    def start(cls, data: Data, settings: Sequence[Settings], seeds) -> State:
         """Return the state before the first epoch."""
-        params, n = _initial(data, settings, seeds), len(seeds)
+        params, n = _initial(data, settings[0].widths, seeds), len(seeds)
         return cls(
             epoch=0,
             alive=np.arange(n),
@@ -55,9 +56,9 @@ class State:
             setattr(self, name, [p[going] for p in getattr(self, name)])
 
 
-def _initial(data: Data, settings: Settings, seeds) -> list[np.ndarray]:
+def _initial(data: Data, widths: Sequence[int], seeds) -> list[np.ndarray]:
     """Kernels and biases by turns: Glorot uniform (Glorot and Bengio 2010) by each model's seed."""
-    sizes = [data.x.shape[1], *settings.widths, data.task.n_outputs]
+    sizes = [data.x.shape[1], *widths, data.task.n_outputs]
     generators = [np.random.default_rng([seed, 0]) for seed in seeds]
     params = []
     for fan_in, fan_out in itertools.pairwise(sizes):
@@ -73,10 +74,12 @@ class Checkpoint:
     The file is named by what is trained on and how, so that other data or settings have another one.
     """
 
-    def __init__(self, folder: str | Path | None, data: Data, settings: Settings, seeds: tuple[int, ...]):
+    def __init__(
+        self, folder: str | Path | None, data: Data, settings: Sequence[Settings], seeds: Sequence[int]
+    ):
         self._identity = {
             "data": data.fingerprint,
-            "settings": asdict(settings),
+            "settings": [asdict(own) for own in settings],
             "seeds": list(seeds),
             "task": data.task.to_record(),
         }
