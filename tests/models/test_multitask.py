@@ -1,5 +1,7 @@
 """Heads on a trunk: shapes, parameter groups, stitches, standardisation, saving."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy.special import softmax
@@ -225,6 +227,28 @@ def test_the_very_first_norm_and_dropout_are_skipped():
     names = [layer.name for layer in residual_mlp.trunk(8, residuals=2, groups=1).layers]
     assert "group1_block1_in_norm" not in names and "group1_block2_in_norm" in names
     assert "group1_block1_mid_dropout" in names
+
+
+def test_shortcuts_and_ic_layers_can_be_left_out():
+    recipe = residual_mlp.Recipe(2, 2, batch_size=8, learning_rate=0.1, weight_decay=0.0, gamma=1.0)
+    task = tasks.Task("colour", tasks.CLASSES, ("a", "b", "c"))
+    given = {"mean": np.zeros(8), "variance": np.ones(8), "seed": 1}
+    kinds = {"Add": {"shortcuts": False}, "BatchNormalization": {"ic_layers": False}}
+    kinds["Dropout"] = kinds["BatchNormalization"]
+    whole = [type(layer).__name__ for layer in residual_mlp.build(task, recipe, **given).layers]
+    for kind, change in kinds.items():
+        left = residual_mlp.build(task, dataclasses.replace(recipe, **change), **given)
+        names = [type(layer).__name__ for layer in left.layers]
+        assert kind in whole and kind not in names
+        assert whole.count("Dense") == names.count("Dense") == 2 * 2 * 2 + 2 + 1
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"residuals": 6}, {"groups": -1}, {"gamma": 0.0}, {"learning_rate": 0.0}, {"dropout": 1.0}]
+)
+def test_recipes_out_of_range_are_refused(wrong):
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))}=.*allowed"):
+        dataclasses.replace(residual_mlp.BEST["gender"], **wrong)
 
 
 @pytest.mark.parametrize("target", residual_mlp.BEST)

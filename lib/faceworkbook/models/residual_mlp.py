@@ -31,6 +31,10 @@ class Recipe:
     gamma : float, 0..1
         The learning rate is multiplied by it after each epoch.
     dropout : float, 0..1
+    shortcuts : bool
+        False leaves the sums out (ablation): what remains is a plain perceptron of the same layers.
+    ic_layers : bool
+        False leaves batch norm and dropout out (ablation); "independent component" layers in the paper's words.
     """
 
     residuals: int
@@ -40,6 +44,23 @@ class Recipe:
     weight_decay: float
     gamma: float
     dropout: float = 0.05
+    shortcuts: bool = True
+    ic_layers: bool = True
+
+    def __post_init__(self):
+        if not (0 <= self.residuals <= 5 and 0 <= self.groups <= 5):
+            raise ValueError(
+                f"residuals={self.residuals}, groups={self.groups}; allowed are whole numbers 0..5"
+            )
+        if self.batch_size < 1 or self.learning_rate <= 0 or self.weight_decay < 0:
+            raise ValueError(
+                f"batch_size={self.batch_size}, learning_rate={self.learning_rate}, weight_decay="
+                f"{self.weight_decay}; allowed are 1 or more, above 0, and 0 or more"
+            )
+        if not 0 < self.gamma <= 1 or not 0 <= self.dropout < 1:
+            raise ValueError(
+                f"gamma={self.gamma}, dropout={self.dropout}; allowed are 0 < gamma <= 1 and 0 <= dropout < 1"
+            )
 
 
 # The best of the paper's 100 trials, on Adience.
@@ -81,7 +102,7 @@ def trunk(width: int, *, residuals: int, groups: int, dropout: float = 0.05, see
     if width >> groups < 1:
         raise ValueError(f"groups={groups} would halve a width of {width} below 1; use fewer groups")
     inputs = keras.Input((width,), name="descriptor")
-    x = _halving_groups(inputs, residuals, groups, dropout, _seeds(seed))
+    x = _halving_groups(inputs, _Blocks(residuals, groups, dropout), _seeds(seed))
     return keras.Model(inputs, x, name="residual_mlp")
 
 
@@ -115,7 +136,8 @@ def build(
     groups = min(recipe.groups, len(mean).bit_length() - 1)
     inputs = keras.Input((len(mean),), name="descriptor")
     x = keras.layers.Normalization(mean=mean, variance=variance, name="standardise")(inputs)
-    x = _halving_groups(x, recipe.residuals, groups, recipe.dropout, _seeds(seed))
+    blocks = _Blocks(recipe.residuals, groups, recipe.dropout, recipe.shortcuts, recipe.ic_layers)
+    x = _halving_groups(x, blocks, _seeds(seed))
     last = keras.initializers.GlorotUniform(seed=next(_seeds(seed + 1)))
     x = keras.layers.Dense(task.n_outputs, task.activation, kernel_initializer=last, name="output")(x)
     if task.is_number:
@@ -123,11 +145,20 @@ def build(
     return keras.Model(inputs, x, name="residual_mlp")
 
 
-def _halving_groups(x, residuals: int, groups: int, dropout: float, seeds):
-    for group in range(groups):
-        for block in range(residuals):
+@dataclass(frozen=True)
+class _Blocks:
+    residuals: int
+    groups: int
+    dropout: float
+    shortcuts: bool = True
+    ic_layers: bool = True
+
+
+def _halving_groups(x, blocks: _Blocks, seeds):
+    for group in range(blocks.groups):
+        for block in range(blocks.residuals):
             name = f"group{group + 1}_block{block + 1}"
-            x = _residual(x, name, dropout, seeds, skip_first=group == block == 0)
+            x = _residual(x, name, blocks, seeds, skip_first=group == block == 0)
         x = _dense(x.shape[-1] // 2, f"group{group + 1}_halve", seeds)(x)
     return x
 
@@ -138,19 +169,22 @@ def _seeds(seed: int):
         yield int(rng.integers(2**31))
 
 
-def _residual(x, name: str, dropout: float, seeds, *, skip_first: bool):
+def _residual(x, name: str, blocks: _Blocks, seeds, *, skip_first: bool):
     width = x.shape[-1]
-    y = x if skip_first else _regularised(x, f"{name}_in", dropout, seeds)
+    y = x if skip_first else _regularised(x, f"{name}_in", blocks, seeds)
     y = _dense(width, f"{name}_dense1", seeds)(y)
     y = keras.layers.Activation("relu", name=f"{name}_relu1")(y)
-    y = _regularised(y, f"{name}_mid", dropout, seeds)
+    y = _regularised(y, f"{name}_mid", blocks, seeds)
     y = _dense(width, f"{name}_dense2", seeds)(y)
-    return keras.layers.Activation("relu", name=f"{name}_relu2")(keras.layers.Add(name=f"{name}_add")([y, x]))
+    y = keras.layers.Add(name=f"{name}_add")([y, x]) if blocks.shortcuts else y
+    return keras.layers.Activation("relu", name=f"{name}_relu2")(y)
 
 
-def _regularised(x, name: str, dropout: float, seeds):
+def _regularised(x, name: str, blocks: _Blocks, seeds):
+    if not blocks.ic_layers:
+        return x
     x = keras.layers.BatchNormalization(name=f"{name}_norm")(x)
-    return keras.layers.Dropout(dropout, seed=next(seeds), name=f"{name}_dropout")(x)
+    return keras.layers.Dropout(blocks.dropout, seed=next(seeds), name=f"{name}_dropout")(x)
 
 
 def _dense(width: int, name: str, seeds) -> keras.layers.Dense:
