@@ -38,6 +38,13 @@ def _parser() -> argparse.ArgumentParser:
         "-p", action="append", default=[], metavar="NAME=VALUE", dest="given", help="set a parameter"
     )
     run.add_argument(
+        "-f",
+        "--parameters",
+        default="",
+        metavar="FILE",
+        help="parameters from a YAML file, such as best.yaml of 14_search",
+    )
+    run.add_argument(
         "--smoke", action="store_true", help="a run of seconds on few rows (same as -p smoke=true)"
     )
     run.add_argument("--results", default="results", help="folder for the results (default: results)")
@@ -216,7 +223,9 @@ def _run(options) -> int:
     from faceworkbook import project
     from faceworkbook.reports import experiments, parameters
 
-    given = experiments.localize(dict(parameters.parse_assignment(text) for text in options.given))
+    given = experiments.localize(
+        {**parameters.read_file(options.parameters), **dict(map(parameters.parse_assignment, options.given))}
+    )
     if options.smoke:
         given["smoke"] = True
     experiment = experiments.read(options.experiment, given=given, results=options.results)

@@ -165,6 +165,34 @@ def of_difference(compared: Comparison, *, to: str, unit: str = "") -> str:
     return f"{'better' if better else 'worse'} than the {to} by {amount}{relevance}, {spread}"
 
 
+def of_search(
+    task: Task, row: pd.Series, *, n_trials: int, compared: str, optimism: Mapping, nested: Mapping | None
+) -> str:
+    """Return what searched settings reach, and how much of their choice was luck (14_search).
+
+    Parameters
+    ----------
+    row : pandas.Series
+        The best trial's headline figure on test rows.
+    compared : str
+        Of `of_difference`, to the defaults.
+    optimism : mapping
+        value, low, high: by how much it looks better on the rows that chose it.
+    nested : mapping, optional
+        mean, low, high: of test rows of outer folds, each with a search of its own.
+    """
+    amount = _figure(task.headline, abs(optimism["value"]), task.unit)
+    luck = (
+        f"On the rows that chose it, the best of {n_trials:,} trials looks {amount} "
+        f"{'better' if optimism['value'] >= 0 else 'worse'} ({_interval(task.headline, optimism, task.unit, signed=True)})."
+    )
+    sentence = f"{of_headline(task, row, compared=compared)} {luck}"
+    if nested is None:
+        return sentence
+    mean = _figure(task.headline, nested["mean"], task.unit)
+    return f"{sentence} Over outer folds, each with its own search, it is {mean} ({_interval(task.headline, nested, task.unit)})."
+
+
 def of_errors(task: Task, figures: Mapping, by_group: pd.DataFrame) -> str:
     """Return the error and the worst group that is large enough to judge (04_errors).
 

@@ -184,6 +184,29 @@ def parse_assignment(text: str) -> tuple[str, object]:
     return name, _value(value)
 
 
+def read_file(path: str | Path) -> dict:
+    """Return the parameters of a YAML file by name; none where `path` is empty.
+
+    Raises
+    ------
+    ParameterError
+        No such file, or no mapping of names to plain values.
+    """
+    if not path:
+        return {}
+    try:
+        content = yaml.safe_load(Path(path).read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ParameterError(
+            f"{path} cannot be read as parameters ({error}); expected lines 'NAME: VALUE'"
+        ) from error
+    if not isinstance(content, dict) or not all(type(value) in TYPES for value in content.values()):
+        raise ParameterError(
+            f"{path} holds no parameters; expected lines 'NAME: VALUE', each a text, number, truth or list"
+        )
+    return content
+
+
 def format_value(value) -> str:
     """Return `value` as `parse_assignment` reads it."""
     return value if isinstance(value, str) else json.dumps(value)

@@ -29,7 +29,7 @@ from faceworkbook.training.fitted import (
     read_record,
     wrap,
 )
-from faceworkbook.training.kernel import fit_kernel
+from faceworkbook.training.kernel import Choices, fit_kernel
 from faceworkbook.training.registry import names
 from faceworkbook.training.single import fit_linear, fit_mlp
 
@@ -99,8 +99,8 @@ def describe(classifier, task: tasks.Task) -> str:
     return f"{classifier}: {shape}" if isinstance(classifier, str) else shape
 
 
-def options_for(classifier, settings: Mapping) -> dict:
-    """Return those of an MLP's settings that `classifier` takes too, by the same names.
+def options_for(classifier, settings: Mapping, further: Mapping | None = None) -> dict:
+    """Return those of an MLP's settings that `classifier` takes too, by the same names, and further options of its own.
 
     Parameters
     ----------
@@ -108,6 +108,13 @@ def options_for(classifier, settings: Mapping) -> dict:
         See `fit`. A registered name or a function takes none: what it makes is compiled by its maker.
     settings : mapping
         Fields of `batched.Settings`.
+    further : mapping, optional
+        Options of the classifier, which hold before `settings`.
+
+    Raises
+    ------
+    ValueError
+        A further option that the classifier does not have.
 
     Returns
     -------
@@ -116,12 +123,29 @@ def options_for(classifier, settings: Mapping) -> dict:
         how training rows are evened out.
     """
     of_network = {field.name for field in fields(NetworkOptions)}
+    allowed = _options_of(classifier)
+    wrong = sorted(set(further or {}) - allowed)
+    if wrong:
+        raise ValueError(f"{classifier} has no option {wrong}; allowed are {sorted(allowed)}")
     taken = {"mlp": set(settings), "residual_mlp": {"epochs", "patience", "balance"}}
     if isinstance(classifier, str):
         names = taken.get(classifier, {"balance"})
     else:
         names = of_network if isinstance(classifier, keras.Model) else {"balance"}
-    return {name: value for name, value in settings.items() if name in names}
+    return {name: value for name, value in settings.items() if name in names} | dict(further or {})
+
+
+def _options_of(classifier) -> set[str]:
+    """Return the names of all options of a classifier's fit."""
+    own: dict[object, set[str]] = {
+        "mlp": {field.name for field in fields(batched.Settings)},
+        "residual_mlp": {field.name for field in (*fields(residual_mlp.Recipe), *fields(NetworkOptions))},
+        "linear": {"strengths", "balance"},
+        "kernel": {field.name for field in fields(Choices)} | {"balance"},
+    }
+    if isinstance(classifier, keras.Model):
+        return {field.name for field in fields(NetworkOptions)}
+    return own.get(classifier, {"balance"}) if isinstance(classifier, str) else {"balance"}
 
 
 class _Maker:
@@ -146,7 +170,8 @@ def fit_estimator(
     ----------
     **options
         ``name`` that the model is known by; ``balance`` (see `faceworkbook.training.balancing`); of a Keras model
-        the other fields of `NetworkOptions`.
+        the other fields of `NetworkOptions`, and ``watch``, which says after each epoch from the history so far
+        whether training goes on.
 
     Notes
     -----
@@ -160,6 +185,7 @@ def fit_estimator(
         raise TypeError(f"{type(estimator).__name__} takes the option 'balance' alone, got {sorted(options)}")
     fit_one = _fit_network if is_network else _fit_sklearn
     model, history = fit_one(estimator, matrix, labels, split, seed=seed, **options)
+    options.pop("watch", None)
     settings = {
         "classifier": name,
         "model": repr(model) if not is_network else model.name,
@@ -265,6 +291,15 @@ def _fit_sklearn(estimator, matrix, labels: tasks.Labels, split, *, seed: int, b
     return model, pd.DataFrame([row])
 
 
+def figures_of(fitted: Fitted, matrix, labels: tasks.Labels, split) -> pd.DataFrame:
+    """Return losses and accuracy (or mae) of training and validation rows as a history of one epoch."""
+    row = {"epoch": 1}
+    for prefix, rows in (("", split.train), ("val_", split.validation)):
+        if len(rows):
+            row |= _figures(prefix, labels.take(rows), fitted.predict(matrix[rows]))
+    return pd.DataFrame([row])
+
+
 def _figures(prefix: str, labels: tasks.Labels, output: np.ndarray) -> dict:
     """Loss and accuracy (or mae), as a network's history has them."""
     decoded, task = labels.task.decode(output), labels.task
@@ -306,7 +341,20 @@ class NetworkOptions:
         balancing.check(self.balance)
 
 
-def _fit_network(model, matrix, labels: tasks.Labels, split, *, seed: int, **options):
+class _Watched(keras.callbacks.Callback):
+    """Ends training where ``watch`` says so of the history so far."""
+
+    def __init__(self, watch: Callable[[pd.DataFrame], bool]):
+        super().__init__()
+        self._watch, self._rows = watch, []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._rows.append({"epoch": epoch + 1, **(logs or {})})
+        if not self._watch(pd.DataFrame(self._rows)):
+            self.model.stop_training = True
+
+
+def _fit_network(model, matrix, labels: tasks.Labels, split, *, seed: int, watch=None, **options):
     options = NetworkOptions(**options)
     keras.utils.set_random_seed(seed)
     weight = balancing.weights(labels, split.train, options.balance)
@@ -317,6 +365,7 @@ def _fit_network(model, matrix, labels: tasks.Labels, split, *, seed: int, **opt
     if len(split.validation):
         held = (np.asarray(matrix[split.validation], np.float32), y[split.validation])
         callbacks = [keras.callbacks.EarlyStopping(patience=options.patience, restore_best_weights=True)]
+    callbacks += [] if watch is None else [_Watched(watch)]
     history = model.fit(
         x,
         y[split.train],
