@@ -115,7 +115,7 @@ def settings_by_fold(made: Nested) -> pd.DataFrame:
             "repeat": getattr(split, "repeat", 0),
             "fold": getattr(split, "fold", 0),
             one.column: one.row["value"],
-            **{name: _as_text(value) for name, value in one.options.items()},
+            **{name: _shorten(value) for name, value in one.options.items()},
         }
         for split, one in zip(made.fits.splits, made.searched, strict=True)
     ]
@@ -169,6 +169,10 @@ def save_parameters(path: str | Path, chosen: dict, *, comment: str) -> Path:
     """Write parameters as YAML, for ``workbook run NAME -f FILE`` and ``papermill -f FILE``."""
     text = "".join(f"# {line}\n" for line in comment.splitlines())
     return files.write_beside(path, text + yaml.safe_dump(chosen, sort_keys=False))
+
+
+def _shorten(value):
+    return f"{value:.3g}" if isinstance(value, float) else _as_text(value)
 
 
 def _as_text(value) -> str:
