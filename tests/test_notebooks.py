@@ -92,6 +92,10 @@ def test_a_classifier_of_ones_own_is_a_change_of_one_cell(chain, tmp_path):
         given = {key: values.get(key, parameter.default) for key, parameter in known.items()}
         step = experiments.Step(name, place / f"{name}.ipynb", given)
         runner.run_step(step, own / name, "any", name)
+    assert (
+        "no predictor is written: KNeighborsClassifier has no translation into plain arrays"
+        in (own / "03_classifier" / "report.html").read_text()
+    )
     assert "KNeighborsClassifier" in (own / "05_report" / "report.html").read_text()
     assert "KNeighborsClassifier" in (own / "03_classifier" / "model_card.md").read_text()
 

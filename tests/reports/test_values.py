@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -296,3 +297,19 @@ def test_choices_are_those_of_the_rooms_that_own_them():
     for name, choices in owned.items():
         assert [values.RULES[name](choice) for choice in choices] == [""] * len(choices)
         assert f"allowed are {', '.join(choices)}" in values.RULES[name]("?")
+
+
+def test_a_later_step_knows_the_table_of_ones_own_that_01_faces_read(tmp_path):
+    """`workbook run` with a csv whose table has another name ended in 02: its label was looked for in faces.csv."""
+    root, out = tmp_path / "own", tmp_path / "out"
+    root.mkdir()
+    (root / "faces.csv").write_text("image,race\na.jpg,Asian\n")
+    (root / "numbers.csv").write_text("image,years\na.jpg,4\n")
+    (out / "01_faces").mkdir(parents=True)
+    given = {"dataset": "csv", "root": str(root), "label": "years"}
+    (out / "01_faces" / "params.json").write_text(json.dumps({**given, "options": ["table: numbers.csv"]}))
+    declared = parameters.read(REPO / "notebooks" / "02_descriptors.ipynb")
+    defaults = {name: own.default for name, own in declared.items()}
+    runs.start(out, "02_descriptors", {**defaults, **given})
+    with pytest.raises(ParameterError, match="label='yeers': csv has years"):
+        runs.start(out, "02_descriptors", {**defaults, **given, "label": "yeers"})

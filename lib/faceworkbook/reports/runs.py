@@ -343,10 +343,13 @@ def start(out: str | Path, step: str, namespace: dict | None = None) -> Run:
 
     own, sources = _notebook()
     parameters = params.current(step, own if namespace is None else namespace, sources)
-    values.refuse(values.check_current(step, parameters), step)
+    run = Run(project.resolve(out) / step, step, parameters)
+    # A label of one's own set stands in the table that an option of 01_faces names.
+    earlier = run.values(FACES, "params") if step != FACES and run.has(FACES, "params.json") else {}
+    settled = {name: earlier[name] for name in values.SETTLED if name in earlier}
+    values.refuse(values.check_current(step, parameters, settled), step)
     style.use()
     plans.hold_to(project.resolve(out), step, parameters)
-    run = Run(project.resolve(out) / step, step, parameters)
     run.folder.mkdir(parents=True, exist_ok=True)
     _forget_earlier(run)
     run.save_values(parameters, "params")

@@ -400,10 +400,10 @@ def _check_network(given: Mapping, everything: Mapping, registered: set[str]) ->
     return ""
 
 
-def check_current(step: str, parameters: Mapping[str, object]) -> list[str]:
+def check_current(step: str, parameters: Mapping[str, object], settled: Mapping[str, object]) -> list[str]:
     """Return what is wrong with the parameters of the running notebook `step`; a notebook of one's own may have any."""
     notebook = project.root() / "notebooks" / f"{step}.ipynb"
-    return check(parameters, params.read(notebook)) if notebook.exists() else []
+    return check(parameters, params.read(notebook), settled=settled) if notebook.exists() else []
 
 
 # --------------------------------------------------------------------------- all steps of an experiment

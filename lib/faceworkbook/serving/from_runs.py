@@ -25,7 +25,7 @@ from faceworkbook.reports.runs import DESCRIPTORS, FACES, Run, RunError
 from faceworkbook.serving import making
 from faceworkbook.serving.checks import PredictorError
 from faceworkbook.serving.describing import Network
-from faceworkbook.serving.head import HeadError, join
+from faceworkbook.serving.head import Head, HeadError, join
 from faceworkbook.serving.making import Ingredients, Options
 from faceworkbook.serving.predictor import FOLDER
 
@@ -116,10 +116,8 @@ def of_classifier(
     str
         Where it is, or why there is none.
     """
-    from faceworkbook.serving.keras_head import translate
-
-    heads = {name: translate(one.model, name) for name, one in fitted.items()}
     held = data.split.validation
+    heads = {name: _translate(one, name, data) for name, one in fitted.items()}
     given = Ingredients(
         networks=[Network.of(net) for net in _networks(run)],
         head=join(heads) if len(heads) > 1 else next(iter(heads.values())),
@@ -129,11 +127,21 @@ def of_classifier(
         training=data.matrix[data.split.train],
         validation=data.matrix[held if len(held) else data.split.train],
         trained_on=data.faces["face_id"].iloc[data.split.train].tolist(),
-        keras={_file_name(name, len(fitted)): one.model for name, one in fitted.items()},
+        keras={_file_name(name, len(fitted)): one.model for name, one in fitted.items() if one.is_network},
         made=describe_run(run, made_from=data.made_from),
         align=_align_options(run.values(DESCRIPTORS, "params")),
     )
     return write(run, given, seed=seed, smoke=smoke)
+
+
+def _translate(fitted, name: str, data: PreparedData) -> Head:
+    """Return a model as steps that numpy evaluates; an estimator's are checked on a few faces."""
+    from faceworkbook.serving import estimator_head, keras_head
+
+    if fitted.is_network:
+        return keras_head.translate(fitted.model, name)
+    few = np.asarray(data.matrix[data.split.train[: estimator_head.CHECKED]])
+    return estimator_head.translate(fitted.model, fitted.task, few, fitted.predict(few))
 
 
 def write(run: Run, given: Ingredients, *, seed: int, smoke: bool) -> str:

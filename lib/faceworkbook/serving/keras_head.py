@@ -32,7 +32,7 @@ def translate(model, task: str = "", *, start=None) -> Head:
             "models, such as classifier='mlp', 'linear' or 'kernel'"
         )
     start = model.inputs[0] if start is None else start
-    steps = _Steps({id(start): INPUT})
+    steps = Steps({id(start): INPUT})
     wanted = model.output if isinstance(model.output, dict) else {task: model.outputs[0]}
     for node in _nodes(model, list(wanted.values()), start):
         _translate_node(steps, node)
@@ -53,13 +53,16 @@ def _nodes(model, outputs: list, start) -> list:
     return needed[::-1]
 
 
-class _Steps:
+class Steps:
+    """Steps of a head that are added one by one; `names` has what each tensor is called."""
+
     def __init__(self, names: dict[int, str]):
         self.names, self.made, self.arrays = names, [], {}
 
     def add(
         self, operation: str, inputs: list[str], arrays: tuple = (), *, n_outputs: int = 1, **more
     ) -> list[str]:
+        """Add a step; return the names of its outputs."""
         outputs = [f"t{len(self.made)}" + (f".{i}" if n_outputs > 1 else "") for i in range(n_outputs)]
         names = [f"a{len(self.arrays) + i}" for i in range(len(arrays))]
         self.arrays.update({n: np.asarray(a, np.float32) for n, a in zip(names, arrays, strict=True)})
@@ -68,7 +71,7 @@ class _Steps:
         return outputs
 
 
-def _translate_node(steps: _Steps, node) -> None:
+def _translate_node(steps: Steps, node) -> None:
     layer, kind = node.operation, type(node.operation).__name__
     if kind not in _TRANSLATIONS:
         raise HeadError(f"layer {layer.name} is a {kind}, which has no translation to numpy here")
@@ -80,26 +83,26 @@ def _translate_node(steps: _Steps, node) -> None:
         steps.names[id(tensor)] = name
 
 
-def _activate(steps: _Steps, name: str, x: list[str], layer) -> list[str]:
+def _activate(steps: Steps, name: str, x: list[str], layer) -> list[str]:
     if name not in ACTIVATIONS:
         raise HeadError(f"layer {layer.name} has the activation {name}; translated are {sorted(ACTIVATIONS)}")
     return x if name == "linear" else steps.add("activation", x, activation=name)
 
 
-def _dense(steps: _Steps, layer, inputs: list[str]) -> list[str]:
+def _dense(steps: Steps, layer, inputs: list[str]) -> list[str]:
     kernel = layer.kernel.numpy()
     bias = layer.bias.numpy() if layer.use_bias else np.zeros(kernel.shape[-1])
     return _activate(steps, layer.activation.__name__, steps.add("dense", inputs, (kernel, bias)), layer)
 
 
-def _normalization(steps: _Steps, layer, inputs: list[str]) -> list[str]:
+def _normalization(steps: Steps, layer, inputs: list[str]) -> list[str]:
     mean, variance = (np.asarray(v, np.float64).reshape(-1) for v in (layer.mean, layer.variance))
     factor = 1 / np.maximum(np.sqrt(variance), 1e-7)
     factor, shift = (factor, -mean * factor) if not layer.invert else (1 / factor, mean)
     return steps.add("scale", inputs, (factor, shift))
 
 
-def _batch_normalization(steps: _Steps, layer, inputs: list[str]) -> list[str]:
+def _batch_normalization(steps: Steps, layer, inputs: list[str]) -> list[str]:
     mean, variance = (np.asarray(v.numpy(), np.float64) for v in (layer.moving_mean, layer.moving_variance))
     gamma = layer.gamma.numpy() if layer.scale else 1.0
     beta = layer.beta.numpy() if layer.center else 0.0
@@ -107,19 +110,19 @@ def _batch_normalization(steps: _Steps, layer, inputs: list[str]) -> list[str]:
     return steps.add("scale", inputs, (factor, beta - mean * factor))
 
 
-def _rescaling(steps: _Steps, layer, inputs: list[str]) -> list[str]:
+def _rescaling(steps: Steps, layer, inputs: list[str]) -> list[str]:
     return steps.add("scale", inputs, (np.atleast_1d(layer.scale), np.atleast_1d(layer.offset)))
 
 
-def _gaussian(steps: _Steps, layer, inputs: list[str]) -> list[str]:
+def _gaussian(steps: Steps, layer, inputs: list[str]) -> list[str]:
     return steps.add("gaussian", inputs, (layer.landmarks.numpy(), layer.gamma.numpy()))
 
 
-def _clip(steps: _Steps, operation, inputs: list[str]) -> list[str]:
+def _clip(steps: Steps, operation, inputs: list[str]) -> list[str]:
     return steps.add("clip", inputs, tuple(np.atleast_1d(v) for v in (operation.x_min, operation.x_max)))
 
 
-def _cross_stitch(steps: _Steps, layer, inputs: list[str]) -> list[str]:
+def _cross_stitch(steps: Steps, layer, inputs: list[str]) -> list[str]:
     return steps.add("mix", inputs, (layer.alpha.numpy(),), n_outputs=len(inputs))
 
 
