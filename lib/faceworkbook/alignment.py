@@ -252,13 +252,31 @@ def align(
     height, width = size
     scale = min(height, width) / (TEMPLATE_SIDE * (1 + 2 * margin))
     centred = (template - TEMPLATE_SIDE / 2) * scale + np.array([width, height]) / 2
-    matrix = similarity(points, centred)
+    return warp(image, similarity(points, centred), size)
+
+
+def warp(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return what a similarity transform brings into a chip.
+
+    Parameters
+    ----------
+    image : ndarray of shape (height, width, 3), uint8, RGB
+    matrix : ndarray of shape (2, 3)
+        From the picture to the chip, pixels.
+    size : (height, width) in pixels
+
+    Returns
+    -------
+    ndarray of shape (*size, 3), uint8, RGB
+        What lies outside the picture repeats its border.
+    """
+    height, width = size
     shrink = np.hypot(*matrix[:, 0])
     source, corner = _surroundings(image, matrix, size)
-    matrix[:, 2] += matrix[:, :2] @ corner
+    shift = matrix[:, 2] + matrix[:, :2] @ corner
     return cv2.warpAffine(
         _blurred(source, shrink),
-        matrix,
+        np.column_stack([matrix[:, :2], shift]),
         (width, height),
         flags=cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_REPLICATE,

@@ -126,6 +126,7 @@ def make(
 def _hashes(faces: pd.DataFrame) -> dict:
     own = ["image", *face_table.BOX, "identity", "dataset"]
     labels = [column for column in face_table.label_columns(faces) if column != CONTENT]
+    labels += [column for column in face_table.PREDICTED_POSE if column in faces]
     return {
         "faces": files.hash_rows(faces, own, key="face_id"),
         "pictures": files.hash_rows(faces, [CONTENT], key="face_id"),

@@ -70,10 +70,13 @@ COLUMNS = {
 }
 BOX = ("top", "left", "bottom", "right")
 POSE = ("yaw", "pitch", "roll")
+POSE_EDGES = (-30, -10, 10, 30)  # degrees; bands of angles begin there, see `evaluation.groups.attach`
 VOTES_PREFIX = "votes_"  # counts of annotators' votes
 TARGET_PREFIX = "target_"  # probabilities to train on, made of votes; they sum to 1
 COPY_GROUP = "copy_group"  # name of the group of copies of one picture, NA where a face has none
-NOT_LABELS = ("content_hash", COPY_GROUP)  # further columns that the workbook itself adds
+# Angles that the workbook reads off the face mesh: groups to compare, never labels to learn or to be judged by.
+PREDICTED_POSE = ("predicted_yaw", "predicted_pitch", "predicted_roll")
+NOT_LABELS = ("content_hash", COPY_GROUP, *PREDICTED_POSE)  # further columns that the workbook itself adds
 MAX_CLASSES = 100  # a text column with more different values is no label
 
 # Vocabularies under which a file of names may be read, the project's own first.

@@ -1,4 +1,4 @@
-"""Five points, box and score of every face: computed once for each picture content, kept beside the face table.
+"""Points, box and score of every face: computed once for each picture content, kept beside the face table.
 
 Alignment, cleaning and head pose all read this table.
 """
@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm.auto import tqdm
 
-from faceworkbook import alignment, files, images
+from faceworkbook import alignment, files, images, mesh_detector
 from faceworkbook import faces as face_table
 
 NAME = "landmarks.parquet"
@@ -28,7 +28,8 @@ STAMP = ["content_hash", "size", "mtime_ns", "ctime_ns"]
 FACE_BOX = ["face_top", "face_left", "face_bottom", "face_right"]
 POINTS = [f"{point.replace(' ', '_')}_{axis}" for point in alignment.POINTS for axis in ("x", "y")]
 MEASURES = ["n_faces", "score", "face_height", "face_share", "blur", "brightness"]
-LOOK = [*STAMP, *FACE_BOX, *POINTS, *MEASURES, "problem"]
+MESH = "mesh"
+LOOK = [*STAMP, *FACE_BOX, *POINTS, *MEASURES, "problem", MESH]
 TEXTS = ["face_id", "image", "content_hash", "problem"]
 COLUMNS = ["face_id", *KEY, *LOOK]
 
@@ -55,16 +56,21 @@ class AlignOptions:
         Range 0..1; a face below it counts as none. The detector reports none below .3.
     no_face : {'whole', 'leave_out'}
         'whole': such a face is cut out unaligned. 'leave_out': it gets no descriptor and is listed.
+    landmarks : {'mesh', 'yunet'}
+        Where the five points come from: the face mesh, or the detector itself, whose int8 points are rough.
     """
 
     min_score: float = 0.6
     no_face: str = "whole"
+    landmarks: str = mesh_detector.MESH
 
     def __post_init__(self):
         if not 0 <= self.min_score <= 1:
             raise ValueError(f"min_score={self.min_score}; allowed is 0..1")
         if self.no_face not in NO_FACE:
             raise ValueError(f"no_face={self.no_face!r}; allowed are {list(NO_FACE)}")
+        if self.landmarks not in mesh_detector.SOURCES:
+            raise ValueError(f"landmarks={self.landmarks!r}; allowed are {list(mesh_detector.SOURCES)}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +83,8 @@ class Landmarks:
         `COLUMNS`, in the order of the faces asked for. Boxes and points in pixels of the whole picture, NaN where no
         face is detected; ``n_faces`` (at least half as high as the main one), ``score`` (0..1), ``face_height``
         (pixels), ``face_share`` (of the height of what was searched), ``blur`` (variance of the Laplacian at 112
-        pixels), ``brightness`` (0..255), ``problem`` (why a picture cannot be read, else '').
+        pixels), ``brightness`` (0..255), ``problem`` (why a picture cannot be read, else ''), ``mesh`` (packed, see
+        `meshes`).
     settings : dict
         Of the detector, with the SHA-256 of its weights.
     """
@@ -90,6 +97,10 @@ class Landmarks:
         points = self.table[POINTS].to_numpy(float).reshape(-1, len(alignment.POINTS), 2)
         points[~(self.table["score"].to_numpy(float) >= min_score)] = np.nan
         return points
+
+    def meshes(self) -> np.ndarray:
+        """Return the meshes, ndarray of shape (n, 468, 3), float64, pixels of the picture; NaN where there is none."""
+        return mesh_detector.unpack(self.table[MESH])
 
     def boxes(self) -> np.ndarray:
         """Return the boxes of the detected faces, ndarray of shape (n, 4), float64: top, left, bottom, right."""
@@ -176,7 +187,8 @@ def align_faces(
         nobody = pd.DataFrame(columns=["face_id", "image", "reason", "detail"])
         return Aligned(np.ones(len(faces), bool), None, nobody, {})
     options = options or AlignOptions()
-    marks = detect(faces, root, path=path, progress=progress)
+    detector = mesh_detector.make_detector(options.landmarks)
+    marks = detect(faces, root, path=path, detector=detector, progress=progress)
     without = marks.without_face(min_score=options.min_score)
     keep = np.ones(len(faces), bool)
     if options.no_face == "leave_out":
@@ -208,7 +220,9 @@ def detect(
         Folder of the pictures.
     path : Path, optional
         Where the table is kept. Rows in it of other faces stay. What a run that was cut off has computed is used.
+        That of a `mesh_detector.MeshDetector` is kept beside it, under a name of its own.
     detector : alignment.Detector, optional
+        Without meshes by default.
     threads : int
     progress : bool
 
@@ -222,6 +236,8 @@ def detect(
     """
     detector = detector or alignment.Detector()
     settings = {**detector.settings, "cut": CUT}
+    if path and isinstance(detector, mesh_detector.MeshDetector):
+        path = path.with_name(f"{path.stem}-mesh{path.suffix}")
     kept = _read_kept(path, settings)
     asked = faces[["face_id", *KEY]].reset_index(drop=True)
     asked = asked.astype({"face_id": str, "image": str, **dict.fromkeys(face_table.BOX, float)})
@@ -265,7 +281,7 @@ def _by_content(kept: pd.DataFrame) -> pd.DataFrame:
 def _frame(looks) -> pd.DataFrame:
     frame = pd.DataFrame(list(looks), columns=LOOK)
     texts = [name for name in TEXTS if name in LOOK]
-    numbers = {name: float for name in LOOK if name not in (*STAMP, *texts)}
+    numbers = {name: float for name in LOOK if name not in (*STAMP, *texts, MESH)}
     return frame.astype({**dict.fromkeys(texts, str), **dict.fromkeys(STAMP[1:], "int64"), **numbers})
 
 
@@ -287,7 +303,15 @@ class _Work:
                 return known, False
             data, state = images.read_file(name)
         except OSError:
-            missing = ("", 0, 0, 0, *[np.nan] * (len(LOOK) - 5), f"{face.image}: missing or cannot be opened")
+            missing = (
+                "",
+                0,
+                0,
+                0,
+                *[np.nan] * (len(LOOK) - 6),
+                f"{face.image}: missing or cannot be opened",
+                b"",
+            )
             return missing, known is None or known[0] != ""
         content = images.content_hash(data)
         stamp = content, state.st_size, state.st_mtime_ns, state.st_ctime_ns
@@ -310,7 +334,7 @@ def _measure(data: bytes, box: np.ndarray, detector: alignment.Detector, name: s
     try:
         piece, reduce, corner, given = _open_piece(data, box, max(side for _, side in detector.looks), name)
     except images.UnreadableImage as error:
-        return (*nothing, *[np.nan] * len(MEASURES), str(error))
+        return (*nothing, *[np.nan] * len(MEASURES), str(error), b"")
     detections = detector.detect(piece)
     main = (
         alignment.main_face(detections, piece.shape)
@@ -318,14 +342,17 @@ def _measure(data: bytes, box: np.ndarray, detector: alignment.Detector, name: s
         else alignment.face_in_box(detections, given)
     )
     if main is None:
-        return (*nothing, 0.0, *[np.nan] * (len(MEASURES) - 1), "")
+        return (*nothing, 0.0, *[np.nan] * (len(MEASURES) - 1), "", b"")
     near = [f for f in detections if f.height >= SECOND_FACE * main.height and f.score >= SECOND_SCORE]
     main = detector.refine(piece, main)
     edges = np.asarray(main.box) + np.tile(corner[::-1], 2)
     points = (main.points + corner + 0.5) * reduce - 0.5
+    mesh = b""
+    if isinstance(main, mesh_detector.MeshFace):
+        mesh = mesh_detector.pack((main.mesh + np.append(corner + 0.5, 0)) * reduce - [0.5, 0.5, 0])
     share = main.height / piece.shape[0]
     measures = max(len(near), 1), main.score, main.height * reduce, share, *_quality(piece, main.box)
-    return (*(edges * reduce), *points.ravel(), *map(float, measures), "")
+    return (*(edges * reduce), *points.ravel(), *map(float, measures), "", mesh)
 
 
 def _open_piece(data: bytes, box: np.ndarray, side: int, name: str):
@@ -382,6 +409,8 @@ def _read(path: Path, settings: dict) -> pd.DataFrame | None:
         table = pq.read_table(path, page_checksum_verification=True).to_pandas()
     except (OSError, pa.ArrowException):
         return None  # missing or damaged: it is computed anew
+    if MESH not in table:
+        table[MESH] = b""  # written before there were meshes
     known = table.attrs.get("detector") == settings and set(COLUMNS) <= set(table)
     return table[COLUMNS] if known else None
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from faceworkbook import alignment, datasets, descriptors, images, landmarks
+from faceworkbook import alignment, datasets, descriptors, images, landmarks, mesh_detector
 from faceworkbook.descriptors import StoreError, cluster, naming
 from faceworkbook.descriptors.journal import Journal
 from faceworkbook.faces import BOX
@@ -66,7 +66,8 @@ def extract(some, kind, engine=None, **options):
 
 def cut(some, align):
     faces, root = some
-    points = landmarks.detect(faces, root, progress=False).points(min_score=0.6)
+    detector = mesh_detector.MeshDetector()
+    points = landmarks.detect(faces, root, detector=detector, progress=False).points(min_score=0.6)
     read = [images.read_bytes(root / image) for image in faces["image"]]
     preprocessing = network(align).preprocessing
     return np.stack(
@@ -148,7 +149,8 @@ def test_the_store_is_named_after_what_differs():
     assert name("five_points", align=AlignOptions(no_face="leave_out")).endswith(
         "-five_points-score0.6-leave_out"
     )
-    assert name("none", align=AlignOptions(no_face="leave_out")) == name()
+    assert name("upright", align=AlignOptions(landmarks="yunet")).endswith("-upright-yunet")
+    assert name("none", align=AlignOptions(no_face="leave_out", landmarks="yunet")) == name()
 
 
 def test_the_detector_is_not_asked_where_nothing_is_aligned(some, monkeypatch):
@@ -159,4 +161,4 @@ def test_the_detector_is_not_asked_where_nothing_is_aligned(some, monkeypatch):
 def test_the_table_of_landmarks_is_kept_where_a_plain_text_says(some):
     place = some[1] / "points.parquet"
     made, _ = extract(some, "five_points", landmarks=str(place))
-    assert place.exists() and made.aligned.points is not None
+    assert place.with_name("points-mesh.parquet").exists() and made.aligned.points is not None

@@ -38,6 +38,9 @@ def store_of_file(dataset: str, root: str | Path, file: Path) -> Path:
 def describe_cut(backbone, align: AlignOptions) -> str:
     """Return what differs from the network's own cut of the faces, as part of a name; else an empty text."""
     suffix = f"-{backbone.variant}" if backbone.variant else ""
-    if backbone.preprocessing.align != "none" and align != AlignOptions():
+    if backbone.preprocessing.align == "none":
+        return suffix
+    usual = AlignOptions()
+    if (align.min_score, align.no_face) != (usual.min_score, usual.no_face):
         suffix += f"-score{align.min_score:g}-{align.no_face}"
-    return suffix
+    return suffix + ("" if align.landmarks == usual.landmarks else f"-{align.landmarks}")

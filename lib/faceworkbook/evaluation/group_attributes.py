@@ -79,7 +79,8 @@ def attach(
     Parameters
     ----------
     attributes : sequence of str
-        Columns of the face table; 'age' (years) becomes bands named '20-29'.
+        Columns of the face table; 'age' (years) becomes bands named '20-29', an angle of the head (degrees, labelled or
+        predicted) bands named '-10 to 10', any other number fifths.
     age_edges : sequence of number
         Lower edges of the bands, in years; the last band is open.
 
@@ -105,8 +106,7 @@ def attach(
     values.index = predictions.index
     for name in attributes:
         if pd.api.types.is_numeric_dtype(values[name]):
-            is_age = name == "age"
-            values[name] = age_bands(values[name], edges=age_edges) if is_age else _fifths(values[name])
+            values[name] = _bands(values[name], age_edges)
     joined = predictions.drop(columns=list(attributes), errors="ignore").join(values)
     joined.attrs = dict(predictions.attrs)  # a join forgets them, and with them the task
     return joined
@@ -119,6 +119,25 @@ def age_bands(ages: pd.Series, *, edges: Sequence[float] = AGE_EDGES) -> pd.Seri
     values = pd.to_numeric(ages).astype("Float64").to_numpy(dtype=float, na_value=np.nan)
     bands = pd.cut(values, [*edges, np.inf], right=False, labels=[*names, f"{edges[-1]:g}+"], ordered=True)
     return pd.Series(bands, index=ages.index)
+
+
+def pose_bands(angles: pd.Series, *, edges: Sequence[float] = face_table.POSE_EDGES) -> pd.Series:
+    """Cut angles (degrees) into bands by lower edges: 'below -30', '-30 to -10', ..., '30 and more'; NA stays NA."""
+    names = [
+        f"below {edges[0]:g}",
+        *(f"{low:g} to {high:g}" for low, high in pairwise(edges)),
+        f"{edges[-1]:g} and more",
+    ]
+    values = pd.to_numeric(angles).astype("Float64").to_numpy(dtype=float, na_value=np.nan)
+    bands = pd.cut(values, [-np.inf, *edges, np.inf], right=False, labels=names, ordered=True)
+    return pd.Series(bands, index=angles.index)
+
+
+def _bands(numbers: pd.Series, age_edges: Sequence[float]) -> pd.Series:
+    if numbers.name == "age":
+        return age_bands(numbers, edges=age_edges)
+    is_pose = numbers.name in (*face_table.POSE, *face_table.PREDICTED_POSE)
+    return pose_bands(numbers) if is_pose else _fifths(numbers)
 
 
 def _fifths(numbers: pd.Series) -> pd.Series:

@@ -1,4 +1,4 @@
-"""What the faces of several data sets are described with: a network, five points, or both."""
+"""What the faces of several data sets are described with: a network, five points, both, or the face mesh."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import pandas as pd
 from faceworkbook import descriptors, landmarks
 from faceworkbook import faces as face_table
 from faceworkbook.backbones.several import open_network
-from faceworkbook.descriptors import five_points, naming
+from faceworkbook.descriptors import face_shape, five_points, naming
 from faceworkbook.landmarks import AlignOptions
 
-SOURCES = ("network", "landmarks", "both")
+SOURCES = ("network", "landmarks", "both", "mesh")
 
 
 def describe_with(
@@ -31,8 +31,9 @@ def describe_with(
 
     Parameters
     ----------
-    source : {'network', 'landmarks', 'both'}
-        'both': the points, and the network on the square around them, see `describe_with_both`.
+    source : {'network', 'landmarks', 'both', 'mesh'}
+        'both': the points, and the network on the square around them, see `describe_with_both`. 'mesh': pose and shape
+        of the face mesh.
     backbone : str
         'auto' (VGG-Face if its file is there, else the embedded default), or a registered name.
     tap : str
@@ -53,6 +54,8 @@ def describe_with(
         raise ValueError(f"source={source!r}; allowed are {list(SOURCES)}")
     if source == "landmarks":
         return describe_with_landmarks(store), "five points by YuNet"
+    if source == "mesh":
+        return describe_with_mesh(store), "468 points of the face mesh"
     net = open_network(backbone, tap=tap).adjusted(**(cut or {}))
     if source == "both":
         return describe_with_both(net, store), f"five points by YuNet and {net.name} {net.tap}, both sides"
@@ -78,6 +81,15 @@ def describe_with_landmarks(store: Path) -> Callable:
 
     def describe(faces: pd.DataFrame, name: str, root: Path):
         return five_points.extract(faces, root=root, path=_landmarks_of(name, store))
+
+    return describe
+
+
+def describe_with_mesh(store: Path) -> Callable:
+    """Describe faces by their mesh (head pose); each data set's table NAME-landmarks-mesh is kept in `store`."""
+
+    def describe(faces: pd.DataFrame, name: str, root: Path):
+        return face_shape.extract(faces, root=root, path=_landmarks_of(name, store))
 
     return describe
 

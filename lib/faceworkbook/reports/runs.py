@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from faceworkbook import data_record, files, landmarks, project, row_groups, splits, tasks
+from faceworkbook import data_record, files, landmarks, mesh_detector, project, row_groups, splits, tasks
 from faceworkbook.backbones import Backbone
 from faceworkbook.data_record import DataError, DataRecord
 from faceworkbook.descriptors import Descriptors, Joined
@@ -232,8 +232,11 @@ class Run:
 
     def points(self, faces: pd.DataFrame, root: str | Path) -> np.ndarray:
         """Return the points at which 02_descriptors aligns these faces, ndarray of shape (n, 5, 2); NaN without a face."""
-        least = _settle(self.step, "align_min_score", "", self._settled_before())
-        return landmarks.detect(faces, root, path=self.landmarks, progress=False).points(min_score=least)
+        earlier = self._settled_before()
+        least = _settle(self.step, "align_min_score", "", earlier)
+        detector = mesh_detector.make_detector(earlier.get("landmarks", mesh_detector.YUNET))
+        kept = {"path": self.landmarks, "detector": detector}
+        return landmarks.detect(faces, root, **kept, progress=False).points(min_score=least)
 
     def networks(self) -> list[Backbone]:
         """Return the networks that 02_descriptors used, in its order, at the same taps and with the same weights.

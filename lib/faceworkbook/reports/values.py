@@ -13,6 +13,7 @@ from pathlib import Path
 
 from faceworkbook import project
 from faceworkbook.landmarks import NO_FACE
+from faceworkbook.mesh_detector import SOURCES as LANDMARKS
 from faceworkbook.preprocessing import ALIGNMENTS
 from faceworkbook.reports import parameters as params
 from faceworkbook.reports.parameters import ParameterError
@@ -144,19 +145,16 @@ RULES: dict[str, Rule] = {
     # network
     "backbone": one_or_each(one_of(_backbones)),
     "weights": one_or_each(file),
-    "tap": anything,
-    "mirror": anything,
+    **dict.fromkeys(("tap", "taps", "mirror", "ids", "column", "predicted_pose"), anything),
     "align": one_of(ALIGNMENTS, blank=True),
     "resolution": COUNT_OR_ALL,
     "no_face": one_of(NO_FACE),
     "descriptors": file,
-    "ids": anything,
-    "column": anything,
-    "taps": anything,
     "engine": one_of(_engines),
     "precision": one_of(("float32", "int8")),
     "store": writable_folder,
-    "source": one_of(("network", "landmarks", "both")),
+    "landmarks": one_of(LANDMARKS),
+    "source": one_of(("network", "landmarks", "both", "mesh")),
     # small nets
     "classifier": one_of(_classifiers),
     "classifiers": each(one_of(lambda: ["own", *_classifiers()]), least=1),
@@ -389,7 +387,9 @@ def _check_network(given: Mapping, everything: Mapping, registered: set[str]) ->
 
     names, tap, weights = (given.get(name) or [] for name in ("backbone", "tap", "weights"))
     names = [names] if isinstance(names, str) else names
-    uses_network = names and given.get("source", "network") != "landmarks" and not given.get("descriptors")
+    uses_network = (
+        names and given.get("source", "network") not in ("landmarks", "mesh") and not given.get("descriptors")
+    )
     if not uses_network or registered & {*names} or (names == [several.AUTO] and not weights and not tap):
         return ""
     try:

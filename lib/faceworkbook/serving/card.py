@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from faceworkbook.mesh_detector import MESH
 from faceworkbook.reports import model_card, pages
 from faceworkbook.reports.pages import escape_markdown as md
 from faceworkbook.serving.answers import Answering, Cell
@@ -87,11 +88,16 @@ def _describe_framing(framed: Mapping) -> str:
     )
 
 
+def _points_of(record: Mapping) -> str:
+    return " of the face mesh" if record["detection"].get("landmarks") == MESH else ""
+
+
 def _describe_cut(record: Mapping) -> str:
     if any(network["preprocessing"].get("align", "none") != "none" for network in record["networks"]):
         unsure = "has no answer" if record["detection"]["no_face"] == "leave_out" else "is cut out unaligned"
         return (
-            "A photo's face is detected by YuNet and aligned as in training, by points that are looked for where training did; "
+            f"A photo's face is detected by YuNet and aligned as in training, by points{_points_of(record)} that are looked "
+            "for where training did; "
             f"one of a score below {record['detection']['align_score']:g} {unsure}, as in training."
         )
     turned = "turned until the eyes are level, as in training" if record["framing"]["level"] else "not turned"

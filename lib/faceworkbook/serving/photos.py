@@ -14,6 +14,7 @@ import numpy as np
 from faceworkbook import images
 from faceworkbook.alignment import LOOKS, MIN_SCORE, Detector, Face, face_in_box, main_face
 from faceworkbook.landmarks import AlignOptions
+from faceworkbook.mesh_detector import YUNET, make_detector
 from faceworkbook.preprocessing import Preprocessing
 from faceworkbook.serving.checks import PredictorError, check_kind, check_number, shorten
 from faceworkbook.serving.framing import Framing, cut, pose_band, size_band
@@ -48,6 +49,8 @@ class Detection:
         What training did with such faces: cut them out unaligned, or left them out.
     search : float
         Side of what training searched for a face's points, over that of what it cut out around an unaligned one.
+    landmarks : {'mesh', 'yunet'}
+        Where the points that training aligned by came from.
     """
 
     min_score: float = MIN_SCORE
@@ -56,12 +59,13 @@ class Detection:
     align_score: float = AlignOptions.min_score
     no_face: str = AlignOptions.no_face
     search: float = 1.0
+    landmarks: str = YUNET  # of predictors that were written before there was a choice
 
     @classmethod
     def of(cls, detector: Detector, align: AlignOptions, *, search: float) -> Detection:
         """Describe a detector and what training aligned."""
         settings = detector.min_score, detector.looks, detector.settings["sha256"]
-        return cls(*settings, align.min_score, align.no_face, search)
+        return cls(*settings, align.min_score, align.no_face, search, align.landmarks)
 
     def to_record(self) -> dict:
         """Return plain values."""
@@ -81,7 +85,7 @@ class Detection:
         check_number(made.align_score, "detection.align_score", low=0, high=1)
         check_number(made.search, "detection.search", low=0.1, high=10)
         try:
-            AlignOptions(made.align_score, made.no_face)
+            AlignOptions(made.align_score, made.no_face, made.landmarks)
         except ValueError as error:
             raise PredictorError(f"detection: {shorten(str(error))}") from error
         return made
@@ -143,7 +147,8 @@ class Cutter:
         framings: Sequence[Framing] = (),
         min_height: int = MIN_HEIGHT,
     ):
-        self._near = Detector(min_score=detection.min_score, looks=detection.looks)
+        looks = {"min_score": detection.min_score, "looks": detection.looks}
+        self._near = make_detector(detection.landmarks, **looks)
         self._far = Detector(min_score=detection.min_score, looks=FAR)
         self._detection, self._framing = detection, framing
         self._preprocessings, self._min_height = tuple(preprocessings), min_height
