@@ -65,7 +65,6 @@ def load_once() -> None:
 
     start = time.perf_counter()
     backbones.import_keras()
-    import scipy.io  # noqa: F401
     import tensorflow  # noqa: F401
 
     imported = time.perf_counter()

@@ -128,6 +128,21 @@ def test_impossible_announcements_are_refused(folder, data, words):
         read(data, folder)
 
 
+def test_a_few_bytes_that_repeat_are_no_large_tensor(folder):
+    """Steps of 0 would make 37 GiB of weights out of 8 bytes."""
+    data = struct.pack("<ii", 4, 1) + string(b"V 1") + string(b"torch.FloatTensor")
+    data += (
+        struct.pack("<i", 2)
+        + struct.pack("<2q", 10**5, 10**5)
+        + struct.pack("<2q", 0, 0)
+        + struct.pack("<q", 1)
+    )
+    data += struct.pack("<ii", 4, 2) + string(b"V 1") + string(b"torch.FloatStorage")
+    data += struct.pack("<q", 2) + bytes(8)
+    with pytest.raises(WeightsError, match="from a storage of 2"):
+        read(data, folder)
+
+
 def test_a_tensor_beyond_its_storage_is_refused(folder):
     data = struct.pack("<ii", 4, 1) + string(b"V 1") + string(b"torch.FloatTensor")
     data += struct.pack("<i", 1) + struct.pack("<q", 1000) + struct.pack("<q", 1) + struct.pack("<q", 1)

@@ -145,6 +145,37 @@ def test_a_cut_file_is_an_error(lay, share):
         datasets.load("imdb_wiki", root)
 
 
+def test_a_flipped_bit_is_an_error_or_changes_nothing(lay):
+    """The file is compressed, so that its checksum shows every damage but that of the words in its header."""
+    root = wiki_set(lay, [row(), row("00/1_1981-07-01_2009.jpg")])
+    path = root / "wiki_crop/wiki.mat"
+    whole, faces = path.read_bytes(), datasets.load("imdb_wiki", root).faces
+    rng = np.random.default_rng(0)
+    for _ in range(150):
+        damaged = bytearray(whole)
+        damaged[rng.integers(len(whole))] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged)
+        try:
+            read = datasets.load("imdb_wiki", root).faces
+        except datasets.DatasetError as error:
+            assert "wiki.mat" in str(error)
+        else:
+            pd.testing.assert_frame_equal(read, faces)
+
+
+@pytest.mark.parametrize("box", [[1.0, 2.0], [], "text", {"a": 1.0}])
+def test_a_box_of_another_kind_is_an_error(lay, box):
+    rows = [row(face_location=[1.0, 2.0, 3.0, 4.0]), row("00/1_1981-07-01_2009.jpg")]
+    root = wiki_set(lay, rows)
+    cells = np.empty((1, 2), object)
+    cells[0, :] = [np.array([[1.0, 2.0, 3.0, 4.0]]), np.atleast_2d(box) if isinstance(box, list) else box]
+    content = scipy.io.loadmat(root / "wiki_crop/wiki.mat")["wiki"]
+    fields = {name: content[name][0, 0] for name in content.dtype.names} | {"face_location": cells}
+    scipy.io.savemat(root / "wiki_crop/wiki.mat", {"wiki": fields})
+    with pytest.raises(datasets.DatasetError, match=r"wiki\.mat: .*numbers"):
+        datasets.load("imdb_wiki", root)
+
+
 def test_files_of_another_kind_are_errors(lay):
     h5py = pytest.importorskip("h5py")
     root = wiki_set(lay, [row()])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from faceworkbook.images import Preprocessing
 
 Shape = tuple[int, int, int]
 KINDS = ("convolution", "relu", "pool", "dropout", "softmax")
+# A few damaged bytes would else ask for any memory; VGG-Face has 38 layers and maps of 3.2 million values.
+MAX_LAYERS, MAX_VALUES = 500, 2**26
 
 
 @dataclass(frozen=True)
@@ -67,12 +70,19 @@ class Chain:
 
 def shapes(chain: Chain, *, file: str) -> dict[str, Shape]:
     """Return the output (height, width, channels) of every layer; raise `WeightsError` where two do not fit."""
+    if len(chain.layers) > MAX_LAYERS:
+        raise WeightsError(f"{file} has {len(chain.layers)} layers; VGG-Face has 38")
     current: Shape = (*chain.preprocessing.size, 3)
     result: dict[str, Shape] = {}
     for layer in chain.layers:
         if layer.name in result or not re.fullmatch(r"[\w.-]{1,64}", layer.name):
             raise WeightsError(f"{file}: layer name {layer.name!r} is used twice or holds odd characters")
         current = result[layer.name] = _output(layer, current, file)
+        if math.prod(current) > MAX_VALUES:
+            raise WeightsError(
+                f"{file}: layer {layer.name} gives {' x '.join(map(str, current))} values for one face, more than "
+                f"any VGG-Face; the file is damaged"
+            )
     return result
 
 

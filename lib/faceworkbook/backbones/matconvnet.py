@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from faceworkbook import matlab
 from faceworkbook.backbones.base import WeightsError
 from faceworkbook.backbones.chain import Chain, Layer
 from faceworkbook.images import INTERPOLATIONS, Preprocessing
 
+LARGEST = 4096  # pixels of an input, a window, a step
 KINDS = {"conv": "convolution", "softmaxloss": "softmax"} | {
     kind: kind for kind in ("relu", "pool", "dropout", "softmax")
 }
@@ -24,7 +26,7 @@ def read(path: Path) -> Chain:
         Damaged, or not a simple MatConvNet network.
     """
     net = _load(path)
-    structs = [_one(cell) for cell in np.ravel(_field(net, "layers"))]
+    structs = [_one(cell) for cell in _field(net, "layers").ravel()]
     read_layers = [_read_layer(struct, path) for struct in structs]
     arrays = {}
     for layer, kernel, bias in read_layers:
@@ -35,18 +37,15 @@ def read(path: Path) -> Chain:
     return Chain(layers, arrays, _preprocessing(meta, path), _class_names(meta))
 
 
-def _load(path: Path):
-    import scipy.io
-
+def _load(path: Path) -> dict:
     try:
-        content = scipy.io.loadmat(path, struct_as_record=False)
-    except Exception as error:  # a damaged file raises a dozen types inside the reader
-        raise WeightsError(
-            f"{path} cannot be read as a MATLAB v5 file; it is damaged or cut short"
-        ) from error
+        content = matlab.read(path)
+    except matlab.MatlabError as error:
+        raise WeightsError(str(error)) from error
     net = _one(content["net"]) if "net" in content else content
-    if _field(net, "layers", None) is None:
-        names = ", ".join(name for name in content if not name.startswith("__")) or "nothing"
+    layers = _field(net, "layers", None)
+    if not isinstance(layers, np.ndarray) or layers.dtype != object:
+        names = ", ".join(name for name in content if name)[:200] or "nothing"
         raise WeightsError(f"{path} holds {names}; expected a MatConvNet network: net, or layers and meta")
     return net
 
@@ -64,23 +63,36 @@ _REQUIRED = object()
 
 
 def _field(struct, name: str, default=_REQUIRED):
-    value = struct.get(name, default) if isinstance(struct, dict) else getattr(struct, name, default)
+    """Return a field; the default where it is missing or of a kind that is not read (see `matlab.read`)."""
+    value = struct.get(name) if isinstance(struct, dict) else None
+    value = default if value is None else value
     if value is _REQUIRED:
         raise WeightsError(f"a struct of the file has no {name}")
     return value
 
 
 def _text(value) -> str:
-    return str(np.ravel(value)[0]) if np.size(value) else ""
+    value = _one(value)
+    return value if isinstance(value, str) else ""
 
 
-def _numbers(struct, name: str, default: tuple[int, ...], path: Path) -> tuple[int, ...]:
-    """Return a field of whole numbers; a single one is repeated to the length of `default`."""
-    values = np.ravel(_field(struct, name, default))
+def _numbers(struct, name: str, default: tuple[int, ...], path: Path, *, low: int = 0) -> tuple[int, ...]:
+    """Return a field of whole numbers from `low` to 4096; a single one is repeated to the length of `default`."""
+    values = np.ravel(np.asarray(_field(struct, name, default)))
     if values.dtype.kind not in "iuf" or len(values) not in (1, len(default)):
-        raise WeightsError(f"{path}: {name} of a layer is {values!r}; expected 1 or {len(default)} numbers")
-    values = np.resize(values, len(default))
-    return tuple(int(v) for v in values)
+        raise WeightsError(
+            f"{path}: {name} of a layer holds {len(values)} values; expected 1 or {len(default)} numbers"
+        )
+    if not ((values >= low) & (values <= LARGEST) & (values == np.round(values))).all():
+        raise WeightsError(
+            f"{path}: {name} of a layer is {values.tolist()}; expected whole numbers, {low} to {LARGEST}"
+        )
+    return tuple(int(v) for v in np.resize(values, len(default)))
+
+
+def _rate(struct) -> float:
+    rate = np.ravel(np.asarray(_field(struct, "rate", 0.5)))
+    return float(rate[0]) if rate.dtype.kind in "iuf" and rate.size and 0 <= rate[0] < 1 else 0.5
 
 
 def _read_layer(struct, path: Path):
@@ -93,8 +105,7 @@ def _read_layer(struct, path: Path):
         return _read_convolution(struct, name, path)
     if kind == "pool":
         return _read_pool(struct, name, path), None, None
-    rate = float(np.ravel(_field(struct, "rate", 0.5))[0])
-    return Layer(name, KINDS[kind], rate=rate), None, None
+    return Layer(name, KINDS[kind], rate=_rate(struct)), None, None
 
 
 def _read_convolution(struct, name: str, path: Path):
@@ -114,7 +125,7 @@ def _read_convolution(struct, name: str, path: Path):
         name,
         "convolution",
         size=kernel.shape[:2],
-        stride=_numbers(struct, "stride", (1, 1), path),
+        stride=_numbers(struct, "stride", (1, 1), path, low=1),
         pad=_numbers(struct, "pad", (0, 0, 0, 0), path),
         channels=kernel.shape[2:],
     )
@@ -141,15 +152,15 @@ def _read_pool(struct, name: str, path: Path) -> Layer:
         raise WeightsError(
             f"{path}: pooling {name} is {method!r} with pad {pad}; VGG-Face has 'max' without pad"
         )
-    size = _numbers(struct, "pool", (2, 2), path)
-    return Layer(name, "pool", size=size, stride=_numbers(struct, "stride", (1, 1), path))
+    size, stride = (_numbers(struct, field, (n, n), path, low=1) for field, n in (("pool", 2), ("stride", 1)))
+    return Layer(name, "pool", size=size, stride=stride)
 
 
 def _preprocessing(meta, path: Path) -> Preprocessing:
     normalization = _one(_field(meta, "normalization", None))
     if normalization is None:
         raise WeightsError(f"{path}: no normalization (imageSize, averageImage), so the input is unknown")
-    size = _numbers(normalization, "imageSize", (224, 224, 3), path)
+    size = _numbers(normalization, "imageSize", (224, 224, 3), path, low=1)
     interpolation = _text(_field(normalization, "interpolation", "bicubic"))
     if interpolation not in INTERPOLATIONS:
         raise WeightsError(f"{path}: interpolation {interpolation!r}; expected {', '.join(INTERPOLATIONS)}")
@@ -163,20 +174,20 @@ def _mean(normalization, path: Path) -> tuple[float, ...]:
     )
     if len(pixels) > 1:  # a whole picture, in MATLAB's order: channels last
         pixels = average.reshape(-1, average.shape[-1])
-    if not len(pixels) or pixels.shape[1] != 3 or np.ptp(pixels, axis=0).max() > 1e-3:
+    if not len(pixels) or pixels.shape[1] != 3 or not np.ptp(pixels, axis=0).max() <= 1e-3:
         raise WeightsError(
             f"{path}: averageImage has shape {average.shape}; expected one mean for each of R, G, B"
         )
+    if not (pixels.min() >= 0 and pixels.max() <= 255):
+        raise WeightsError(f"{path}: averageImage is {pixels[0].tolist()}; expected means from 0 to 255")
     return tuple(float(m) for m in pixels[0])
 
 
 def _class_names(meta) -> tuple[str, ...]:
     classes = _field(meta, "classes", None)
     struct = _one(classes)
-    for name in ("description", "name"):
-        if hasattr(struct, name):
-            classes = getattr(struct, name)
-            break
+    if isinstance(struct, dict):
+        classes = struct.get("description", struct.get("name"))
     if not isinstance(classes, np.ndarray) or classes.dtype != object:
         return ()
     return tuple(_text(entry) for entry in classes.ravel())

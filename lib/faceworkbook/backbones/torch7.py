@@ -6,6 +6,7 @@ its bytes are never run. The format follows ``File.lua`` and ``DiskFile.c`` of t
 
 from __future__ import annotations
 
+import math
 import mmap
 import struct
 from dataclasses import dataclass, field
@@ -185,5 +186,7 @@ class _Reader:
         last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
         if last >= len(storage):
             self.fail(f"a tensor of shape {shape} that reaches beyond its storage of {len(storage)}")
+        if math.prod(shape) > len(storage):  # steps of 0 repeat: a few bytes would become any memory
+            self.fail(f"a tensor of shape {shape} from a storage of {len(storage)}")
         steps = [step * storage.itemsize for step in strides]
         return np.lib.stride_tricks.as_strided(storage[offset:], shape, steps, writeable=False)

@@ -8,9 +8,8 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-import scipy.io
 
-from faceworkbook import faces
+from faceworkbook import faces, matlab
 from faceworkbook.datasets.agegender_cleaned import parse_person
 from faceworkbook.datasets.base import (
     Dataset,
@@ -136,11 +135,9 @@ def _find(root: Path, name: str, images: str) -> Path | None:
 
 def _read_mat(path: Path, name: str) -> pd.DataFrame:
     try:
-        content = scipy.io.loadmat(path, variable_names=[name])
-    except NotImplementedError as error:
-        raise DatasetError(f"{path}: a MATLAB v7.3 file; save it with -v7, as distributed") from error
-    except Exception as error:  # scipy raises a dozen types on damaged files
-        raise DatasetError(f"{path}: not a whole MATLAB file ({error})") from error
+        content = matlab.read(path, names=(name,))
+    except (matlab.MatlabError, OSError) as error:
+        raise DatasetError(str(error)) from error
     try:
         struct = content[name][0, 0]
         fields = {field: np.ravel(struct[field]) for field in (*_FIELDS, _SECOND)}
@@ -159,7 +156,7 @@ def _unwrap(path: Path, fields: dict[str, np.ndarray]) -> pd.DataFrame:
             name: fields[name].astype(float)
             for name in ("dob", "photo_taken", "gender", "face_score", _SECOND)
         }
-        boxes = np.array([np.ravel(box)[:4] for box in fields["face_location"]], dtype=float).reshape(-1, 4)
+        boxes = np.array([_box(cell) for cell in fields["face_location"]], dtype=float).reshape(-1, 4)
     except (TypeError, ValueError) as error:
         raise DatasetError(f"{path}: a field does not hold the numbers it should ({error})") from error
     texts = {name: [_text(cell) for cell in fields[name]] for name in ("full_path", "name")}
@@ -167,9 +164,15 @@ def _unwrap(path: Path, fields: dict[str, np.ndarray]) -> pd.DataFrame:
     return pd.DataFrame({**numbers, **texts, **sides})
 
 
+def _box(cell) -> np.ndarray:
+    values = np.ravel(cell)[:4]
+    if len(values) != 4:
+        raise ValueError(f"face_location of {len(values)} numbers, expected 4")
+    return values
+
+
 def _text(cell) -> str:
-    flat = np.ravel(cell)
-    return str(flat[0]) if len(flat) else ""
+    return cell if isinstance(cell, str) else ""
 
 
 def ages(dob: np.ndarray, photo_taken: np.ndarray) -> np.ndarray:
