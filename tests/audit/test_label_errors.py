@@ -97,6 +97,22 @@ def test_corrections_are_read_back(tmp_path):
     assert len(undecided.notices) == 0
 
 
+def test_corrections_of_hostile_names_are_no_formulas_and_are_read_back(tmp_path):
+    """Class names that a spreadsheet would run, a picture whose name begins like a formula or breaks the line."""
+    faces, matrix = separable(n=100, gap=0.5)
+    names = {"male": "=HYPERLINK(1)", "female": "-x"}
+    faces["mood"] = faces["gender"].astype(str).map(names).astype("category")
+    faces["image"] = [f"={i}\nb.jpg" for i in range(len(faces))]
+    faces["face_id"] = ["=csv:" + image for image in faces["image"]]
+    result = audit.find_label_errors(faces, matrix, label="mood")
+    path = audit.write_corrections([result], tmp_path / "corrections.csv", accept=True)
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    assert len(table) and not table.map(lambda text: text.startswith(("=", "-x"))).any(axis=None)
+    data = datasets.Dataset(faces, *[datasets.base.Reasons().table()] * 2, tmp_path, None)
+    corrected = datasets.corrections.apply(data, path)
+    assert corrected.corrections["status"].tolist() == ["corrected"] * len(result.table)
+
+
 def test_a_file_in_which_somebody_has_decided_is_never_overwritten(tmp_path):
     faces, matrix = separable(n=100, gap=0.5)
     result = audit.find_label_errors(faces, matrix, label="gender")

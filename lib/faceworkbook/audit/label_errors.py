@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from faceworkbook import faces as face_table
-from faceworkbook import files, row_groups
+from faceworkbook import files, row_groups, spreadsheet
 from faceworkbook.audit import linear
 from faceworkbook.row_groups import ALONE
 
@@ -173,7 +173,7 @@ def write_corrections(
         "why",
         "image",
     ]
-    return files.write_beside(_free(Path(path)), table[order].to_csv(index=False, float_format="%.4f"))
+    return files.write_beside(_free(Path(path)), spreadsheet.to_csv(table[order], float_format="%.4f"))
 
 
 def _free(path: Path) -> Path:

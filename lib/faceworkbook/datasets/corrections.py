@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from faceworkbook import faces
+from faceworkbook import faces, spreadsheet
 from faceworkbook.datasets import words
 from faceworkbook.datasets.base import Dataset, DatasetError, Reasons
 from faceworkbook.datasets.text_tables import Format, read_rows
@@ -102,6 +102,8 @@ def _read(path: Path) -> pd.DataFrame:
     malformed = Reasons()
     rows = read_rows(path, malformed, malformed, header=(), form=Format(delimiter=_delimiter(path)))
     rows = rows.rename(columns={name: words.fold(name).replace(" ", "_") for name in rows})
+    for name in rows.columns:
+        rows[name] = [spreadsheet.unescape(text) for text in rows[name]]
     rows = rows.rename(columns={old: new for old, new in _ALIASES.items() if new not in rows})
     lacking = [name for name in ("face_id", "column", "value") if name not in rows]
     if lacking:

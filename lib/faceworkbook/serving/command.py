@@ -15,10 +15,11 @@ from tqdm import tqdm
 
 from faceworkbook import project
 from faceworkbook.serving import inputs
-from faceworkbook.serving.csv_file import CsvWriter, escape
+from faceworkbook.serving.csv_file import CsvWriter
 from faceworkbook.serving.describing import SLOW, has_onnxruntime
 from faceworkbook.serving.photos import ALL, LARGEST, NO_FACE, TOO_SMALL, UNREADABLE, WHOLE, read
 from faceworkbook.serving.predictor import Photo, Predictor
+from faceworkbook.spreadsheet import escape
 
 DEFAULT = "weights/predictor_fairface"
 ANNOTATED = "Answers are what annotators would have called the picture, as far as it was measured; not who somebody is."

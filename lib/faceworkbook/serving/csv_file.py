@@ -12,16 +12,9 @@ import numpy as np
 import pandas as pd
 
 from faceworkbook.serving.checks import PredictorError
+from faceworkbook.spreadsheet import escape
 
 PREDICTOR = "predictor"  # the column by which a file knows what it is of
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-
-
-def escape(value: object) -> str:
-    """Return a text on one line that no spreadsheet takes for a formula."""
-    text = "".join(" " if c in "\r\n\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029" else c for c in str(value))
-    text = text.encode("utf-8", "backslashreplace").decode()
-    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 class CsvWriter:

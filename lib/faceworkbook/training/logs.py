@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from faceworkbook import spreadsheet
 from faceworkbook.files import open_beside, write_beside
 
 HISTORY, TENSORBOARD = "history.csv", "tensorboard"
@@ -23,7 +24,7 @@ def write(folder: str | Path, history: pd.DataFrame | Sequence[dict]) -> None:
 
 def write_csv(path: str | Path, history: pd.DataFrame | Sequence[dict]) -> Path:
     """Write one row an epoch, beside and renamed."""
-    return write_beside(path, pd.DataFrame(history).to_csv(index=False))
+    return write_beside(path, spreadsheet.to_csv(pd.DataFrame(history)))
 
 
 def write_tensorboard(folder: str | Path, rows: Sequence[dict]) -> Path:
