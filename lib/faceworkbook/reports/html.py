@@ -13,7 +13,7 @@ from nbconvert.preprocessors import Preprocessor
 from pygments.formatters import HtmlFormatter
 
 from faceworkbook import files, project
-from faceworkbook.reports import pages, parameters, tables
+from faceworkbook.reports import pages, parameters, private, tables
 from faceworkbook.reports.parameters import ParameterError
 
 TOC = "<!--contents-->"
@@ -161,7 +161,7 @@ def export(notebook: str | Path, html: str | Path, *, title: str | None = None) 
     PageError
         There is no such file, or it is no notebook.
     """
-    content = _read(Path(notebook))
+    content = private.scrub_notebook(_read(Path(notebook)))
     exporter = HTMLExporter(
         template_name="report",
         extra_template_basedirs=[str(pages.TEMPLATES)],
@@ -181,6 +181,12 @@ def export(notebook: str | Path, html: str | Path, *, title: str | None = None) 
     }
     body, _ = exporter.from_notebook_node(content, resources=resources)
     return files.write_beside(html, _with_contents(body))
+
+
+def scrub(notebook: str | Path) -> None:
+    """Take out of an executed notebook what nobody else needs to see; see `private`."""
+    content = private.scrub_notebook(_read(Path(notebook)))
+    files.write_beside(notebook, nbformat.writes(content))
 
 
 def _read(path: Path):

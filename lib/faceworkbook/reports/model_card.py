@@ -13,7 +13,7 @@ from pandas.api.types import is_numeric_dtype
 
 from faceworkbook import files, project
 from faceworkbook.evaluation import calibration, groups, metrics, predictions
-from faceworkbook.reports import answers, described, pages, report_data, tables
+from faceworkbook.reports import answers, described, pages, private, report_data, tables
 from faceworkbook.reports.pages import escape_markdown as md
 from faceworkbook.reports.report_data import ReportData
 from faceworkbook.reports.runs import Run, RunError
@@ -146,7 +146,7 @@ _FIGURE_COLUMNS = ["model", "metric", "value", "low", "high", "n"]
 
 
 def _save(folder: Path, text: str) -> str:
-    title = text.partition("\n")[0].removeprefix("# ")
+    text, title = private.scrub(text), text.partition("\n")[0].removeprefix("# ")
     files.write_beside(folder / "model_card.html", pages.page(title, pages.render_markdown(text)))
     return project.shorten(files.write_beside(folder / "model_card.md", text))
 

@@ -8,6 +8,8 @@ import html
 import re
 from pathlib import Path
 
+from faceworkbook.reports import private
+
 TEMPLATES = Path(__file__).parent / "templates"
 CHECKED = Path("docs/how_intervals_were_checked.md")
 _UNSEEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u200b\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
@@ -77,7 +79,7 @@ def page(title: str, body: str, *, style: str = "", script: str = "") -> str:
     style, script : str
         Added to the style of every page; the one script that may run.
     """
-    policy = security_policy(script) if script else security_policy()
+    policy, body = security_policy(script) if script else security_policy(), private.scrub(body)
     return (
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}"><title>{escape(title)}</title>'

@@ -135,11 +135,13 @@ def run_step(step: Step, place: Path, fingerprint: str, label: str) -> Result:
                 config=config,
             )
     except PapermillExecutionError as error:
+        html.scrub(output)
         page = html.export(output.replace(place / FAILED), place / "failed.html")
         raise RunFailed(
             f"{step.notebook.name} failed in cell {error.exec_count}: {error.ename}: {error.evalue}\n"
             f"Everything up to there is in {project.shorten(page)}#error"
         ) from error
+    html.scrub(output)
     html.export(output.replace(place / FINISHED), place / "report.html")
     for name in (FAILED, "failed.html"):
         (place / name).unlink(missing_ok=True)
