@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shlex
 
@@ -14,6 +15,7 @@ from faceworkbook import cli, datasets, faces
 from faceworkbook.datasets import inspection, words
 from faceworkbook.reports import experiments, inspect_command, parameters
 from tests.conftest import REPO
+from tests.datasets import test_aflw, test_imdb_wiki
 
 PICTURE = cv2.imencode(".jpg", np.full((40, 30, 3), 90, np.uint8))[1].tobytes()
 PUBLISHED = ("adience", "agegender_cleaned", "expw", "fairface", "ferplus", "fgnet", "genki4k", "utkface")
@@ -215,3 +217,39 @@ def test_published_sets_are_recognised_and_their_command_is_whole(shared_data, n
     assert seen.dataset == name
     experiment = given_by(inspect_command.command_for(seen))
     assert experiment.steps[0].parameters["dataset"] == name
+
+
+@pytest.mark.realdata
+def test_imdb_wiki_is_recognised_by_its_mat_file_and_read_as_printed(shared_data, lay):
+    """300 of its own rows; the pictures are rendered ones."""
+    listed = pd.read_csv(shared_data("imdbwiki") / "wiki_rows.csv").iloc[:300]
+    rows = [
+        test_imdb_wiki.row(path, gender=float(gender))
+        for path, gender in zip(listed["img_paths"], listed["genders"], strict=True)
+    ]
+    root = test_imdb_wiki.wiki_set(lay, rows)
+    put_faces(root.rglob("*.jpg"))
+    seen = inspection.inspect(root)
+    assert seen.dataset == "imdb_wiki" and seen.pictures["unreadable"] == 0
+    read, label = faces_of(inspect_command.command_for(seen))
+    assert label in seen.labels and len(read) > 250 and read[label].notna().mean() > 0.9
+
+
+@pytest.mark.realdata
+def test_aflw_is_recognised_by_its_database_and_read_as_printed(shared_data, lay):
+    """Poses of its own list; the pictures are rendered ones."""
+    yaws = np.radians(np.load(shared_data("aflw") / "AFLW_GT_crop_yaws.npy", allow_pickle=False)[:200])
+    root = test_aflw.write_database(
+        lay(["flickr/0/first.jpg"], "aflw"), [(float(yaw), 0.0, 0.0) for yaw in yaws.ravel()]
+    )
+    put_faces(root.rglob("*.jpg"))
+    seen = inspection.inspect(root)
+    assert seen.dataset == "aflw" and seen.pictures["unreadable"] == 0
+    read, label = faces_of(inspect_command.command_for(seen))
+    assert len(read) > 150 and read[label].notna().mean() > 0.9
+
+
+def put_faces(paths):
+    faces = sorted((REPO / "data/synthetic/images").rglob("*.jpg"))
+    for path, face in zip(sorted(paths), itertools.cycle(faces[:50])):
+        path.write_bytes(face.read_bytes())
