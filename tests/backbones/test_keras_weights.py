@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
-from faceworkbook import backbones
+from faceworkbook import backbones, images
 from faceworkbook.backbones import WeightsError
 from faceworkbook.descriptors import engines
 from tests.backbones.test_own_onnx import faces, templates, unit, weights
@@ -176,6 +176,31 @@ def test_vgg_face_of_deepface_and_keras_vggface_equal_the_matlab_file(
     if names == "deepface":
         assert replace(net.preprocessing, mean=mat.preprocessing.mean) == mat.preprocessing
         np.testing.assert_allclose(net.preprocessing.mean, mat.preprocessing.mean, atol=1e-5)  # float32 there
+
+
+@pytest.mark.fullsize
+def test_deepface_s_full_size_file_equals_the_matlab_file(weights, tmp_path):
+    """145,002,878 random weights in both forms, each read by itself: at every tap the same numbers to 1e-5."""
+    import keras
+
+    parameters, described = vgg_files.random_parameters(np.random.default_rng(0)), []
+    vgg_files.write_mat(tmp_path / "vgg_face.mat", parameters)
+    write_vgg(weights / "vgg_face_weights.h5", parameters)
+    del parameters
+    for path in (tmp_path / "vgg_face.mat", weights / "vgg_face_weights.h5"):
+        net = backbones.load("vgg_face", weights=path)
+        assert net.full.count_params() == 145_002_878
+        taps = net.taps
+        joint = net.together(taps)
+        pictures = images.network_input(faces(224)[:3], net.preprocessing)
+        described.append(
+            np.split(joint.model.predict(pictures, verbose=0), np.cumsum(joint.dims)[:-1], axis=1)
+        )
+        path.unlink()
+        del net, joint
+        keras.backend.clear_session()
+    for tap, expected, result in zip(taps, *described, strict=True):
+        np.testing.assert_allclose(result, expected, atol=1e-5 * np.abs(expected).max(), err_msg=tap)
 
 
 def test_the_deepface_template_reads_the_same_file_under_another_name(weights, parameters):

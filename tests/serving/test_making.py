@@ -23,7 +23,7 @@ from faceworkbook.serving.describing import Describer, Network
 from faceworkbook.serving.framing import Framing, cut, measure, pose_band, size_band
 from faceworkbook.serving.photos import Cutter, Detection
 from faceworkbook.serving.spread import Spread, SpreadError
-from faceworkbook.tasks import CLASSES, NUMBER, ORDERED, Task
+from faceworkbook.tasks import CLASSES, MULTILABEL, NUMBER, ORDERED, Task
 from tests.conftest import REPO
 from tests.serving.toys import make_record
 
@@ -63,6 +63,27 @@ def test_too_sure_probabilities_are_calibrated_and_sets_hold_the_truth_in_every_
         assert inside[np.arange(len(truth)), truth][truth == code].mean() == pytest.approx(0.9, abs=0.04)
     lines = measuring.judge(table, one)
     assert "calibration error" in lines[0] and "90% asked" in lines[1] and "blue 0." in lines[2]
+
+
+def test_each_of_several_labels_is_calibrated_by_itself_and_what_is_predicted_stays():
+    n, task = 4000, Task("a+b", MULTILABEL, ("a", "b"))
+    odds, too_sure = rng.normal(size=(n, 2)), np.array([3.0, 0.7])
+    yes = rng.random((n, 2)) < 1 / (1 + np.exp(-odds))
+    truth = ["+".join(np.array(task.classes)[row]) or "none" for row in yes]
+    table = _table(
+        task, truth, 1 / (1 + np.exp(-odds * too_sure)), np.where(np.arange(n) % 2, "validation", "test")
+    )
+    one = measuring.calibrate(table)
+    assert [one.label_temperatures[name] for name in "ab"] == pytest.approx(too_sure, rel=0.15)
+    shares = predictions.probabilities(table)
+    np.testing.assert_allclose(one.calibrate(shares), 1 / (1 + np.exp(-odds)), atol=0.06)
+    assert one.predicted(one.calibrate(shares)) == one.predicted(shares)
+    assert np.isfinite(one.calibrate(np.array([[0.0, 1.0]]))).all()
+    again = Answering.from_record(json.loads(json.dumps(one.to_record())))
+    assert again.to_record() == one.to_record() and again.label_temperatures == one.label_temperatures
+    lines = measuring.judge(table, one)
+    assert [line.split(":")[0] for line in lines] == ["a", "b"] and "calibration error (ECE) 0.0" in lines[0]
+    assert "; temperatures a " in card.to_markdown(make_record()[0], [one])
 
 
 def test_intervals_of_numbers_are_as_wide_as_errors_are():

@@ -71,7 +71,7 @@ def make_answering() -> list[Answering]:
         Answering(
             LIGHT, coverage=0.9, bands=((100.0, 5.0), (np.inf, 20.0)), cells=(Cell({}, 3.0, 2.0, 4.0, 50),)
         ),
-        Answering(SIGNS),
+        Answering(SIGNS, label_temperatures={"sign": 2.0}),
     ]
 
 

@@ -50,6 +50,11 @@ class Cell:
         return ", ".join(words) or "all measured faces"
 
 
+def log_odds(shares: np.ndarray) -> np.ndarray:
+    """Return log(p / (1 - p)), finite for 0 and 1."""
+    return np.log(np.clip(shares, SMALLEST, 1)) - np.log(np.clip(1 - shares, SMALLEST, 1))
+
+
 @dataclass(frozen=True, eq=False)
 class Answering:
     """What is known of one task's answers.
@@ -71,6 +76,8 @@ class Answering:
     bands : tuple of (float, float)
         Of a number: up to which predicted value, and how far the interval reaches to each side.
     cells : tuple of Cell
+    label_temperatures : dict of str to float
+        Of several yes/no labels, each by itself.
     """
 
     task: Task
@@ -81,6 +88,7 @@ class Answering:
     group_limits: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     bands: tuple[tuple[float, float], ...] = ()
     cells: tuple[Cell, ...] = ()
+    label_temperatures: Mapping[str, float] = field(default_factory=dict)
     _known: dict = field(default_factory=dict, repr=False)
 
     @property
@@ -90,11 +98,18 @@ class Answering:
 
     def calibrate(self, decoded: np.ndarray) -> np.ndarray:
         """Return calibrated probabilities (n, n_classes) of what `Task.decode` gives; others are returned as they are."""
+        if self.label_temperatures:
+            return 1 / (1 + np.exp(-log_odds(decoded) / self.temperatures))
         if not self.task.is_exclusive or self.temperature == 1:
             return decoded
         logits = np.log(np.clip(decoded, SMALLEST, 1)) / self.temperature
         shares = np.exp(logits - logits.max(axis=1, keepdims=True))
         return shares / shares.sum(axis=1, keepdims=True)
+
+    @property
+    def temperatures(self) -> np.ndarray:
+        """Temperature of each yes/no label, (n_labels,); 1 where a label was not calibrated."""
+        return np.array([self.label_temperatures.get(name, 1.0) for name in self.task.classes])
 
     def sets(self, shares: np.ndarray) -> np.ndarray:
         """Return which classes are in each face's set, bool (n, n_classes), from calibrated probabilities."""
@@ -128,7 +143,10 @@ class Answering:
 
     def to_record(self) -> dict:
         """Return plain values; inf is written as null."""
+        # A predictor without several labels is written as it was before they were calibrated.
+        own = {"label_temperatures": dict(self.label_temperatures)} if self.label_temperatures else {}
         return {
+            **own,
             "task": self.task.to_record(),
             "temperature": self.temperature,
             "coverage": self.coverage,
@@ -155,6 +173,8 @@ class Answering:
         values["common_limit"] = _inf_for_none(values.get("common_limit"))
         made = cls(task, **values)
         check_number(made.temperature, f"{task.name}.temperature", low=0.01, high=100)
+        for name, own in check_kind(made.label_temperatures, dict, "label_temperatures").items():
+            check_number(own, f"{task.name}.label_temperatures.{name}", low=0.01, high=100)
         check_number(made.coverage, f"{task.name}.coverage", low=0, high=1)
         for upto, reach in made.bands:
             if not (isinstance(upto, float) and isinstance(reach, float) and reach >= 0):

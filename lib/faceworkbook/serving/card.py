@@ -62,6 +62,8 @@ def _describe_task(one: Answering) -> str:
         return f"- {md(one.task.title)}: a number{md(unit)}{sure}"
     shown = ", ".join(one.task.classes[:20])
     sure = f"; temperature {one.temperature:.2f}" if one.temperature != 1 else ""
+    if one.label_temperatures:
+        sure += "; temperatures " + ", ".join(f"{n} {t:.2f}" for n, t in one.label_temperatures.items())
     if one.limits:
         sure += f"; sets that are to hold the class in {one.coverage:.0%} of the faces of each class"
     small = [name for name in one.task.classes if not np.isfinite(one.limits.get(name, np.inf))]

@@ -401,6 +401,8 @@ def _add_answer(graph: _Graph, one: Answering, output: str, *, width: int) -> No
     shares = graph.add("Clip", [shares, *limits])
     if task.is_exclusive:
         shares = _add_calibration(graph, shares, one.temperature)
+    elif one.label_temperatures:
+        shares = _add_label_calibration(graph, shares, one.temperatures)
     graph.outputs.append(_value(task.name, onnx.TensorProto.FLOAT, ["n", len(task.classes)]))
     kind = onnx.TensorProto.FLOAT
     graph.add("Cast", [shares], to=kind, output=task.name)
@@ -409,6 +411,14 @@ def _add_answer(graph: _Graph, one: Answering, output: str, *, width: int) -> No
         mean = graph.add("Squeeze", [graph.add("MatMul", [shares, values]), graph.constant([1], np.int64)])
         graph.add("Cast", [mean], to=kind, output=VALUE.format(task.name))
         graph.outputs.append(_value(VALUE.format(task.name), kind, ["n"]))
+
+
+def _add_label_calibration(graph: _Graph, shares: str, temperatures: np.ndarray) -> str:
+    other = graph.add("Sub", [graph.constant(1, np.float64), shares])
+    least = graph.constant(SMALLEST, np.float64)
+    logs = [graph.add("Log", [graph.add("Max", [each, least])]) for each in (shares, other)]
+    odds = graph.add("Div", [graph.add("Sub", logs), graph.constant(temperatures, np.float64)])
+    return graph.add("Sigmoid", [odds])
 
 
 def _add_calibration(graph: _Graph, shares: str, temperature: float) -> str:

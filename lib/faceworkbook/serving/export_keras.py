@@ -173,6 +173,9 @@ def _make_answer(one: Answering, output) -> dict:
     if task.is_exclusive:
         # The soft-max of logarithms divides by the sum, whatever the temperature.
         shares = ops.softmax(ops.log(ops.maximum(shares, SMALLEST)) / one.temperature, axis=1)
+    elif one.label_temperatures:
+        logs = [ops.log(ops.maximum(each, SMALLEST)) for each in (shares, 1.0 - shares)]
+        shares = ops.sigmoid((logs[0] - logs[1]) / one.temperatures.astype(np.float32))
     made = {task.name: shares}
     if task.class_values:
         values = np.array(task.class_values)[:, None]

@@ -47,7 +47,12 @@ def calibrate(
         if len(rows) < LEAST:
             return Answering(task)
         return Answering(task, coverage=coverage, bands=_choose_bands(rows, coverage))
-    if not task.is_exclusive or not task.has_probabilities or len(rows) < LEAST:
+    if not task.has_probabilities or len(rows) < LEAST:
+        return Answering(task)
+    if task.is_multilabel:
+        fitted = {name: Temperature.fit(tables.of_label(table, name), subset=subset) for name in task.classes}
+        return Answering(task, label_temperatures={name: one.temperature for name, one in fitted.items()})
+    if not task.is_exclusive:
         return Answering(task)
     method = Temperature.fit(table, subset=subset)
     scaled = method.apply(table)
@@ -81,14 +86,16 @@ def judge(table: pd.DataFrame, one: Answering, *, seed: int = 0) -> list[str]:
     if one.is_value and one.bands:
         values, errors = _values_and_errors(rows)
         return [f"{title}: intervals {_describe_share(errors <= one.reach(values), one.coverage, rows)}"]
+    if one.label_temperatures:
+        labels = [(name, tables.of_label(rows, name)) for name in one.task.classes]
+        return [
+            _describe_error(name, Temperature(one.label_temperatures[name]).apply(of), seed)
+            for name, of in labels
+        ]
     if not one.limits:
         return []
     scaled = Temperature(one.temperature).apply(rows)
-    made = calibration.summary(scaled, seed=seed, n_boot=200).iloc[0]
-    lines = [
-        f"{title}: calibration error (ECE) {made['ece']:.3f} on {int(made['n']):,} test faces, in the population "
-        f"{made['ece_corrected']:.3f} [{made['ece_corrected_low']:.3f}, {made['ece_corrected_high']:.3f}]"
-    ]
+    lines = [_describe_error(title, scaled, seed)]
     inside = one.sets(tables.probabilities(scaled))
     truth = pd.Index(one.task.classes).get_indexer(rows[_TRUTH].astype(str))
     holds = inside[np.arange(len(rows)), truth]
@@ -100,6 +107,14 @@ def judge(table: pd.DataFrame, one: Answering, *, seed: int = 0) -> list[str]:
         if (truth == code).any()
     ]
     return [*lines, f"{title}: coverage by class: {', '.join(by_class)}"]
+
+
+def _describe_error(title: str, scaled: pd.DataFrame, seed: int) -> str:
+    made = calibration.summary(scaled, seed=seed, n_boot=200).iloc[0]
+    return (
+        f"{title}: calibration error (ECE) {made['ece']:.3f} on {int(made['n']):,} test faces, in the population "
+        f"{made['ece_corrected']:.3f} [{made['ece_corrected_low']:.3f}, {made['ece_corrected_high']:.3f}]"
+    )
 
 
 def _describe_share(holds: np.ndarray, coverage: float, rows: pd.DataFrame) -> str:
