@@ -32,11 +32,11 @@ docs: .venv/ready  ## run the main job and write its report to docs/example_repo
 bench: .venv/ready-dev  ## measure speed and memory and write benchmarks/results/report.html
 	$(BIN)/python -m benchmarks
 
-lock: .venv/ready  ## resolve pyproject.toml anew into the two lock files
+lock: .venv/ready  ## resolve pyproject.toml anew into the two lock files, each package with its SHA-256
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 pyproject.toml --extra fast --extra serve \
-	    --no-annotate --no-header --no-emit-index-url --no-emit-find-links -o requirements.lock
+	    --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links -o requirements.lock
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 pyproject.toml --extra fast --extra serve --extra search --extra ray --extra dev \
-	    -c requirements.lock --no-annotate --no-header --no-emit-index-url --no-emit-find-links -o requirements-dev.lock
+	    -c requirements.lock --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links -o requirements-dev.lock
 
 clean:  ## remove .venv and everything in results/
 	rm -rf .venv
@@ -50,10 +50,10 @@ clean:  ## remove .venv and everything in results/
 	@touch $@
 
 .venv/ready: .venv/uv requirements.lock pyproject.toml
-	$(BIN)/uv pip install -q --python $(BIN)/python -r requirements.lock
+	$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements.lock
 	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps -e .
 	@touch $@
 
 .venv/ready-dev: .venv/ready requirements-dev.lock
-	$(BIN)/uv pip install -q --python $(BIN)/python -r requirements-dev.lock
+	$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements-dev.lock
 	@touch $@
