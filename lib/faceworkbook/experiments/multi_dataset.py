@@ -275,6 +275,14 @@ def _join_identities(faces: pd.DataFrame, groups: np.ndarray) -> pd.Series:
     return identity
 
 
+def take(multi: MultiDataset, rows: np.ndarray) -> MultiDataset:
+    """Return some rows; groups keep their numbers."""
+    groups = {name: getattr(multi, name)[rows] for name in ("copies", "twins", "groups")}
+    labels = {name: of.take(rows) for name, of in multi.labels.items()}
+    faces = multi.faces.iloc[rows].reset_index(drop=True)
+    return replace(multi, faces=faces, matrix=multi.matrix[rows], labels=labels, **groups)
+
+
 def hide(multi: MultiDataset, task: str, *, share: float, rows: np.ndarray, seed: int) -> MultiDataset:
     """Hide the label `task` in a share of `rows` (training and validation rows)."""
     if not 0 <= share < 1:
@@ -326,7 +334,7 @@ def split(multi: MultiDataset, *, seed: int, test: float = 0.25, validation: flo
     settled: dict[int, str] = {}
     for name in multi.datasets:
         rows = multi.rows_of(name)
-        own = _tied(multi).iloc[rows].reset_index(drop=True)
+        own = with_joined_people(multi).iloc[rows].reset_index(drop=True)
         made = splits.make(
             own,
             label=_strata(own, multi.labels),
@@ -369,12 +377,12 @@ def leave_one_out(
     listed in ``left_out``, and so are pictures that an earlier training set has too.
     """
     return splits.leave_one_dataset_out(
-        _tied(multi), label=label, seed=seed, validation=validation, keep_together=multi.copies
+        with_joined_people(multi), label=label, seed=seed, validation=validation, keep_together=multi.copies
     )
 
 
-def _tied(multi: MultiDataset) -> pd.DataFrame:
-    """The face table with the joined group in place of the person, so that copies and twins stay together."""
+def with_joined_people(multi: MultiDataset) -> pd.DataFrame:
+    """Return the face table with the joined group in place of the person, so that copies and twins stay together."""
     names = multi.faces["identity"].fillna(multi.faces["face_id"])
     joined = names.groupby(multi.groups).transform("first").where(multi.groups != row_groups.ALONE)
     return multi.faces.assign(identity=joined.astype("string"))

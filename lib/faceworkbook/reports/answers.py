@@ -14,6 +14,7 @@ import pandas as pd
 from faceworkbook.evaluation.comparison import Comparison
 from faceworkbook.evaluation.comparison_tables import CHOSEN, DIFFER, TOO_FEW
 from faceworkbook.evaluation.equivalence import EQUIVALENT
+from faceworkbook.experiments.transfer import PRE_TRAINED, RANDOM
 from faceworkbook.reports.pages import escape
 from faceworkbook.reports.runs import Run
 from faceworkbook.tasks import Task
@@ -291,6 +292,28 @@ def of_strategies(figures: pd.DataFrame, differences: pd.DataFrame) -> str:
         f"On {row['task']}, {better} is better than {other} by {abs(row['difference']):.3f} {_name(row['metric'])} "
         f"(95 % interval of {row['first']} minus {row['second']} {row['low']:+.3f} to {row['high']:+.3f}, "
         f"{int(row['repeats'])} seeds)."
+    )
+
+
+def of_transfer(differences: pd.DataFrame) -> str:
+    """Return what pre-training changes, figure by figure (18_transfer).
+
+    Parameters
+    ----------
+    differences : pandas.DataFrame
+        See `faceworkbook.experiments.transfer.Transfer`.
+    """
+    own = differences[(differences["first"] == RANDOM) & (differences["second"] == PRE_TRAINED)]
+    changes = [
+        f"{row['task']} {_name(row['metric'])} {-row['difference']:+.3f} "
+        f"({_interval('', {'low': -row['high'], 'high': -row['low']}, '', signed=True)})"
+        for row in own.to_dict("records")
+    ]
+    better = (own["p_holm"] < 0.05) & (own["difference"] < 0)
+    worse = (own["p_holm"] < 0.05) & (own["difference"] > 0)
+    return (
+        f"Against a random start, pre-training is significantly better in {int(better.sum())} and worse in "
+        f"{int(worse.sum())} of {len(own)} figures: {'; '.join(changes)}."
     )
 
 

@@ -18,7 +18,7 @@ KEYS = {"name", "title", "question", "expected", "final", "parameters", "steps"}
 STEP_KEYS = {"notebook", "name", "parameters"}
 PATHS = (
     *("root", "weights", "store", "corrections", "faces", "predictions", "against"),
-    *("descriptors", "ids"),
+    *("descriptors", "ids", "start"),
 )
 # What a parameter is in the notebooks that cut faces out, and in the others.
 MEANINGS = {"margin": ("the share added around a face", "the smallest difference that matters")}

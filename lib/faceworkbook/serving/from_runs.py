@@ -75,10 +75,19 @@ def fit_further(
     for name in names:
         data = run.prepared_data(name)
         split = _with_label(data)
-        fitted[name] = training.fit(classifier, data.matrix, data.labels, split, seed=seed, **options)
+        own = _options_of(name, options)
+        fitted[name] = training.fit(classifier, data.matrix, data.labels, split, seed=seed, **own)
         predicted[name] = predictions.predict(fitted[name], data.matrix, data.faces, data.labels, split)
         run.save_predictions(predicted[name], data.made_from, f"predictions_{name}")
     return fitted, predicted
+
+
+def _options_of(name: str, options: Mapping) -> dict:
+    """Leave out the learning rates of other labels' output layers."""
+    if "lr_multipliers" not in options:
+        return dict(options)
+    groups = dict(options["lr_multipliers"])
+    return {**options, "lr_multipliers": {group: groups[group] for group in groups.keys() & {"shared", name}}}
 
 
 def _with_label(data: PreparedData) -> splits.Split:
@@ -274,7 +283,8 @@ def of_folds(
     first = plan[0]
     everyone = replace(first, train=np.sort(np.concatenate([first.train, first.test])))
     seed, name = run.parameters.get("seed", 0), data.labels.name
-    fitted = training.fit(classifier, data.matrix, data.labels, everyone, seed=seed, **options)
+    kept = {"seed": seed, "folder": run.path("model")}
+    fitted = training.fit(classifier, data.matrix, data.labels, everyone, **kept, **options)
     table = predicted[predicted["repeat"] == predicted["repeat"].min()]
     table.attrs = predicted.attrs
     whole = replace(data, split=everyone)

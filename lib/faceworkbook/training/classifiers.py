@@ -18,7 +18,7 @@ from sklearn.base import is_classifier
 from faceworkbook import tasks
 from faceworkbook.files import hash_values
 from faceworkbook.models import residual_mlp
-from faceworkbook.training import balancing, batched, estimators, registry
+from faceworkbook.training import balancing, batched, estimators, registry, starting
 from faceworkbook.training.batched import TrainingError
 from faceworkbook.training.checkpoint import fingerprint_rows
 from faceworkbook.training.fitted import (
@@ -107,7 +107,7 @@ def options_for(classifier, settings: Mapping, further: Mapping | None = None) -
     classifier : str, callable, estimator or keras.Model
         See `fit`. A registered name or a function takes none: what it makes is compiled by its maker.
     settings : mapping
-        Fields of `batched.Settings`.
+        Fields of `batched.Settings`, and ``start``.
     further : mapping, optional
         Options of the classifier, which hold before `settings`.
 
@@ -127,7 +127,7 @@ def options_for(classifier, settings: Mapping, further: Mapping | None = None) -
     wrong = sorted(set(further or {}) - allowed)
     if wrong:
         raise ValueError(f"{classifier} has no option {wrong}; allowed are {sorted(allowed)}")
-    taken = {"mlp": set(settings), "residual_mlp": {"epochs", "patience", "balance"}}
+    taken = {"mlp": set(settings), "residual_mlp": {"epochs", "patience", "balance", "start"}}
     if isinstance(classifier, str):
         names = taken.get(classifier, {"balance"})
     else:
@@ -170,7 +170,8 @@ def fit_estimator(
     ----------
     **options
         ``name`` that the model is known by; ``balance`` (see `faceworkbook.training.balancing`); of a Keras model
-        the other fields of `NetworkOptions`, and ``watch``, which says after each epoch from the history so far
+        the other fields of `NetworkOptions`; ``start`` (`Fitted`), whose layers it begins with: all but the output layer,
+        and that too where the task is the same; and ``watch``, which says after each epoch from the history so far
         whether training goes on.
 
     Notes
@@ -186,6 +187,7 @@ def fit_estimator(
     fit_one = _fit_network if is_network else _fit_sklearn
     model, history = fit_one(estimator, matrix, labels, split, seed=seed, **options)
     options.pop("watch", None)
+    start = options.pop("start", None)
     settings = {
         "classifier": name,
         "model": repr(model) if not is_network else model.name,
@@ -195,6 +197,8 @@ def fit_estimator(
         "n_validation": len(split.validation),
         "made_from": _made_from(matrix, labels, split),
     }
+    if start is not None:
+        settings["start"] = start.describe()
     fitted = wrap(model, labels.task, history, settings)
     if folder is not None:
         fitted.save(folder)
@@ -354,13 +358,13 @@ class _Watched(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
-def _fit_network(model, matrix, labels: tasks.Labels, split, *, seed: int, watch=None, **options):
+def _fit_network(model, matrix, labels: tasks.Labels, split, *, seed: int, watch=None, start=None, **options):
     options = NetworkOptions(**options)
     keras.utils.set_random_seed(seed)
     weight = balancing.weights(labels, split.train, options.balance)
     split = balancing.repeat(labels, split, options.balance, seed=seed)
     x, y = np.asarray(matrix[split.train], np.float32), targets_of(labels)
-    model = _fresh_network(model, x, labels.task)
+    model = _fresh_network(model, x, labels.task, start)
     held, callbacks = None, []
     if len(split.validation):
         held = (np.asarray(matrix[split.validation], np.float32), y[split.validation])
@@ -379,20 +383,30 @@ def _fit_network(model, matrix, labels: tasks.Labels, split, *, seed: int, watch
     return model, history
 
 
-def _fresh_network(model: keras.Model, x: np.ndarray, task: tasks.Task) -> keras.Model:
-    """Copy a network with fresh weights; Normalization layers take mean and variance of the training rows."""
+def _fresh_network(model: keras.Model, x: np.ndarray, task: tasks.Task, start: Fitted | None) -> keras.Model:
+    """Copy a network with fresh weights; Normalization layers take mean and variance of the training rows.
+
+    With a `start` both are its own.
+    """
     mean, spread = batched.moments(x)
+    variance = spread**2
+    if start is not None:
+        mean, variance = starting.read_moments(start.model) or (mean, variance)
 
     def copy(layer):
         config = layer.get_config()
         if isinstance(layer, keras.layers.Normalization):
-            return keras.layers.Normalization(mean=mean, variance=spread**2, name=config["name"])
+            return keras.layers.Normalization(mean=mean, variance=variance, name=config["name"])
         return type(layer).from_config(config)
 
     if not model.built:
         model.build((None, x.shape[1]))
     with keras.utils.custom_object_scope(_own_functions(model)):
         made = keras.models.clone_model(model, clone_function=copy)
+        if start is not None:
+            is_same = start.task.to_record() == task.to_record()
+            output = [layer.name for layer in made.layers if layer.weights][-1:]
+            starting.copy_layers(made, start.model, exchanged=[] if is_same else output)
         if model.compiled:
             made.compile_from_config(model.get_compile_config())
             return made
@@ -411,6 +425,8 @@ def _own_functions(model: keras.Model) -> dict[str, Callable]:
 def _fit_residual_mlp(matrix, labels, split, *, seed: int = 0, folder=None, **options) -> Fitted:
     """Fit the residual perceptron of arXiv 2108.08186; the recipe is the best for the label, see `Recipe`."""
     best = asdict(residual_mlp.recipe(labels.name))
+    if (start := options.get("start")) is not None:
+        best |= {name: value for name, value in start.options.items() if name in ("residuals", "groups")}
     chosen = {name: options.pop(name, value) for name, value in best.items()}
     recipe = residual_mlp.Recipe(**chosen)
     mean, spread = batched.moments(np.asarray(matrix[split.train], np.float32))

@@ -72,6 +72,10 @@ class Fitted:
         saved = self.settings.get("options", {})
         return {name: tuple(value) if isinstance(value, list) else value for name, value in saved.items()}
 
+    def describe(self) -> str:
+        """Return what it is in a few words, for a model that begins with its weights."""
+        return f"{self.settings.get('classifier') or getattr(self.model, 'name', type(self.model).__name__)} of {self.task.name}"
+
     @property
     def is_network(self) -> bool:
         """Whether the model is one of Keras, with layers to look into."""
@@ -164,6 +168,8 @@ class Fitted:
             model = keras.saving.load_model(folder / MODEL, compile=False, safe_mode=True)
             history, task = pd.read_csv(folder / logs.HISTORY), tasks.Task.from_record(record["task"])
             problem = _compile(model, record.get("compiled"))
+            if record["settings"].get("start"):
+                problem = f"it began with the weights of another run's model ({record['settings']['start']})"
             return cls(model, task, history, dict(record["settings"]), problem)
         except (ValueError, KeyError, OSError, TypeError, zipfile.BadZipFile) as error:
             raise ModelFileError(

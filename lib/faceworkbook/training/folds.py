@@ -117,7 +117,8 @@ def fit_folds(
         Checkpoints are kept there: a run that was stopped goes on and ends with the same result.
     progress : bool
     **options
-        Of the classifier, see `classifiers.fit`; fields of `batched.Settings` for 'mlp'.
+        Of the classifier, see `classifiers.fit`; fields of `batched.Settings` for 'mlp'. ``start`` is the model that
+        every fit begins with.
 
     Raises
     ------
@@ -129,14 +130,22 @@ def fit_folds(
     splits = tuple(splits)
     seeds = [seed + getattr(split, "repeat", 0) for split in splits]
     if isinstance(classifier, str) and classifier == "mlp":
+        start = options.pop("start", None)
         chosen = batched.with_settings(batched.defaults(labels.task), **options)
-        stack = batched.fit(matrix, labels, splits, chosen, seeds=seeds, folder=folder, progress=progress)
+        if start is None:
+            stack = batched.fit(matrix, labels, splits, chosen, seeds=seeds, folder=folder, progress=progress)
+        else:
+            begin = batched.Start.of_model(start.model, start.task)
+            stack = batched.fit_from(begin, matrix, labels, splits, chosen, seeds=seeds, folder=folder)
         by_model = [table.drop(columns="model") for _, table in stack.history.groupby("model", sort=True)]
         history = _concat([_with_keys(t, split) for t, split in zip(by_model, splits, strict=True)])
         return FoldFits(labels, splits, stack.predict(matrix), history, "mlp", asdict(chosen), stack)
     fit, name = classifiers.resolve(classifier), classifiers.describe(classifier, labels.task)
     batched.check_rows(matrix, labels, splits)
-    keep = _Kept.at(folder, matrix, labels, [name, options])
+    known_by = dict(options)
+    if "start" in options:
+        known_by["start"] = checkpoint.fingerprint_weights(options["start"].model.weights)
+    keep = _Kept.at(folder, matrix, labels, [name, known_by])
     outputs, histories = [], []
     for split, own in zip(tqdm(splits, unit="fit", disable=not progress), seeds, strict=True):
         result = keep.load(split, own)
@@ -146,7 +155,7 @@ def fit_folds(
             keep.save(split, own, *result)
         outputs.append(result[0])
         histories.append(_with_keys(result[1], split))
-    return FoldFits(labels, splits, np.stack(outputs), _concat(histories), name, options)
+    return FoldFits(labels, splits, np.stack(outputs), _concat(histories), name, known_by)
 
 
 def _with_keys(history: pd.DataFrame, split) -> pd.DataFrame:

@@ -38,15 +38,21 @@ def fit_mlp(
         The model is saved there, and what is returned has been read from there again.
     **options
         Fields of `batched.Settings`: widths, dropout, input_dropout, epochs, batch_size,
-        learning_rate, weight_decay, balance, patience. Defaults by kind of task:
+        learning_rate, weight_decay, balance, patience; and ``start`` (`Fitted`), the MLP that it begins with:
+        standardisation and hidden layers, and the output layer where the task is the same. Defaults by kind of task:
         `batched.defaults`. ``widths=(64,), input_dropout=0.3`` does better on 1024 directions.
 
     Returns
     -------
     Fitted
     """
+    start = options.pop("start", None)
     chosen = batched.with_settings(batched.defaults(labels.task), **options)
-    stack = batched.fit(matrix, labels, [split], chosen, seeds=[seed], progress=progress)
+    if start is None:
+        stack = batched.fit(matrix, labels, [split], chosen, seeds=[seed], progress=progress)
+    else:
+        begin = batched.Start.of_model(start.model, start.task)
+        stack = batched.fit_from(begin, matrix, labels, [split], chosen, seeds=[seed])
     history = stack.history.drop(columns="model")
     settings = {
         "classifier": "mlp",
@@ -56,6 +62,8 @@ def fit_mlp(
         "n_validation": len(split.validation),
         "options": {**asdict(chosen), "widths": list(chosen.widths)},
     }
+    if start is not None:
+        settings["start"] = start.describe()
     fitted = Fitted(stack.model(0), labels.task, history, settings)
     return fitted if folder is None else Fitted.load(fitted.save(folder))
 

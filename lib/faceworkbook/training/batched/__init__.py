@@ -9,7 +9,7 @@ Each model has its own standardisation, early stopping and best epoch.
 """
 
 from faceworkbook.training.batched.data import check_rows, moments
-from faceworkbook.training.batched.epochs import Training, fit
+from faceworkbook.training.batched.epochs import Training, fit, fit_from
 from faceworkbook.training.batched.settings import (
     Settings,
     TrainingError,
@@ -17,15 +17,18 @@ from faceworkbook.training.batched.settings import (
     with_settings,
 )
 from faceworkbook.training.batched.stack import Stack
+from faceworkbook.training.batched.starting import Start
 
 __all__ = [
     "Settings",
     "Stack",
+    "Start",
     "Training",
     "TrainingError",
     "check_rows",
     "defaults",
     "fit",
+    "fit_from",
     "moments",
     "with_settings",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
@@ -12,6 +13,9 @@ from faceworkbook import tasks
 from faceworkbook.files import hash_values
 from faceworkbook.training import balancing
 from faceworkbook.training.batched.settings import Settings, TrainingError
+
+if TYPE_CHECKING:
+    from faceworkbook.training.batched.starting import Start
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Data:
     scale: np.ndarray
     task: tasks.Task
     fingerprint: str
+    start: Start | None = None  # whose weights the models begin with
 
     @classmethod
     def make(cls, matrix, labels: tasks.Labels, splits, settings: Sequence[Settings]) -> Data:

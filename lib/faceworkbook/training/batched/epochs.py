@@ -16,6 +16,7 @@ from faceworkbook.training.batched.data import Data, check_rows
 from faceworkbook.training.batched.program import compile_program
 from faceworkbook.training.batched.settings import Settings, TrainingError
 from faceworkbook.training.batched.stack import Stack
+from faceworkbook.training.batched.starting import Start
 from faceworkbook.training.batched.state import Checkpoint, State
 
 # Dropout draws by step number; epochs start far apart, whatever the number of batches of other models.
@@ -60,7 +61,31 @@ def fit(
     CheckpointError
         The checkpoint in the folder is damaged.
     """
-    training = Training.start(matrix, labels, splits, settings, seeds=seeds, folder=folder)
+    return _train(Training.start(matrix, labels, splits, settings, seeds=seeds, folder=folder), progress)
+
+
+def fit_from(
+    start: Start,
+    matrix: np.ndarray,
+    labels: tasks.Labels,
+    splits: Sequence,
+    settings: Settings | Sequence[Settings],
+    *,
+    seeds: Sequence[int],
+    folder: str | Path | None = None,
+) -> Stack:
+    """Train models that begin with the weights of `start`; see `fit`.
+
+    Raises
+    ------
+    TrainingError
+        As `fit`; the models to start from have other layers, or read other descriptors.
+    """
+    given = {"seeds": seeds, "folder": folder, "begin": start}
+    return _train(Training.start(matrix, labels, splits, settings, **given), progress=False)
+
+
+def _train(training: Training, progress: bool) -> Stack:
     with tqdm(total=training.epochs, unit="epoch", disable=not progress, initial=training.epoch) as bar:
         while training.goes_on:
             training.step()
@@ -77,8 +102,10 @@ class Training:
         self._state = store.load(State.start(data, settings, seeds))
 
     @classmethod
-    def start(cls, matrix, labels: tasks.Labels, splits, settings, *, seeds, folder=None) -> Training:
-        """Return the training before its first epoch, or where it was stopped; see `fit`."""
+    def start(
+        cls, matrix, labels: tasks.Labels, splits, settings, *, seeds, folder=None, begin: Start | None = None
+    ) -> Training:
+        """Return the training before its first epoch, or where it was stopped; see `fit` and `fit_from`."""
         seeds = tuple(int(s) for s in seeds)
         if len(seeds) != len(splits) or not splits:
             raise TrainingError(f"{len(splits)} splits and {len(seeds)} seeds; give one seed a split")
@@ -87,6 +114,9 @@ class Training:
         rows = zip(splits, settings, seeds, strict=True)
         splits = [balancing.repeat(labels, split, own.balance, seed=seed) for split, own, seed in rows]
         data = Data.make(matrix, labels, splits, settings)
+        if begin is not None:
+            begin.check(settings[0], labels.task, matrix.shape[1])
+            data = begin.repeat(len(splits)).place(data)
         return cls(data, settings, seeds, Checkpoint(folder, data, settings, seeds))
 
     @property
@@ -153,7 +183,9 @@ def _epoch(data: Data, state: State, settings: Sequence[Settings], seeds) -> Non
     drops = np.array([[s.input_dropout, s.dropout] for s in alive], np.float32).T
     task = data.task
     dropping = tuple(bool(rates.any()) for rates in drops)
-    program = compile_program(task.loss, task.n_outputs, len(alive[0].widths), dropping)
+    program = compile_program(
+        task.loss, task.n_outputs, len(alive[0].widths), dropping, alive[0].multipliers(task)
+    )
     fixed = (
         data.x,
         tf.gather(data.y, state.alive),

@@ -23,12 +23,20 @@ class Program:
 
 
 @functools.lru_cache(maxsize=32)
-def compile_program(loss: str, n_outputs: int, n_hidden: int, dropping: tuple[bool, bool]) -> Program:
+def compile_program(
+    loss: str,
+    n_outputs: int,
+    n_hidden: int,
+    dropping: tuple[bool, bool],
+    multipliers: tuple[float, ...] = (),
+) -> Program:
     """Return the compiled epoch for nets of this depth; all sizes are free, so it is traced once.
 
     `dropping` says whether input and hidden units are dropped at all: what is not, is not in the program.
+    `multipliers` are those of the learning rate, one a layer; none means 1 for each.
     """
     losses, hits = _row_losses(loss, n_outputs), _row_metric(loss, n_outputs)
+    multipliers = multipliers or (1.0,) * (n_hidden + 1)
     of = tf.TensorSpec
     params = [of((None, None, None)) for _ in range(2 * (n_hidden + 1))]
     labels = of((None, None, None) if _is_multilabel(loss, n_outputs) else (None, None))
@@ -57,7 +65,7 @@ def compile_program(loss: str, n_outputs: int, n_hidden: int, dropping: tuple[bo
             gradients = tape.gradient(loss, params)
             moved = count > 0
             steps = steps + tf.cast(moved, tf.float32)
-            params, m, v = _adam(params, gradients, m, v, steps, moved, rates)
+            params, m, v = _adam((params, gradients, m, v), steps, moved, rates, multipliers)
             sums += tf.stack([loss * count, tf.reduce_sum(hits(truth, z) * mask[i], axis=1), count])
         return params, m, v, steps, sums[0] / sums[2], sums[1] / sums[2]
 
@@ -130,12 +138,13 @@ def _pattern(shape, rate, seeds, step, layer: int):
     return stays, tf.reshape(1.0 - limits / 256.0, (-1, 1, 1))
 
 
-def _adam(params, gradients, m, v, steps, moved, rates):
+def _adam(variables, steps, moved, rates, multipliers):
+    params, _, m, v = variables
     at, rates = tf.reshape(steps, (-1, 1, 1)), tf.reshape(rates, (2, -1, 1, 1))
     size = rates[0] * tf.sqrt(1 - BETA2**at) / (1 - BETA1**at)
     new = [
-        _adam_one(*own, size, rates[0] * rates[1] if number % 2 == 0 else 0.0)
-        for number, own in enumerate(zip(params, gradients, m, v, strict=True))
+        _adam_one(*own, size * k, rates[0] * rates[1] * k if number % 2 == 0 else 0.0)
+        for number, (*own, k) in enumerate(zip(*variables, _twice(multipliers), strict=True))
     ]
     new = tuple([list(of_all) for of_all in zip(*new, strict=True)])
     # A model that has no rows left in this epoch stands still.
@@ -146,6 +155,11 @@ def _adam(params, gradients, m, v, steps, moved, rates):
         lambda: new,
         lambda: tf.nest.map_structure(lambda n, o: tf.where(which, n, o), new, old),
     )
+
+
+def _twice(multipliers):
+    """One for the kernel and one for the bias of each layer."""
+    return [k for k in multipliers for _ in range(2)]
 
 
 def _adam_one(p, g, m, v, size, decay):

@@ -6,7 +6,9 @@ from dataclasses import asdict, dataclass, replace
 
 from faceworkbook import tasks
 from faceworkbook.models import mlp
+from faceworkbook.models.multitask import SHARED
 from faceworkbook.training import balancing
+from faceworkbook.training.param_groups import check_names
 
 
 class TrainingError(ValueError):
@@ -29,6 +31,9 @@ class Settings:
     learning_rate, weight_decay : float
     gamma : float, above 0 and up to 1
         The learning rate is multiplied by it after each epoch.
+    lr_multipliers : mapping of str to float, or pairs of them
+        Of the learning rate by parameter group: 'shared' (hidden layers) and the task's name (the output layer); 1
+        where a group is not named, 0 never moves it.
     balance : {'none', 'class_weights', 'group_weights', 'oversample'}
         How the training rows are evened out, see `faceworkbook.training.balancing`.
     """
@@ -41,6 +46,7 @@ class Settings:
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
     gamma: float = 1.0
+    lr_multipliers: tuple[tuple[str, float], ...] = ()
     balance: str = "none"
     patience: int = 8
 
@@ -59,12 +65,22 @@ class Settings:
             )
         if not 0 < self.gamma <= 1:
             raise ValueError(f"gamma={self.gamma}; allowed is 0 < gamma <= 1 (factor of each epoch)")
+        pairs = {str(name): float(factor) for name, factor in dict(self.lr_multipliers).items()}
+        object.__setattr__(self, "lr_multipliers", tuple(sorted(pairs.items())))
+        if any(factor < 0 for factor in pairs.values()):
+            raise ValueError(f"lr_multipliers={pairs}; allowed are numbers of 0 or more")
         balancing.check(self.balance)
 
     @property
     def shape(self) -> tuple:
-        """What models of one program have in common: layers, and faces a step."""
-        return self.widths, self.batch_size
+        """What models of one program have in common: layers, faces a step, and rates of layers."""
+        return self.widths, self.batch_size, self.lr_multipliers
+
+    def multipliers(self, task: tasks.Task) -> tuple[float, ...]:
+        """Return the multiplier of the learning rate of each layer, the output layer last."""
+        given = dict(self.lr_multipliers)
+        check_names(given, allowed=[SHARED, task.name], parameter="lr_multipliers")
+        return (*(given.get(SHARED, 1.0) for _ in self.widths), given.get(task.name, 1.0))
 
 
 def defaults(task: tasks.Task) -> Settings:

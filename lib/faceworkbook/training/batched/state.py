@@ -57,7 +57,7 @@ class State:
 
 
 def _initial(data: Data, widths: Sequence[int], seeds) -> list[np.ndarray]:
-    """Kernels and biases by turns: Glorot uniform (Glorot and Bengio 2010) by each model's seed."""
+    """Kernels and biases by turns: Glorot uniform (Glorot and Bengio 2010) by each model's seed, or those to start from."""
     sizes = [data.x.shape[1], *widths, data.task.n_outputs]
     generators = [np.random.default_rng([seed, 0]) for seed in seeds]
     params = []
@@ -65,7 +65,7 @@ def _initial(data: Data, widths: Sequence[int], seeds) -> list[np.ndarray]:
         limit = np.sqrt(6 / (fan_in + fan_out))
         drawn = [g.uniform(-limit, limit, (fan_in, fan_out)) for g in generators]
         params += [np.stack(drawn).astype(np.float32), np.zeros((len(seeds), 1, fan_out), np.float32)]
-    return params
+    return params if data.start is None else data.start.put(params, data.task)
 
 
 class Checkpoint:

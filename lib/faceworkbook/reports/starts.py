@@ -1,0 +1,252 @@
+"""``start``: a step that begins with the model of another run, on the same inputs and without having seen its test faces.
+
+A step that fits a model writes down what that model reads and which files hold it (``trained_on.json``) and every face that it has learned or
+chosen from, those of its own start among them (``trained_on.parquet``). Whoever starts from it compares both with its
+own: other inputs are refused, and so is a model that has seen a tested person or picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from faceworkbook import faces as face_table
+from faceworkbook import files, project, row_groups
+from faceworkbook.experiments import overlap
+from faceworkbook.reports.described import NETWORK
+from faceworkbook.reports.runs import DESCRIPTORS, Run, RunError
+
+RECORD, TRAINED_ON = "trained_on.json", "trained_on.parquet"
+PREDICTOR = "predictor"
+STARTING = ("mlp", "residual_mlp")  # classifiers whose layers can be taken over
+# What two descriptors have in common that mean the same.
+SAME = ("network", "tap", "mirror", "weights_sha256", "preprocessing", "precision", "dim")
+_COLUMNS = ["face_id", "dataset", "identity", "image", *face_table.BOX]
+_START, _HERE = "start", "here"
+
+
+class StartError(RunError):
+    """A model that a step cannot start from; the text says what does not fit and what to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """What the model of a step begins with: the model of another run, or random weights.
+
+    Attributes
+    ----------
+    given : str
+        The parameter; empty for a random start.
+    folder : path
+        Of the other run.
+    inputs : list of dict
+        What the step's model reads, a record a block of columns; the other one reads the same.
+    faces : pandas.DataFrame
+        The faces that the other model has learned or chosen from; ``image`` are whole paths.
+    checked : str
+        What was compared, in a sentence.
+    """
+
+    given: str
+    folder: Path
+    inputs: list
+    faces: pd.DataFrame
+    checked: str = "The weights begin at random."
+
+    def options(self, classifier) -> dict:
+        """Return the option ``start`` of `faceworkbook.training.fit` for this classifier; none for a random start.
+
+        Raises
+        ------
+        StartError
+            A classifier that is no network of this workbook, or another one than the other run's.
+        """
+        if not self.given:
+            return {}
+        if classifier not in STARTING:
+            raise StartError(
+                f"start={self.given} and classifier={classifier!r}: allowed are {list(STARTING)}; leave start empty, or name "
+                "one of them"
+            )
+        fitted = self._fitted()
+        if fitted.settings.get("classifier") != classifier:
+            raise StartError(
+                f"start={self.given}: its model is {fitted.describe()}, and classifier={classifier!r}; name the same one"
+            )
+        return {"start": fitted}
+
+    def _fitted(self):
+        from faceworkbook import training
+
+        holding = [
+            place for place in (self.folder, self.folder / "model") if (place / "model.json").is_file()
+        ]
+        if not holding:
+            raise StartError(
+                f"start={self.given}: {project.shorten(self.folder)} holds no classifier on descriptors; give a run of "
+                "03_classifier or 06_cross_validation"
+            )
+        try:
+            return training.load(holding[0])
+        except ValueError as error:
+            raise StartError(f"start={self.given}: {error}") from error
+
+    def write(self, run: Run, faces: pd.DataFrame, rows: np.ndarray, *, root: str | Path) -> None:
+        """Write down what a run's model reads and which faces it has seen, for those that start from it.
+
+        Parameters
+        ----------
+        faces : pandas.DataFrame
+        rows : ndarray of int
+            Training and validation rows. What the start has seen is seen by the model too.
+        root : path
+            Folder that the ``image`` paths are relative to.
+        """
+        own = faces.iloc[np.unique(rows)].reset_index(drop=True)[_COLUMNS]
+        own["image"] = [project.shorten(project.resolve(root) / image) for image in own["image"]]
+        before = self.faces.assign(image=[project.shorten(path) for path in self.faces["image"]])
+        own = pd.concat([own, before.astype(own.dtypes)], ignore_index=True)
+        own = own.drop_duplicates(["image", *face_table.BOX], ignore_index=True)
+        run.save_table(own, TRAINED_ON.removesuffix(".parquet"))
+        record = {"inputs": self.inputs, "start": self.given, "models": _hash_models(run.folder)}
+        run.save_values(record, RECORD.removesuffix(".json"))
+
+
+def begin(run: Run, given: str, faces: pd.DataFrame, *, tested: np.ndarray) -> Start:
+    """Open the start of a step that learns from the descriptors of 02_descriptors; see `open_start`, `check`.
+
+    Parameters
+    ----------
+    run : Run
+    given : str
+    faces : pandas.DataFrame
+        Those that have a descriptor.
+    tested : ndarray of int
+        Rows that are tested.
+    """
+    start = open_start(given, inputs_of(run))
+    if given and start.folder == run.folder:
+        raise StartError(
+            f"start={given} is the folder that this step writes anew; give the run of another experiment, or this one "
+            "another name"
+        )
+    return check(start, faces, project.resolve(run.data().root), tested=tested)
+
+
+def open_start(given: str, inputs: Sequence[Mapping]) -> Start:
+    """Open the run that `given` names.
+
+    Parameters
+    ----------
+    given : str
+        A run's folder, or the predictor's in it; empty for a random start.
+    inputs : sequence of mapping
+        What the step's own model will read, see `inputs_of`.
+
+    Raises
+    ------
+    StartError
+        No such run, or its model reads other inputs.
+    """
+    inputs = list(inputs)
+    if not given:
+        return Start("", Path(), inputs, pd.DataFrame(columns=_COLUMNS))
+    folder = project.resolve(given)
+    folder = folder.parent if folder.name == PREDICTOR else folder
+    lacking = [name for name in (RECORD, TRAINED_ON) if not (folder / name).is_file()]
+    if lacking:
+        raise StartError(
+            f"start={given}: {project.shorten(folder)} lacks {' and '.join(lacking)}, which say what a model reads and "
+            "whom it has seen; give the folder of a run of this version, such as results/EXPERIMENT/03_classifier"
+        )
+    record = files.read_json(folder / RECORD, StartError, advice="run that step again")
+    if record["models"] != _hash_models(folder):
+        raise StartError(
+            f"start={given}: the model in {project.shorten(folder)} is not the one that {RECORD} speaks of; run that step "
+            "again, to its end"
+        )
+    _compare_inputs(given, record["inputs"], inputs)
+    faces = pd.read_parquet(folder / TRAINED_ON)
+    return Start(
+        given, folder, inputs, faces.assign(image=[str(project.resolve(path)) for path in faces["image"]])
+    )
+
+
+def _hash_models(folder: Path) -> dict[str, str]:
+    paths = [*folder.glob("model*.keras"), *folder.glob("model.json"), *folder.glob("model/model.*")]
+    return {path.relative_to(folder).as_posix(): files.hash_file(path) for path in sorted(paths)}
+
+
+def _compare_inputs(given: str, theirs: list, own: list) -> None:
+    if any(record.get("kind", NETWORK) != NETWORK for record in (*theirs, *own)):
+        raise StartError(
+            f"start={given}: descriptors that were read from a file name no network, so that it cannot be known whether "
+            "both models read the same; compute them in 02_descriptors"
+        )
+    if len(theirs) != len(own):
+        raise StartError(
+            f"start={given}: its model reads {len(theirs)} blocks of descriptors, this run has {len(own)}; describe the "
+            "faces with the same networks and taps"
+        )
+    for there, here in zip(theirs, own, strict=True):
+        differing = [name for name in SAME if there.get(name) != here.get(name)]
+        if differing:
+            listed = "; ".join(
+                f"{name} {there.get(name)!r} there, {here.get(name)!r} here" for name in differing
+            )
+            raise StartError(
+                f"start={given}: its model reads other inputs ({listed}); describe the faces the same, or start from "
+                "another model"
+            )
+
+
+def inputs_of(run: Run) -> list[dict]:
+    """Return what a model on the descriptors of 02_descriptors reads, a record a block of columns."""
+    return [
+        {name: record.get(name) for name in ("kind", *SAME)} for record in run.values(DESCRIPTORS)["blocks"]
+    ]
+
+
+def check(start: Start, faces: pd.DataFrame, root: str | Path, *, tested: np.ndarray) -> Start:
+    """Refuse a start that has seen a person or picture of the `tested` rows; return it with what was compared.
+
+    Bytes of files, perceptual hashes and names of people are compared, and people who share a picture are one.
+
+    Raises
+    ------
+    StartError
+        A tested face shows a person or picture that the model was trained on, or a picture is not there any more.
+    """
+    if not start.given:
+        return start
+    missing = [path for path in start.faces["image"] if not Path(path).is_file()]
+    if missing:
+        raise StartError(
+            f"start={start.given}: {len(missing):,} of the {len(start.faces):,} pictures that it was trained on are not "
+            f"there any more, the first is {project.shorten(missing[0])}; put them back, or nobody knows whether the tested "
+            "faces are among them"
+        )
+    tested = np.unique(tested)
+    here = faces.iloc[tested].reset_index(drop=True)
+    trained = start.faces.assign(split=pd.array([pd.NA] * len(start.faces), dtype="string"))
+    tables = {_START: trained[[*_COLUMNS, "split"]], _HERE: here[[*_COLUMNS, "split"]]}
+    tied = overlap.find(tables, {_START: "/", _HERE: root})
+    rows = np.arange(len(here))
+    leaking = tied.shared(_HERE, rows, _START, np.arange(len(trained)))
+    if len(leaking):
+        copies = tied.copies[_HERE][leaking]
+        pictures = int(((copies != row_groups.ALONE) & np.isin(copies, tied.copies[_START])).sum())
+        raise StartError(
+            f"start={start.given} was trained on {len(leaking):,} of the {len(here):,} faces that are tested here or on "
+            f"their people ({pictures:,} on the picture itself or a copy), the first is {here['face_id'].iloc[leaking[0]]!r}; "
+            "start from a model that has not seen them, or compare in 18_transfer, which removes them first"
+        )
+    checked = (
+        f"The weights begin with those of {start.given}. None of the {len(here):,} tested faces shares a picture (bytes, near "
+        f"copies) or a person with the {len(start.faces):,} faces that it was trained on."
+    )
+    return replace(start, checked=checked)
