@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
+from importlib import metadata
 from pathlib import Path
 
-from faceworkbook.reports import inspect_command, plan_command
+from faceworkbook.reports import history_command, inspect_command, plan_command, run_command
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -31,31 +33,20 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="workbook", description="Experiments on face attributes.")
+    parser.add_argument(
+        "--version", action="version", version=f"faceworkbook {metadata.version('faceworkbook')}"
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    run = commands.add_parser("run", help="run an experiment and print where its report is")
-    run.add_argument("experiment", help="a YAML file, or the name of one in notebooks/experiments")
-    run.add_argument(
-        "-p", action="append", default=[], metavar="NAME=VALUE", dest="given", help="set a parameter"
-    )
-    run.add_argument(
-        "-f",
-        "--parameters",
-        default="",
-        metavar="FILE",
-        help="parameters from a YAML file, such as best.yaml of 14_search",
-    )
-    run.add_argument(
-        "--smoke", action="store_true", help="a run of seconds on few rows (same as -p smoke=true)"
-    )
-    run.add_argument("--results", default="results", help="folder for the results (default: results)")
-    run.add_argument("--force", action="store_true", help="run finished steps again")
-    run.set_defaults(command=_run)
+    run_command.add(commands)
     _add_evaluate(commands)
     _add_predict(commands)
     _add_serve(commands)
     _add_export(commands)
-    show = commands.add_parser("list", help="list experiments, data sets, networks and classifiers")
+    show = commands.add_parser("list", help="list experiments, data sets, networks and classifiers; or runs")
+    show.add_argument("what", nargs="?", choices=("runs",), help="list the runs instead, with their answers")
+    show.add_argument("--results", default="results", help="folder of the runs (default: results)")
     show.set_defaults(command=_list)
+    history_command.add(commands)
     page = commands.add_parser("html", help="turn an executed notebook into an offline page")
     page.add_argument("notebook", type=Path)
     page.add_argument("output", type=Path, nargs="?")
@@ -212,38 +203,19 @@ def _evaluate(options) -> int:
     name = options.name or referee.name_of(given)
     experiment = experiments.of_notebook(name, "13_evaluate", given, results=options.results)
     referee.check(given)
-    (done,), page = runner.run(experiment, results=options.results, force=options.force)
+    (done,), page = runner.run(
+        experiment, results=options.results, since=time.time() if options.force else 0.0
+    )
     index.write(project.resolve(options.results))
     print("\n".join(f"- {sentence}" for sentence in referee.read_verdict(done.folder)))
     print(f"page: {project.shorten(page)}")
     return 0
 
 
-def _run(options) -> int:
-    from faceworkbook import project
-    from faceworkbook.reports import experiments, parameters
-
-    given = experiments.localize(
-        {**parameters.read_file(options.parameters), **dict(map(parameters.parse_assignment, options.given))}
-    )
-    if options.smoke:
-        given["smoke"] = True
-    experiment = experiments.read(options.experiment, given=given, results=options.results)
-    from faceworkbook.reports import index, runner  # a second, which a refusal need not wait for
-
-    try:
-        done, report = runner.run(experiment, results=options.results, force=options.force)
-    except (runner.RunFailed, KeyboardInterrupt):
-        index.write(project.resolve(options.results))
-        raise
-    index.write(project.resolve(options.results))
-    seconds = sum(result.seconds for result in done)
-    print(f"{experiment.title}: {len(done)} notebooks, {seconds:.0f} s")
-    print(f"report: {project.shorten(report)}")
-    return 0
-
-
 def _list(options) -> int:
+    if options.what == "runs":
+        history_command.print_runs(options.results)
+        return 0
     from faceworkbook import backbones, datasets, project
     from faceworkbook.reports import experiments
     from faceworkbook.training import registry

@@ -238,6 +238,13 @@ def test_what_was_settled_is_read_and_a_contradiction_is_refused(toy):
         other.settled("label")
 
 
+def test_a_steps_own_seed_contradicts_nothing(toy):
+    """Training with another seed than that of the split was refused."""
+    run = Run(toy.out / "03_classifier", "03_classifier", {"label": "", "seed": 5})
+    assert run.settled("label", "seed") == ("gender", 5)
+    assert json.loads(run.path("environment.json").read_text())["seed"] == 5
+
+
 @pytest.mark.parametrize("damage", ["", "{", "[]", '{"n": 3}'])
 def test_a_damaged_record_of_data_is_named(toy, damage):
     (toy.out / "01_faces" / "data.json").write_text(damage)

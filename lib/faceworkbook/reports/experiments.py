@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import yaml
 
@@ -14,7 +16,7 @@ from faceworkbook.reports import parameters as params
 from faceworkbook.reports import values
 from faceworkbook.reports.parameters import ParameterError
 
-KEYS = {"name", "title", "question", "expected", "final", "parameters", "steps"}
+KEYS = {"name", "title", "question", "expected", "final", "parameters", "steps", "sweep"}
 STEP_KEYS = {"notebook", "name", "parameters"}
 PATHS = (
     *("root", "weights", "store", "corrections", "faces", "predictions", "against"),
@@ -22,6 +24,7 @@ PATHS = (
 )
 # What a parameter is in the notebooks that cut faces out, and in the others.
 MEANINGS = {"margin": ("the share added around a face", "the smallest difference that matters")}
+PREPARING = ("01_faces", "02_descriptors")  # whose seed draws and splits faces; nothing is trained
 MAX_BYTES, MAX_DEPTH = 100_000, 8
 
 
@@ -43,7 +46,8 @@ class Experiment:
     """A chain of steps.
 
     `expected` has ``metric``, ``low``, ``high`` and ``note``, or is empty; `given` are the parameters that
-    the command line set. `final` seals the test rows, see `faceworkbook.reports.plans`.
+    the command line set, `swept` those of one point of the sweep `sweep`, a name or STEP.NAME each. `final` seals the test
+    rows, see `faceworkbook.reports.plans`. `file` is the experiment as ``workbook run`` takes it.
     """
 
     name: str
@@ -53,9 +57,19 @@ class Experiment:
     steps: tuple[Step, ...]
     given: dict = field(default_factory=dict)
     final: bool = False
+    swept: dict = field(default_factory=dict)
+    sweep: str = ""
+    file: str = ""
 
 
-def read(path: str | Path, *, given: dict | None = None, results: str | Path = "results") -> Experiment:
+def read(
+    path: str | Path,
+    *,
+    given: dict | None = None,
+    results: str | Path = "results",
+    name: str = "",
+    swept: dict | None = None,
+) -> Experiment:
     """Read an experiment and settle every parameter of every step, before anything runs.
 
     Parameters
@@ -66,6 +80,10 @@ def read(path: str | Path, *, given: dict | None = None, results: str | Path = "
         Parameters from the command line. They overrule the file's, for all steps that take them.
     results : str or Path
         Folder that the experiment's folder is made in.
+    name : str
+        Name of the experiment's folder; empty: the file's.
+    swept : dict, optional
+        Values of one point of a sweep, by a parameter's name or by STEP.NAME. They overrule all others.
 
     Raises
     ------
@@ -73,7 +91,7 @@ def read(path: str | Path, *, given: dict | None = None, results: str | Path = "
         Unknown keys or notebooks; parameters that no step has, of the wrong type, or with a value that is not
         allowed (`faceworkbook.reports.values`): all of them in one text.
     """
-    experiment, problems = _read(path, given or {}, results)
+    experiment, problems = _read(path, given or {}, results, name=name, swept=swept or {})
     values.refuse(problems + values.check_steps(experiment.steps), experiment.name)
     return experiment
 
@@ -95,25 +113,72 @@ def of_notebook(name: str, notebook: str, parameters: dict, *, results: str | Pa
     return Experiment(name, name, "", {}, (step,), parameters)
 
 
-def _read(path: str | Path, given: dict, results: str | Path) -> tuple[Experiment, list[str]]:
+def _read(
+    path: str | Path,
+    given: dict,
+    results: str | Path,
+    *,
+    name: str = "",
+    swept: Mapping = MappingProxyType({}),
+) -> tuple[Experiment, list[str]]:
     """Return an experiment, and what is wrong with the names and types of its parameters."""
     path = find(path)
-    content = _load(path)
-    name = str(content.get("name", path.stem))
-    _check_name(name, f"{path}: name")
+    content = load(path)
+    own_name = str(content.get("name", path.stem))
+    _check_name(own_name, f"{path}: name")
+    _check_name(name or own_name, "--name")
     shared = {**(content.get("parameters") or {}), **given}
-    place = (project.shorten(project.resolve(results) / name), name)
+    place = (project.shorten(project.resolve(results) / (name or own_name)), name or own_name)
     problems: list[str] = []
     steps = tuple(_step(step, shared, place, path, problems) for step in content["steps"])
+    steps = _sweep_steps(steps, swept, problems)
     taken = set().union(*(set(params.read(step.notebook)) for step in steps))
     problems += params.unknown_names(shared, taken - {"out", "experiment"})
     problems += _ambiguous(shared, steps, content["steps"])
     twice = sorted({step.name for step in steps if sum(other.name == step.name for other in steps) > 1})
     if twice:
         raise ExperimentError(f"{path}: several steps are called {twice}; give each a 'name' of its own")
-    described = _describe(content, name, given)
-    experiment = Experiment(name, *described, steps, dict(given), content.get("final", False))
+    title, *described = _describe(content, own_name, {**given, **swept})
+    values_here = ", ".join(f"{key} {params.format_value(value)}" for key, value in swept.items())
+    experiment = Experiment(
+        name or own_name,
+        f"{title} ({values_here})" if swept else title,
+        *described,
+        steps,
+        dict(given),
+        content.get("final", False),
+        dict(swept),
+        file=own_name if path.parent == project.resolve("notebooks/experiments") else project.shorten(path),
+    )
     return experiment, list(dict.fromkeys(problems))
+
+
+def _sweep_steps(steps: tuple[Step, ...], swept: Mapping, problems: list[str]) -> tuple[Step, ...]:
+    """Return the steps with the values of one point; names and types that are wrong are added to `problems`.
+
+    A swept `seed` is that of what is trained: where later steps take one, the faces' draw and split, and so the
+    test rows, stay those of the experiment.
+    """
+    settled = {step.name: dict(step.parameters) for step in steps}
+    for key, value in swept.items():
+        own, _, name = key.rpartition(".")
+        concerned = [step for step in steps if own in ("", step.name) and name in step.parameters]
+        later = [step for step in concerned if step.notebook.stem not in PREPARING]
+        if name == "seed" and not own and later:
+            concerned = later
+        if not concerned:
+            allowed = {name for step in steps if own in ("", step.name) for name in step.parameters}
+            if own and not allowed:
+                problems.append(f"sweep: no step '{own}'; there are {', '.join(settled)}")
+            problems += (
+                [f"sweep: {text}" for text in params.unknown_names([name], allowed)] if allowed else []
+            )
+        for step in concerned:
+            try:
+                settled[step.name][name] = params.read(step.notebook)[name].check(value)
+            except ParameterError as error:
+                problems.append(str(error))
+    return tuple(replace(step, parameters=settled[step.name]) for step in steps)
 
 
 def _ambiguous(shared: dict, steps: tuple[Step, ...], raw: list) -> list[str]:
@@ -168,8 +233,8 @@ def find(path: str | Path) -> Path:
     raise ExperimentError(f"no experiment at {path}; {hint}shipped are {', '.join(names)}")
 
 
-def _load(path: Path) -> dict:
-    """The file's content, with keys and kinds of values that are allowed."""
+def load(path: Path) -> dict:
+    """Return the content of an experiment's file, with keys and kinds of values that are allowed."""
     try:
         text = path.read_text()
         _check_size(path, text)
@@ -188,6 +253,7 @@ def _load(path: Path) -> dict:
         ("parameters", dict, "NAME: VALUE pairs"),
         ("expected", dict, "NAME: VALUE pairs: metric, low, high, note"),
         ("final", bool, "true or false"),
+        ("sweep", dict, "grid, zip, list, seeds or metric"),
     ):
         if content.get(key) is not None and not isinstance(content[key], kind):
             raise ExperimentError(f"{path}: '{key}' got {shorten_value(content[key])}; it takes {shape}")

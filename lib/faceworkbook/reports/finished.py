@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import xxhash
@@ -13,14 +15,14 @@ from faceworkbook import descriptors, files, project
 from faceworkbook.reports import described, parameters
 from faceworkbook.reports.experiments import Step
 
-DONE = "done.json"
+DONE, NOTEBOOK = "done.json", "notebook.ipynb"
 # What a later step may write anew, and what holds times of its own.
 _NOT_OUTPUTS = (DONE, "running.ipynb", "failed.ipynb", "failed.html", "model_card.md", "model_card.html")
 _NOT_INPUTS = ("out", "experiment")
 
 
-def fingerprint(step: Step, code: str, before: str) -> str:
-    """Return a hash of all that a step's outcome follows from.
+def fingerprint(step: Step, code: str, before: str, *, hash_path: Callable[[Path], str] | None = None) -> str:
+    """Return a hash of all that a step's outcome follows from; the name of its experiment is nothing of that.
 
     Parameters
     ----------
@@ -29,13 +31,16 @@ def fingerprint(step: Step, code: str, before: str) -> str:
         Hash of the library.
     before : str
         Fingerprint of the step before.
+    hash_path : callable, optional
+        `hash_input`, or one that remembers (`remember_inputs`).
     """
     inputs = {
-        name: [hash_input(path) for path in _paths(value)]
+        name: [(hash_path or hash_input)(path) for path in _paths(value)]
         for name, value in step.parameters.items()
         if name not in _NOT_INPUTS
     }
-    text = json.dumps([step.name, step.parameters, inputs, code, before, hash_notebook(step.notebook)])
+    given = {name: value for name, value in step.parameters.items() if name not in _NOT_INPUTS}
+    text = json.dumps([step.name, given, inputs, code, before, hash_notebook(step.notebook)])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -84,6 +89,11 @@ def hash_input(path: str | Path) -> str:
     return digest.hexdigest()
 
 
+def remember_inputs() -> Callable[[Path], str]:
+    """Return a `hash_input` that looks once at each path, for planning many runs at one moment."""
+    return functools.cache(hash_input)
+
+
 def mark(place: Path, step_fingerprint: str, seconds: float) -> None:
     """Note that the step in the folder `place` is finished, and what it has made."""
     record = {
@@ -113,9 +123,36 @@ def _stores(place: Path) -> list[dict]:
         return []
 
 
-def is_finished(place: Path, step_fingerprint: str) -> bool:
-    """Whether the step in `place` was finished with this fingerprint and all that it made is still there."""
+def outputs_of(place: Path) -> list[str]:
+    """Return the files that the finished step in `place` made; none where none is finished."""
     try:
+        return list(json.loads((place / DONE).read_bytes())["outputs"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def made_with(place: Path) -> dict:
+    """Return the parameters that the finished step in `place` was run with; empty where none is finished."""
+    if not (place / DONE).is_file():
+        return {}
+    try:
+        given = json.loads((place / NOTEBOOK).read_bytes())["metadata"]["papermill"]["parameters"]
+        return {name: value for name, value in given.items() if name not in _NOT_INPUTS}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def is_finished(place: Path, step_fingerprint: str, *, since: float = 0.0) -> bool:
+    """Whether the step in `place` was finished with this fingerprint and all that it made is still there.
+
+    Parameters
+    ----------
+    since : float
+        One that was finished earlier does not count, in seconds since the epoch.
+    """
+    try:
+        if (place / DONE).stat().st_mtime < since:
+            return False
         record = files.read_json(place / DONE, ValueError, advice="")
         same = record["fingerprint"] == step_fingerprint and (place / "report.html").exists()
         whole = same and all(

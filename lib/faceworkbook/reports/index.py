@@ -71,11 +71,25 @@ def write(results: Path) -> Path:
     runs = [_run_row(folder, own, results) for folder, own in steps.items()]
     figures = [row for own in steps.values() for step in own for row in _figure_rows(step, own, results)]
     body = (
-        f"<h1>All runs</h1><p>A click on a heading sorts by it.</p>{_table(RUNS, runs)}"
+        f"<h1>All runs</h1>{_sweeps(results)}<p>A click on a heading sorts by it.</p>{_table(RUNS, runs)}"
         f"<h2>Figures</h2><p>{len(figures)} figures of test rows; folds: mean over repeated folds with the corrected "
         f"interval, n: faces of a test fold.</p>{_table(FIGURES, figures)}"
     )
     return files.write_beside(results / "index.html", page("All runs", body, style=STYLE, script=SORTING))
+
+
+def _sweeps(results: Path) -> str:
+    """Link the comparison of each sweep; empty where there is none."""
+    items = []
+    for path in sorted(results.glob("*/sweep.json")):
+        record = _read_record(path) or {}
+        link = escape(quote(f"{path.parent.name}/report.html"))
+        answer = escape(str(record.get("answer", "sweep.json is damaged"))[:LONGEST])
+        items.append(f'<li><a href="{link}">{escape(path.parent.name)}</a>: {answer}</li>')
+    return (
+        f"<p>Sweeps, several points of one experiment beside each other:</p><ul>{''.join(items)}</ul>"
+        * bool(items)
+    )
 
 
 def _read_step(folder: Path) -> _Step:
@@ -107,8 +121,7 @@ def _run_row(folder: Path, steps: list[_Step], results: Path) -> list[str]:
     ]
     experiment = _read_record(folder / "experiment.json")
     question = "experiment.json is damaged" if experiment is None else experiment.get("question", "")
-    answers = {step.folder.name: step.answer for step in steps if step.answer}
-    answer = next((answers[name] for name in ANSWERED_BY if name in answers), [*answers.values(), ""][-1])
+    answer = _choose_answer({step.folder.name: step.answer for step in steps})
     started = max((step.started for step in steps), default="")
     return [
         _cell(folder.name),
@@ -117,6 +130,17 @@ def _run_row(folder: Path, steps: list[_Step], results: Path) -> list[str]:
         _moment(started),
         f'<td class="text">{" · ".join(links)}</td>',
     ]
+
+
+def answer_of(folder: Path) -> str:
+    """Return the answer of the experiment in `folder`, in one sentence; empty where no step gives one."""
+    records = {path.parent.name: _read_record(path) or {} for path in sorted(folder.glob("*/answer.json"))}
+    return _choose_answer({name: str(record.get("answer", "")) for name, record in records.items()})
+
+
+def _choose_answer(answers: dict[str, str]) -> str:
+    answers = {name: text for name, text in answers.items() if text}
+    return next((answers[name] for name in ANSWERED_BY if name in answers), [*answers.values(), ""][-1])
 
 
 def _damage(step: _Step) -> str:

@@ -44,6 +44,15 @@ def check(folder: Path) -> None:
     _check(folder, set())
 
 
+def is_current(folder: Path) -> bool:
+    """Whether all that the step in `folder` has read still holds what it held."""
+    try:
+        check(folder)
+    except StaleStep:
+        return False
+    return True
+
+
 def _check(folder: Path, seen: set[Path]) -> None:
     if folder in seen:
         return

@@ -207,6 +207,18 @@ def read_file(path: str | Path) -> dict:
     return content
 
 
+def split_values(text: str) -> list:
+    """Return the values of ``a,b`` or ``[1, 2],[3]``, each as `parse_assignment` reads it; commas in brackets part nothing."""
+    depth, pieces = 0, [""]
+    for sign in text:
+        depth += (sign == "[") - (sign == "]")
+        if sign == "," and depth == 0:
+            pieces.append("")
+        else:
+            pieces[-1] += sign
+    return [_value(piece.strip()) for piece in pieces]
+
+
 def format_value(value) -> str:
     """Return `value` as `parse_assignment` reads it."""
     return value if isinstance(value, str) else json.dumps(value)

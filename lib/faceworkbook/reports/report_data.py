@@ -18,7 +18,10 @@ from faceworkbook.tasks import Task
 REFERENCE = "linear"
 LABELS = "Labels are what annotators saw or what a file says, not who people are."
 OF_CELEBRITIES = {"agegender_cleaned": "IMDB and WIKI", "imdb_wiki": "IMDB and Wikipedia"}
-_BLANK_EXPERIMENT = {"name": "", "title": "", "question": "", "expected": {}, "given": {}}
+_BLANK_EXPERIMENT = {
+    **{"name": "", "title": "", "question": "", "expected": {}, "given": {}},
+    **{"file": "", "swept": {}, "sweep": ""},
+}
 
 
 @dataclass(frozen=True)
@@ -243,7 +246,12 @@ def command_of(folder: Path, experiment: dict) -> str:
     """Return the command that computes the experiment in `folder` again, with what was given on its command line."""
     if not experiment["name"]:
         return f"the notebooks by hand, with the parameters in {project.shorten(folder)}/*/params.json"
-    given = [
-        shlex.quote(f"{name}={parameters.format_value(value)}") for name, value in experiment["given"].items()
-    ]
-    return " ".join([f"workbook run {experiment['name']}", *(f"-p {text}" for text in given)])
+    name, swept = experiment.get("sweep") or experiment["name"], experiment.get("swept") or {}
+    file = experiment.get("file") or name
+    words = [f"workbook run {shlex.quote(file)}", *([f"--name {name}"] if name != Path(file).stem else [])]
+    for option, values in (("--set", swept), ("-p", experiment["given"])):
+        words += [
+            f"{option} {shlex.quote(f'{key}={parameters.format_value(value)}')}"
+            for key, value in values.items()
+        ]
+    return " ".join(words)

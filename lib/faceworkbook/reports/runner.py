@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from faceworkbook import files, project
-from faceworkbook.reports import finished, plans
+from faceworkbook.reports import finished, inputs, plans, sharing
 from faceworkbook.reports.experiments import Experiment, Step
 
-FINISHED, FAILED, RUNNING = "notebook.ipynb", "failed.ipynb", "running.ipynb"
+FINISHED, FAILED, RUNNING = finished.NOTEBOOK, "failed.ipynb", "running.ipynb"
+LOG = "run.log"
 
 
 class RunFailed(RuntimeError):
@@ -25,26 +29,38 @@ class RunFailed(RuntimeError):
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one step."""
+    """What became of one step; `shared` is the folder of another run that it was copied from."""
 
     step: Step
     folder: Path
     skipped: bool
     seconds: float
+    shared: Path | None = None
 
 
 def run(
-    experiment: Experiment, *, results: str | Path = "results", force: bool = False
+    experiment: Experiment,
+    *,
+    results: str | Path = "results",
+    since: float = 0.0,
+    wait: bool = False,
+    notice: Callable[[Result], None] = lambda result: None,
 ) -> tuple[list[Result], Path]:
     """Run every step that is not finished already with the same parameters, code and inputs.
+
+    A step that another run has finished so is copied from there, see `faceworkbook.reports.sharing`.
 
     Parameters
     ----------
     experiment : Experiment
         See ``experiments.read``.
     results : str or Path
-    force : bool
-        Run finished steps again.
+    since : float
+        Steps that were finished earlier are run again, in seconds since the epoch.
+    wait : bool
+        Wait for another process that runs this experiment, and go on from there.
+    notice : callable
+        Called with each result as soon as there is one.
 
     Returns
     -------
@@ -61,13 +77,14 @@ def run(
     """
     folder = project.resolve(results) / experiment.name
     _make(folder)
-    lock = FileLock(folder / ".lock", timeout=0)
+    lock = FileLock(folder / ".lock", timeout=-1 if wait else 0)
     try:
         with lock:
-            return _run_steps(experiment, folder, force)
+            return _run_steps(experiment, folder, since, notice)
     except Timeout as error:
         raise RunFailed(
-            f"{project.shorten(folder)}: another run of this experiment is going on; wait for it"
+            f"{project.shorten(folder)}: another run of this experiment is going on; wait for it, or run this one "
+            "beside it with --name"
         ) from error
 
 
@@ -82,7 +99,9 @@ def _make(folder: Path) -> None:
         ) from error
 
 
-def _run_steps(experiment: Experiment, folder: Path, force: bool) -> tuple[list[Result], Path]:
+def _run_steps(
+    experiment: Experiment, folder: Path, since: float, notice: Callable[[Result], None]
+) -> tuple[list[Result], Path]:
     code, before, done = finished.hash_code(), "", []
     plans.seal(experiment, folder, code=code)
     record = asdict(experiment)
@@ -90,16 +109,43 @@ def _run_steps(experiment: Experiment, folder: Path, force: bool) -> tuple[list[
     files.write_json(folder / "experiment.json", record)
     for number, step in enumerate(experiment.steps, 1):
         before = finished.fingerprint(step, code, before)
-        place = folder / step.name
         label = f"[{number}/{len(experiment.steps)}] {step.name}"
-        if not force and finished.is_finished(place, before):
-            tqdm.write(f"{label}: finished before, nothing changed")
-            done.append(Result(step, place, True, 0.0))
-            continue
-        done.append(run_step(step, place, before, label))
+        # A final experiment has a plan of its own, under which each of its steps runs.
+        may_share = not experiment.final and sharing.is_shared(step)
+        done.append(_settle_step(step, folder / step.name, before, since=since, label=label, share=may_share))
+        notice(done[-1])
     report = folder / "report.html"
     _link_report(done[-1].folder / "report.html", report)
     return done, report
+
+
+def _settle_step(
+    step: Step, place: Path, fingerprint: str, *, since: float, label: str, share: bool
+) -> Result:
+    """Return the result of a step that is finished, or that another run has; else run it."""
+    if finished.is_finished(place, fingerprint, since=since):
+        tqdm.write(f"{label}: finished before, nothing changed")
+        return Result(step, place, True, 0.0)
+    if not share:
+        return run_step(step, place, fingerprint, label)
+    with sharing.lock(place.parents[1], fingerprint):
+        twin = sharing.find(place.parents[1], step, fingerprint, since=since)
+        if twin is None:
+            return run_step(step, place, fingerprint, label)
+        sharing.copy(twin, place)
+        # Another process has begun it anew meanwhile, or it has read what this run's earlier steps do not hold.
+        if not (finished.is_finished(place, fingerprint) and inputs.is_current(place)):
+            return run_step(step, place, fingerprint, label)
+    tqdm.write(f"{label}: the same as in {project.shorten(twin)}, copied from there")
+    log(place, f"copied from {project.shorten(twin)}")
+    return Result(step, place, True, 0.0, twin)
+
+
+def log(place: Path, text: str) -> None:
+    """Append a line about the step in `place` to the log of its experiment, ``results/EXPERIMENT/run.log``."""
+    when = datetime.now(UTC).isoformat(sep=" ", timespec="seconds")
+    with (place.parent / LOG).open("a") as file:
+        file.write(f"{when} {place.name}: {text}\n")
 
 
 def _link_report(source: Path, target: Path) -> None:
@@ -122,6 +168,7 @@ def run_step(step: Step, place: Path, fingerprint: str, label: str) -> Result:
     (place / finished.DONE).unlink(missing_ok=True)
     begun, output = time.monotonic(), place / RUNNING
     tqdm.write(label)
+    log(place, f"begun, process {os.getpid()}")
     bar = {"bar_format": "{l_bar}{bar}| {n_fmt}/{total_fmt} cells [{elapsed}<{remaining}]"}
     try:
         with _private_kernel() as config:
@@ -131,12 +178,13 @@ def run_step(step: Step, place: Path, fingerprint: str, label: str) -> Result:
                 parameters=step.parameters,
                 cwd=str(step.notebook.parent),
                 kernel_name="python3",
-                progress_bar=bar,
+                progress_bar=bar if sys.stderr.isatty() else False,
                 config=config,
             )
     except PapermillExecutionError as error:
         html.scrub(output)
         page = html.export(output.replace(place / FAILED), place / "failed.html")
+        log(place, f"failed in cell {error.exec_count}: {error.ename}: {error.evalue}")
         raise RunFailed(
             f"{step.notebook.name} failed in cell {error.exec_count}: {error.ename}: {error.evalue}\n"
             f"Everything up to there is in {project.shorten(page)}#error"
@@ -147,6 +195,7 @@ def run_step(step: Step, place: Path, fingerprint: str, label: str) -> Result:
         (place / name).unlink(missing_ok=True)
     seconds = time.monotonic() - begun
     finished.mark(place, fingerprint, seconds)
+    log(place, f"finished in {seconds:.0f} s")
     return Result(step, place, False, seconds)
 
 

@@ -150,7 +150,7 @@ class Run:
         Raises
         ------
         RunError
-            A value was given that contradicts the earlier step's.
+            A value was given that contradicts the earlier step's; another seed does not, it is the step's own.
         """
         earlier = self._settled_before()
         values = {name: _settle(self.step, name, self.parameters.get(name, ""), earlier) for name in names}
@@ -385,6 +385,8 @@ def _settle(step: str, name: str, given, earlier: dict):
     settled = earlier[name]
     if given in BLANK or _same(name, given, settled):
         return settled
+    if name == "seed":  # of what this step draws; the split has its own
+        return given
     raise RunError(
         f"{step}: {name}={given!r} contradicts an earlier step of this experiment, which settled {settled!r}; "
         f"leave '{name}' out, run the earlier steps again with it, or give another `out`"

@@ -275,7 +275,9 @@ def show_reproduction(data: ReportData) -> None:
     tables.show_record(
         {
             "command": report_data.command_of(folder, data.experiment),
-            "seed": str(data.params["seed"]),
+            "seed": str(data.params["seed"])
+            if made["seed"] == data.params["seed"]
+            else f"{made['seed']} (training), {data.params['seed']} (draw and split)",
             "code": made["commit"] or "not a checkout",
             "python": made["python"],
             "platform": made["platform"],

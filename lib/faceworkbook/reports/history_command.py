@@ -1,0 +1,182 @@
+"""``workbook show``, ``diff``, ``note``, ``params`` and ``list runs``: what is there, asked from a shell."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+from faceworkbook import files, project
+from faceworkbook.reports import finished, index, parameters
+from faceworkbook.reports.parameters import format_value
+
+NOTES = "notes.json"
+_OF_PLACE = ("out", "experiment")
+
+
+class HistoryError(ValueError):
+    """A run that is not there; the text names those that are near."""
+
+
+def add(commands) -> None:
+    """Add the commands to the sub-parsers of ``workbook``."""
+    show = commands.add_parser("show", help="show a run: its answer, steps, parameters, figures and notes")
+    show.add_argument("run", help="its name, or its folder")
+    show.set_defaults(command=_show)
+    diff = commands.add_parser("diff", help="show in what two runs differ: parameters, code, figures")
+    diff.add_argument("first", help="its name, or its folder")
+    diff.add_argument("second")
+    diff.set_defaults(command=_diff)
+    note = commands.add_parser("note", help="keep a remark with a run; show and list print it")
+    note.add_argument("run", help="its name, or its folder")
+    note.add_argument("text")
+    note.set_defaults(command=_note)
+    params = commands.add_parser("params", help="list a notebook's parameters: type, default, meaning")
+    params.add_argument("notebook", help="its name, such as 03_classifier, or its path")
+    params.set_defaults(command=_params)
+    for each in (show, diff, note):
+        each.add_argument("--results", default="results", help="folder of the results (default: results)")
+
+
+def find(run: str, results: str | Path) -> Path:
+    """Return the folder of a run that is given by name or by path.
+
+    Raises
+    ------
+    HistoryError
+    """
+    root = project.resolve(results)
+    for folder in (Path(run), project.resolve(run), root / run):
+        if folder.is_dir() and _step_folders(folder):
+            return folder.resolve()
+    names = [folder.name for folder in run_folders(root)]
+    near = [name for name in names if run.lower() in name.lower()] or names
+    there = f"there are {', '.join(near[:8])}{' ...' if len(near) > 8 else ''}" if near else "there are none"
+    raise HistoryError(f"no run {run!r} in {project.shorten(root)}; {there}")
+
+
+def run_folders(results: Path) -> list[Path]:
+    """Return the folders of all runs."""
+    folders = sorted(results.iterdir()) if results.is_dir() else []
+    return [folder for folder in folders if folder.is_dir() and _step_folders(folder)]
+
+
+def print_runs(results: str | Path) -> None:
+    """Print one line a run: name, when it began, how many steps are finished, its answer."""
+    for folder in run_folders(project.resolve(results)):
+        steps = _step_folders(folder)
+        done = sum((step / finished.DONE).is_file() for step in steps)
+        started = max((_started(step) for step in steps), default="")
+        notes = "".join(f" [{note['text']}]" for note in _read_notes(folder))
+        print(f"{folder.name:32} {started:16} {done}/{len(steps)}  {index.answer_of(folder)}{notes}".rstrip())
+
+
+def _step_folders(folder: Path) -> list[Path]:
+    return sorted(
+        {path.parent for name in ("params", "environment") for path in folder.glob(f"*/{name}.json")}
+    )
+
+
+def _read(path: Path) -> dict:
+    try:
+        record = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _started(step: Path) -> str:
+    return str(_read(step / "environment.json").get("started", ""))[:16].replace("T", " ")
+
+
+def _read_notes(folder: Path) -> list[dict]:
+    notes = _read(folder / NOTES).get("notes", [])
+    return [note for note in notes if isinstance(note, dict) and "text" in note and "when" in note]
+
+
+def _figures(folder: Path) -> dict[str, str]:
+    """Return the figures of a run's steps as text, by step, model and metric."""
+    out = {}
+    for step in _step_folders(folder):
+        for figure in _read(step / "metrics.json").get("figures") or []:
+            if not isinstance(figure, dict) or not isinstance(figure.get("value"), int | float):
+                continue
+            model = figure.get("model", figure.get("run", figure.get("strategy", "")))
+            low, high, n = (figure.get(key) for key in ("low", "high", "n"))
+            text = f"{figure['value']:.3f}"
+            if isinstance(low, int | float) and isinstance(high, int | float):
+                text += f" [{low:.3f}, {high:.3f}]"
+            text += f", n {n:,}" if isinstance(n, int) else ""
+            out[" ".join(filter(None, (step.name, str(model), str(figure.get("metric", "")))))] = text
+    return out
+
+
+def _show(options: argparse.Namespace) -> int:
+    folder = find(options.run, options.results)
+    experiment = _read(folder / "experiment.json")
+    print(f"{folder.name}: {experiment.get('title', 'notebooks run by hand')}")
+    print(f"answer: {index.answer_of(folder) or 'none of its notebooks gives one'}")
+    for name in ("swept", "given"):
+        values = experiment.get(name) or {}
+        if values:
+            print(f"{name}: {', '.join(f'{key}={format_value(value)}' for key, value in values.items())}")
+    for step in _step_folders(folder):
+        record = _read(step / finished.DONE)
+        state = f"finished in {record.get('seconds', 0):.0f} s" if record else "not finished"
+        state += f", copied from {record['copied_from']}" if "copied_from" in record else ""
+        state = "failed" if (step / "failed.html").exists() else state
+        print(f"  {step.name:24} {_started(step):16} {state}")
+    for name, text in _figures(folder).items():
+        print(f"  {name}: {text}")
+    for note in _read_notes(folder):
+        print(f"note, {note['when'][:16].replace('T', ' ')}: {note['text']}")
+    report = folder / "report.html"
+    print(f"report: {report.as_uri()}" if report.exists() else "report: none yet")
+    return 0
+
+
+def _diff(options: argparse.Namespace) -> int:
+    folders = [find(run, options.results) for run in (options.first, options.second)]
+    steps = [{step.name: step for step in _step_folders(folder)} for folder in folders]
+    for name, own, other in ((0, steps[0], steps[1]), (1, steps[1], steps[0])):
+        for step in own.keys() - other.keys():
+            print(f"{step}: only in {folders[name].name}")
+    lines = []
+    for step in sorted(steps[0].keys() & steps[1].keys()):
+        params = [_read(own[step] / "params.json") for own in steps]
+        for key in sorted(params[0].keys() | params[1].keys()):
+            values = [format_value(own[key]) if key in own else "(none)" for own in params]
+            if values[0] != values[1] and key not in _OF_PLACE:
+                lines.append(f"{step}: {key} {values[0]} | {values[1]}")
+        commits = [str(_read(own[step] / "environment.json").get("commit", "")) for own in steps]
+        if commits[0] != commits[1]:
+            lines.append(f"{step}: code {commits[0] or 'unknown'} | {commits[1] or 'unknown'}")
+    print("\n".join(lines) if lines else "the same parameters and code in the steps that both have")
+    figures = [_figures(folder) for folder in folders]
+    for key in [*figures[0], *(figures[1].keys() - figures[0].keys())]:
+        first, second = (own.get(key, "–") for own in figures)
+        if first != second:
+            print(f"{key}: {first} | {second}")
+    print("whether such figures differ says 07_compare, on the same test rows: -p runs=[FOLDER, FOLDER]")
+    return 0
+
+
+def _note(options: argparse.Namespace) -> int:
+    folder = find(options.run, options.results)
+    if not options.text.strip():
+        raise HistoryError("the note is empty; write it behind the run's name, in quotes")
+    notes = _read_notes(folder)
+    notes.append({"when": datetime.now(UTC).isoformat(timespec="seconds"), "text": options.text.strip()})
+    files.write_json(folder / NOTES, {"notes": notes})
+    print(f"{folder.name}: {len(notes)} {'note' if len(notes) == 1 else 'notes'}")
+    return 0
+
+
+def _params(options: argparse.Namespace) -> int:
+    given = Path(options.notebook)
+    own = project.resolve(f"notebooks/{options.notebook.removesuffix('.ipynb')}.ipynb")
+    for name, parameter in parameters.read(given if given.is_file() else own).items():
+        kind = type(parameter.default).__name__
+        print(f"{name:20} {kind:6} {format_value(parameter.default):28} {parameter.comment}".rstrip())
+    return 0

@@ -1,0 +1,259 @@
+"""Points of a sweep side by side: a process each on this machine, or a task each on a Ray cluster.
+
+Points that agree in a step do not run it at the same time: the next point is one whose steps nobody is running, where
+there is such a one. A point that fails ends none but those that need the step that failed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from faceworkbook import project
+from faceworkbook.reports import experiments, finished, sharing
+from faceworkbook.reports.experiments import Experiment
+from faceworkbook.reports.sweeps import Point
+
+FAILED, FINISHED, UNCHANGED = "failed", "finished", "unchanged"
+CLUSTERS = ("", "ray")
+# What OpenMP, the BLAS libraries, OpenCV and TensorFlow read when they start.
+THREADS = (
+    *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"),
+    *("NUMEXPR_NUM_THREADS", "OPENCV_FOR_THREADS_NUM", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"),
+)
+Notice = Callable[[dict], None]
+
+
+class JobError(ValueError):
+    """Points cannot be run so; the text says what is needed."""
+
+
+@dataclass
+class Outcome:
+    """What became of one point.
+
+    Attributes
+    ----------
+    name : str
+    state : {'finished', 'unchanged', 'failed'}
+    steps : list of dict
+        step, state ('finished', 'copied', 'unchanged'), seconds.
+    error : str
+        Why it failed.
+    """
+
+    name: str
+    state: str = FINISHED
+    steps: list[dict] = field(default_factory=list)
+    error: str = ""
+
+    @property
+    def seconds(self) -> float:
+        """Seconds that its steps ran."""
+        return sum(step["seconds"] for step in self.steps)
+
+
+@dataclass
+class Plan:
+    """The steps of each point: by name of the point, (step, key); points that share a step have one key of it."""
+
+    steps: dict[str, list[tuple[str, str]]]
+    settled: set[str]
+    running: dict[str, list[str]] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def left(self, name: str) -> list[str]:
+        """Return the keys of a point's steps that are not settled."""
+        return [key for _, key in self.steps[name] if key not in self.settled]
+
+    def next(self, waiting: Sequence[Point]) -> Point:
+        """Return the point that has to wait least for steps that others are running."""
+        busy = {key for keys in self.running.values() for key in keys}
+        return min(waiting, key=lambda point: len(busy & set(self.left(point.name))))
+
+    def blocked(self, name: str) -> str:
+        """Return why a point need not be begun: a step of it that failed elsewhere."""
+        at = next((key for key in self.left(name) if key in self.failed), None)
+        step = next((step for step, key in self.steps[name] if key == at), "")
+        return f"{step} failed in {self.failed[at]}, and this point needs the same" if at else ""
+
+
+def plan(points: Sequence[Point], results: str | Path, *, since: float = 0.0) -> Plan:
+    """Return the steps of all points, and which of them are settled before anything runs."""
+    folder, code, known = project.resolve(results), finished.hash_code(), {}
+    hashed = finished.remember_inputs()
+    steps, settled = {}, set()
+    for point in points:
+        steps[point.name] = []
+        for step, key, place in _fingerprints(point.experiment, folder, code, hashed):
+            steps[point.name].append((step.name, key))
+            if key not in known:
+                fingerprint = key.partition(" ")[0]
+                known[key] = finished.is_finished(place, fingerprint, since=since) or bool(
+                    key == fingerprint and sharing.find(folder, step, fingerprint, since=since)
+                )
+            settled |= {key} if known[key] else set()
+    return Plan(steps, settled)
+
+
+def _fingerprints(experiment: Experiment, folder: Path, code: str, hashed):
+    """Yield step, key and folder; the key is the fingerprint, with the point's name where the step is its own."""
+    before = ""
+    for step in experiment.steps:
+        before = finished.fingerprint(step, code, before, hash_path=hashed)
+        own = experiment.final or not sharing.is_shared(step)
+        place = folder / experiment.name / step.name
+        yield step, f"{before} {experiment.name}" if own else before, place
+
+
+def specify(point: Point, results: str | Path, since: float) -> dict:
+    """Return a point as `point_worker` reads it."""
+    experiment = point.experiment
+    return {
+        "home": str(project.root()),
+        "file": str(experiments.find(experiment.file)),
+        "name": experiment.name,
+        "given": experiment.given,
+        "swept": experiment.swept,
+        "sweep": experiment.sweep,
+        "results": str(project.resolve(results)),
+        "since": since,
+    }
+
+
+def count_cores() -> int:
+    """Return the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def limit_threads(cores: int, jobs: int) -> dict[str, str]:
+    """Return variables by which libraries of `jobs` processes share `cores`; none for a single process."""
+    if jobs < 2:
+        return {}
+    share = str(max(1, cores // jobs))
+    return dict.fromkeys(THREADS, share) | {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+
+
+def run_process(
+    spec: dict, variables: dict[str, str], notice: Notice, started: Callable = lambda process: None
+) -> Outcome:
+    """Run one point in a process of its own and wait for it.
+
+    Parameters
+    ----------
+    notice : callable
+        Called with each step that is settled.
+    started : callable
+        Called with the process.
+    """
+    outcome, command = Outcome(spec["name"]), [sys.executable, "-m", "faceworkbook.reports.point_worker"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, env=os.environ | variables, start_new_session=True, **pipes) as process:
+        started(process)
+        process.stdin.write(json.dumps(spec).encode() + b"\n")
+        process.stdin.flush()
+        for line in process.stdout:
+            event = json.loads(line)
+            if "error" in event:
+                outcome.error = event["error"]
+                continue
+            outcome.steps.append(event)
+            notice(event)
+        code = process.wait()
+    if code and not outcome.error:
+        outcome.error = f"its process ended with code {code} (was it killed, for memory?); see its run.log"
+    unchanged = all(step["state"] == UNCHANGED for step in outcome.steps)
+    outcome.state = FAILED if outcome.error else UNCHANGED if unchanged else FINISHED
+    return outcome
+
+
+class Local:
+    """Runs points on this machine."""
+
+    def __init__(self, jobs: int):
+        self.jobs, self._processes = jobs, set()
+        self.variables = limit_threads(count_cores(), jobs)
+
+    def run(self, spec: dict, notice: Notice) -> Outcome:
+        """Run one point and wait for it."""
+        return run_process(spec, self.variables, notice, self._processes.add)
+
+    def close(self) -> None:
+        """End what still runs."""
+        for process in self._processes:
+            if process.poll() is None:
+                process.terminate()
+
+
+def run(
+    points: Sequence[Point], plan: Plan, runner, *, specs: dict[str, dict], notice: Callable
+) -> list[Outcome]:
+    """Run all points, as many at once as the runner has jobs; a failed one does not end the others.
+
+    Parameters
+    ----------
+    runner : Local or faceworkbook.reports.ray_jobs.Cluster
+    specs : dict
+        By name, see `specify`.
+    notice : callable
+        Called with the name of a point, and with an event of `point_worker` or, at its end, its `Outcome`.
+    """
+    waiting, outcomes, lock = list(points), [], threading.Lock()
+
+    def work() -> None:
+        while True:
+            with lock:
+                if not waiting:
+                    return
+                point = plan.next(waiting)
+                waiting.remove(point)
+                plan.running[point.name] = plan.left(point.name)
+                why = plan.blocked(point.name)
+            outcome = Outcome(point.name, FAILED, error=why) if why else _run_point(point.name)
+            with lock:
+                _settle(plan, outcome)
+                outcomes.append(outcome)
+                notice(point.name, outcome)
+
+    def _run_point(name: str) -> Outcome:
+        def settled(event: dict) -> None:
+            with lock:
+                keys = {key for step, key in plan.steps[name] if step == event["step"]}
+                plan.settled |= keys
+                plan.running[name] = plan.left(name)
+                notice(name, event)
+
+        try:
+            return runner.run(specs[name], settled)
+        except Exception as error:  # whatever brings one point down, the others go on
+            return Outcome(name, FAILED, error=f"{type(error).__name__}: {error}")
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(runner.jobs, len(points)))]
+    try:
+        for thread in threads:
+            thread.start()
+            time.sleep(0.01)  # so that the second one knows what the first has begun
+        for thread in threads:
+            while thread.is_alive():
+                thread.join(0.2)
+    finally:
+        waiting.clear()
+        runner.close()
+    order = {point.name: at for at, point in enumerate(points)}
+    return sorted(outcomes, key=lambda outcome: order[outcome.name])
+
+
+def _settle(plan: Plan, outcome: Outcome) -> None:
+    plan.running.pop(outcome.name, None)
+    done = {step["step"] for step in outcome.steps}
+    plan.settled |= {key for step, key in plan.steps[outcome.name] if step in done}
+    left = plan.left(outcome.name)
+    if outcome.state == FAILED and left:
+        plan.failed.setdefault(left[0], outcome.name)
