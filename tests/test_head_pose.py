@@ -1,11 +1,12 @@
 """Head pose from the face mesh: the convention's signs, drawn and real faces, predicted columns that are no labels."""
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.spatial.transform import Rotation
 
-from faceworkbook import data_record, datasets, faces, head_pose, splits, tasks
+from faceworkbook import data_record, datasets, faces, head_pose, images, splits, tasks
 from faceworkbook.descriptors import face_shape
 from faceworkbook.evaluation import groups
 
@@ -68,6 +69,22 @@ def test_angles_of_drawn_faces_are_those_of_the_geometry(drawn):
         read, truth = (table.loc[known, c].to_numpy(float) for c in (f"predicted_{name}", name))
         assert known.mean() > 0.9
         assert np.abs(read - truth).mean() < limit and np.corrcoef(read, truth)[0, 1] > correlation
+
+
+def test_a_mirrored_picture_negates_yaw_and_roll_and_keeps_pitch(drawn, tmp_path):
+    table, root = drawn
+    table = table[table["predicted_yaw"].abs() > 10].head(6).reset_index(drop=True)
+    names = [f"{row}.png" for row in table.index]
+    for name, image in zip(names, table["image"], strict=True):
+        cv2.imwrite(str(tmp_path / name), images.read(root / image)[:, ::-1, ::-1])
+    boxless = table.assign(image=names, **dict.fromkeys(faces.BOX, pd.NA)).astype(
+        dict.fromkeys(faces.BOX, "Float64")
+    )
+    turned = head_pose.predict(boxless, tmp_path, progress=False)
+    signs = dict(zip(faces.PREDICTED_POSE, (-1, 1, -1), strict=True))
+    for name, sign in signs.items():
+        difference = (turned[name] - sign * table[name].to_numpy(float)).abs()
+        assert difference.median() < 3
 
 
 def test_nothing_of_the_described_faces_is_in_their_descriptors(drawn):

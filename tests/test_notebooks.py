@@ -39,7 +39,7 @@ def chain(tmp_path_factory):
     def run(steps, **given):
         path = results / "smoke.yaml"
         path.write_text(yaml.safe_dump({"name": "smoke", "title": "Smoke", "steps": steps}))
-        given = {"smoke": True, **given}
+        given = {"smoke": True, "predicted_pose": True, **given}
         allowed = set().union(*(experiments.params.read(s.notebook) for s in experiments.read(path).steps))
         experiment = experiments.read(
             path, given={k: v for k, v in given.items() if k in allowed}, results=results
@@ -61,6 +61,17 @@ def test_main_chain_leaves_a_report_with_every_figure(chain):
     assert page.count("<img") >= 6 and page.count('alt=""') == 0
     card = (folder / "03_classifier" / "model_card.md").read_text()
     assert "Ruled out" in card and "Deciding anything about a person" in card and "By group" in card
+
+
+def test_predicted_pose_is_a_group_and_no_label(chain):
+    folder = chain(MAIN[:1])
+    faces = pd.read_parquet(folder / "01_faces" / "faces.parquet")
+    assert faces["predicted_yaw"].notna().mean() > 0.9 and (faces["predicted_yaw"] != faces["yaw"]).any()
+    assert "predicted_yaw" in json.loads((folder / "01_faces" / "data.json").read_text())["labels"]
+    groups = pd.read_parquet(folder / "04_errors" / "groups.parquet")
+    bands = groups.loc[groups["attribute"] == "predicted_yaw", "group"].astype(str).tolist()
+    assert "-10 to 10" in bands and "below -30" in bands
+    assert "predicted_yaw" in (folder / "05_report" / "report.html").read_text()
 
 
 def test_predictions_are_those_of_the_saved_split(chain):

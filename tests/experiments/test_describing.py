@@ -71,3 +71,19 @@ def test_faces_are_cut_out_for_the_network_as_asked_and_counted(tmp_path, monkey
     np.testing.assert_array_equal(again(table, "mine", tmp_path).matrix, made["none"].matrix)
     left, _ = describing.describe_with("network", **options, align=AlignOptions(no_face="leave_out"))
     assert len(left(table, "mine", tmp_path).face_id) == 3
+
+
+def test_faces_described_by_their_mesh_need_no_network_and_list_those_without(tmp_path):
+    root = project.resolve("data/synthetic")
+    for name in pd.read_csv(root / "labels.csv")["image"].iloc[:2]:
+        cv2.imwrite(str(tmp_path / Path(name).name), images.read(root / name)[..., ::-1])
+    cv2.imwrite(str(tmp_path / "z_blank.png"), np.full((64, 64, 3), 120, np.uint8))
+    files = sorted(path.name for path in tmp_path.iterdir())
+    table = faces.build({"image": files, "yaw": [0.0] * 3}, dataset="mine")
+    describe, name = describing.describe_with("mesh", backbone="gone", tap="gone", store=tmp_path / "store")
+    made = describe(table, "mine", tmp_path)
+    assert "468 points" in name and made.matrix.shape == (2, 83)
+    assert made.left_out[["face_id", "reason"]].to_numpy().tolist() == [
+        [table["face_id"].iloc[2], "no face detected"]
+    ]
+    assert (tmp_path / "store" / "mine-landmarks-mesh.parquet").exists()
