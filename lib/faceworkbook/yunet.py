@@ -104,10 +104,14 @@ def open_session(path: Path):
         model = onnx.load(path)
         _unfold_weights(model.graph)
     except Exception as error:  # protobuf and numpy raise a dozen types on another file
-        raise ValueError(f"{path} is no YuNet model ({type(error).__name__}: {error})") from error
+        raise ValueError(
+            f"{path} is no YuNet model ({type(error).__name__}: {error}); put back the file of the package"
+        ) from error
     outputs = [output.name for output in model.graph.output]
     if set(OUTPUTS) - set(outputs):
-        raise ValueError(f"{path} is no YuNet model: its outputs are {outputs}")
+        raise ValueError(
+            f"{path} is no YuNet model: its outputs are {outputs}; put back the file of the package"
+        )
     _take_pictures(model.graph)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1

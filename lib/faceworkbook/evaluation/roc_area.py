@@ -36,7 +36,9 @@ def delong(
     """
     positive = np.asarray(positive, dtype=bool)
     if positive.all() or not positive.any():
-        raise ValueError("all rows are of one class: an area under the ROC curve needs both")
+        raise ValueError(
+            "all rows are of one class: an area under the ROC curve needs both; give rows of both classes"
+        )
     need_finite("scores", score_a, score_b)
     counted = "faces" if units is None else "identities"
     who = np.arange(len(positive)) if units is None else np.unique(units, return_inverse=True)[1]

@@ -262,7 +262,9 @@ def t_over_folds(
     """t test of the mean over folds; `overlap` is what is added to 1 / n for training sets that overlap."""
     d = np.asarray(differences, dtype=float)
     if len(d) < 2:
-        raise ValueError(f"{len(d)} fold: a t test over folds needs the differences of two folds or more")
+        raise ValueError(
+            f"{len(d)} fold: a t test over folds needs the differences of two folds or more; run 06_cross_validation with more folds"
+        )
     need_finite("differences between folds", d)
     w = np.ones(len(d)) if weights is None else np.asarray(weights, dtype=float) / np.mean(weights)
     mean = float(np.average(d, weights=w))

@@ -93,7 +93,9 @@ def _find_common_classes(sets: Mapping[str, PreparedData]) -> set[str]:
     classes = {name: data.labels.classes for name, data in sets.items()}
     common = set.intersection(*map(set, classes.values()))
     if not next(iter(sets.values())).labels.task.is_number and len(common) < 2:
-        raise ValueError(f"the sets have fewer than two classes in common: {classes}")
+        raise ValueError(
+            f"the sets have fewer than two classes in common: {classes}; choose another label, or sets that share its classes"
+        )
     return common
 
 

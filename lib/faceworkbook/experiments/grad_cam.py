@@ -83,7 +83,9 @@ def class_maps(
         )
     groups = _groups(labels, rows, per_class, np.random.default_rng(seed))
     if not groups:
-        raise ValueError(f"none of the {len(rows)} rows has a label for '{labels.name}'")
+        raise ValueError(
+            f"none of the {len(rows)} rows has a label for '{labels.name}'; choose rows with a known label"
+        )
     both = keras.Model(model.input, [upto(model, layer).output, model.output[labels.name]])
     means = [_mean_map(both, source, chosen, column) for column, chosen in groups.values()]
     return ClassMaps(

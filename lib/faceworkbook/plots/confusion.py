@@ -56,7 +56,9 @@ def count(predictions: pd.DataFrame, classes: list[str]) -> np.ndarray:
     predicted = pd.Categorical(predictions["predicted"], categories=classes).codes
     if (truth < 0).any() or (predicted < 0).any():
         strange = set(predictions["truth"]) | set(predictions["predicted"])
-        raise ValueError(f"classes {sorted(map(str, strange - set(classes)))} are not among {classes}")
+        raise ValueError(
+            f"classes {sorted(map(str, strange - set(classes)))} are not among {classes}; give all classes of the predictions"
+        )
     k = len(classes)
     return np.bincount(truth * k + predicted, minlength=k * k).reshape(k, k)
 

@@ -46,7 +46,9 @@ class RocDisplay:
         """Rank the rows of `subset`; the second class is the positive one."""
         rows = need_exclusive(metrics.rows_of(predictions, subset=subset), "a ROC curve")
         if len(rows.classes) != 2:
-            raise ValueError(f"a ROC curve needs two classes, these predictions have {len(rows.classes)}")
+            raise ValueError(
+                f"a ROC curve needs two classes, these predictions have {len(rows.classes)}; take one label against the rest"
+            )
         score, positive = rows.probabilities[:, 1], rows.truth == 1
         rng, curves = np.random.default_rng(seed), []
         for _ in range(n_boot):

@@ -83,7 +83,9 @@ def _run_photos(predictor: Predictor, options: argparse.Namespace) -> int:
     # Names are read twice instead of kept: once to count them, once to answer.
     total = sum(1 for _ in photos())
     if not total:
-        raise ValueError(f"{', '.join(options.source)}: no picture ({', '.join(inputs.PICTURES)}) is there")
+        raise ValueError(
+            f"{', '.join(options.source)}: no picture ({', '.join(inputs.PICTURES)}) is there; name a picture, a folder that holds some, a list or a video"
+        )
     writer = _open_csv(predictor, options.csv, faces) if options.csv else None
     sink = Sink(predictor, writer, options.draw, options.json)
     wanted = (photo for photo in photos() if writer is None or not writer.is_done(photo.name))

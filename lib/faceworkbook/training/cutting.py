@@ -123,7 +123,9 @@ def _with_earlier(model: keras.Model, cut: str, also: tuple[str, ...]) -> keras.
     used = {layer.name for layer in upto(model, cut).layers}
     wrong = [name for name in also if name not in used - {cut}]
     if wrong:
-        raise ValueError(f"also={list(also)}: {wrong} do not lie before the cut {cut!r}")
+        raise ValueError(
+            f"also={list(also)}: {wrong} do not lie before the cut {cut!r}; name layers before it, or cut later"
+        )
     outputs = [_layer(model, name).output for name in (*also, cut)]
     averaged = [
         keras.layers.GlobalAveragePooling2D(name=f"{name}_average")(output)

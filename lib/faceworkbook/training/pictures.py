@@ -311,7 +311,7 @@ def open_faces(
     if memory not in MEMORIES:
         raise ValueError(f"memory={memory!r}; allowed are {list(MEMORIES)}")
     if memory == "shards" and folder is None:
-        raise ValueError("memory='shards' needs a folder to write them to")
+        raise ValueError("memory='shards' needs a folder to write them to; give folder=, or memory='low'")
     files = from_faces(faces, root, preprocessing, points=points)
     if memory == "high":
         array, problems = read_all(files, progress=progress)
