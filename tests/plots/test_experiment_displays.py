@@ -7,6 +7,7 @@ import pytest
 
 mpl.use("Agg")
 
+from faceworkbook.plots.architecture import ArchitectureDisplay
 from faceworkbook.plots.corruptions import CorruptionsDisplay
 from faceworkbook.plots.cross_dataset import CrossDatasetDisplay
 from faceworkbook.plots.fold_histories import FoldHistoriesDisplay
@@ -104,3 +105,18 @@ def test_cross_table_with_nothing_left_to_train_on_is_drawn():
     table = table.assign(low=table["value"], high=table["value"], n_test=40, metric="accuracy")
     display = CrossDatasetDisplay.from_measured(table).plot()
     assert "nothing left\nto train on" in [t.get_text() for t in display.ax_.texts]
+
+
+def test_an_architecture_shows_blocks_heads_and_the_number_of_parameters():
+    columns = ["part", "block", "output", "parameters", "height", "depth"]
+    rows = [
+        ("trunk", "conv_1 to conv_2", "8 x 8 x 16", 1200, 8, 16),
+        ("shared", "shared__pool", "16", 0, 1, 16),
+        ("gender", "gender__logits", "2", 34, 1, 2),
+        ("age", "age__logits", "1", 17, 1, 1),
+    ]
+    display = ArchitectureDisplay.from_blocks(pd.DataFrame(rows, columns=columns)).plot(title="toy")
+    assert display.ax_.get_title() == "toy: 1,251 parameters"
+    texts = [text.get_text() for text in display.ax_.texts]
+    assert "8 x 8 x 16\n1,200" in texts and "gender\n2\n34" in texts
+    assert len(display.ax_.patches) == 4 and "1,251 parameters in 4 blocks" in display.describe()

@@ -281,8 +281,8 @@ def test_an_outline_asks_for_no_folder(tmp_path):
 
 def test_choices_are_those_of_the_rooms_that_own_them():
     """They stand twice because the rooms import TensorFlow."""
-    from faceworkbook.models import multitask
-    from faceworkbook.training import balancing, batches, cutting, pictures, pseudo_labels
+    from faceworkbook.models import multitask, ordinal
+    from faceworkbook.training import balancing, batches, cutting, pictures, pseudo_labels, schedules
 
     owned = {
         "heads": multitask.HEADS,
@@ -293,6 +293,8 @@ def test_choices_are_those_of_the_rooms_that_own_them():
         "selection": pseudo_labels.SELECTIONS,
         "dtype_policy": cutting.PRECISIONS,
         "memory": pictures.MEMORIES,
+        "schedule": schedules.SCHEDULES,
+        "ordinal_loss": ordinal.LOSSES,
     }
     for name, choices in owned.items():
         assert [values.RULES[name](choice) for choice in choices] == [""] * len(choices)

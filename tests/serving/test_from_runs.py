@@ -14,7 +14,7 @@ from faceworkbook.serving.checks import PredictorError
 )
 def test_descriptors_of_an_earlier_version_are_to_be_extracted_again(parameters, lacking):
     def write(run):
-        from_runs._align_options(run.values("02_descriptors", "params"))
+        from_runs.align_options(run.values("02_descriptors", "params"))
 
     run = SimpleNamespace(values=lambda step, name: parameters)
     with pytest.raises(PredictorError):

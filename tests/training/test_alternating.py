@@ -103,3 +103,19 @@ def test_a_staircase_falls_once_every_so_many_epochs():
     stairs = staircase(1.0, factor=0.1, every=3)
     rates = [rate(stairs, epoch) for epoch in range(7)]
     np.testing.assert_allclose(rates, [1, 1, 1, 0.1, 0.1, 0.1, 0.01], rtol=1e-6)
+
+
+def test_mixing_by_temperature_lies_between_proportional_and_balanced():
+    small, large = np.arange(100), 100 + np.arange(900)
+    shares = {}
+    for temperature in (1.0, 2.0, 1e9):
+        rows = mix(
+            [small, large], mixing="temperature", temperature=temperature, rng=np.random.default_rng(0)
+        )
+        assert len(rows) == 1000
+        shares[temperature] = int((rows < 100).sum())
+    # 100 ** .5 : 900 ** .5 is 1 : 3.
+    assert shares == {1.0: 100, 2.0: 250, 1e9: 500}
+    assert Joint((Stage("a", small, ("x",)),), 8, "temperature", 3.0).identity()["temperature"] == 3.0
+    with pytest.raises(ValueError, match=r"temperature=0.5 of the mixing; allowed is 1 or more"):
+        Joint((Stage("a", small, ("x",)),), 8, "temperature", 0.5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from faceworkbook.training.augment import DRAWN, Augmentation, adjust, apply, draw
+from faceworkbook.training.augment import DRAWN, Augmentation, adjust, adjust_classes, apply, draw
 
 ROWS = np.arange(200)
 NOTHING = Augmentation(mirror=0, rotate=0, shift=0, zoom=0, light=0, blur=0)
@@ -126,3 +126,13 @@ def test_limits_are_named(wrong):
 @pytest.fixture
 def rng_pictures() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (8, 24, 20, 3), dtype=np.uint8)
+
+
+def test_the_bins_of_yaw_are_turned_round_with_the_picture():
+    classes = ("<= -60", "(-60, -10]", "(-10, 10)", "[10, 60)")
+    drawn = np.zeros(4, DRAWN)
+    drawn["mirror"] = [True, True, False, True]
+    shares = np.eye(4)[[1, 2, 1, 0]]
+    turned = adjust_classes("pose", classes, shares, drawn)
+    np.testing.assert_array_equal(turned, [[0, 0, 0, 1], [0, 0, 1, 0], [0, 1, 0, 0], [0, 0, 0, 0]])
+    np.testing.assert_array_equal(adjust_classes("emotion", classes, shares, drawn), shares)

@@ -17,6 +17,7 @@ from faceworkbook.experiments import overlap as overlaps
 from faceworkbook.tasks import Labels, read_labels, source_columns
 from faceworkbook.training import balancing
 from faceworkbook.training.batches import Stage
+from faceworkbook.training.pictures import Prepared
 
 
 class MultiDatasetError(ValueError):
@@ -61,6 +62,8 @@ class MultiDataset:
         What the readers say must be known before anything is trained, see `faceworkbook.datasets.Dataset`.
     sources : dict of str to Source
         By data set, where its pictures lie and what is known of it.
+    pixels : JoinedPictures, optional
+        Of the same faces, where a network is trained on them; see `faceworkbook.experiments.multi_pictures`.
     """
 
     faces: pd.DataFrame
@@ -75,6 +78,12 @@ class MultiDataset:
     corrections: pd.DataFrame = field(default_factory=pd.DataFrame)
     warnings: tuple[str, ...] = ()
     sources: dict[str, Source] = field(default_factory=dict)
+    pixels: object | None = None
+
+    @property
+    def inputs(self):
+        """Return what nets are fed with: pictures where there are some, else descriptors; ``inputs[rows]``."""
+        return self.matrix if self.pixels is None else Prepared(self.pixels)
 
     @property
     def datasets(self) -> list[str]:

@@ -16,6 +16,8 @@ from faceworkbook.experiments.multi_dataset import MultiDataset, MultiSplit
 from faceworkbook.experiments.strategies import Options, Strategy, count_balance, predict, train
 
 VALUES = ["task", "strategy", "repeat", "metric", "value", "n", "n_train", "labels", "seconds", "constant"]
+SUBSETS = ("train", "validation")  # whose figures stand beside those of the test rows
+MOST_ROWS = 2000  # of a subset that are predicted for that
 PAIRS = ["task", "metric", "first", "second", "difference", "low", "high", "p", "p_holm", "repeats"]
 
 
@@ -39,7 +41,8 @@ class Repeats:
     values : pandas.DataFrame
         task, strategy, repeat, metric, value, n (test rows), n_train (training rows with the label), labels
         (how many of those were not hidden), seconds (training of all nets of the strategy), constant (the
-        metric of always answering the training rows' most frequent class, or their median).
+        metric of always answering the training rows' most frequent class, or their median), train, validation
+        (the metric on at most `MOST_ROWS` of those rows).
     fitted : dict of strategy to list of training.multitask.Fitted
         Of the last seed.
     subsets : pandas.DataFrame
@@ -81,13 +84,26 @@ def repeat(
             started = time.perf_counter()
             fitted[strategy.name] = train(strategy, seen, split, options.with_seed(seed))
             seconds = time.perf_counter() - started
+            beside = _score_subsets(fitted[strategy.name], seen, split, seed)
             for task, table in predict(fitted[strategy.name], multi, split.test, repeat=number).items():
                 tables.setdefault((strategy.name, task), []).append(table)
                 counts = [int(of.labels[task].known[split.train].sum()) for of in (multi, seen)]
                 constant = _score_constant(multi.labels[task], split)
-                rows.append((task, strategy.name, number, *_score(table), *counts, seconds, constant))
+                figures = (*counts, seconds, constant, *(each.get(task, np.nan) for each in beside))
+                rows.append((task, strategy.name, number, *_score(table), *figures))
     joined = {key: predictions.join(each) for key, each in tables.items()}
-    return Repeats(joined, pd.DataFrame(rows, columns=VALUES), fitted, pd.DataFrame(subsets), balance)
+    return Repeats(
+        joined, pd.DataFrame(rows, columns=[*VALUES, *SUBSETS]), fitted, pd.DataFrame(subsets), balance
+    )
+
+
+def _score_subsets(fitted: list, multi: MultiDataset, split: MultiSplit, seed: int) -> list[dict[str, float]]:
+    """Return the metric of each task on training and on validation rows."""
+    rng = np.random.default_rng(seed)
+    drawn = [np.sort(rng.permutation(getattr(split, subset))[:MOST_ROWS]) for subset in SUBSETS]
+    return [
+        {task: _score(table)[1] for task, table in predict(fitted, multi, rows).items()} for rows in drawn
+    ]
 
 
 def _hide(multi: MultiDataset, split: MultiSplit, hidden: Mapping[str, float], seed: int) -> MultiDataset:
@@ -119,7 +135,7 @@ def summarise(repeats: Repeats, *, n_boot: int = 1000, seed: int = 0) -> pd.Data
         task, metric, strategy, value, low, high (95 %: people drawn with replacement, faces where people are
         unknown; a face of several repeats is drawn with all of them), sd (over repeats), n (test faces a
         repeat), labels (training labels a repeat), repeats, seconds (training, a repeat), constant (what always
-        the same answer would reach).
+        the same answer would reach), train, validation (the figure on those rows).
     """
     rows = []
     for (task, metric, strategy), own in repeats.values.groupby(["task", "metric", "strategy"], sort=False):
@@ -136,7 +152,7 @@ def summarise(repeats: Repeats, *, n_boot: int = 1000, seed: int = 0) -> pd.Data
                 "sd": own["value"].std(),
                 **own[["n", "labels"]].mean().round().astype(int),
                 "repeats": len(own),
-                **own[["seconds", "constant"]].mean(),
+                **own[["seconds", "constant", *SUBSETS]].mean(),
             }
         )
     return pd.DataFrame(rows)

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
+from faceworkbook.models import ordinal
 from faceworkbook.models.cross_stitch import CrossStitch
-from faceworkbook.tasks import PLUS, Labels, Task
+from faceworkbook.tasks import ORDERED, PLUS, Labels, Task
 
 HEADS = ("linear", "bottleneck", "stitch")
 POOLS = ("average", "flatten")
@@ -33,11 +34,14 @@ class Head:
     task : Task
     mean, scale : float
         Of a number over the training rows, in its unit: the head learns (value - mean) / scale.
+    loss : {'cross_entropy', 'dldl_v2', 'sord', 'mean_variance', 'coral'}
+        Of ordered classes, see `faceworkbook.training.ordinal_losses`; other tasks have one loss each.
     """
 
     task: Task
     mean: float = 0.0
     scale: float = 1.0
+    loss: str = ordinal.CROSS_ENTROPY
 
     def __post_init__(self):
         plain = self.name.replace(PLUS, "_")
@@ -53,6 +57,13 @@ class Head:
             )
         if not self.scale > 0:
             raise ValueError(f"task '{self.name}' has scale {self.scale}; it must be above 0")
+        if self.loss not in ordinal.LOSSES:
+            raise ValueError(f"ordinal_loss={self.loss!r}; allowed are {list(ordinal.LOSSES)}")
+        if self.loss != ordinal.CROSS_ENTROPY and self.task.kind != ORDERED:
+            raise ValueError(
+                f"ordinal_loss={self.loss!r} is for ordered classes, such as age_years or age_group; task "
+                f"'{self.name}' is of kind {self.task.kind!r}"
+            )
 
     @property
     def name(self) -> str:
@@ -82,13 +93,17 @@ class Head:
 
     def to_record(self) -> dict:
         """Return plain values that JSON knows."""
-        return {"task": self.task.to_record(), "mean": self.mean, "scale": self.scale}
+        record = {"task": self.task.to_record(), "mean": self.mean, "scale": self.scale}
+        return record if self.loss == ordinal.CROSS_ENTROPY else {**record, "loss": self.loss}
 
 
-def make_head(labels: Labels, *, rows: np.ndarray) -> Head:
-    """Make the head that learns `labels`; a number's mean and scale come from `rows` (training rows) alone."""
+def make_head(labels: Labels, *, rows: np.ndarray, ordinal_loss: str = ordinal.CROSS_ENTROPY) -> Head:
+    """Make the head that learns `labels`; a number's mean and scale come from `rows` (training rows) alone.
+
+    `ordinal_loss` is that of ordered classes; other tasks keep theirs.
+    """
     if not labels.task.is_number:
-        return Head(labels.task)
+        return Head(labels.task, loss=ordinal_loss if labels.task.kind == ORDERED else ordinal.CROSS_ENTROPY)
     values = labels.values[rows]
     known = values[~np.isnan(values)]
     if not len(known) or known.std() == 0:
@@ -217,7 +232,7 @@ def build(
     makers = {"linear": _linear_features, "bottleneck": _bottleneck_features, "stitch": _stitch_features}
     widths = {"widths": chosen.stitch_widths} if chosen.head == "stitch" else {}
     features = makers[chosen.head](x, heads, **widths, **options)
-    outputs = {t.name: _dense(t.width, f"{t.prefix}{MARK}logits", seeds)(features[t.name]) for t in heads}
+    outputs = {t.name: _logits(t, features[t.name], seeds) for t in heads}
     return MultitaskNet(keras.Model(inputs, outputs), keras.Model(inputs, features), tuple(heads))
 
 
@@ -262,6 +277,13 @@ def _dense(width: int, name: str, seeds, activation=None) -> keras.layers.Dense:
     return keras.layers.Dense(width, activation=activation, kernel_initializer=start, name=name)
 
 
+def _logits(head: Head, features, seeds):
+    if head.loss != ordinal.CORAL:
+        return _dense(head.width, f"{head.prefix}{MARK}logits", seeds)(features)
+    score = _dense(1, f"{head.prefix}{MARK}score", seeds)(features)
+    return ordinal.OrderedLogits(head.width, name=f"{head.prefix}{MARK}logits")(score)
+
+
 def _hidden(x, width: int, name: str, *, norm, dropout: float, seeds):
     x = _dense(width, name, seeds)(x)
     if norm:
@@ -294,6 +316,17 @@ def _stitch_features(x, heads, *, widths, norm, dropout: float, seeds) -> dict:
         return {heads[0].name: own[0]}
     stitched = CrossStitch(name=f"{SHARED}{MARK}stitch")(own)
     return {t.name: features for t, features in zip(heads, stitched, strict=True)}
+
+
+def start_from(net: MultitaskNet, other: MultitaskNet) -> None:
+    """Give a net the weights of another one in all layers that both have, such as those of a net with one of its tasks.
+
+    What the other does not have, further heads or a cross-stitch unit, stays as it is.
+    """
+    names = {layer.name for layer in other.model.layers}
+    for layer in net.model.layers:
+        if layer.weights and layer.name in names:
+            layer.set_weights(other.model.get_layer(layer.name).get_weights())
 
 
 def predict(net: MultitaskNet, x, *, rows: np.ndarray | None = None, batch_size: int = 512) -> dict:
@@ -338,8 +371,16 @@ def _readable(task: Head, raw: np.ndarray) -> np.ndarray:
 
 def serving_model(net: MultitaskNet) -> keras.Model:
     """Make the model to save: its outputs are probabilities, and numbers in their units, by task name."""
-    outputs = {task.name: _readable_layer(task)(net.model.output[task.name]) for task in net.heads}
+    outputs = {task.name: _readable_output(task, net.model) for task in net.heads}
     return keras.Model(net.model.input, outputs)
+
+
+def _readable_output(task: Head, model: keras.Model):
+    if task.loss != ordinal.CORAL:
+        return _readable_layer(task)(model.output[task.name])
+    layer = model.get_layer(f"{task.prefix}{MARK}logits")
+    above, classes = layer.probabilities(f"{task.prefix}{MARK}probabilities")
+    return classes(above(layer.input))
 
 
 def _readable_layer(task: Head) -> keras.layers.Layer:

@@ -167,6 +167,13 @@ def parse_options(texts: list[str]) -> dict:
     return dict(parse_assignment(re.sub(r":\s*", "=", text, count=1)) for text in texts)
 
 
+def parse_task_weights(text: str) -> dict[str, float] | str:
+    """Return what ``equal``, ``uncertainty`` or ``emotion: 2, age_group: 0.5`` stands for: weights by task, or the name."""
+    if text in ("equal", "uncertainty"):
+        return {} if text == "equal" else text
+    return {name: float(weight) for name, weight in parse_options(re.split(r",\s*", text)).items()}
+
+
 def parse_set_options(texts: list[str]) -> dict[str, dict]:
     """Options of the readers of several data sets by set, given as a list of ``set: name: value``."""
     of_sets: dict[str, dict] = {}

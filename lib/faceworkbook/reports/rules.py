@@ -139,3 +139,7 @@ def _near_path(path: Path) -> str:
 def anything(value) -> str:
     """Allow every value of the parameter's type."""
     return ""
+
+
+SHARE = number(0, 1)
+COUNT, COUNT_OR_ALL = number(1), number(0)

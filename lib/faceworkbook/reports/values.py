@@ -16,8 +16,12 @@ from faceworkbook.landmarks import NO_FACE
 from faceworkbook.mesh_detector import SOURCES as LANDMARKS
 from faceworkbook.preprocessing import ALIGNMENTS
 from faceworkbook.reports import parameters as params
+from faceworkbook.reports import training_rules
 from faceworkbook.reports.parameters import ParameterError
 from faceworkbook.reports.rules import (
+    COUNT,
+    COUNT_OR_ALL,
+    SHARE,
     Rule,
     anything,
     each,
@@ -100,11 +104,8 @@ def _corruption_level(value) -> str:
     )
 
 
-SHARE = number(0, 1)
-COUNT, COUNT_OR_ALL = number(1), number(0)
 OPTION = texts(r"(?s)\w+:.*", "'NAME: VALUE'")
 NAMES = each(texts(r"\w+", "the name of a column"))
-MULTIPLIERS = each(texts(r"[\w./-]+: *\d+(\.\d*)?([eE][+-]?\d+)?", "'GROUP: NUMBER', such as 'trunk: 0.1'"))
 
 # What a parameter of that name may be, in whichever notebook it stands.
 RULES: dict[str, Rule] = {
@@ -133,7 +134,7 @@ RULES: dict[str, Rule] = {
     "test": SHARE,
     "validation": SHARE,
     "n_repeats": COUNT,
-    "n_folds": number(2),
+    "n_folds": number(2, unset=0),
     "seed": number(0, LARGEST_SEED),
     "seeds": each(number(0, LARGEST_SEED), least=1),
     "split_seeds": number(2),
@@ -173,42 +174,7 @@ RULES: dict[str, Rule] = {
     "weight_decay": number(0),
     "balance": one_of(("none", "class_weights", "group_weights", "oversample")),
     "balance_by": texts(r"(\w+(\+\w+)*)?", "the name of a column, or several joined by +"),
-    # several tasks
-    "strategies": anything,
-    "heads": one_of(("linear", "bottleneck", "stitch")),
-    "mixing": one_of(("proportional", "balanced")),
-    "turn": one_of(("epoch", "batch")),
-    "lr_multipliers": MULTIPLIERS,
-    "decay_factor": number(above=0),
-    "decay_every": COUNT,
-    "task_weights": one_of(("equal", "uncertainty")),
-    "selectors": each(one_of(("confidence", "density", "distribution"))),
-    "selection": one_of(("hard", "interpolate")),
-    "selection_threshold": SHARE,
-    "temperature": number(above=0),
-    "density_t": SHARE,
-    "cluster_k": COUNT,
-    "first_fill": COUNT_OR_ALL,
-    # fine-tuning
-    "learn_from": one_of(("labels", "votes")),
-    "cut": anything,
-    "freeze": anything,
-    "also": anything,
-    "unfreeze": each(texts(r"\d+: *\S+", "'EPOCH: LAYER'")),
-    "precompute": anything,
-    "head": one_of(("linear", "bottleneck", "stitch", "own")),
-    "pool": one_of(("average", "flatten")),
-    "label_smoothing": number(0, 0.99),
-    "number_loss": one_of(("squared", "absolute")),
-    "flip": SHARE,
-    "rotate": number(0, 180),
-    "shift": SHARE,
-    "zoom": number(0, 0.99),
-    "light": SHARE,
-    "blur": SHARE,
-    "memory": one_of(("high", "low", "shards")),
-    "dtype_policy": one_of(("float32", "mixed_bfloat16")),
-    "accumulate": COUNT,
+    **training_rules.RULES,
     # judging
     "metric": _metric,
     "margin": number(0, unset=-1),

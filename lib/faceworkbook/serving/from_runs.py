@@ -139,7 +139,7 @@ def of_classifier(
         trained_on=data.faces["face_id"].iloc[data.split.train].tolist(),
         keras={_file_name(name, len(fitted)): one.model for name, one in fitted.items() if one.is_network},
         made=describe_run(run, made_from=data.made_from),
-        align=_align_options(run.values(DESCRIPTORS, "params")),
+        align=align_options(run.values(DESCRIPTORS, "params")),
     )
     return write(run, given, seed=seed, smoke=smoke)
 
@@ -165,7 +165,8 @@ def _networks(run: Run) -> list:
     return run.networks() if hasattr(run, "networks") else [run.network()]
 
 
-def _align_options(parameters: Mapping) -> AlignOptions:
+def align_options(parameters: Mapping) -> AlignOptions:
+    """Return which detected faces count, from a notebook's parameters."""
     lacking = [name for name in ("align_min_score", "no_face") if name not in parameters]
     if lacking:
         raise PredictorError(
@@ -321,24 +322,13 @@ def of_multitask(run: Run, repeats, multi, *, shares, backbone: str, tap: str) -
     }
     heads = {name: translate(model, name) for name, model in models.items()}
     seed = run.parameters["seed"] + run.parameters["seeds"][: 2 if run.parameters["smoke"] else None][-1]
-    split = multi_dataset.split(multi, seed=seed, test=shares.test, validation=shares.validation)
-    tables = {
-        subset: strategies.predict(repeats.fitted[strategy], multi, getattr(split, subset))
-        for subset in ("validation", "test")
-    }
-    predicted = {
-        task: predictions.join([each[task].assign(split=subset) for subset, each in tables.items()])
-        for task in multi.labels
-    }
+    split, predicted = predict_strategy(repeats.fitted[strategy], multi, seed=seed, shares=shares)
     net = (
         backbones.default(tap=tap or None)
         if backbone == "auto"
         else backbones.load(backbone, tap=tap or None)
     ).adjusted(**{name: run.parameters[name] for name in ("align", "margin", "resolution")})
-    data = [
-        *map(model_card.describe_dataset, multi.facts()),
-        f"{len(multi.faces):,} faces; strategy {strategy}, seed {seed}",
-    ]
+    data = describe_strategy(multi, strategy, seed)
     given = Ingredients(
         networks=[Network.of(net)],
         head=join(heads) if len(heads) > 1 else next(iter(heads.values())),
@@ -349,10 +339,28 @@ def of_multitask(run: Run, repeats, multi, *, shares, backbone: str, tap: str) -
         validation=multi.matrix[split.validation if len(split.validation) else split.train],
         trained_on=multi.faces["face_id"].iloc[split.train].tolist(),
         keras={_file_name(name.replace("+", "-"), len(models)): model for name, model in models.items()},
-        made=describe_run(run, data=[*data, report_data.LABELS]),
-        align=_align_options(run.parameters),
+        made=describe_run(run, data=data),
+        align=align_options(run.parameters),
     )
     return write(run, given, seed=seed, smoke=run.parameters["smoke"])
+
+
+def predict_strategy(fitted: Sequence, multi, *, seed: int, shares):
+    """Return the split of the last seed, and the predictions of its validation and test rows by task."""
+    split = multi_dataset.split(multi, seed=seed, test=shares.test, validation=shares.validation)
+    tables = {
+        subset: strategies.predict(fitted, multi, getattr(split, subset)) for subset in ("validation", "test")
+    }
+    return split, {
+        task: predictions.join([each[task].assign(split=subset) for subset, each in tables.items()])
+        for task in multi.labels
+    }
+
+
+def describe_strategy(multi, strategy: str, seed: int) -> list[str]:
+    """Return what a card says about the data of a strategy's net."""
+    counted = f"{len(multi.faces):,} faces; strategy {strategy}, seed {seed}"
+    return [*map(model_card.describe_dataset, multi.facts()), counted, report_data.LABELS]
 
 
 @in_a_sentence
@@ -395,6 +403,6 @@ def of_network(
         keras={} if trunk.layer is None else {"head.keras": cutting.beyond(model, trunk.layer)},
         made=describe_run(run, made_from=run.made_from()),
         graph=trunk.graph,
-        align=_align_options(run.parameters),
+        align=align_options(run.parameters),
     )
     return write(run, given, seed=seed, smoke=bool(run.parameters["smoke"]))

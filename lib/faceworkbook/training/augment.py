@@ -7,10 +7,13 @@ upside down.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import cv2
 import numpy as np
+
+from faceworkbook.tasks import YAW_BINS
 
 _FIELDS = ("angle", "right", "down", "zoom", "contrast", "brightness", "blur")
 DRAWN = np.dtype([("mirror", "?"), *((name, "f4") for name in _FIELDS)])
@@ -162,3 +165,27 @@ def adjust(name: str, values: np.ndarray, drawn: np.ndarray) -> np.ndarray:
         return values
     mirrored = np.where(drawn["mirror"], -values, values)
     return mirrored + drawn["angle"] if name == "roll" else mirrored
+
+
+def adjust_classes(name: str, classes: Sequence[str], shares: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """Shares of classes of the changed pictures: mirroring turns the bins of yaw ('pose') round.
+
+    Parameters
+    ----------
+    name : str
+        The label; all but 'pose' stay as they are.
+    shares : ndarray of shape (n, n_classes)
+
+    Returns
+    -------
+    ndarray of the same shape
+        A row has no share where its mirror image is of a class that is not there.
+    """
+    if name != "pose":
+        return shares
+    opposite = dict(zip(YAW_BINS, reversed(YAW_BINS), strict=True))
+    turned = np.zeros_like(shares)
+    for place, own in enumerate(classes):
+        if opposite[own] in classes:
+            turned[:, classes.index(opposite[own])] = shares[:, place]
+    return np.where(drawn["mirror"][:, None], turned, shares)

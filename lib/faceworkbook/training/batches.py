@@ -13,7 +13,7 @@ import numpy as np
 
 from faceworkbook.files import hash_values
 
-MIXINGS = ("proportional", "balanced")
+MIXINGS = ("proportional", "balanced", "temperature")
 TURNS = ("epoch", "batch")
 
 
@@ -60,20 +60,26 @@ class Joint:
     stages : tuple of Stage
         One a data set.
     batch_size : int
-    mixing : {'proportional', 'balanced'}
+    mixing : {'proportional', 'balanced', 'temperature'}
         'proportional': each batch holds the stages in proportion to their rows, and an epoch takes each row
         once.  'balanced': each batch holds as many rows of each stage; an epoch is as long, so rows of a
-        small stage come several times and a large stage is not gone through.
+        small stage come several times and a large stage is not gone through.  'temperature': between the two, in
+        proportion to rows ** (1 / temperature) (Raffel et al. 2020, arXiv 1910.10683, section 3.5.2).
+    temperature : float, 1 or more
+        1 is 'proportional'; the higher, the nearer to 'balanced'.
     """
 
     stages: tuple[Stage, ...]
     batch_size: int
     mixing: str = "proportional"
+    temperature: float = 2.0
 
     def __post_init__(self):
         _check(self.stages, self.batch_size)
         if self.mixing not in MIXINGS:
             raise ValueError(f"mixing={self.mixing!r}; allowed are {list(MIXINGS)}")
+        if not self.temperature >= 1:
+            raise ValueError(f"temperature={self.temperature} of the mixing; allowed is 1 or more")
 
     def current(self, epoch: int) -> tuple[Stage, ...]:
         """Return the stages of `epoch`."""
@@ -91,7 +97,8 @@ class Joint:
     def batches(self, epoch: int, rng: np.random.Generator) -> Iterator[Batch]:
         """Yield the batches of `epoch`."""
         stages = self.current(epoch)
-        rows = mix([stage.rows for stage in stages], mixing=self.mixing, rng=rng)
+        groups = [stage.rows for stage in stages]
+        rows = mix(groups, mixing=self.mixing, temperature=self.temperature, rng=rng)
         for chosen in cut(rows, self.batch_size):
             yield Batch(chosen, stages[0].tasks)
 
@@ -160,29 +167,40 @@ def shuffle(rows: np.ndarray, *, batch_size: int, seed: int, epoch: int) -> list
     return cut(np.random.default_rng([seed, epoch]).permutation(rows), batch_size)
 
 
-def mix(groups: list[np.ndarray], *, mixing: str, rng: np.random.Generator) -> np.ndarray:
+def mix(
+    groups: list[np.ndarray], *, mixing: str, rng: np.random.Generator, temperature: float = 2.0
+) -> np.ndarray:
     """Return one order of rows in which every stretch holds the groups evenly.
 
     Parameters
     ----------
     groups : list of ndarray of int
-    mixing : {'proportional', 'balanced'}
+    mixing : {'proportional', 'balanced', 'temperature'}
+    temperature : float, 1 or more
+        Of 'temperature', see `Joint`.
 
     Returns
     -------
     ndarray of int
-        As many rows as the groups have together.  A stretch of b rows holds of each group its share of b
-        (by its rows, or equal shares), to within as many rows as there are groups.
+        As many rows as the groups have together.  A stretch of b rows holds of each group its share of b, to within
+        as many rows as there are groups.
     """
-    total = sum(map(len, groups))
-    shares = _equal_shares(total, len(groups)) if mixing == "balanced" else list(map(len, groups))
+    exponents = {"proportional": 1.0, "balanced": 0.0, "temperature": 1 / temperature}
+    shares = _divide(list(map(len, groups)), exponents[mixing])
     drawn = [_draw(group, share, rng) for group, share in zip(groups, shares, strict=True)]
     places = [(np.arange(len(rows)) + rng.random()) / max(len(rows), 1) for rows in drawn]
     return np.concatenate(drawn)[np.argsort(np.concatenate(places), kind="stable")]
 
 
-def _equal_shares(total: int, n: int) -> list[int]:
-    return [total // n + (position < total % n) for position in range(n)]
+def _divide(sizes: list[int], exponent: float) -> list[int]:
+    """Divide sum(sizes) rows in proportion to size ** exponent, by the largest remainders."""
+    if exponent == 1:
+        return sizes
+    weights = np.array(sizes, float) ** exponent
+    wanted = sum(sizes) * weights / weights.sum()
+    shares = np.floor(wanted).astype(int)
+    shares[np.argsort(shares - wanted, kind="stable")[: sum(sizes) - shares.sum()]] += 1
+    return shares.tolist()
 
 
 def _draw(rows: np.ndarray, share: int, rng: np.random.Generator) -> np.ndarray:

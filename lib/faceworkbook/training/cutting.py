@@ -31,6 +31,8 @@ class Network:
     preprocessing : Preprocessing
     backbone, cut, fingerprint : str
         Where the trunk comes from: registry name, last layer that is used, SHA-256 of its weights.
+    activations : Activations, optional
+        What a frozen layer of these weights makes of the pictures, where several networks share it.
     """
 
     net: MultitaskNet
@@ -39,6 +41,7 @@ class Network:
     backbone: str
     cut: str
     fingerprint: str
+    activations: object | None = None
 
     @property
     def origin(self) -> dict:
@@ -58,6 +61,7 @@ def assemble(
     cut: str | None = None,
     also: Iterable[str] = (),
     precision: str = "float32",
+    trunk_momentum: float = 0.0,
     seed: int = 0,
     **options,
 ) -> Network:
@@ -77,6 +81,10 @@ def assemble(
         too): what a network for identity drops in its last blocks is still there.
     precision : {'float32', 'mixed_bfloat16'}
         Of the trunk's arithmetic; weights and heads stay float32.
+    trunk_momentum : float, 0 up to below 1
+        Share of the stored statistics of the trunk's batch norm that a batch leaves as they are, 0 for the network's own
+        (Keras has .99). A network that sees few batches an epoch is judged by statistics of weights that are long
+        gone: they lag behind by about 1 / (1 - momentum) steps.
     seed : int
         Of fresh weights and of dropout.
     **options
@@ -98,6 +106,8 @@ def assemble(
     trunk = _with_earlier(full, cut, tuple(also)) if also else upto(full, cut)
     if precision != "float32":
         trunk = _with_precision(trunk, precision)
+    if trunk_momentum:
+        _set_momentum(trunk, trunk_momentum)
     if options.get("head") == OWN:
         net = _own_head(trunk, tasks)
     else:
@@ -106,6 +116,14 @@ def assemble(
         net = multitask.build(trunk, tasks, seed=seed, **options)
     names = tuple(layer.name for layer in trunk.layers)
     return Network(net, names, backbone.preprocessing, backbone.name, cut, backbone.fingerprint)
+
+
+def _set_momentum(trunk: keras.Model, momentum: float) -> None:
+    if not 0 < momentum < 1:
+        raise ValueError(f"bn_momentum={momentum}; allowed is 0 (the network's own) up to below 1")
+    for layer in trunk.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = momentum
 
 
 def upto(model: keras.Model, layer: str) -> keras.Model:

@@ -6,7 +6,7 @@ epoch is chosen on validation rows; test rows stay with the caller, who reads th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,19 +15,32 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from faceworkbook import images
-from faceworkbook.files import hash_values, open_beside, write_json
+from faceworkbook.files import open_beside, write_json
 from faceworkbook.models import multitask
-from faceworkbook.models.multitask import Head
+from faceworkbook.models.multitask import TRUNK, Head
 from faceworkbook.tasks import Labels
-from faceworkbook.training import augment, balancing, checkpoint, cutting, loop, masked, schedules, targets
-from faceworkbook.training.activations import Activations
+from faceworkbook.training import (
+    augment,
+    balancing,
+    cutting,
+    loop,
+    masked,
+    param_groups,
+    precomputing,
+    schedules,
+    targets,
+    weighting,
+)
 from faceworkbook.training.augment import Augmentation
-from faceworkbook.training.batches import shuffle
+from faceworkbook.training.batches import Alternating, Joint
 from faceworkbook.training.cutting import Network
-from faceworkbook.training.loop import Batch, Fitted, Learner, StepOptions
+from faceworkbook.training.filling import Filling
+from faceworkbook.training.loop import Fitted, Learner, StepOptions
+from faceworkbook.training.lr_range import LrRange, run_range_test
 from faceworkbook.training.param_groups import ParamGroup
-from faceworkbook.training.pictures import EVALUATION_BATCH, Mirrored, Prepared, stream
+from faceworkbook.training.picture_batches import Pictures, PlannedPictures
+from faceworkbook.training.pictures import EVALUATION_BATCH, Mirrored, Prepared
+from faceworkbook.training.pseudo_labels import Fill
 
 NUMBER_LOSSES = (masked.SQUARED, masked.ABSOLUTE)
 
@@ -53,6 +66,15 @@ class Settings(loop.Settings):
         Of numbers, in units of their standard deviation (in their own unit with the head 'own').
     augmentation : Augmentation
         Of training pictures; nothing by default.
+    mixup : float, 0 or more
+        alpha of the Beta distribution that draws how two training pictures are mixed, 0 for none; see
+        `picture_batches.mix_batch`.
+    task_weights : dict of str to float, or 'uncertainty'
+        Fixed weights of the losses (1 where a task is not named), or learned (Kendall 2018).
+    frozen_epochs : dict of str to int
+        Epochs at the start during which 'trunk', 'shared' or a task's head stays as it is.
+    fill : Fill
+        What stands for missing labels where a plan says so (`fit_plan`); nothing by default.
     accumulate : int
         Pieces that a batch is computed in; their gradients add up to that of the whole batch.
     xla : bool
@@ -71,6 +93,10 @@ class Settings(loop.Settings):
     label_smoothing: float = 0.0
     number_loss: str = masked.SQUARED
     augmentation: Augmentation = field(default_factory=lambda: Augmentation(0, 0, 0, 0, 0, 0))
+    mixup: float = 0.0
+    task_weights: dict | str = field(default_factory=dict)
+    frozen_epochs: dict = field(default_factory=dict)
+    fill: Fill = field(default_factory=Fill)
     accumulate: int = 1
     xla: bool = False
 
@@ -81,6 +107,8 @@ class Settings(loop.Settings):
                 raise ValueError(f"{name}={getattr(self, name)}; allowed is 1 or more")
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(f"label_smoothing={self.label_smoothing}; allowed is 0 up to below 1")
+        if not self.mixup >= 0:
+            raise ValueError(f"mixup={self.mixup}; allowed is 0 (none) or more, such as 0.2")
         if self.number_loss not in NUMBER_LOSSES:
             raise ValueError(f"number_loss={self.number_loss!r}; allowed are {list(NUMBER_LOSSES)}")
 
@@ -114,7 +142,7 @@ def describe_param_groups(network: Network, settings: Settings) -> pd.DataFrame:
     epochs = range(settings.epochs)
     highest = max(schedules.rate(settings.learning_rate, epoch) for epoch in epochs)
     rows = []
-    for group in param_groups(network, settings):
+    for group in make_param_groups(network, settings):
         free = [epoch for epoch in epochs if not group.is_frozen(epoch)]
         rows.append(
             {
@@ -128,19 +156,21 @@ def describe_param_groups(network: Network, settings: Settings) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def param_groups(network: Network, settings: Settings) -> list[ParamGroup]:
+def make_param_groups(network: Network, settings: Settings) -> list[ParamGroup]:
     """Return the parameter groups that `settings` make of a network, from input to heads."""
     boundaries = {settings.freeze, *(layer for _, layer in settings.unfreeze)} - {None}
-    divided = cutting.divide(network, boundaries=boundaries, lr_multipliers=settings.lr_multipliers)
+    multipliers = {n: value for n, value in settings.lr_multipliers.items() if n != weighting.WEIGHTS}
+    divided = cutting.divide(network, boundaries=boundaries, lr_multipliers=multipliers)
+    allowed = list(network.net.layers_by_group())
+    param_groups.check_names(settings.frozen_epochs, allowed=allowed, parameter="frozen_epochs")
     frozen = [settings.frozen_upto(epoch) for epoch in range(settings.epochs)]
-    return [
-        replace(
-            group,
-            frozen=settings.freeze in within,
-            frozen_epochs=frozenset(epoch for epoch, layer in enumerate(frozen) if layer in within),
-        )
-        for group, within in divided
-    ]
+    made = []
+    for group, within in divided:
+        owner = TRUNK if set(network.trunk) >= {layer.name for layer in group.layers} else group.name
+        first = range(settings.frozen_epochs.get(owner, 0))
+        still = frozenset([*first, *(epoch for epoch, layer in enumerate(frozen) if layer in within)])
+        made.append(replace(group, frozen=settings.freeze in within, frozen_epochs=still))
+    return made
 
 
 def make_reproducible(seed: int) -> None:
@@ -187,30 +217,89 @@ def fit(
     CheckpointError
         The folder holds a checkpoint of another run, or a damaged one.
     """
+    return _fit(_pictures_of(network, source, labels, split, settings, soft), folder)
+
+
+def find_rates(
+    network: Network,
+    source,
+    labels: Mapping[str, Labels],
+    *,
+    split,
+    settings: Settings,
+    soft: Mapping[str, np.ndarray] | None = None,
+) -> LrRange:
+    """Run a range test on the network that `fit` would train with these arguments; it is left as it was."""
+    pictures = _pictures_of(network, source, labels, split, settings, soft)
+    learner = make_learner(network, settings)
+    with precomputing.activated(pictures, folder=None):
+        return run_range_test(learner, pictures)
+
+
+def _pictures_of(network: Network, source, labels, split, settings: Settings, soft) -> Pictures:
     _check(network, source, labels, split)
-    made = {
+    made = _make_targets(network, labels, soft or {}, split.train, settings)
+    rows = balancing.repeat_together(list(labels.values()), split.train, settings.balance, seed=settings.seed)
+    return Pictures(network, source, made, split, settings, rows)
+
+
+def fit_plan(
+    network: Network,
+    source,
+    labels: Mapping[str, Labels],
+    *,
+    plan: Joint | Alternating,
+    validation: np.ndarray,
+    settings: Settings,
+    folder: str | Path | None = None,
+) -> Fitted:
+    """Train `network` on several data sets (or tasks) together or in turn; see `fit` and `multitask.fit`.
+
+    Parameters
+    ----------
+    plan : Joint or Alternating
+        Training rows, in which order; it has its own batch size.
+    validation : ndarray of int
+        Rows that choose the best epoch; none of them may be a training row.
+    """
+    rows = np.unique(np.concatenate([stage.rows for stage in plan.stages]))
+    split = balancing.Rows(rows, np.asarray(validation))
+    _check(network, source, labels, split)
+    made = _make_targets(network, labels, {}, rows, settings)
+    filling = Filling(network.net, made, plan, settings.fill)
+    return _fit(PlannedPictures(network, source, made, split, settings, rows, filling=filling), folder)
+
+
+def _make_targets(network: Network, labels, soft, train: np.ndarray, settings: Settings) -> dict:
+    return {
         head.name: targets.Targets(
             head,
             labels[head.name],
-            (soft or {}).get(head.name),
-            weights=targets.weigh(labels[head.name], split.train, settings.balance),
+            soft.get(head.name),
+            weights=targets.weigh(labels[head.name], train, settings.balance),
         )
         for head in network.net.heads
     }
-    rows = balancing.repeat_together(list(labels.values()), split.train, settings.balance, seed=settings.seed)
-    pictures = _Pictures(network, source, made, split, settings, rows)
-    model = None
+
+
+def make_learner(network: Network, settings: Settings) -> Learner:
+    """Return how a batch of pictures (of activations, where some are computed before) becomes a step."""
+    model, groups, weights = None, make_param_groups(network, settings), None
     if settings.precompute is not None:
-        _check_precompute(network, settings)
+        precomputing.check(network, settings)
         model = cutting.beyond(network.net.model, settings.precompute)
-        pictures.activations = _activations(network, source, split, settings, folder)
+    if settings.task_weights:
+        weights = weighting.make(network.net.heads, settings.task_weights)
+        multiplier = settings.lr_multipliers.get(weighting.WEIGHTS, 1.0)
+        groups.append(ParamGroup(weighting.WEIGHTS, (), multiplier, extra=tuple(weights.variables)))
     options = StepOptions(settings.number_loss, settings.accumulate, settings.xla)
-    learner = Learner(network.net, param_groups(network, settings), settings, options=options, model=model)
-    try:
-        return loop.fit(learner, pictures, settings, folder=folder)
-    finally:
-        if pictures.activations is not None:
-            pictures.activations.remove()
+    return Learner(network.net, groups, settings, weights=weights, options=options, model=model)
+
+
+def _fit(pictures: Pictures, folder) -> Fitted:
+    learner = make_learner(pictures.network, pictures.settings)
+    with precomputing.activated(pictures, folder):
+        return loop.fit(learner, pictures, pictures.settings, folder=folder)
 
 
 def _check(network: Network, source, labels: Mapping[str, Labels], split) -> None:
@@ -227,97 +316,6 @@ def _check(network: Network, source, labels: Mapping[str, Labels], split) -> Non
     targets.check(network.net, labels, {"train": split.train, "validation": split.validation})
 
 
-def _check_precompute(network: Network, settings: Settings) -> None:
-    if not replace(settings.augmentation, mirror=0.0).is_nothing:
-        raise ValueError(
-            "precompute keeps each picture and its mirror image, so mirror is the only augmentation that "
-            f"goes with it; got {settings.augmentation}"
-        )
-    frozen = cutting.layers_upto(network.net.model, settings.freeze)
-    if not cutting.layers_upto(network.net.model, settings.precompute) <= frozen:
-        raise ValueError(
-            f"precompute={settings.precompute!r} changes in training; freeze the network up to it or beyond "
-            f"(freeze={settings.freeze!r})"
-        )
-
-
-def _activations(network: Network, source, split, settings: Settings, folder) -> Activations:
-    sources = [source, Mirrored(source)] if settings.augmentation.mirror else [source]
-    return Activations(
-        cutting.upto(network.net.model, settings.precompute),
-        sources,
-        np.concatenate([split.train, split.validation]),
-        file=None if folder is None else Path(folder) / "activations.npy",
-        progress=settings.progress,
-    )
-
-
-@dataclass
-class _Pictures:
-    """Batches of decoded and augmented pictures, or of what a frozen layer makes of them."""
-
-    network: Network
-    source: object
-    targets: dict[str, targets.Targets]
-    split: object
-    settings: Settings
-    rows: np.ndarray  # training rows, some perhaps several times
-    activations: Activations | None = None
-
-    def n_batches(self, epoch: int) -> int:
-        return -(-len(self.rows) // self.settings.batch_size)
-
-    def columns(self, epoch: int) -> dict:
-        return {}
-
-    def train(self, epoch: int) -> Iterator[Batch]:
-        settings, smoothing = self.settings, self.settings.label_smoothing
-        of_epoch = {"seed": settings.seed, "epoch": epoch}
-        places = shuffle(np.arange(len(self.rows)), batch_size=settings.batch_size, **of_epoch)
-        times = pd.Series(self.rows).groupby(self.rows).cumcount().to_numpy()
-
-        def load(place):
-            chosen = self.rows[place]
-            drawn = augment.draw(settings.augmentation, chosen, repetition=times[place], **of_epoch)
-            taken = [t.take(chosen, drawn, smoothing=smoothing) for t in self.targets.values()]
-            return self._input(chosen, drawn), *(array for pair in taken for array in pair)
-
-        for batch in self._batches(places, load):
-            present = {name: pair for name, pair in batch.targets.items() if np.any(pair[1])}
-            yield Batch(batch.x, present)
-
-    def validation(self) -> Iterator[Batch]:
-        def load(chosen):
-            taken = [t.take(chosen) for t in self.targets.values()]
-            return self._input(chosen, None), *(array for pair in taken for array in pair)
-
-        rows = self.split.validation
-        yield from self._batches(np.array_split(rows, -(-len(rows) // EVALUATION_BATCH)), load)
-
-    def identity(self) -> dict:
-        rows = {subset: np.asarray(getattr(self.split, subset)) for subset in ("train", "validation")}
-        return {
-            "network": self.network.origin,
-            "pictures": checkpoint.fingerprint_rows(self.source, np.concatenate(list(rows.values()))),
-            "labels": {name: targets.fingerprint for name, targets in self.targets.items()},
-            "train": hash_values(self.rows),
-            "validation": hash_values(rows["validation"]),
-        }
-
-    def _batches(self, rows: list[np.ndarray], load) -> Iterator[Batch]:
-        for x, *arrays in stream(rows, load):
-            pairs = zip(self.targets, arrays[::2], arrays[1::2], strict=True)
-            yield Batch(x, {name: (values, mask) for name, values, mask in pairs})
-
-    def _input(self, rows: np.ndarray, drawn: np.ndarray | None) -> np.ndarray:
-        if self.activations is not None:
-            return self.activations.take(rows, None if drawn is None else drawn["mirror"])
-        pixels = self.source.take(rows)
-        if drawn is not None and not self.settings.augmentation.is_nothing:
-            pixels = augment.apply(pixels, drawn)
-        return images.network_input(pixels, self.source.preprocessing)
-
-
 def predict(network: Network, source, *, rows: np.ndarray, mirrored: bool = False) -> dict[str, np.ndarray]:
     """Predict `rows`; see ``models.multitask.predict``.
 
@@ -332,7 +330,17 @@ def predict(network: Network, source, *, rows: np.ndarray, mirrored: bool = Fals
     other = multitask.predict(network.net, Prepared(Mirrored(source)), rows=rows, batch_size=EVALUATION_BATCH)
     turned = np.zeros(len(rows), augment.DRAWN)
     turned["mirror"] = True
-    return {n: (straight[n] + augment.adjust(n, other[n], turned)) / 2 for n in straight}
+    return {
+        head.name: _mean(head, straight[head.name], other[head.name], turned) for head in network.net.heads
+    }
+
+
+def _mean(head: Head, straight: np.ndarray, mirrored: np.ndarray, turned: np.ndarray) -> np.ndarray:
+    if head.is_number:
+        return (straight + augment.adjust(head.name, mirrored, turned)) / 2
+    both = straight + augment.adjust_classes(head.name, head.classes, mirrored, turned)
+    # Of a pose whose mirror image has no class here, the picture itself says all.
+    return both / (both.sum(axis=1, keepdims=True) if head.name == "pose" else 2)
 
 
 def read_rows(network: Network, source, *, rows: np.ndarray, mirrored: bool = False) -> dict[str, np.ndarray]:

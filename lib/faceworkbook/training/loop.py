@@ -7,6 +7,7 @@ Multi-task training on descriptors and fine-tuning on pictures are thin on top o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,6 +20,7 @@ from tqdm.auto import tqdm
 
 from faceworkbook.models.multitask import MultitaskNet
 from faceworkbook.training import balancing, checkpoint, logs, masked, schedules, weighting
+from faceworkbook.training.averaging import WeightAverage
 from faceworkbook.training.param_groups import ParamGroup, ParamGroupOptimizers
 
 CHECKPOINT = "checkpoint.npz"
@@ -34,7 +36,7 @@ class Settings:
     ----------
     epochs : int
         At most.
-    learning_rate : float or keras.optimizers.schedules.LearningRateSchedule
+    learning_rate : float, keras.optimizers.schedules.LearningRateSchedule or schedules.Plateau
         A schedule is asked once an epoch, with the epoch's number from 0; see `schedules`.
     lr_multipliers : dict of str to float
         Of the learning rate, by parameter group; 1 where a group is not named, 0 never moves it.
@@ -49,6 +51,8 @@ class Settings:
     balance : {'none', 'class_weights', 'group_weights', 'oversample'}
         How training rows are evened out, see `balancing`. With 'class_weights' each task of exclusive classes has
         weights of its own; other tasks have none.
+    ema : float, 0 up to below 1
+        Decay of the weights' moving average, which is judged and kept in their place; 0 for none. See `averaging`.
     """
 
     epochs: int = 30
@@ -59,6 +63,7 @@ class Settings:
     seed: int = 0
     progress: bool = True
     balance: str = balancing.NONE
+    ema: float = 0.0
 
     def __post_init__(self):
         balancing.check(self.balance)
@@ -66,8 +71,10 @@ class Settings:
             raise ValueError(f"epochs={self.epochs}; allowed is 1 or more")
         for name in ("learning_rate", "weight_decay", "patience"):
             value = getattr(self, name)
-            if not callable(value) and not value >= 0:
+            if isinstance(value, int | float) and not value >= 0:
                 raise ValueError(f"{name}={value}; allowed is 0 or more")
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"ema={self.ema}; allowed is 0 up to below 1")
 
     def identity(self) -> dict:
         """Return what must be the same for a run to be gone on with, in plain types."""
@@ -162,10 +169,13 @@ def fit(learner: Learner, examples: Examples, settings: Settings, *, folder: str
             if settings.patience and best_epoch >= 0 and epoch - 1 - best_epoch >= settings.patience:
                 break
             row = {"epoch": epoch, **examples.columns(epoch)}
-            row |= learner.train_epoch(examples, epoch, bar.update)
-            row |= learner.evaluate(examples)
-            if not history or row["validation_loss"] < min(r["validation_loss"] for r in history):
-                best_epoch, best_weights = epoch, checkpoint.values_of(net.model.weights)
+            losses = [earlier["validation_loss"] for earlier in history]
+            rate = schedules.rate(settings.learning_rate, epoch, losses)
+            row |= learner.train_epoch(examples, epoch, rate, bar.update)
+            with learner.averaged():
+                row |= learner.evaluate(examples)
+                if not history or row["validation_loss"] < min(losses):
+                    best_epoch, best_weights = epoch, checkpoint.values_of(net.model.weights)
             history.append(row)
             bar.set_postfix(epoch=epoch, loss=row["loss"], validation_loss=row["validation_loss"])
             if folder is not None:
@@ -249,7 +259,7 @@ class Learner:
         options: StepOptions = StepOptions(),  # noqa: B008 (frozen)
         model: keras.Model | None = None,
     ):
-        self.net, self.groups, self._settings, self._options = net, list(groups), settings, options
+        self.net, self.groups, self._options = net, list(groups), options
         self._model = model or net.model
         self._weights = weights or weighting.EqualWeights()
         self._optimizers = ParamGroupOptimizers(self.groups, weight_decay=settings.weight_decay)
@@ -257,19 +267,31 @@ class Learner:
             g.name: [layer for layer in g.layers if layer.trainable and layer.trainable_weights]
             for g in self.groups
         }
+        moving = self._moving(net.model.weights)
+        self._average = WeightAverage(moving, settings.ema) if settings.ema else None
         self._steps: dict = {}
 
     @property
     def state(self) -> list:
-        """All that training changes: weights, batch statistics, dropout's generators, optimiser states."""
-        still = {id(v) for g in self.groups if g.frozen for layer in g.layers for v in layer.weights}
-        changing = [v for v in self.net.model.variables if id(v) not in still]
-        return [*changing, *self._weights.variables, *self._optimizers.state]
+        """All that training changes: weights, batch statistics, dropout's generators, optimiser states, averages."""
+        changing = self._moving(self.net.model.variables)
+        averages = [] if self._average is None else self._average.state
+        return [*changing, *self._weights.variables, *self._optimizers.state, *averages]
 
-    def train_epoch(self, examples: Examples, epoch: int, after_batch: Callable = lambda: None) -> dict:
+    def _moving(self, variables: Sequence) -> list:
+        still = {id(v) for g in self.groups if g.frozen for layer in g.layers for v in layer.weights}
+        return [v for v in variables if id(v) not in still]
+
+    def averaged(self) -> AbstractContextManager:
+        """Put the weights that are judged and kept into the net, for the length of a ``with``."""
+        return nullcontext() if self._average is None else self._average.in_place()
+
+    def train_epoch(
+        self, examples: Examples, epoch: int, learning_rate: float, after_batch: Callable = lambda: None
+    ) -> dict:
         """Take one step a batch; return losses, rates and learning rates."""
         frozen = {g.name for g in self.groups if g.is_frozen(epoch)}
-        rates = self._optimizers.set_rate(schedules.rate(self._settings.learning_rate, epoch))
+        rates = self._optimizers.set_rate(learning_rate)
         measured = []
         self._freeze(frozen)
         for batch in examples.train(epoch):
@@ -283,6 +305,15 @@ class Learner:
             **{f"rate:{name}": 0.0 if name in frozen else rate for name, rate in rates.items()},
             **{f"weight:{name}": value for name, value in self._weights.values().items()},
         }
+
+    def step(self, batch: Batch, learning_rate: float) -> float:
+        """Take one step with a batch at a learning rate; return the loss that it minimises."""
+        self._optimizers.set_rate(learning_rate)
+        frozen = {g.name for g in self.groups if g.is_frozen(0)}
+        self._freeze(frozen)
+        total, _ = self._step(tuple(batch.targets), frozen)(batch.x, dict(batch.targets))
+        self._freeze(set())
+        return float(total)
 
     def _freeze(self, names: set[str]) -> None:
         for name, layers in self._movable.items():
@@ -315,6 +346,8 @@ class Learner:
         @tf.function(reduce_retracing=True)
         def move(gradients):
             self._optimizers.apply(gradients, groups)
+            if self._average is not None:
+                self._average.update()
 
         def whole(x, targets):
             gradients, measured = differentiate(x, targets, _counts(targets))

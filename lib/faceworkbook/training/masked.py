@@ -11,6 +11,7 @@ from __future__ import annotations
 from keras import ops
 
 from faceworkbook.models.multitask import Head
+from faceworkbook.training import ordinal_losses
 
 ABSOLUTE, SQUARED = "absolute", "squared"
 
@@ -63,7 +64,9 @@ def row_losses(head: Head, output, target, *, number_loss: str = SQUARED):
         return binary_cross_entropy(target, output), ops.mean(
             ops.cast((output > 0) == (target > 0.5), "float32"), axis=-1
         )
-    return cross_entropy(target, output), hits(target, output)
+    loss = ordinal_losses.LOSSES.get(head.loss)
+    losses = cross_entropy(target, output) if loss is None else loss(head, target, output)
+    return losses, hits(target, output)
 
 
 def cross_entropy(target, logits):

@@ -14,10 +14,11 @@ import numpy as np
 import tensorflow as tf
 
 from faceworkbook.files import hash_values
-from faceworkbook.models.multitask import Head, MultitaskNet, forward
+from faceworkbook.models.multitask import MultitaskNet
 from faceworkbook.tasks import Labels
-from faceworkbook.training import checkpoint, loop, param_groups, pseudo_labels, targets, weighting
+from faceworkbook.training import checkpoint, loop, param_groups, targets, weighting
 from faceworkbook.training.batches import Alternating, Joint
+from faceworkbook.training.filling import Filling
 from faceworkbook.training.loop import Batch, Fitted, Learner
 from faceworkbook.training.param_groups import ParamGroup
 from faceworkbook.training.pseudo_labels import Fill
@@ -94,7 +95,8 @@ def fit(
         )
         for head in net.heads
     }
-    return loop.fit(learner, _Rows(net, x, made, plan, validation, settings), settings, folder=folder)
+    filling = Filling(net, made, plan, settings.fill)
+    return loop.fit(learner, _Rows(x, filling, validation, settings), settings, folder=folder)
 
 
 def _param_groups(net: MultitaskNet, weights, settings: Settings) -> list[ParamGroup]:
@@ -121,85 +123,35 @@ def _train_rows(plan: Joint | Alternating) -> np.ndarray:
 class _Rows:
     """Batches out of an array, in the order of a plan, with missing labels filled by the current net."""
 
-    net: MultitaskNet
     x: np.ndarray
-    targets: dict[str, targets.Targets]
-    plan: Joint | Alternating
+    filling: Filling
     rows: np.ndarray  # of validation
     settings: Settings
-    filled: dict[str, np.ndarray] = field(default_factory=dict)  # (n, width) by task, NaN where nothing is
 
     def n_batches(self, epoch: int) -> int:
-        return self.plan.n_batches(epoch)
+        return self.filling.plan.n_batches(epoch)
 
     def columns(self, epoch: int) -> dict:
-        return {"stages": "+".join(stage.name for stage in self.plan.current(epoch))}
+        return {"stages": "+".join(stage.name for stage in self.filling.plan.current(epoch))}
 
     def train(self, epoch: int) -> Iterator[Batch]:
-        rng = np.random.default_rng([self.settings.seed, epoch])
-        self._fill(epoch, seed=int(rng.integers(2**31)))
-        for batch in self.plan.batches(epoch, rng):
-            taken = {name: self._take(name, batch.rows, counts=name in batch.tasks) for name in self.targets}
+        rng, filling = np.random.default_rng([self.settings.seed, epoch]), self.filling
+        filling.renew(epoch, self.x, seed=int(rng.integers(2**31)))
+        for batch in filling.plan.batches(epoch, rng):
+            taken = {n: filling.take(n, batch.rows, counts=n in batch.tasks) for n in filling.targets}
             present = {name: (values, mask) for name, (values, mask) in taken.items() if mask.any()}
             yield Batch(tf.convert_to_tensor(np.asarray(self.x[batch.rows])), present)
 
     def validation(self) -> Iterator[Batch]:
         for rows in np.array_split(self.rows, -(-len(self.rows) // EVALUATION_BATCH)):
-            taken = {name: targets.take(rows) for name, targets in self.targets.items()}
+            taken = {name: targets.take(rows) for name, targets in self.filling.targets.items()}
             yield Batch(tf.convert_to_tensor(np.asarray(self.x[rows])), taken)
 
     def identity(self) -> dict:
-        train = _train_rows(self.plan)
+        train, made = self.filling.rows, self.filling.targets
         return {
             "descriptors": checkpoint.fingerprint_rows(self.x, np.concatenate([train, self.rows])),
-            "labels": {name: targets.fingerprint for name, targets in self.targets.items()},
-            "train": self.plan.identity(),
+            "labels": {name: targets.fingerprint for name, targets in made.items()},
+            "train": self.filling.plan.identity(),
             "validation": hash_values(self.rows),
         }
-
-    def _take(self, name: str, rows: np.ndarray, *, counts: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Targets and mask of `rows`: labels where they count in this batch, else what was filled in."""
-        values, mask = self.targets[name].take(rows)
-        if not counts:
-            mask = np.zeros_like(mask)
-        if name in self.filled:
-            filled = self.filled[name][rows]
-            use = (mask == 0) & ~np.isnan(filled[:, 0])
-            values, mask = np.where(use[:, None], filled, values), np.where(use, 1, mask)
-        return values.astype(np.float32), mask.astype(np.float32)
-
-    def _fill(self, epoch: int, *, seed: int) -> None:
-        fill, self.filled = self.settings.fill, {}
-        if fill.method == "naive" or epoch < fill.first_epoch:
-            return
-        train = _train_rows(self.plan)
-        logits = forward(self.net.model, self.x, rows=train)
-        features = forward(self.net.features, self.x, rows=train) if fill.selectors else logits
-        for position, head in enumerate(self.net.heads):
-            name, known = head.name, self.targets[head.name].known
-            missing = _missing(self.plan.current(epoch), name, known, train)
-            self.filled[name] = np.full((len(known), head.width), np.nan, np.float32)
-            self.filled[name][train[missing]] = _make_targets(
-                fill,
-                head,
-                logits[name][missing],
-                features[name][missing],
-                features[name][known[train]],
-                seed=seed + position,
-            )
-
-
-def _missing(stages, name: str, known: np.ndarray, train: np.ndarray) -> np.ndarray:
-    """Which of the training rows are used now without a label that counts for the task; bool array."""
-    out = np.zeros(len(known), bool)
-    for stage in stages:
-        out[stage.rows] |= ~known[stage.rows] if name in stage.tasks else True
-    return out[train]
-
-
-def _make_targets(fill: Fill, head: Head, logits, features, labelled, *, seed: int) -> np.ndarray:
-    if head.is_number:
-        return logits
-    if head.task.is_multilabel:
-        return 1 / (1 + np.exp(-logits / fill.temperature))
-    return pseudo_labels.targets(fill, logits, features, labelled, seed=seed)

@@ -13,7 +13,8 @@ import numpy as np
 from scipy.special import softmax
 from sklearn.mixture import GaussianMixture
 
-METHODS = ("naive", "distilled", "pseudo")
+NAIVE = "naive"
+METHODS = (NAIVE, "distilled", "pseudo")
 SELECTORS = ("confidence", "density", "distribution")
 SELECTIONS = ("hard", "interpolate")
 # Rows of a class whose pairwise distances are held at once.
@@ -48,7 +49,7 @@ class Fill:
         Epochs before this one leave missing labels out, while the model knows nothing yet.
     """
 
-    method: str = "naive"
+    method: str = NAIVE
     temperature: float = 1.0
     selectors: tuple[str, ...] = ()
     selection: str = "hard"

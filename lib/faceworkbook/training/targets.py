@@ -56,13 +56,15 @@ class Targets:
         smoothing : float, 0..1
             Share of each class target that is spread evenly.
         """
-        values, head = self._values[rows], self.head
+        values, head, mask = self._values[rows], self.head, self.known[rows]
+        if drawn is not None and not head.is_number:
+            values = augment.adjust_classes(head.name, head.classes, values, drawn)
+            mask = mask & (values.any(axis=1) | head.task.is_multilabel)
         if head.is_number:
             turned = values if drawn is None else augment.adjust(head.name, values[:, 0], drawn)[:, None]
             values = (turned - head.mean) / head.scale
         elif smoothing:
             values = (1 - smoothing) * values + smoothing / (2 if head.task.is_multilabel else head.width)
-        mask = self.known[rows]
         weighed = mask if self._weights is None else mask * self._weights[rows]
         return np.where(mask[:, None], values, 0).astype(np.float32), weighed.astype(np.float32)
 

@@ -1,0 +1,134 @@
+"""What stands for the labels that a row of several data sets does not have, made anew each epoch by the net itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import keras
+import numpy as np
+
+from faceworkbook.models.multitask import Head, MultitaskNet, forward
+from faceworkbook.training import augment, pseudo_labels
+from faceworkbook.training.batches import Alternating, Joint
+from faceworkbook.training.pseudo_labels import NAIVE, Fill
+from faceworkbook.training.targets import Targets
+
+_LOGITS, _FEATURES = "logits ", "features "
+
+
+@dataclass
+class Filling:
+    """Targets of the rows of a plan: labels where they count, else what the net at the epoch's start puts there.
+
+    Attributes
+    ----------
+    net : MultitaskNet
+    targets : dict of task to Targets
+    plan : Joint or Alternating
+    fill : Fill
+    filled : dict of task to ndarray of shape (n, width)
+        Of this epoch; NaN where nothing is filled in.
+    """
+
+    net: MultitaskNet
+    targets: Mapping[str, Targets]
+    plan: Joint | Alternating
+    fill: Fill
+    filled: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Training rows, each once, ascending."""
+        return np.unique(np.concatenate([stage.rows for stage in self.plan.stages]))
+
+    def take(
+        self,
+        name: str,
+        rows: np.ndarray,
+        *,
+        counts: bool,
+        drawn: np.ndarray | None = None,
+        smoothing: float = 0.0,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return targets (n, width) and mask (n,) of `rows`, float32, for one task.
+
+        Parameters
+        ----------
+        counts : bool
+            Whether the task's labels count in this batch.
+        drawn, smoothing
+            See `Targets.take`; what is filled in is not smoothed.
+        """
+        target = self.targets[name]
+        values, mask = target.take(rows, drawn, smoothing=smoothing)
+        if not counts:
+            mask = np.zeros_like(mask)
+        if name in self.filled:
+            filled = self.filled[name][rows]
+            use = (mask == 0) & ~np.isnan(filled[:, 0])
+            turned = filled if drawn is None else _turn(target.head, filled, drawn)
+            if not target.head.is_number:
+                use &= turned.any(axis=1) | target.head.task.is_multilabel
+            values, mask = np.where(use[:, None], turned, values), np.where(use, 1, mask)
+        return values.astype(np.float32), mask.astype(np.float32)
+
+    def renew(self, epoch: int, x, *, seed: int, model=None, features=None) -> None:
+        """Fill the missing labels of the rows that `epoch` uses, by the net as it is now.
+
+        Parameters
+        ----------
+        x : array-like, first axis = rows
+            What the net takes; ``x[rows]`` are its inputs.
+        seed : int
+            Of the mixtures of the distribution selector.
+        model, features : keras.Model, optional
+            To feed `x` to, with the outputs of the net's `model` and `features`; those by default.
+        """
+        self.filled = {}
+        if self.fill.method == NAIVE or epoch < self.fill.first_epoch:
+            return
+        train, stages = self.rows, self.plan.current(epoch)
+        made = self._forward(model or self.net.model, features or self.net.features, x, train)
+        for position, head in enumerate(self.net.heads):
+            name, known = head.name, self.targets[head.name].known
+            missing = _missing(stages, name, known, train)
+            self.filled[name] = np.full((len(known), head.width), np.nan, np.float32)
+            self.filled[name][train[missing]] = _make_targets(
+                self.fill,
+                head,
+                made[_LOGITS + name][missing],
+                made[_FEATURES + name][missing],
+                made[_FEATURES + name][known[train]],
+                seed=seed + position,
+            )
+
+    def _forward(self, model, features, x, rows: np.ndarray) -> dict[str, np.ndarray]:
+        logits = {_LOGITS + name: output for name, output in model.output.items()}
+        wanted = features.output if self.fill.selectors else model.output
+        both = keras.Model(model.input, logits | {_FEATURES + name: of for name, of in wanted.items()})
+        return forward(both, x, rows=rows)
+
+
+def _turn(head: Head, values: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """Turn what was filled in with the picture; numbers are in units of the head."""
+    if not head.is_number:
+        return augment.adjust_classes(head.name, head.classes, values, drawn)
+    turned = augment.adjust(head.name, values[:, 0] * head.scale + head.mean, drawn)
+    return ((turned - head.mean) / head.scale)[:, None]
+
+
+def _missing(stages, name: str, known: np.ndarray, train: np.ndarray) -> np.ndarray:
+    """Which of the training rows are used now without a label that counts for the task; bool array."""
+    out = np.zeros(len(known), bool)
+    for stage in stages:
+        out[stage.rows] |= ~known[stage.rows] if name in stage.tasks else True
+    return out[train]
+
+
+def _make_targets(fill: Fill, head: Head, logits, features, labelled, *, seed: int) -> np.ndarray:
+    if head.is_number:
+        return logits
+    if head.task.is_multilabel:
+        return 1 / (1 + np.exp(-logits / fill.temperature))
+    return pseudo_labels.targets(fill, logits, features, labelled, seed=seed)

@@ -1,0 +1,123 @@
+"""Losses of ordered classes against figures worked out by hand, and CORAL's last layer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytestmark = [pytest.mark.tensorflow, pytest.mark.xdist_group("tensorflow")]
+
+keras = pytest.importorskip("keras")
+
+from faceworkbook import tasks  # noqa: E402
+from faceworkbook.models import multitask, ordinal  # noqa: E402
+from faceworkbook.models.multitask import Head  # noqa: E402
+from faceworkbook.serving.keras_head import translate  # noqa: E402
+from faceworkbook.tasks import ORDERED, Task  # noqa: E402
+from faceworkbook.training import masked  # noqa: E402
+from faceworkbook.training import multitask as training  # noqa: E402
+from faceworkbook.training.batches import Joint, Stage  # noqa: E402
+from faceworkbook.training.ordinal_losses import LOSSES  # noqa: E402
+
+STEPS = Task("steps", ORDERED, ("0", "1", "2"))
+SHARES = np.log(np.float32([[0.2, 0.5, 0.3]]))
+MIDDLE = np.float32([[0, 1, 0]])
+
+
+@pytest.mark.parametrize(
+    "loss, expected",
+    [
+        # p = (e^-1/8, 1, e^-1/8) / 2.7649938; KL(p, shares) = .051807; the expectation 1.1 misses 1 by .1.
+        ("dldl_v2", 0.151807),
+        # softmax(-1, 0, -1) = (.2119416, .5761169, .2119416), against ln .2, ln .5, ln .3.
+        ("sord", 0.9956136),
+        # ln 2 + .2 * .1^2 / 2 + .05 * (.2 * 1.1^2 + .5 * .1^2 + .3 * .9^2).
+        ("mean_variance", 0.7186472),
+        # P(y > 0) = .8 and P(y > 1) = .3: -ln .8 - ln .7.
+        ("coral", 0.5798185),
+    ],
+)
+def test_each_loss_is_what_its_formula_gives_by_hand(loss, expected):
+    head = Head(STEPS, loss=loss)
+    np.testing.assert_allclose(LOSSES[loss](head, MIDDLE, SHARES), [expected], atol=2e-6)
+    sums = masked.measure(head, SHARES, MIDDLE, np.float32([1]))
+    np.testing.assert_allclose(sums, [expected, 1, 1], atol=2e-6)
+
+
+@pytest.mark.parametrize("loss", ["dldl_v2", "sord", "mean_variance", "coral"])
+def test_a_miss_by_more_years_costs_more_where_cross_entropy_sees_none(loss):
+    ages = Task("age_years", ORDERED, ("20", "21", "40"), "years", (20, 21, 40))
+    near, far = np.float32([[4, 3, 0], [4, 0, 3]])
+    costs = LOSSES[loss](Head(ages, loss=loss), np.float32([[1, 0, 0]] * 2), np.stack([near, far]))
+    assert float(costs[0]) < float(costs[1])
+    same = masked.cross_entropy(np.float32([[1, 0, 0]] * 2), np.stack([near, far]))
+    assert float(same[0]) == pytest.approx(float(same[1]))
+
+
+def test_votes_are_learned_as_the_mean_over_their_classes():
+    votes = np.float32([[0.5, 0.5, 0]])
+    one, other = np.float32([[1, 0, 0]]), np.float32([[0, 1, 0]])
+    for loss in ("sord", "coral"):
+        made = [float(LOSSES[loss](Head(STEPS, loss=loss), t, SHARES)[0]) for t in (one, other, votes)]
+        assert made[2] == pytest.approx((made[0] + made[1]) / 2, rel=1e-5)
+
+
+def test_coral_starts_from_classes_that_are_as_likely_and_never_loses_their_order():
+    layer = ordinal.OrderedLogits(5)
+    np.testing.assert_allclose(np.exp(layer(np.zeros((1, 1)))), np.full((1, 5), 0.2), rtol=1e-5)
+    rng = np.random.default_rng(0)
+    layer.gaps.assign(rng.normal(0, 3, 3))
+    b = np.asarray(layer.thresholds())
+    assert (np.diff(b) < 0).all()
+    scores = np.float32([[-2.0], [0.3], [5.0]])
+    above = 1 / (1 + np.exp(-(scores + b)))
+    expected = np.hstack([np.ones((3, 1)), above]) - np.hstack([above, np.zeros((3, 1))])
+    np.testing.assert_allclose(np.exp(layer(scores)), expected, atol=1e-6)
+
+
+def coral_net(n=240, seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, 4)).astype(np.float32)
+    ages = np.clip(np.round(40 + 12 * x[:, 0] + rng.normal(0, 2, n)), 5, 90)
+    years, codes = np.unique(ages.astype(int), return_inverse=True)
+    task = Task("age_years", ORDERED, tuple(map(str, years)), "years", tuple(years))
+    labels = tasks.Labels(task, codes, ages)
+    rows = np.arange(160)
+    net = multitask.build(4, [multitask.make_head(labels, rows=rows, ordinal_loss="coral")], seed=seed)
+    return net, x, labels, rows
+
+
+def test_a_coral_head_learns_and_its_saved_model_answers_alike(tmp_path):
+    net, x, labels, rows = coral_net()
+    settings = training.Settings(epochs=40, learning_rate=0.03, progress=False)
+    plan = Joint((Stage("all", rows, ("age_years",)),), 32)
+    fitted = training.fit(
+        net, x, {"age_years": labels}, plan=plan, validation=np.arange(160, 200), settings=settings
+    )
+    history = fitted.history["validation_loss"]
+    assert history.min() < 0.7 * history[0]
+    shares = multitask.predict(net, x[200:])["age_years"]
+    years = shares @ np.array(labels.task.class_values)
+    truth = labels.values[200:]
+    assert np.abs(years - truth).mean() < 0.7 * np.abs(np.median(labels.values[rows]) - truth).mean()
+
+    multitask.serving_model(net).save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    np.testing.assert_allclose(loaded(x[200:])["age_years"], shares, atol=1e-5)
+    head = translate(loaded, "age_years")
+    np.testing.assert_allclose(head.run(x[200:])["age_years"], shares, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: Head(STEPS, loss="corall"), "ordinal_loss='corall'; allowed are"),
+        (
+            lambda: Head(Task("gender", classes=("f", "m")), loss="coral"),
+            r"is for ordered classes, such as age_years or age_group; task 'gender' is of kind 'classes'",
+        ),
+    ],
+)
+def test_a_loss_that_does_not_fit_is_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
