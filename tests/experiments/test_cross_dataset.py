@@ -163,7 +163,7 @@ def test_sets_that_do_not_fit_together_are_refused():
         measure({"A": prepare(name="A"), "B": prepare(d=9, name="B")})
     other = prepare(name="B")
     renamed = tasks.labels_of_classes(np.where(other.labels.codes, "x", "y"), name="letter")
-    with pytest.raises(ValueError, match="fewer than two classes in common.*; choose another label"):
+    with pytest.raises(ValueError, match=r"fewer than two classes in common.*; choose another label"):
         measure({"A": prepare(name="A"), "B": replace(other, labels=renamed)})
 
 
