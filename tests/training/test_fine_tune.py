@@ -336,7 +336,9 @@ def test_heads_see_earlier_layers_beside_the_last_one(source, labels):
     before = weights_of(net, "conv_3"), weights_of(net, "conv_2")
     train(net, source, labels, freeze="conv_2_relu", precompute="conv_1_relu")
     assert not same(weights_of(net, "conv_3"), before[0]) and same(weights_of(net, "conv_2"), before[1])
-    with pytest.raises(ValueError, match=r"\['conv_3_relu'\] do not lie before the cut 'conv_2_relu'; name layers before it"):
+    with pytest.raises(
+        ValueError, match=r"\['conv_3_relu'\] do not lie before the cut 'conv_2_relu'; name layers before it"
+    ):
         network(labels, cut="conv_2_relu", also=["conv_3_relu"])
 
 
