@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import nbformat
@@ -111,6 +112,14 @@ def test_wrong_names_and_values_stop_before_anything_runs(home, key, listed, mes
     with pytest.raises(ParameterError, match=message):
         sweeps.read("toy", [(key, listed)])
     assert not (home / "results").exists()
+
+
+def test_a_parameter_that_is_given_and_swept_is_refused(home):
+    """The swept values would have been used without a word."""
+    with pytest.raises(ExperimentError, match=r"-p net is swept too.*--set net=VALUE,VALUE"):
+        sweeps.read("toy", [("net", ["a", "b"])], given={"net": "a"})
+    (point,) = sweeps.read("toy", [("seed", [7])], given={"seed": 3}).points  # the split's, and training's
+    assert [parameters_of(point, step.name)["seed"] for step in point.experiment.steps] == [3, 3, 7]
 
 
 @pytest.mark.parametrize("text", ["seed", "=1", "seed=", "../x=1"])
@@ -221,6 +230,42 @@ def test_a_shared_step_that_failed_is_not_tried_by_every_point(home):
     assert runner.began == [points[0].name, points[2].name, points[3].name]
 
 
+def test_whoever_needs_a_step_that_another_runs_waits_for_it(home, capsys):
+    step, order = experiments.read("toy").steps[0], []
+
+    def second():
+        with sharing.lock(home, step, "abc"):
+            order.append("second")
+
+    thread = threading.Thread(target=second)
+    with sharing.lock(home, step, "abc"):
+        thread.start()
+        while "waiting" not in capsys.readouterr().out:
+            time.sleep(0.01)
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]
+
+
+def test_an_error_while_progress_is_written_ends_the_sweep(home):
+    points = sweeps.read("toy", [("seed", [0, 1])]).points
+    runner, plan = Fails(), jobs.plan(points, "results")
+    specs = {point.name: jobs.specify(point, "results", 0.0) for point in points}
+
+    def broken(name, event):
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        jobs.run(
+            points,
+            plan,
+            runner,
+            specs=specs,
+            notice=lambda n, e: broken(n, e) if isinstance(e, jobs.Outcome) else None,
+        )
+    assert len(runner.began) == 1
+
+
 # --------------------------------------------------------------------------- what is kept
 
 
@@ -324,6 +369,7 @@ def test_a_sweep_that_is_killed_goes_on_where_it_stopped(home):
 
 
 @pytest.mark.notebooks
+@pytest.mark.xdist_group("ray")
 def test_points_run_as_tasks_on_ray(home, capsys):
     pytest.importorskip("ray")
     assert cli.main(["run", "toy", "--set", "seed=0,1", "--cluster", "ray", "--jobs", "2"]) == 0

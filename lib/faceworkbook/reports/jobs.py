@@ -205,49 +205,70 @@ def run(
     notice : callable
         Called with the name of a point, and with an event of `point_worker` or, at its end, its `Outcome`.
     """
-    waiting, outcomes, lock = list(points), [], threading.Lock()
-
-    def work() -> None:
-        while True:
-            with lock:
-                if not waiting:
-                    return
-                point = plan.next(waiting)
-                waiting.remove(point)
-                plan.running[point.name] = plan.left(point.name)
-                why = plan.blocked(point.name)
-            outcome = Outcome(point.name, FAILED, error=why) if why else _run_point(point.name)
-            with lock:
-                _settle(plan, outcome)
-                outcomes.append(outcome)
-                notice(point.name, outcome)
-
-    def _run_point(name: str) -> Outcome:
-        def settled(event: dict) -> None:
-            with lock:
-                keys = {key for step, key in plan.steps[name] if step == event["step"]}
-                plan.settled |= keys
-                plan.running[name] = plan.left(name)
-                notice(name, event)
-
-        try:
-            return runner.run(specs[name], settled)
-        except Exception as error:  # whatever brings one point down, the others go on
-            return Outcome(name, FAILED, error=f"{type(error).__name__}: {error}")
-
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(runner.jobs, len(points)))]
+    queue = _Queue(list(points), plan, runner, specs, notice)
+    threads = [threading.Thread(target=queue.work, daemon=True) for _ in range(min(runner.jobs, len(points)))]
     try:
         for thread in threads:
             thread.start()
             time.sleep(0.01)  # so that the second one knows what the first has begun
-        for thread in threads:
-            while thread.is_alive():
-                thread.join(0.2)
+        while any(thread.is_alive() for thread in threads) and not queue.errors:
+            threads[0].join(0.2)
+            time.sleep(0 if threads[0].is_alive() else 0.2)
     finally:
-        waiting.clear()
+        queue.waiting.clear()
         runner.close()
+    if queue.errors:
+        raise queue.errors[0]
     order = {point.name: at for at, point in enumerate(points)}
-    return sorted(outcomes, key=lambda outcome: order[outcome.name])
+    return sorted(queue.outcomes, key=lambda outcome: order[outcome.name])
+
+
+@dataclass
+class _Queue:
+    """Points that wait, which threads take one by one."""
+
+    waiting: list[Point]
+    plan: Plan
+    runner: object
+    specs: dict[str, dict]
+    notice: Callable
+    outcomes: list[Outcome] = field(default_factory=list)
+    errors: list[BaseException] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def work(self) -> None:
+        """Run points until none waits."""
+        try:
+            while (point := self._take()) is not None:
+                why = self.plan.blocked(point.name)
+                outcome = Outcome(point.name, FAILED, error=why) if why else self._run(point.name)
+                with self.lock:
+                    _settle(self.plan, outcome)
+                    self.outcomes.append(outcome)
+                    self.notice(point.name, outcome)
+        except BaseException as error:  # of `notice`, such as a pipe that nobody reads
+            self.errors.append(error)
+
+    def _take(self) -> Point | None:
+        with self.lock:
+            if not self.waiting:
+                return None
+            point = self.plan.next(self.waiting)
+            self.waiting.remove(point)
+            self.plan.running[point.name] = self.plan.left(point.name)
+            return point
+
+    def _run(self, name: str) -> Outcome:
+        def settled(event: dict) -> None:
+            with self.lock:
+                self.plan.settled |= {key for step, key in self.plan.steps[name] if step == event["step"]}
+                self.plan.running[name] = self.plan.left(name)
+                self.notice(name, event)
+
+        try:
+            return self.runner.run(self.specs[name], settled)
+        except Exception as error:  # whatever brings one point down, the others go on
+            return Outcome(name, FAILED, error=f"{type(error).__name__}: {error}")
 
 
 def _settle(plan: Plan, outcome: Outcome) -> None:

@@ -128,7 +128,7 @@ def _settle_step(
         return Result(step, place, True, 0.0)
     if not share:
         return run_step(step, place, fingerprint, label)
-    with sharing.lock(place.parents[1], fingerprint):
+    with sharing.lock(place.parents[1], step, fingerprint):
         twin = sharing.find(place.parents[1], step, fingerprint, since=since)
         if twin is None:
             return run_step(step, place, fingerprint, label)

@@ -6,11 +6,14 @@ all steps before). Whoever runs one holds its lock, so that another process wait
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
+from tqdm import tqdm
 
 from faceworkbook import files, landmarks
 from faceworkbook.reports import finished, parameters
@@ -33,11 +36,22 @@ def is_shared(step: Step) -> bool:
     )
 
 
-def lock(results: Path, fingerprint: str) -> FileLock:
-    """Return the lock of whoever runs the step of this fingerprint."""
+@contextlib.contextmanager
+def lock(results: Path, step: Step, fingerprint: str) -> Iterator[None]:
+    """Hold the lock of whoever runs the step of this fingerprint; wait for another process, and say so."""
     folder = results / LOCKS
     folder.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder / f"{fingerprint[:32]}.lock")
+    # Some thousand files at most: two steps that share one wait for each other, and lose nothing else.
+    held = FileLock(folder / f"{fingerprint[:3]}.lock")
+    try:
+        held.acquire(timeout=0)
+    except Timeout:
+        tqdm.write(f"{step.name}: another run is computing it, or one like it; waiting")
+        held.acquire()
+    try:
+        yield
+    finally:
+        held.release()
 
 
 def find(results: Path, step: Step, fingerprint: str, *, since: float = 0.0) -> Path | None:

@@ -119,6 +119,9 @@ def read(
         return None
     own_name = name or str(content.get("name", file.stem))
     places = _expand(raw, axes, f"{path}, sweep")
+    both = sorted({key for place in places for key in place if key != SEED} & set(given or {}))
+    if both:
+        raise ExperimentError(f"-p {both[0]} is swept too; give its values as --set {both[0]}=VALUE,VALUE")
     names = _name_points(own_name, places)
     options = {"given": given, "results": results}
     points, problems = [], []
