@@ -28,11 +28,20 @@ def _keras_models():
     yield "mlp", mlp.build(GENDER, widths=(16, 8), **common)
     yield "number", mlp.build(AGE, widths=(16,), unit=(40.0, 12.0), **common)
     yield "multilabel", mlp.build(SIGNS, widths=(16,), **common)
-    landmarks = kernel.root(X[:20])
-    for name, task, bounds in (("kernel", COLOUR, None), ("kernel number", AGE, (0.0, 1.0))):
+    width = X.shape[1]
+    blocks = {"kernel": [kernel.Block(0, width)], "blocks": [kernel.Block(0, 3), kernel.Block(5, width, 2.0)]}
+    for name, task, bounds in (
+        ("kernel", COLOUR, None),
+        ("kernel number", AGE, (0.0, 1.0)),
+        ("blocks", AGE, None),
+    ):
+        of = blocks.get(name, blocks["kernel"])
         shape = {"kernel": rng.normal(size=(20, task.n_outputs)), "bias": np.zeros(task.n_outputs)}
-        yield name, kernel.build(task, landmarks=landmarks, gamma=2.0, bounds=bounds, **shape)
+        shape |= {"landmarks": kernel.roots_of(X[:20], of), "gamma": 2.0, "bounds": bounds}
+        yield name, kernel.build(task, kernel.read_blocks(of, width), **shape)
     recipe = residual_mlp.Recipe(2, 2, 32, 1e-3, 1e-4, 0.5)
+    several = [mlp.build(COLOUR, widths=(16,), seed=seed, **common) for seed in range(3)]
+    yield "mlps", mlp.average(several)
     yield "residual_mlp", residual_mlp.build(COLOUR, recipe, **common)
     trio = [KerasHead(COLOUR), KerasHead(AGE, 40.0, 12.0), KerasHead(SIGNS)]
     for kind in ("linear", "bottleneck", "stitch"):

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from sklearn.kernel_approximation import Nystroem
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import LogisticRegression, Ridge
 from training_toys import ages, blobs, cut
 
 from faceworkbook import tasks, training
@@ -20,7 +20,7 @@ def rooted(x):
 
 
 def one_choice(landmarks):
-    return {"landmarks": (landmarks,), "widths": (1.0,), "alphas": (0.3,)}
+    return {"landmarks": (landmarks,), "widths": (1.0,), "alphas": (0.3,), "strengths": ()}
 
 
 def landmarks_of(fitted):
@@ -94,17 +94,93 @@ def test_test_rows_are_not_read_and_landmarks_are_training_rows():
     assert (distances.min(axis=1) < 1e-5).all()
 
 
-def test_what_validation_rows_choose_is_in_the_history():
+@pytest.mark.parametrize("strengths", [(), (0.3, 3.0)])
+def test_what_validation_rows_choose_is_in_the_history(strengths):
     x, labels = blobs(n=300, n_classes=3)
-    fitted = training.fit_kernel(x, labels, cut(300), landmarks=(20, 80), alphas=(0.1, 1.0))
-    best = fitted.history.loc[fitted.history["val_loss"].idxmin()]
-    assert {name: best[name] for name in ("landmarks", "gamma", "alpha")} == {
-        name: fitted.settings[name] for name in ("landmarks", "gamma", "alpha")
-    }
-    assert set(fitted.history["landmarks"]) == {20, 80} and len(fitted.history) == 3 * 2 + 2
+    fitted = training.fit_kernel(
+        x, labels, cut(300), landmarks=(20, 80), alphas=(0.1, 1.0), strengths=strengths
+    )
+    history = fitted.history
+    assert set(history["landmarks"]) == {20, 80} and len(history) == 3 * 2 + 2 + bool(strengths)
+    # Few landmarks choose the width, the others what is used.
+    best = history.loc[history["val_loss"][history["landmarks"] == 80].idxmin()]
+    chosen = [name for name in ("landmarks", "gamma", "alpha", "strength") if name in fitted.settings]
+    assert len(chosen) == 3 and {n: best[n] for n in chosen} == {n: fitted.settings[n] for n in chosen}
     p = fitted.predict(x[cut(300).validation])
     right = p[np.arange(len(p)), labels.codes[cut(300).validation]]
     assert -np.log(right).mean() == pytest.approx(best["val_loss"], rel=1e-3)
+
+
+def test_logistic_regression_is_that_of_scikit_learn_on_the_same_map():
+    x, labels = blobs(n=600, n_classes=3, noise=4.0)
+    split = cut(600)
+    fitted = training.fit_kernel(x, labels, split, **one_choice(60) | {"alphas": (1e4,), "strengths": (1.0,)})
+    assert fitted.settings["strength"] == 1.0 and fitted.settings["model"].startswith("logistic")
+    mapping = Nystroem(gamma=fitted.settings["gamma"], n_components=60).fit(
+        landmarks_of(fitted).astype(float)
+    )
+    mapped = mapping.transform(rooted(x.astype(float)))
+    expected = LogisticRegression(max_iter=2000, tol=1e-6).fit(mapped[split.train], labels.codes[split.train])
+    p = fitted.predict(x)
+    assert (p.argmax(axis=1) == expected.predict(mapped)).mean() > 0.99
+    # One scale, chosen on validation rows, lies between the two.
+    logits, others = np.log(p), np.log(expected.predict_proba(mapped))
+    apart, wanted = (v - v.mean(axis=1, keepdims=True) for v in (logits, others))
+    assert np.corrcoef(apart.ravel(), wanted.ravel())[0, 1] > 0.999
+
+
+def side_by_side(x):
+    """Put a block that is the same in all rows before `x`, and a block of one column after it."""
+    same = np.ones((len(x), 30), np.float32) * 100
+    return np.hstack([same, x, np.arange(len(x), dtype=np.float32)[:, None] + 1]), (30, x.shape[1], 1)
+
+
+def test_blocks_that_say_nothing_are_left_out():
+    x, labels = blobs(n=400, noise=4.0)
+    together, widths = side_by_side(x)
+    split = cut(400)
+    fitted = training.fit_kernel(together, labels, split, blocks=widths)
+    assert fitted.settings["blocks"] == [1]
+    alone = training.fit_kernel(x, labels, split)
+    accuracy = [
+        (one.predict(rows)[split.test].argmax(axis=1) == labels.codes[split.test]).mean()
+        for one, rows in ((fitted, together), (alone, x))
+    ]
+    assert accuracy[0] == pytest.approx(accuracy[1], abs=0.03)
+    other = together.copy()
+    other[:, :30] = 0
+    np.testing.assert_array_equal(fitted.predict(other), fitted.predict(together))
+
+
+def test_blocks_in_which_all_rows_are_alike_are_no_trouble():
+    x, labels = blobs(n=200)
+    same = np.ones_like(x)
+    fitted = training.fit_kernel(np.hstack([same, same]), labels, cut(200), blocks=(x.shape[1],) * 2)
+    assert np.isfinite(fitted.predict(np.hstack([x, x]))).all()
+
+
+def test_each_block_counts_the_same_whatever_its_unit(tmp_path):
+    x, labels = blobs(n=400, noise=4.0)
+    halves = x[:, ::2], x[:, 1::2]
+    widths = [half.shape[1] for half in halves]
+    fits = [
+        training.fit_kernel(np.hstack([halves[0] * unit, halves[1]]), labels, cut(400), blocks=widths)
+        for unit in (1, 1000)
+    ]
+    predicted = [
+        one.predict(np.hstack([halves[0] * unit, halves[1]]))
+        for one, unit in zip(fits, (1, 1000), strict=True)
+    ]
+    np.testing.assert_allclose(*predicted, atol=0.02)
+    again = training.load(fits[0].save(tmp_path))
+    np.testing.assert_array_equal(again.predict(np.hstack(halves)), predicted[0])
+    assert again.options["blocks"] == tuple(widths)
+
+
+def test_blocks_of_other_descriptors_are_refused():
+    x, labels = blobs(n=80)
+    with pytest.raises(ValueError, match=r"blocks=\[3, 4\] have 7 columns together and the descriptors"):
+        training.fit_kernel(x, labels, cut(80), blocks=(3, 4))
 
 
 def test_probabilities_are_calibrated():

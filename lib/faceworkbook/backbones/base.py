@@ -115,6 +115,9 @@ class Backbone:
         Side of the input in pixels where it is another than the network was made for, else 0.
     beside : tuple of str
         Further taps that are read in the same pass: their descriptors follow, column by column; see `together`.
+    auto_taps : tuple of str
+        Taps that are offered where a classifier is to choose among several (`several.choose_taps`); empty for `tap`
+        alone.
     """
 
     name: str
@@ -133,6 +136,7 @@ class Backbone:
     variant: str = ""
     resolution: int = 0
     beside: tuple[str, ...] = ()
+    auto_taps: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
     def __post_init__(self):
         for tap in self.read:

@@ -40,6 +40,9 @@ TAPS = {
     "age_pred": Tap("age_pred", 100, tuned_on=TUNED_ON),
 }
 
+# What the descriptor has lost of block 12, and what the network's own gender and age are read from.
+AUTO_TAPS = ("conv_pw_12_relu", "global_pooling", "feats")
+
 
 def load(weights: str | Path, tap: str | None = None) -> Backbone:
     """Open the embedded default.
@@ -70,6 +73,7 @@ def load(weights: str | Path, tap: str | None = None) -> Backbone:
         weights=weights,
         cache=weights.parents[1] / "cache",
         source=SOURCE,
+        auto_taps=AUTO_TAPS,
     )
 
 

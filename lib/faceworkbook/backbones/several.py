@@ -67,3 +67,31 @@ def open_networks(
     if twice is not None:
         raise BackboneError(f"{twice.name} at {twice.tap} is named twice; name each tap once")
     return nets
+
+
+def choose_taps(nets: Sequence[Backbone], dataset: str) -> tuple[list[Backbone], list[str]]:
+    """Return the taps that are offered to a classifier which chooses among them, each as the mean of both sides.
+
+    Parameters
+    ----------
+    nets : sequence of Backbone
+        Each is read at its `Backbone.auto_taps`.
+    dataset : str
+        Taps that were tuned on its labels are left out.
+
+    Returns
+    -------
+    list of Backbone, list of str
+        The second one says in sentences what was left out and why.
+    """
+    chosen, reasons = [], []
+    for net in nets:
+        for tap in net.auto_taps or (net.tap,):
+            offered = net.at(tap).mirrored()
+            try:
+                offered.check_use(dataset)
+            except BackboneError as error:
+                reasons.append(str(error))
+            else:
+                chosen.append(offered)
+    return chosen, reasons

@@ -45,7 +45,11 @@ class Classifier:
         """
         from faceworkbook import training
 
-        return training.fit(self.kind, matrix, labels, split, seed=self.choose_seed(seed), **self.settings)
+        settings = dict(self.settings)
+        if sum(settings.get("blocks", ())) != matrix.shape[1]:
+            # Other descriptors than it was fitted on, such as another layer's, have other blocks.
+            settings.pop("blocks", None)
+        return training.fit(self.kind, matrix, labels, split, seed=self.choose_seed(seed), **settings)
 
     def choose_seed(self, seed: int) -> int:
         """Return the seed of fits: its own, else `seed`."""

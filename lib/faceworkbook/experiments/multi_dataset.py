@@ -167,7 +167,7 @@ def load_datasets(
         name = _name_once(dataset, reader, sources)
         became.append(datasets.corrections.listed(dataset).assign(dataset=name))
         warnings += [f"{name}: {warning}" for warning in dataset.warnings]
-        labelled = _with_label(dataset.faces, tasks)
+        labelled = with_label(dataset.faces, tasks)
         drawn = face_table.draw(labelled, limit=limit, seed=seed)
         cleaned = audit.clean_faces(drawn, dataset.root, limits)
         if cleaned.faces.empty:
@@ -231,7 +231,7 @@ def build(
         )
     if overlap is None:
         overlap = overlaps.join(faces, np.full(sum(map(len, faces.values())), row_groups.ALONE))
-    table = _below(list(faces.values()))
+    table = below(list(faces.values()))
     copies, twins, groups = (
         np.concatenate([*of.values()]) for of in (overlap.copies, overlap.twins, overlap.groups)
     )
@@ -251,7 +251,7 @@ def build(
     )
 
 
-def _with_label(faces: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFrame:
+def with_label(faces: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFrame:
     columns = {column for task in tasks for column in source_columns(faces, task)}
     known = faces[sorted(columns)].notna().any(axis=1)
     if not known.any():
@@ -262,7 +262,7 @@ def _with_label(faces: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFrame:
     return faces[known].reset_index(drop=True)
 
 
-def _below(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+def below(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     classes = {c: None for t in tables for c in t if isinstance(t[c].dtype, pd.CategoricalDtype)}
     faces = pd.concat([t.astype({c: object for c in classes if c in t}) for t in tables], ignore_index=True)
     for column in classes:

@@ -6,6 +6,7 @@ Rosasco, "Less is more: Nystroem computational regularization", NIPS 2015.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import keras
@@ -28,6 +29,24 @@ class Root(keras.layers.Layer):
         size = keras.ops.abs(x)
         total = keras.ops.sum(size, axis=-1, keepdims=True)
         return keras.ops.sign(x) * keras.ops.sqrt((size + TINY) / (total + TINY))
+
+
+@keras.saving.register_keras_serializable(package="faceworkbook")
+class Columns(keras.layers.Layer):
+    """Take columns ``first`` up to ``last`` (not itself) of each row."""
+
+    def __init__(self, first: int, last: int, **options):
+        super().__init__(**options)
+        self.first, self.last = first, last
+
+    def call(self, x):
+        return x[:, self.first : self.last]
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.last - self.first)
+
+    def get_config(self):
+        return {**super().get_config(), "first": self.first, "last": self.last}
 
 
 @keras.saving.register_keras_serializable(package="faceworkbook")
@@ -67,14 +86,52 @@ def root(x: np.ndarray) -> np.ndarray:
     return np.sign(x) * np.sqrt((size + TINY) / (size.sum(axis=1, keepdims=True) + TINY))
 
 
+@dataclass(frozen=True)
+class Block:
+    """Columns of a descriptor that are compared by themselves.
+
+    Attributes
+    ----------
+    first, last : int
+        Columns ``first`` up to ``last`` (not itself).
+    weight : float
+        What their squared distance counts, above 0.
+    """
+
+    first: int
+    last: int
+    weight: float = 1.0
+
+
+def roots_of(x: np.ndarray, blocks: Sequence[Block]) -> np.ndarray:
+    """Return `root` of each block of columns times the root of its weight, side by side: (n, d), float32."""
+    return np.hstack(
+        [root(x[:, block.first : block.last]) * np.float32(np.sqrt(block.weight)) for block in blocks]
+    )
+
+
 def squared_distances(x: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     """Return the squared distances of rows (n, d) to landmarks (m, d): (n, m), of their dtype."""
     lengths = np.square(x).sum(axis=1)[:, None] + np.square(landmarks).sum(axis=1)
     return np.maximum(lengths - 2 * (x @ landmarks.T), 0)
 
 
+def read_blocks(blocks: Sequence[Block], width: int) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """Return the input of descriptors (batch, width) and what `roots_of` makes of them."""
+    inputs = keras.Input((width,), name="descriptor")
+    if (*blocks,) == (Block(0, width),):
+        return inputs, Root(name="root")(inputs)
+    rooted = []
+    for block in blocks:
+        name = f"columns_{block.first}_{block.last}"
+        x = Root(name=f"{name}_root")(Columns(block.first, block.last, name=name)(inputs))
+        rooted.append(keras.layers.Rescaling(float(np.sqrt(block.weight)), name=f"{name}_weight")(x))
+    return inputs, keras.layers.Concatenate(name="blocks")(rooted) if len(rooted) > 1 else rooted[0]
+
+
 def build(
     task: Task,
+    features: tuple[keras.KerasTensor, keras.KerasTensor],
     *,
     landmarks: np.ndarray,
     gamma: float,
@@ -87,8 +144,10 @@ def build(
     Parameters
     ----------
     task : Task
+    features : tuple of keras tensors
+        See `read_blocks`.
     landmarks : ndarray of shape (m, d)
-        Rows after `root`.
+        Rows as `roots_of` gives them.
     gamma : float
         Above 0.
     kernel, bias : ndarray of shape (m, n_outputs), (n_outputs,)
@@ -101,8 +160,7 @@ def build(
     keras.Model
         (batch, d) raw descriptors -> (batch, n_outputs), float32.
     """
-    inputs = keras.Input((landmarks.shape[1],), name="descriptor")
-    x = Root(name="root")(inputs)
+    inputs, x = features
     compare = GaussianKernel(len(landmarks), name="kernel")
     x = compare(x)
     last = keras.layers.Dense(task.n_outputs, task.activation, name="output")

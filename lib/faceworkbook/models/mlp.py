@@ -60,6 +60,29 @@ def build(
     return keras.Model(inputs, x, name="mlp")
 
 
+def average(members: Sequence[keras.Model]) -> keras.Model:
+    """Return the network that answers with the mean of its members' outputs (probabilities, or numbers).
+
+    Parameters
+    ----------
+    members : sequence of keras.Model
+        As `build` makes them, for the same descriptors and task; their weights are copied.
+    """
+    if len(members) == 1:
+        return members[0]
+    inputs, outputs = keras.Input(members[0].input_shape[1:], name="descriptor"), []
+    for number, member in enumerate(members, 1):
+        x = inputs
+        for layer in member.layers[1:]:
+            copy = type(layer).from_config({**layer.get_config(), "name": f"{layer.name}_{number}"})
+            x = copy(x)
+            copy.set_weights(layer.get_weights())
+        outputs.append(x)
+    total = keras.layers.Add(name="sum")(outputs)
+    mean = keras.layers.Rescaling(1 / len(members), name="mean")(total)
+    return keras.Model(inputs, mean, name="mlps")
+
+
 def check(*, widths: Sequence[int], dropout: float) -> None:
     """Raise ValueError where `widths` or `dropout` are out of range."""
     if any(not isinstance(w, int | np.integer) or w < 1 for w in widths):

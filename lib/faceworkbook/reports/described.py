@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +11,7 @@ from faceworkbook import backbones, data_record, descriptors, project
 from faceworkbook.backbones import Backbone, several
 from faceworkbook.data_record import DataError
 from faceworkbook.descriptors import Descriptors, Joined, naming
+from faceworkbook.landmarks import AlignOptions
 from faceworkbook.reports import tables
 
 STEP = "02_descriptors"
@@ -43,6 +44,27 @@ def extract(
     places = [store or naming.default_store(dataset, root, net, **named) for net in nets]
     stores = [project.resolve(place) for place in places]
     return descriptors.extract_all(faces, nets, root=root, stores=stores, **options)
+
+
+def describe_like(nets: Sequence[Backbone], parameters: Mapping) -> Callable:
+    """Return the function ``(faces, name, root)`` that describes faces of another set as 02_descriptors did.
+
+    Parameters
+    ----------
+    nets : sequence of Backbone
+        See `Run.networks`.
+    parameters : mapping
+        Of 02_descriptors.
+    """
+    align = AlignOptions(
+        parameters["align_min_score"], parameters["no_face"], parameters.get("landmarks", "")
+    )
+    options = {"engine": parameters["engine"], "precision": parameters["precision"], "align": align}
+
+    def describe(faces: pd.DataFrame, name: str, root: Path) -> Descriptors | Joined:
+        return descriptors.join(extract(faces, nets, dataset=name, root=root, **options))
+
+    return describe
 
 
 def without_face(stored: Sequence[Descriptors]) -> pd.DataFrame:
@@ -102,6 +124,30 @@ def choose_networks(
             "descriptors empty to compute them"
         )
     return []
+
+
+def offer_taps(
+    nets: Sequence[Backbone], dataset: str, *, tap: Sequence[str], mirror: bool
+) -> tuple[list[Backbone], str]:
+    """Return the taps among which a classifier chooses (``features='auto'``), and in words which are offered.
+
+    Raises
+    ------
+    ValueError
+        There is no network, or ``tap`` or ``mirror`` are given too.
+    """
+    if not nets or [*tap] or mirror:
+        raise ValueError(
+            "features='auto' reads several layers and both sides of a face by itself; leave out tap, mirror and "
+            "descriptors, or leave features empty"
+        )
+    chosen, reasons = several.choose_taps(nets, dataset)
+    named = ", ".join(f"{net.name} at {net.tap}" for net in chosen)
+    offered = (
+        f"offered, as the mean of both sides: {named}; classifier='kernel' takes those of them that validation rows "
+        "choose, every other classifier takes all"
+    )
+    return chosen, "\n".join([offered, *reasons])
 
 
 # --------------------------------------------------------------------------- records
@@ -192,6 +238,27 @@ def summarise(described: Descriptors | Joined, records: Sequence[Mapping]) -> di
         "unreadable": int((reasons == "unreadable").sum()),
         "lacking": int((reasons == NO_DESCRIPTOR).sum()),
     }
+
+
+def describe_taken(records: Sequence[Mapping], settings: Mapping) -> str:
+    """Return in a sentence which blocks a fitted classifier took; nothing where it did not choose among them."""
+    taken = settings.get("blocks")
+    if taken is None or len(records) < 2:
+        return ""
+    return f"validation rows chose {describe([records[position] for position in taken])} out of {describe(records)}"
+
+
+def describe_often(records: Sequence[Mapping], history: pd.DataFrame) -> str:
+    """Return in a sentence in how many fits each block was taken; nothing where none was chosen."""
+    columns = [f"block {position}" for position in range(len(records))]
+    if not {"chosen", *columns} <= set(history):
+        return ""
+    chosen = history[history["chosen"] == 1]
+    each = [
+        f"{describe([record])} in {int(chosen[column].sum())}"
+        for record, column in zip(records, columns, strict=True)
+    ]
+    return f"validation rows chose, in {len(chosen)} fits: {', '.join(each)}"
 
 
 def name_of(record: Mapping) -> str:

@@ -56,4 +56,5 @@ RULES: dict[str, Rule] = {
     "memory": one_of(("high", "low", "shards")),
     "dtype_policy": one_of(("float32", "mixed_bfloat16")),
     "accumulate": COUNT,
+    "max_gb": number(above=0),
 }

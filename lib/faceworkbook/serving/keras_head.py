@@ -122,6 +122,10 @@ def _clip(steps: Steps, operation, inputs: list[str]) -> list[str]:
     return steps.add("clip", inputs, tuple(np.atleast_1d(v) for v in (operation.x_min, operation.x_max)))
 
 
+def _columns(steps: Steps, layer, inputs: list[str]) -> list[str]:
+    return steps.add("columns", inputs, first=layer.first, last=layer.last)
+
+
 def _cross_stitch(steps: Steps, layer, inputs: list[str]) -> list[str]:
     return steps.add("mix", inputs, (layer.alpha.numpy(),), n_outputs=len(inputs))
 
@@ -132,6 +136,7 @@ _TRANSLATIONS: dict[str, Callable] = {
     "BatchNormalization": _batch_normalization,
     "Rescaling": _rescaling,
     "CrossStitch": _cross_stitch,
+    "Columns": _columns,
     "Root": lambda steps, layer, inputs: steps.add("root", inputs),
     "GaussianKernel": _gaussian,
     "Clip": _clip,

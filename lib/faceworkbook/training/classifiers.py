@@ -107,7 +107,7 @@ def options_for(classifier, settings: Mapping, further: Mapping | None = None) -
     classifier : str, callable, estimator or keras.Model
         See `fit`. A registered name or a function takes none: what it makes is compiled by its maker.
     settings : mapping
-        Fields of `batched.Settings`, and ``start``.
+        Fields of `batched.Settings`, ``start``, ``members`` of `fit_mlp`, ``blocks`` of `fit_kernel`.
     further : mapping, optional
         Options of the classifier, which hold before `settings`.
 
@@ -127,7 +127,11 @@ def options_for(classifier, settings: Mapping, further: Mapping | None = None) -
     wrong = sorted(set(further or {}) - allowed)
     if wrong:
         raise ValueError(f"{classifier} has no option {wrong}; allowed are {sorted(allowed)}")
-    taken = {"mlp": set(settings), "residual_mlp": {"epochs", "patience", "balance", "start"}}
+    taken = {
+        "mlp": set(settings) - {"blocks"},
+        "kernel": {"balance", "blocks"},
+        "residual_mlp": {"epochs", "patience", "balance", "start"},
+    }
     if isinstance(classifier, str):
         names = taken.get(classifier, {"balance"})
     else:
@@ -138,7 +142,7 @@ def options_for(classifier, settings: Mapping, further: Mapping | None = None) -
 def _options_of(classifier) -> set[str]:
     """Return the names of all options of a classifier's fit."""
     own: dict[object, set[str]] = {
-        "mlp": {field.name for field in fields(batched.Settings)},
+        "mlp": {field.name for field in fields(batched.Settings)} | {"members"},
         "residual_mlp": {field.name for field in (*fields(residual_mlp.Recipe), *fields(NetworkOptions))},
         "linear": {"strengths", "balance"},
         "kernel": {field.name for field in fields(Choices)} | {"balance"},

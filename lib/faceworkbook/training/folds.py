@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from faceworkbook import splits as splitting
 from faceworkbook import tasks
 from faceworkbook.files import hash_values
-from faceworkbook.training import batched, checkpoint, classifiers
+from faceworkbook.training import batched, checkpoint, classifiers, single
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ class FoldFits:
     classifier : str
     settings : dict
     stack : faceworkbook.training.batched.Stack or None
-        The trained models, where they were trained as one program.
+        The trained models, where they were trained as one program; the members of a split side by side.
     """
 
     labels: tasks.Labels
@@ -117,8 +117,8 @@ def fit_folds(
         Checkpoints are kept there: a run that was stopped goes on and ends with the same result.
     progress : bool
     **options
-        Of the classifier, see `classifiers.fit`; fields of `batched.Settings` for 'mlp'. ``start`` is the model that
-        every fit begins with.
+        Of the classifier, see `classifiers.fit`; for 'mlp' ``members`` and fields of `batched.Settings`. ``start`` is the
+        model that every fit begins with.
 
     Raises
     ------
@@ -130,16 +130,21 @@ def fit_folds(
     splits = tuple(splits)
     seeds = [seed + getattr(split, "repeat", 0) for split in splits]
     if isinstance(classifier, str) and classifier == "mlp":
-        start = options.pop("start", None)
+        start, members = options.pop("start", None), single.check_members(options.pop("members", 1))
         chosen = batched.with_settings(batched.defaults(labels.task), **options)
-        if start is None:
-            stack = batched.fit(matrix, labels, splits, chosen, seeds=seeds, folder=folder, progress=progress)
-        else:
-            begin = batched.Start.of_model(start.model, start.task)
-            stack = batched.fit_from(begin, matrix, labels, splits, chosen, seeds=seeds, folder=folder)
+        every = [split for split in splits for _ in range(members)]
+        of_members = [one for seed in seeds for one in single.seeds_of_members(seed, members)]
+        stack = single.fit_stack(
+            start, matrix, labels, every, chosen, seeds=of_members, folder=folder, progress=progress
+        )
         by_model = [table.drop(columns="model") for _, table in stack.history.groupby("model", sort=True)]
-        history = _concat([_with_keys(t, split) for t, split in zip(by_model, splits, strict=True)])
-        return FoldFits(labels, splits, stack.predict(matrix), history, "mlp", asdict(chosen), stack)
+        history = _concat(
+            [_with_keys(t, split) for t, split in zip(by_model[::members], splits, strict=True)]
+        )
+        outputs = stack.predict(matrix)
+        mean = outputs.reshape(len(splits), members, *outputs.shape[1:]).mean(axis=1)
+        used = asdict(chosen) | ({"members": members} if members > 1 else {})
+        return FoldFits(labels, splits, mean, history, "mlp", used, stack)
     fit, name = classifiers.resolve(classifier), classifiers.describe(classifier, labels.task)
     batched.check_rows(matrix, labels, splits)
     known_by = dict(options)

@@ -1,17 +1,22 @@
-"""Fit the kernel classifier: ridge on Nystroem's map of a Gaussian kernel, everything chosen on validation rows."""
+"""Fit the kernel classifier: ridge or logistic regression on Nystroem's map of a Gaussian kernel.
+
+Everything is chosen on validation rows: see `Choices`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.linalg import cholesky, solve_triangular
 from scipy.optimize import minimize_scalar
 
 from faceworkbook import tasks
 from faceworkbook.models import kernel as models
+from faceworkbook.models import linear
 from faceworkbook.training import balancing, batched
 from faceworkbook.training.fitted import Fitted
 
@@ -27,16 +32,25 @@ class Choices:
     Attributes
     ----------
     landmarks : sequence of int
-        Numbers of training rows that others are compared with; at most all.
+        Numbers of training rows that others are compared with; at most all. The smallest serves to choose blocks and
+        width quickly.
     widths : sequence of float
         Of the kernel: gamma is one over the median squared distance of landmarks times each.
     alphas : sequence of float
         Of ridge, on Nystroem's map, whose rows have about length 1.
+    strengths : sequence of float
+        Inverse regularisation of logistic regression on the same map, for classes; empty for ridge alone.
+    blocks : sequence of int
+        Widths of the blocks that stand side by side in the descriptors; empty for one. Each is rooted by itself, and
+        the squared distances of its landmarks count 1 on average. Blocks are taken one after another, always the one that lowers
+        the loss on validation rows most, until none lowers it.
     """
 
     landmarks: Sequence[int] = (500, 2000)
     widths: Sequence[float] = (0.5, 1.0, 2.0)
     alphas: Sequence[float] = (0.1, 0.3, 1.0)
+    strengths: Sequence[float] = (1.0, 3.0, 10.0)
+    blocks: Sequence[int] = ()
 
     def __post_init__(self):
         whole = all(isinstance(v, int | np.integer) and v >= 1 for v in self.landmarks)
@@ -44,10 +58,21 @@ class Choices:
             raise ValueError(
                 f"landmarks={list(self.landmarks)}; allowed are whole numbers of 1 or more, such as (500, 2000)"
             )
-        for name in ("widths", "alphas"):
+        for name in ("widths", "alphas", "strengths"):
             values = getattr(self, name)
-            if not len(values) or not all(np.isfinite(v) and v > 0 for v in values):
+            if (not len(values) and name != "strengths") or not all(np.isfinite(v) and v > 0 for v in values):
                 raise ValueError(f"{name}={list(values)}; allowed are one or more numbers above 0")
+
+    def cut(self, width: int) -> list[models.Block]:
+        """Return the blocks of descriptors of `width` columns, each with weight 1."""
+        widths = list(self.blocks) or [width]
+        if sum(widths) != width or min(widths) < 1:
+            raise ValueError(
+                f"blocks={widths} have {sum(widths):,} columns together and the descriptors {width:,}; give the width of "
+                "each block in their order, or leave blocks out"
+            )
+        ends = np.cumsum(widths).tolist()
+        return [models.Block(end - own, end) for end, own in zip(ends, widths, strict=True)]
 
 
 def fit_kernel(
@@ -60,10 +85,11 @@ def fit_kernel(
     balance: str = "none",
     **choices,
 ) -> Fitted:
-    """Fit ridge regression on Nystroem's map of square-rooted descriptors of length 1.
+    """Fit ridge regression, for classes logistic regression too, on Nystroem's map of square-rooted descriptors.
 
-    Landmarks are training rows. The kernel's width is chosen with the smallest number of landmarks, then their
-    number with alpha. Class scores become probabilities by one scale (for each yes/no label its own), the best on
+    Landmarks are training rows. Blocks of columns and the kernel's width are chosen with the smallest number of
+    landmarks, alpha with the others (and the number, where there are several), all by ridge; logistic regression is fitted on the map that ridge did
+    best on, and the better of the two is taken. Class scores become probabilities by one scale (for each yes/no label its own), the best on
     validation rows. Numbers stay within those of the training rows.
 
     Parameters
@@ -80,7 +106,8 @@ def fit_kernel(
     Returns
     -------
     Fitted
-        ``settings`` holds what was chosen: landmarks, gamma, alpha; ``history`` has a row a choice.
+        ``settings`` holds what was chosen: landmarks, gamma, alpha or strength, and the blocks' positions; ``history`` has a row
+        a choice.
     """
     chosen = Choices(**choices)
     batched.check_rows(matrix, labels, [split])
@@ -91,25 +118,25 @@ def fit_kernel(
     split = balancing.repeat(labels, split, balance, seed=seed)
     rows = np.asarray(split.train)
     weight = weight[rows] if balance in balancing.WEIGHTS else np.ones(len(rows))
-    search = _Search(
-        models.root(matrix[rows]), models.root(matrix[split.validation]), _Goal(labels, split), weight
-    )
+    held = np.asarray(split.validation)
+    search = _Search((matrix[rows], matrix[held]), _Goal(labels, split), weight)
+    blocks = chosen.cut(matrix.shape[1])
     place = np.random.default_rng(seed).permutation(np.unique(rows, return_index=True)[1])
-    best = search.run(place[: max(chosen.landmarks)], chosen)
+    best = search.run(place[: max(chosen.landmarks)], blocks, chosen)
     options = {"balance": balance} | {name: list(getattr(chosen, name)) for name in choices}
     settings = {
         "classifier": "kernel",
-        "model": "ridge on a Gaussian kernel (Nystroem)",
+        "model": f"{'ridge' if best.strength is None else 'logistic'} regression on a Gaussian kernel (Nystroem)",
         "seed": int(seed),
-        "landmarks": best.n_landmarks,
-        "gamma": best.gamma,
-        "alpha": best.alpha,
+        **best.settings,
+        **({"blocks": list(search.used)} if len(blocks) > 1 else {}),
         "n_train": n_train,
         "n_validation": len(split.validation),
         "options": options,
     }
-    model = models.build(labels.task, **search.weights(best))
-    fitted = Fitted(model, labels.task, pd.DataFrame(search.history), settings)
+    features = models.read_blocks(search.blocks, matrix.shape[1])
+    model = models.build(labels.task, features, **search.weights(best))
+    fitted = Fitted(model, labels.task, search.describe(best), settings)
     return fitted if folder is None else Fitted.load(fitted.save(folder))
 
 
@@ -129,11 +156,18 @@ def _hold_out(split, seed: int) -> _Rows:
 class _Candidate:
     n_landmarks: int
     gamma: float
-    alpha: float
+    alpha: float | None
     kernel: np.ndarray
     bias: np.ndarray
     scale: np.ndarray
     loss: float
+    strength: float | None = None
+
+    @property
+    def settings(self) -> dict:
+        """How it was regularised, in plain types."""
+        regularised = {"alpha": self.alpha} if self.strength is None else {"strength": self.strength}
+        return {"landmarks": self.n_landmarks, "gamma": self.gamma, **regularised}
 
 
 class _Goal:
@@ -185,33 +219,72 @@ def _cross_entropy(logits: np.ndarray, right: np.ndarray) -> float:
 
 
 class _Search:
-    """Solves for widths, numbers of landmarks and alphas; keeps the distances between the solves."""
+    """Solves for blocks, widths, numbers of landmarks and alphas; keeps the distances between the solves."""
 
-    def __init__(self, train: np.ndarray, held: np.ndarray, goal: _Goal, weight: np.ndarray):
-        self._train, self._held, self._goal, self._weight = train, held, goal, weight
+    def __init__(self, rows: tuple[np.ndarray, np.ndarray], goal: _Goal, weight: np.ndarray):
+        self._rows, self._goal, self._weight = rows, goal, weight
         self.history: list[dict] = []
+        self.blocks: list[models.Block] = []
+        self.used: list[int] = []
 
-    def run(self, place: np.ndarray, chosen: Choices) -> _Candidate:
+    def run(self, place: np.ndarray, blocks: Sequence[models.Block], chosen: Choices) -> _Candidate:
         """Return the best candidate for landmarks at `place` among the training rows."""
-        self._landmarks = self._train[place]
         numbers = sorted({min(n, len(place)) for n in chosen.landmarks})
-        self._distances = [models.squared_distances(x, self._landmarks) for x in (self._train, self._held)]
-        # In float32 the kernel of many landmarks in few directions is not positive definite any more.
-        exact = self._landmarks.astype(np.float64)
-        self._distances.append(models.squared_distances(exact, exact))
-        few = self._distances[2][: numbers[0], : numbers[0]]
-        median = np.median(few[np.triu_indices_from(few, 1)]) if len(few) > 1 else 1.0
+        self._choose_blocks(place[: numbers[0]], blocks, chosen.alphas)
+        train, held = (models.roots_of(x, self.blocks) for x in self._rows)
+        self._landmarks = train[place]
+        distances = _Distances.of(train, held, self._landmarks)
+        median = distances.first(numbers[0]).median
         gammas = [float(width / max(median, models.TINY)) for width in chosen.widths]
-        tried = [self._try(gamma, numbers[:1], chosen.alphas) for gamma in gammas]
+        tried = [self._try(distances, gamma, numbers[:1], chosen.alphas) for gamma in gammas]
         best = min(tried, key=lambda candidate: candidate.loss)
-        if len(numbers) == 1:
-            return best
-        return min(best, self._try(best.gamma, numbers[1:], chosen.alphas), key=lambda c: c.loss)
+        if len(numbers) > 1:
+            # More landmarks are nearer to the whole kernel, which alpha regularises; few may only seem better.
+            best = self._try(distances, best.gamma, numbers[1:], chosen.alphas)
+        return self._regress(distances, best, chosen.strengths)
 
-    def _try(self, gamma: float, numbers: Sequence[int], alphas: Sequence[float]) -> _Candidate:
+    def _choose_blocks(
+        self, place: np.ndarray, blocks: Sequence[models.Block], alphas: Sequence[float]
+    ) -> None:
+        self.used, self.blocks = [0], list(blocks)
+        if len(blocks) == 1:
+            return
+        each, least = {}, np.inf
+        for position, block in enumerate(blocks):
+            train, held = (models.roots_of(x, [block]) for x in self._rows)
+            own = _Distances.of(train, held, train[place])
+            # Rows that are all alike, such as the roots of a single column, say nothing.
+            if own.mean > models.TINY:
+                each[position] = own.times(1 / own.mean)
+                blocks = [*blocks]
+                blocks[position] = replace(block, weight=1 / own.mean)
+        self.used, together = [], None
+        while len(self.used) < len(each):
+            tried = {}
+            for position in each.keys() - set(self.used):
+                joined = each[position] if together is None else together.plus(each[position])
+                names = {f"block {i}": int(i in (*self.used, position)) for i in range(len(blocks))}
+                gamma = 1 / max(joined.median, models.TINY)
+                tried[position] = self._try(joined, gamma, [len(place)], alphas, **names).loss
+            best = min(tried, key=lambda position: tried[position])
+            if tried[best] >= least:
+                break
+            self.used, least = [*self.used, best], tried[best]
+            together = each[best] if together is None else together.plus(each[best])
+        self.used = sorted(self.used) or [0]
+        self.blocks = [blocks[position] for position in self.used]
+
+    def _try(
+        self,
+        distances: _Distances,
+        gamma: float,
+        numbers: Sequence[int],
+        alphas: Sequence[float],
+        **named: int,
+    ) -> _Candidate:
         most = numbers[-1]
-        train, held, own = (np.exp(-gamma * distances[:, :most]) for distances in self._distances)
-        ridge = models.Ridge.of(train, own[:most], self._goal.y, self._weight)
+        train, held, own = (np.exp(-gamma * of) for of in distances.first(most).each)
+        ridge = models.Ridge.of(train, own, self._goal.y, self._weight)
         tried = []
         for n in numbers:
             for alpha in alphas:
@@ -220,9 +293,52 @@ class _Search:
                 tried.append(_Candidate(n, gamma, float(alpha), kernel, bias, scale, loss))
                 name = "val_mae" if self._goal.task.is_number else "val_accuracy"
                 self.history.append(
-                    {"landmarks": n, "gamma": gamma, "alpha": float(alpha), "val_loss": loss, name: figure}
+                    {
+                        **named,
+                        "landmarks": n,
+                        "gamma": gamma,
+                        "alpha": float(alpha),
+                        "val_loss": loss,
+                        name: figure,
+                    }
                 )
         return min(tried, key=lambda candidate: candidate.loss)
+
+    def _regress(self, distances: _Distances, best: _Candidate, strengths: Sequence[float]) -> _Candidate:
+        """Return the better of ridge and of logistic regression on the map that ridge did best on."""
+        goal = self._goal
+        if goal.task.is_number or not strengths:
+            return best
+        train, held, own = (np.exp(-best.gamma * of) for of in distances.first(best.n_landmarks).each)
+        own[np.diag_indices_from(own)] += models.NUGGET
+        lower = cholesky(own, lower=True)
+        mapped = [solve_triangular(lower, of.T, lower=True).T.astype(np.float32) for of in (train, held)]
+        fitted = linear.fit_classes(
+            (mapped[0], goal.train.codes),
+            (mapped[1], goal.held.codes),
+            n_classes=len(goal.task.classes),
+            weight=self._weight,
+            strengths=strengths,
+        )
+        kernel = solve_triangular(lower, fitted.kernel, lower=True, trans="T")
+        scale, loss, figure = goal.judge(held @ kernel + fitted.bias)
+        named = {"landmarks": best.n_landmarks, "gamma": best.gamma, "strength": fitted.chosen}
+        self.history.append({**named, "val_loss": loss, "val_accuracy": figure})
+        made = replace(
+            best, alpha=None, strength=fitted.chosen, kernel=kernel, bias=fitted.bias, scale=scale, loss=loss
+        )
+        return min(best, made, key=lambda candidate: candidate.loss)
+
+    def describe(self, best: _Candidate) -> pd.DataFrame:
+        """Return the history; ``chosen`` is 1 in the row of the best, whose blocks are those that were taken."""
+        history = pd.DataFrame(self.history)
+        own = history["val_loss"] == best.loss
+        for name, value in best.settings.items():
+            own &= history[name] == value
+        last = history.index == own[own].index[-1]
+        for column in (name for name in history if name.startswith("block ")):
+            history.loc[last, column] = int(int(column.removeprefix("block ")) in self.used)
+        return history.assign(chosen=last.astype(int))
 
     def weights(self, best: _Candidate) -> dict:
         """Return what `models.kernel.build` takes."""
@@ -233,3 +349,48 @@ class _Search:
             "bias": best.bias * best.scale,
             "bounds": self._goal.bounds,
         }
+
+
+@dataclass(frozen=True, eq=False)
+class _Distances:
+    """Squared distances of training rows, of validation rows and of landmarks to the landmarks."""
+
+    each: tuple[np.ndarray, np.ndarray, np.ndarray]
+
+    @classmethod
+    def of(cls, train: np.ndarray, held: np.ndarray, landmarks: np.ndarray) -> _Distances:
+        # In float32 the kernel of many landmarks in few directions is not positive definite any more.
+        exact = landmarks.astype(np.float64)
+        return cls(
+            (
+                models.squared_distances(train, landmarks),
+                models.squared_distances(held, landmarks),
+                models.squared_distances(exact, exact),
+            )
+        )
+
+    def first(self, n: int) -> _Distances:
+        """Return those to the first `n` landmarks."""
+        train, held, own = self.each
+        return _Distances((train[:, :n], held[:, :n], own[:n, :n]))
+
+    def times(self, weight: float) -> _Distances:
+        return _Distances(tuple(of * of.dtype.type(weight) for of in self.each))
+
+    def plus(self, other: _Distances) -> _Distances:
+        return _Distances(tuple(a + b for a, b in zip(self.each, other.each, strict=True)))
+
+    @property
+    def median(self) -> float:
+        """Of two landmarks; 1 where there is a single one."""
+        return float(np.median(self._pairs)) if len(self._pairs) else 1.0
+
+    @property
+    def mean(self) -> float:
+        """Of two landmarks; 1 where there is a single one."""
+        return float(np.mean(self._pairs)) if len(self._pairs) else 1.0
+
+    @property
+    def _pairs(self) -> np.ndarray:
+        own = self.each[2]
+        return own[np.triu_indices_from(own, 1)]

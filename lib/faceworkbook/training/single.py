@@ -12,6 +12,9 @@ from faceworkbook.models import linear, mlp
 from faceworkbook.training import balancing, batched
 from faceworkbook.training.fitted import Fitted
 
+# Above any number of repeats, each of which adds 1 to the seed.
+STEP_OF_MEMBERS = 1000
+
 
 def fit_mlp(
     matrix: np.ndarray,
@@ -23,7 +26,7 @@ def fit_mlp(
     progress: bool = False,
     **options,
 ) -> Fitted:
-    """Fit an MLP; keep the epoch with the lowest validation loss.
+    """Fit an MLP, or several whose answers are averaged; keep the epoch with the lowest validation loss.
 
     Parameters
     ----------
@@ -37,7 +40,8 @@ def fit_mlp(
     folder : path, optional
         The model is saved there, and what is returned has been read from there again.
     **options
-        Fields of `batched.Settings`: widths, dropout, input_dropout, epochs, batch_size,
+        ``members``: MLPs of different seeds, trained as one program, whose mean answers (1: one MLP; the history is the
+        first one's). Fields of `batched.Settings`: widths, dropout, input_dropout, epochs, batch_size,
         learning_rate, weight_decay, balance, patience; and ``start`` (`Fitted`), the MLP that it begins with:
         standardisation and hidden layers, and the output layer where the task is the same. Defaults by kind of task:
         `batched.defaults`. ``widths=(64,), input_dropout=0.3`` does better on 1024 directions.
@@ -46,26 +50,52 @@ def fit_mlp(
     -------
     Fitted
     """
-    start = options.pop("start", None)
+    start, members = options.pop("start", None), check_members(options.pop("members", 1))
     chosen = batched.with_settings(batched.defaults(labels.task), **options)
-    if start is None:
-        stack = batched.fit(matrix, labels, [split], chosen, seeds=[seed], progress=progress)
-    else:
-        begin = batched.Start.of_model(start.model, start.task)
-        stack = batched.fit_from(begin, matrix, labels, [split], chosen, seeds=[seed])
-    history = stack.history.drop(columns="model")
+    seeds = seeds_of_members(seed, members)
+    stack = fit_stack(start, matrix, labels, [split] * members, chosen, seeds=seeds, progress=progress)
+    history = stack.history[stack.history["model"] == 0].drop(columns="model").reset_index(drop=True)
     settings = {
         "classifier": "mlp",
         "seed": int(seed),
         "best_epoch": int(stack.best_epoch[0]),
         "n_train": len(split.train),
         "n_validation": len(split.validation),
-        "options": {**asdict(chosen), "widths": list(chosen.widths)},
+        "options": {
+            **asdict(chosen),
+            "widths": list(chosen.widths),
+            **({"members": members} if members > 1 else {}),
+        },
     }
     if start is not None:
         settings["start"] = start.describe()
-    fitted = Fitted(stack.model(0), labels.task, history, settings)
+    model = mlp.average([stack.model(i) for i in range(members)])
+    fitted = Fitted(model, labels.task, history, settings)
     return fitted if folder is None else Fitted.load(fitted.save(folder))
+
+
+def fit_stack(
+    start: Fitted | None, matrix, labels, splits, chosen: batched.Settings, **options
+) -> batched.Stack:
+    """Train one MLP a split as one program, from random weights or from those of `start`; see `batched.fit`."""
+    if start is None:
+        return batched.fit(matrix, labels, splits, chosen, **options)
+    options.pop("progress", None)
+    return batched.fit_from(
+        batched.Start.of_model(start.model, start.task), matrix, labels, splits, chosen, **options
+    )
+
+
+def check_members(members: int) -> int:
+    """Return a number of members; ValueError where it is none."""
+    if not isinstance(members, int | np.integer) or isinstance(members, bool) or members < 1:
+        raise ValueError(f"members={members!r}; allowed are whole numbers of 1 or more, such as 5")
+    return int(members)
+
+
+def seeds_of_members(seed: int, members: int) -> list[int]:
+    """Return the seeds of MLPs that answer together; the first is that of a single one."""
+    return [seed + STEP_OF_MEMBERS * member for member in range(members)]
 
 
 def fit_linear(
