@@ -34,7 +34,7 @@ def test_pictures_lie_in_memory_on_disk_or_nowhere(net):
     assert "decoded pictures" not in {**high.disk, **low.disk, **low.memory, **shards.memory}
 
 
-def test_what_a_run_takes_is_said_and_what_is_too_much_is_refused(net, tmp_path):
+def test_what_a_run_takes_is_described_and_what_is_too_much_is_refused(net, tmp_path):
     need = needs.estimate(net, faces=12_000, fitted=10_000, precompute="conv_pw_9_relu", sides=2)
     assert re.fullmatch(
         r"This run will take about 8\.\d GB of disk \(output of conv_pw_9_relu: 8\.0\) and about 1\.\d GB of memory "
