@@ -7,6 +7,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+import keras
+
 from faceworkbook.backbones import Backbone
 
 GB = 1e9
@@ -81,23 +83,24 @@ def estimate(
         The network has no such layer.
     """
     pictures = faces * math.prod(backbone.preprocessing.size) * 3
-    weights = sum(math.prod(variable.shape) for variable in backbone.full.weights) * FLOAT
+    full = backbone.builder()  # and not `full`, which would stay in memory beside the network that is trained
+    weights = sum(math.prod(variable.shape) for variable in full.weights) * FLOAT
     disk, held = {"checkpoint": COPIES * weights}, {"weights": COPIES * weights}
     if memory == "shards":
         disk["decoded pictures"] = pictures
     elif memory == "high":
         held["decoded pictures"] = pictures
     if precompute:
-        disk[f"output of {precompute}"] = fitted * sides * _outputs(backbone, precompute) * FLOAT
+        disk[f"output of {precompute}"] = fitted * sides * _outputs(backbone, full, precompute) * FLOAT
     return Needs(disk, held)
 
 
-def _outputs(backbone: Backbone, layer: str) -> int:
-    named = {one.name: one for one in backbone.full.layers}
+def _outputs(backbone: Backbone, full: keras.Model, layer: str) -> int:
+    named = {one.name: one for one in full.layers}
     if layer not in named:
         raise NeedError(f"precompute={layer!r}; {backbone.name} has {', '.join(named)}")
     shape = [size for size in named[layer].output.shape if size is not None]
-    own, made_for = backbone.preprocessing.size, backbone.full.input.shape[1:3]
+    own, made_for = backbone.preprocessing.size, full.input.shape[1:3]
     # Maps grow with the picture, where the network takes others than it was made for.
     scale = math.prod(own) / math.prod(made_for) if len(shape) == 3 else 1
     return round(math.prod(shape) * scale)
