@@ -122,7 +122,6 @@ def options_for(classifier, settings: Mapping, further: Mapping | None = None) -
         All for 'mlp', the fields of `NetworkOptions` for a Keras model, when to stop for 'residual_mlp', and for all
         how training rows are evened out.
     """
-    of_network = {field.name for field in fields(NetworkOptions)}
     allowed = _options_of(classifier)
     wrong = sorted(set(further or {}) - allowed)
     if wrong:
@@ -132,10 +131,7 @@ def options_for(classifier, settings: Mapping, further: Mapping | None = None) -
         "kernel": {"balance", "blocks"},
         "residual_mlp": {"epochs", "patience", "balance", "start"},
     }
-    if isinstance(classifier, str):
-        names = taken.get(classifier, {"balance"})
-    else:
-        names = of_network if isinstance(classifier, keras.Model) else {"balance"}
+    names = taken.get(classifier, {"balance"}) if isinstance(classifier, str) else allowed
     return {name: value for name, value in settings.items() if name in names} | dict(further or {})
 
 
