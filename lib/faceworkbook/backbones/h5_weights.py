@@ -16,6 +16,8 @@ VARIABLES = {
     **{v: v for v in ("kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance")},
     **{"W": "kernel", "b": "bias", "running_mean": "moving_mean", "running_std": "moving_variance"},
 }
+# What an array may unpack to: so much, or so many times the size of its file.
+FREE_BYTES, MAX_RATIO = 2**26, 100
 KERNEL, NORMALISATION = ("kernel", "bias"), ("gamma", "beta", "moving_mean", "moving_variance")
 
 
@@ -144,5 +146,11 @@ def _array(group, name: str) -> np.ndarray:
     if data.dtype.kind != "f":
         raise WeightsError(
             f"{group.file.filename}: {name} holds {data.dtype}, expected numbers with a fraction"
+        )
+    if data.size * data.dtype.itemsize > max(
+        FREE_BYTES, MAX_RATIO * Path(group.file.filename).stat().st_size
+    ):
+        raise WeightsError(
+            f"{group.file.filename}: {name} announces {data.shape}, far more than the file holds"
         )
     return data[()]

@@ -9,8 +9,7 @@ from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
 
-import yaml
-
+from faceworkbook import plain_yaml
 from faceworkbook.backbones.base import WeightsError
 from faceworkbook.preprocessing import ALIGNMENTS, INTERPOLATIONS, Preprocessing
 
@@ -174,8 +173,8 @@ def _mapping(path: Path) -> dict:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise WeightsError(f"{path} has {path.stat().st_size:,} bytes; a side-car has a few lines")
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        values = plain_yaml.load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, plain_yaml.YamlError) as error:
         reason = " ".join(str(error).split())[:200]
         raise WeightsError(
             f"{path} cannot be read as YAML ({reason}); expected lines like 'size: 112'"

@@ -102,9 +102,11 @@ def _read(path: Path) -> pd.DataFrame:
     malformed = Reasons()
     rows = read_rows(path, malformed, malformed, header=(), form=Format(delimiter=_delimiter(path)))
     rows = rows.rename(columns={name: words.fold(name).replace(" ", "_") for name in rows})
-    for name in rows.columns:
-        rows[name] = [spreadsheet.unescape(text) for text in rows[name]]
     rows = rows.rename(columns={old: new for old, new in _ALIASES.items() if new not in rows})
+    twice = sorted({"face_id", "column", "value", *_OPTIONAL} & set(rows.columns[rows.columns.duplicated()]))
+    if twice:
+        raise DatasetError(f"corrections {path}: the header has {twice} twice; keep one of each")
+    rows = rows.loc[:, ~rows.columns.duplicated()].map(spreadsheet.unescape)
     lacking = [name for name in ("face_id", "column", "value") if name not in rows]
     if lacking:
         raise DatasetError(f"corrections {path}: the header lacks the columns {lacking}; it reads {[*rows]}")

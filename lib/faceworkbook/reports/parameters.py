@@ -15,10 +15,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
+from faceworkbook import files, plain_yaml, project
 
-from faceworkbook import files, project
-
+MAX_DIGITS = 400  # of a number on a command line
 TYPES = (str, int, float, bool, list)
 WRITTEN = "bool, true or false (True or False after papermill's -p and in Python, without quotes)"
 INJECTED = "# Parameters"  # how papermill begins the cell with the values that it was given
@@ -202,8 +201,8 @@ def read_file(path: str | Path) -> dict:
     if not path:
         return {}
     try:
-        content = yaml.safe_load(Path(path).read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        content = plain_yaml.load(Path(path).read_text())
+    except (OSError, UnicodeDecodeError, plain_yaml.YamlError) as error:
         raise ParameterError(
             f"{path} cannot be read as parameters ({error}); expected lines 'NAME: VALUE'"
         ) from error
@@ -241,14 +240,14 @@ def _value(text: str):
     # Not YAML for plain values: it would read 39_1_1 as 3911 and "no" as false.
     if text.startswith("["):
         try:
-            return yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ParameterError(f"{text!r} is no list; expected [A, B]") from error
+            return plain_yaml.load(text)
+        except plain_yaml.YamlError as error:
+            raise ParameterError(f"{text[:200]!r} is no list; expected [A, B]") from error
     if text in ("true", "True", "false", "False"):
         return text.lower() == "true"
     for kind, pattern in ((int, r"[+-]?\d+"), (float, r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")):
         if re.fullmatch(pattern, text):
-            return kind(text)
+            return kind(text) if len(text) < MAX_DIGITS else text
     return text
 
 
