@@ -169,7 +169,6 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("halve_after", "outer_folds"), COUNT_OR_ALL),
     "halve_by": number(2),
     "choose_by": one_of(("metric", "loss")),
-    "cluster": one_of(("ray",), blank=True),
     "patience": COUNT_OR_ALL,
     **dict.fromkeys(("learning_rate", "fine_tune_rate"), number(above=0)),
     "weight_decay": number(0),

@@ -21,7 +21,6 @@ from faceworkbook.training.batched import TrainingError, check_rows
 from faceworkbook.training.halving import Halving
 from faceworkbook.training.trials import COMPLETE
 
-RAY = "ray"
 NO_OPTUNA = "optuna is not installed; install the extra: pip install 'faceworkbook[search]'"
 
 
@@ -45,9 +44,6 @@ class Plan:
         Trials drawn at random before TPE proposes.
     seed : int
         Of proposals, and of each trial's weights and batches.
-    cluster : {'', 'ray'}
-        'ray': the trials of a round run on Ray Tune (of ``RAY_ADDRESS``, else of this machine), one process each, with
-        its ASHA. For what does not train as one program, or outgrows the machine.
     """
 
     n_trials: int = 100
@@ -58,14 +54,11 @@ class Plan:
     halving: Halving | None = Halving()  # noqa: RUF009 - it is frozen
     startup: int = 20
     seed: int = 0
-    cluster: str = ""
 
     def __post_init__(self):
         for name in ("n_trials", "at_once", "epochs", "patience"):
             if int(getattr(self, name)) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}; allowed are whole numbers of 1 or more")
-        if self.cluster not in ("", RAY):
-            raise ValueError(f"cluster={self.cluster!r}; allowed are '' (this process) and {RAY!r}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,10 +145,7 @@ def search(
         with round_:
             drawn = [spaces.options(classifier, space, one) for one in round_.drawn]
             known = study.rungs(before=round_)
-            train = trials.train
-            if plan.cluster == RAY:
-                from faceworkbook.training.ray_trials import train
-            outcomes = train(classifier, goal, drawn, known=known, folder=round_.folder)
+            outcomes = trials.train(classifier, goal, drawn, known=known, folder=round_.folder)
             study.commit(round_, outcomes)
     return _result(classifier, goal, space, study)
 
