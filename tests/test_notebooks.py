@@ -133,6 +133,40 @@ def test_a_network_is_fine_tuned_and_put_to_use_on_aligned_faces(chain):
     assert re.search(rf"{values['without_face']} of \d+ faces have no detected face of score 0.6", page)
 
 
+def test_a_classifier_starts_from_another_run_unless_that_has_seen_the_tested_faces(chain, tmp_path):
+    import keras
+
+    folder = chain(MAIN[:3])
+    for step in MAIN[:3]:
+        shutil.copytree(folder / step, tmp_path / "earlier" / step)
+        if step != "03_classifier":
+            shutil.copytree(folder / step, tmp_path / "later" / step)
+    earlier, later = tmp_path / "earlier" / "03_classifier", tmp_path / "later"
+    notebook = REPO / "notebooks" / "03_classifier.ipynb"
+    values = {"out": str(later), "smoke": True, "start": str(earlier), "lr_multipliers": ["shared: 0"]}
+    known = experiments.params.read(notebook)
+    given = {key: values.get(key, parameter.default) for key, parameter in known.items()}
+    step = experiments.Step("03_classifier", notebook, given)
+    runner.run_step(step, later / "03_classifier", "any", "03_classifier")
+    before, after = (
+        keras.models.load_model(place / "model.keras") for place in (earlier, later / "03_classifier")
+    )
+    kernels = [model.get_layer("dense1").get_weights()[0] for model in (before, after)]
+    np.testing.assert_array_equal(*kernels)
+    assert "None of the" in json.loads((later / "03_classifier" / "metrics.json").read_text())["start"]
+
+    split = json.loads((later / "01_faces" / "split.json").read_text())
+    faces = pd.read_parquet(later / "01_faces" / "faces.parquet").set_index("face_id", drop=False)
+    seen = pd.read_parquet(earlier / "trained_on.parquet")
+    tested = faces.loc[split["test"][:1], list(seen)].reset_index(drop=True)
+    tested["image"] = [str(REPO / "data" / "synthetic" / image) for image in tested["image"]]
+    pd.concat([seen, tested], ignore_index=True).to_parquet(earlier / "trained_on.parquet")
+    with pytest.raises(
+        Exception, match=r"was trained on [\d,]+ of the [\d,]+ faces that are tested here or on their people"
+    ):
+        runner.run_step(step, later / "03_classifier", "other", "03_classifier")
+
+
 def test_an_onnx_file_and_the_text_beside_it_run_through_01_to_05(tmp_path, monkeypatch):
     """A network in ArcFace's shape, by the side-car that weights/README.md has for it."""
     pytest.importorskip("onnx", reason="the extra [fast] is not installed")
