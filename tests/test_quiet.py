@@ -18,6 +18,17 @@ def test_nothing_is_printed_when_tensorflow_starts(first):
     assert made.stdout + made.stderr == b""
 
 
+def test_networks_that_are_traced_once_each_raise_no_warning():
+    program = (
+        "import faceworkbook\nimport tensorflow as tf\n"
+        "def make():\n    @tf.function\n    def step(x):\n        return x + 1\n    return step\n"
+        "for _ in range(12):\n    make()(tf.constant(1.0))\n"
+        "tf.get_logger().warning('heard')"
+    )
+    made = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=300, check=True)
+    assert made.stderr.decode().strip() == "WARNING:tensorflow:heard"
+
+
 def test_what_is_written_comes_back_with_an_exception(capfd):
     with quiet.discarded_stderr():
         os.write(2, b"chatter")

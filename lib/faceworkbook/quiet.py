@@ -37,9 +37,15 @@ class _Finder(MetaPathFinder):
             def exec_module(module):
                 with discarded_stderr():
                     execute(module)
+                module.get_logger().addFilter(_is_no_retracing)
 
             spec.loader.exec_module = exec_module
         return spec
+
+
+def _is_no_retracing(record) -> bool:
+    # Every fresh net is traced once; TensorFlow counts that as one function which is traced again and again.
+    return "triggered tf.function retracing" not in str(record.msg)
 
 
 @contextlib.contextmanager

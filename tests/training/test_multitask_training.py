@@ -542,7 +542,7 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(kind, tmp_path):
     net, x, made, plan, validation = resumable(kind)
     with pytest.raises(KeyboardInterrupt):
         train(
-            (net, Failing(x, 25, interrupt), made, plan, validation),
+            (net, Failing(x, 31, interrupt), made, plan, validation),
             folder=tmp_path,
             **RESUMED,
         )

@@ -172,10 +172,11 @@ def test_fixed_and_learned_task_weights():
     assert np.array_equal(net.net.model.get_layer("tone__logits").get_weights()[1], head)
 
 
-def test_activations_of_a_frozen_layer_fill_and_train_alike():
+@pytest.mark.parametrize("fill", [Fill("distilled", first_epoch=0), replace(FILLS["pseudo"], first_epoch=0)])
+def test_activations_of_a_frozen_layer_fill_and_train_alike(fill):
     settings = {
         "freeze": "conv_2_relu",
-        "fill": Fill("distilled", first_epoch=0),
+        "fill": fill,
         "augmentation": replace(STILL, mirror=0.5),
     }
     whole, from_layer = network(), network()

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-import keras
 import numpy as np
 
 from faceworkbook.models.multitask import Head, MultitaskNet, forward
 from faceworkbook.training import augment, pseudo_labels
 from faceworkbook.training.batches import Alternating, Joint
-from faceworkbook.training.pseudo_labels import NAIVE, Fill
+from faceworkbook.training.pseudo_labels import NAIVE, PSEUDO, Fill
 from faceworkbook.training.targets import Targets
-
-_LOGITS, _FEATURES = "logits ", "features "
 
 
 @dataclass
@@ -73,7 +70,7 @@ class Filling:
             values, mask = np.where(use[:, None], turned, values), np.where(use, 1, mask)
         return values.astype(np.float32), mask.astype(np.float32)
 
-    def renew(self, epoch: int, x, *, seed: int, model=None, features=None) -> None:
+    def renew(self, epoch: int, x, *, seed: int, cut: Callable = lambda model: model) -> None:
         """Fill the missing labels of the rows that `epoch` uses, by the net as it is now.
 
         Parameters
@@ -82,14 +79,16 @@ class Filling:
             What the net takes; ``x[rows]`` are its inputs.
         seed : int
             Of the mixtures of the distribution selector.
-        model, features : keras.Model, optional
-            To feed `x` to, with the outputs of the net's `model` and `features`; those by default.
+        cut : callable, optional
+            From a model that begins with pictures to the one that `x` is fed to; as it is by default.
         """
         self.filled = {}
         if self.fill.method == NAIVE or epoch < self.fill.first_epoch:
             return
         train, stages = self.rows, self.plan.current(epoch)
-        made = self._forward(model or self.net.model, features or self.net.features, x, train)
+        selected = self.fill.method == PSEUDO and self.fill.selectors
+        logits = forward(cut(self.net.model), x, rows=train)
+        features = forward(cut(self.net.features), x, rows=train) if selected else logits
         for position, head in enumerate(self.net.heads):
             name, known = head.name, self.targets[head.name].known
             missing = _missing(stages, name, known, train)
@@ -97,17 +96,11 @@ class Filling:
             self.filled[name][train[missing]] = _make_targets(
                 self.fill,
                 head,
-                made[_LOGITS + name][missing],
-                made[_FEATURES + name][missing],
-                made[_FEATURES + name][known[train]],
+                logits[name][missing],
+                features[name][missing],
+                features[name][known[train]],
                 seed=seed + position,
             )
-
-    def _forward(self, model, features, x, rows: np.ndarray) -> dict[str, np.ndarray]:
-        logits = {_LOGITS + name: output for name, output in model.output.items()}
-        wanted = features.output if self.fill.selectors else model.output
-        both = keras.Model(model.input, logits | {_FEATURES + name: of for name, of in wanted.items()})
-        return forward(both, x, rows=rows)
 
 
 def _turn(head: Head, values: np.ndarray, drawn: np.ndarray) -> np.ndarray:

@@ -144,11 +144,11 @@ class PlannedPictures(Pictures):
         return super().identity() | {"train": self.filling.plan.identity()}
 
     def _renew(self, epoch: int, *, seed: int) -> None:
-        net, x, through = self.network.net, Prepared(self.source), {}
-        if self.activations is not None:
-            x, layer = _Straight(self.activations), self.settings.precompute
-            through = {"model": beyond(net.model, layer), "features": beyond(net.features, layer)}
-        self.filling.renew(epoch, x, seed=seed, **through)
+        if self.activations is None:
+            self.filling.renew(epoch, Prepared(self.source), seed=seed)
+            return
+        layer, x = self.settings.precompute, _Straight(self.activations)
+        self.filling.renew(epoch, x, seed=seed, cut=lambda model: beyond(model, layer))
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ import numpy as np
 from scipy.special import softmax
 from sklearn.mixture import GaussianMixture
 
-NAIVE = "naive"
-METHODS = (NAIVE, "distilled", "pseudo")
+NAIVE, PSEUDO = "naive", "pseudo"
+METHODS = (NAIVE, "distilled", PSEUDO)
 SELECTORS = ("confidence", "density", "distribution")
 SELECTIONS = ("hard", "interpolate")
 # Rows of a class whose pairwise distances are held at once.
