@@ -9,7 +9,7 @@ import time
 from importlib import metadata
 from pathlib import Path
 
-from faceworkbook.reports import history_command, inspect_command, plan_command, run_command
+from faceworkbook.reports import doctor_command, history_command, inspect_command, plan_command, run_command
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     page.set_defaults(command=_html)
     inspect_command.add(commands)
     plan_command.add(commands)
+    doctor_command.add(commands)
     index = commands.add_parser("index", help="write results/index.html, the table of all runs")
     index.add_argument("--results", default="results")
     index.set_defaults(command=_index)
