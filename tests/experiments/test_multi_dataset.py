@@ -282,8 +282,8 @@ def test_wrong_sets_are_refused(make, text):
 def test_a_set_without_any_of_the_labels_is_refused():
     table = faces.build({"image": ["a", "b"], "gender": ["male", "female"]}, dataset="mine")
     with pytest.raises(multi_dataset.MultiDatasetError, match="no face of mine has a label of"):
-        multi_dataset._with_label(table, ["race"])
-    assert isinstance(multi_dataset._with_label(table, ["race", "gender"]), pd.DataFrame)
+        multi_dataset.with_label(table, ["race"])
+    assert isinstance(multi_dataset.with_label(table, ["race", "gender"]), pd.DataFrame)
 
 
 def describe_by_pixels(faces_, name, root):

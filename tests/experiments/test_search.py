@@ -131,7 +131,7 @@ def test_a_run_takes_parameters_from_a_file_and_others_before_them(tmp_path, mon
         yaml.safe_dump({"classifier": "linear", "classifier_options": ["strengths: [0.1]"], "epochs": 3})
     )
 
-    def read(name, *, given, results):
+    def read(path, *, given, **others):
         seen.update(given)
         raise experiments.ExperimentError("seen")
 

@@ -116,7 +116,8 @@ def test_an_architecture_shows_blocks_heads_and_the_number_of_parameters():
         ("age", "age__logits", "1", 17, 1, 1),
     ]
     display = ArchitectureDisplay.from_blocks(pd.DataFrame(rows, columns=columns)).plot(title="toy")
-    assert display.ax_.get_title() == "toy: 1,251 parameters"
+    titles = display.ax_.get_title() + display.ax_.get_title(loc="left")  # the style in use says where
+    assert titles == "toy: 1,251 parameters"
     texts = [text.get_text() for text in display.ax_.texts]
     assert "8 x 8 x 16\n1,200" in texts and "gender\n2\n34" in texts
     assert len(display.ax_.patches) == 4 and "1,251 parameters in 4 blocks" in display.describe()
