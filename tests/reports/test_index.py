@@ -89,3 +89,18 @@ def test_odd_folder_names_make_whole_links(tmp_path):
     (tmp_path / 'a"b#c? d' / "report.html").write_text("x")
     page = BeautifulSoup(index.write(tmp_path).read_text(), "html.parser")
     assert page.a["href"] == "a%22b%23c%3F%20d/report.html"
+
+
+def test_an_experiment_answers_by_its_report_its_classifier_or_its_last_step(tmp_path):
+    assert index.answer_of(tmp_path) == ""
+    for step, answer in (
+        ("01_faces", "300 faces."),
+        ("14_search", "The best trial."),
+        ("16_differences", ""),
+    ):
+        (tmp_path / step).mkdir()
+        (tmp_path / step / "answer.json").write_text(json.dumps({"answer": answer}))
+    assert index.answer_of(tmp_path) == "The best trial."
+    (tmp_path / "03_classifier").mkdir()
+    (tmp_path / "03_classifier" / "answer.json").write_text('{"answer": "Read right."}')
+    assert index.answer_of(tmp_path) == "Read right."

@@ -140,7 +140,7 @@ def answer_of(folder: Path) -> str:
 
 def _choose_answer(answers: dict[str, str]) -> str:
     answers = {name: text for name, text in answers.items() if text}
-    return next((answers[name] for name in ANSWERED_BY if name in answers), [*answers.values(), ""][-1])
+    return next((answers[name] for name in ANSWERED_BY if name in answers), ["", *answers.values()][-1])
 
 
 def _damage(step: _Step) -> str:
