@@ -167,6 +167,16 @@ def test_a_classifier_starts_from_another_run_unless_that_has_seen_the_tested_fa
         runner.run_step(step, later / "03_classifier", "other", "03_classifier")
 
 
+def test_a_search_counts_every_model_that_it_has_shown_on_test_rows(chain):
+    """The best trial, the defaults beside it, and those of the outer folds."""
+    folder = chain([*MAIN[:3], "14_search"])
+    written = {path.stem for path in (folder / "14_search").glob("predictions*.parquet")}
+    assert written == {"predictions", "predictions_defaults", "predictions_nested"}
+    looks = [json.loads(line) for line in (folder.parent / "looks.jsonl").read_text().splitlines()]
+    own = {look["model"] for look in looks if look["step"] == "14_search"}
+    assert own == {f"14_search/{name}" for name in written}
+
+
 def test_an_onnx_file_and_the_text_beside_it_run_through_01_to_05(tmp_path, monkeypatch):
     """A network in ArcFace's shape, by the side-car that weights/README.md has for it."""
     pytest.importorskip("onnx", reason="the extra [fast] is not installed")
