@@ -23,3 +23,11 @@ def test_descriptors_of_an_earlier_version_are_to_be_extracted_again(parameters,
         f"no predictor is written: 02_descriptors was run by an earlier version, which did not write {lacking} into its "
         "params.json; run 02_descriptors again with the same parameters, then this notebook"
     )
+
+
+@pytest.mark.parametrize("source", ["landmarks", "mesh", "both"])
+def test_nets_on_landmarks_have_no_predictor_and_say_on_what_they_are(source):
+    run = SimpleNamespace(parameters={"source": source})
+    text = from_runs.of_multitask(run, None, None, shares=None, backbone="faceres_deep", tap="global_pooling")
+    assert text.startswith(f"no predictor is written: its faces are described by source={source}")
+    assert "source=network" in text

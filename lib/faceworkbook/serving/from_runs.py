@@ -310,9 +310,10 @@ def of_multitask(run: Run, repeats, multi, *, shares, backbone: str, tap: str) -
     from faceworkbook.models import multitask
     from faceworkbook.serving.keras_head import translate
 
-    if run.parameters["source"] != "network":
+    if (source := run.parameters["source"]) != "network":
         raise PredictorError(
-            "its faces are described by their five points, which a predictor does not compute"
+            f"its faces are described by source={source}, and a predictor computes what a network puts out alone; "
+            "run 09 with source=network"
         )
     names = list(repeats.fitted)
     strategy = next((name for name in names if name.startswith("joint")), names[0])
