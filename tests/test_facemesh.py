@@ -10,8 +10,8 @@ import pytest
 
 from faceworkbook import alignment, datasets, facemesh, images, landmarks, mesh_detector, project
 from faceworkbook.backbones.base import sha256
-from faceworkbook.faces import BOX
 from faceworkbook.mesh_detector import MeshDetector, MeshFace
+from tests.support.copies import copy_faces
 
 FOLDER = project.resolve(mesh_detector.FOLDER)
 
@@ -65,6 +65,15 @@ def test_another_file_is_refused_by_name(broken, tmp_path):
         facemesh.FaceMesh(tmp_path)
 
 
+@pytest.mark.parametrize("wrong", [{"nose": [468]}, {"nose": "x"}, {"mirror": [[1, 2]]}])
+def test_points_that_are_none_of_the_network_are_refused_at_once(wrong, tmp_path):
+    shutil.copy(FOLDER / facemesh.FILE, tmp_path)
+    named = json.loads((FOLDER / facemesh.POINTS).read_text()) | wrong
+    (tmp_path / facemesh.POINTS).write_text(json.dumps(named))
+    with pytest.raises(ValueError, match="no face mesh"):
+        facemesh.FaceMesh(tmp_path)
+
+
 def test_every_point_has_a_partner_in_the_mirror():
     mirror = np.array(json.loads((FOLDER / facemesh.POINTS).read_text())["mirror"])
     np.testing.assert_array_equal(mirror[mirror], np.arange(468))
@@ -75,7 +84,7 @@ def test_every_point_has_a_partner_in_the_mirror():
 # --------------------------------------------------------------------------- a face's points
 
 
-def test_points_lie_where_yunet_sees_them_within_a_tenth_of_the_eyes(pictures):
+def test_points_lie_near_those_of_yunet(pictures):
     for picture in pictures:
         face = mesh_of(picture)
         own = alignment.main_face(alignment.Detector().detect(picture), picture.shape)
@@ -132,12 +141,7 @@ def test_packed_meshes_lose_less_than_a_ten_thousandth_of_their_extent():
 
 @pytest.fixture
 def some(drawn, tmp_path):
-    faces = drawn.faces.iloc[::400].head(4).reset_index(drop=True)
-    for image in faces["image"]:
-        (tmp_path / image).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(drawn.root / image, tmp_path / image)
-    faces[list(BOX)] = np.nan
-    return faces, tmp_path
+    return copy_faces(drawn, tmp_path, step=400, n=4), tmp_path
 
 
 def detect(some, detector):

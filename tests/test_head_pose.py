@@ -1,13 +1,26 @@
 """Head pose from the face mesh: the convention's signs, drawn and real faces, predicted columns that are no labels."""
 
+import io
+
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.spatial.transform import Rotation
 
-from faceworkbook import data_record, datasets, faces, head_pose, images, splits, tasks
-from faceworkbook.descriptors import face_shape
+from faceworkbook import (
+    alignment,
+    data_record,
+    datasets,
+    faces,
+    head_pose,
+    images,
+    mesh_detector,
+    project,
+    splits,
+    tasks,
+)
+from faceworkbook.descriptors import face_shape, five_points
 from faceworkbook.evaluation import groups
 
 
@@ -62,6 +75,19 @@ def test_place_and_size_do_not_matter_and_a_mirror_image_turns_back(shape):
     assert len(reader.names) == moved.shape[1] == 83
 
 
+@pytest.mark.parametrize("broken", ["cut", "empty", "flipped", "other shape"])
+def test_a_damaged_reader_is_refused_by_name(broken, tmp_path, monkeypatch):
+    whole = (project.resolve(mesh_detector.FOLDER) / head_pose.FILE).read_bytes()
+    arrays, content = dict(np.load(io.BytesIO(whole))), io.BytesIO()
+    np.savez(content, **arrays | {"shape": arrays["shape"][:10]})
+    flipped = whole[:100_000] + bytes([whole[100_000] ^ 255]) + whole[100_001:]
+    damaged = {"cut": whole[:10_000], "empty": b"", "flipped": flipped, "other shape": content.getvalue()}
+    (tmp_path / head_pose.FILE).write_bytes(damaged[broken])
+    monkeypatch.setattr(mesh_detector, "FOLDER", tmp_path)
+    with pytest.raises(alignment.AlignmentError, match=r"no head-pose reader in .*pose\.npz"):
+        head_pose.load.__wrapped__()
+
+
 def test_angles_of_drawn_faces_are_those_of_the_geometry(drawn):
     table, _ = drawn
     for name, limit, correlation in (("yaw", 4.5, 0.97), ("pitch", 6.0, 0.5), ("roll", 2.5, 0.9)):
@@ -103,6 +129,14 @@ def test_pictures_without_a_mesh_are_listed(drawn, tmp_path):
     assert shapes.left_out[["face_id", "reason"]].to_numpy().tolist() == [["gone", "unreadable"]]
     assert shapes.matrix.dtype == np.float32 and len(shapes.matrix) == len(shapes.face_id) == 2
     assert head_pose.predict(asked, root, progress=False).iloc[2].isna().all()
+
+
+@pytest.mark.parametrize(("kind", "width"), [(face_shape, 83), (five_points, 15)])
+def test_where_no_picture_has_a_face_every_one_is_listed(kind, width, drawn, tmp_path):
+    cv2.imwrite(str(tmp_path / "wall.png"), np.full((90, 90, 3), 128, np.uint8))
+    table = drawn[0].iloc[:1].assign(image="wall.png", **dict.fromkeys(faces.BOX, np.nan))
+    made = kind.extract(table, root=tmp_path, progress=False)
+    assert made.matrix.shape == (0, width) and made.left_out["reason"].tolist() == ["no face detected"]
 
 
 # --------------------------------------------------------------------------- predicted columns

@@ -11,6 +11,7 @@ from PIL import Image
 
 from faceworkbook import alignment, datasets, images, landmarks
 from faceworkbook.faces import BOX
+from tests.support.copies import copy_faces
 
 
 class Counted(alignment.Detector):
@@ -33,12 +34,7 @@ def drawn():
 @pytest.fixture
 def some(drawn, tmp_path):
     """Six faces of the embedded set in a folder of their own."""
-    faces = drawn.faces.iloc[::40].head(6).reset_index(drop=True)
-    for image in faces["image"]:
-        (tmp_path / image).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(drawn.root / image, tmp_path / image)
-    faces[list(BOX)] = np.nan
-    return faces, tmp_path
+    return copy_faces(drawn, tmp_path, step=40, n=6), tmp_path
 
 
 def look(some, detector=None, **options):
@@ -189,3 +185,12 @@ def test_nothing_is_detected_where_nothing_is_aligned(some, monkeypatch):
 def test_wrong_options_are_named(wrong):
     with pytest.raises(ValueError, match="allowed"):
         landmarks.AlignOptions(**wrong)
+
+
+def test_options_of_parameters_from_before_there_was_a_mesh_mean_yunets_points():
+    parameters = {"align_min_score": 0.5, "no_face": "leave_out"}
+    assert landmarks.AlignOptions.from_parameters(parameters) == landmarks.AlignOptions(
+        0.5, "leave_out", "yunet"
+    )
+    given = landmarks.AlignOptions.from_parameters(parameters | {"landmarks": "mesh"})
+    assert given == landmarks.AlignOptions(0.5, "leave_out", "mesh")

@@ -45,6 +45,7 @@ class FaceMesh:
             named = json.loads(points)
             self.mirror = np.array(named["mirror"], int)
             self._five = [named[name] for name in FIVE]
+            self.five_points(np.zeros((N_POINTS, 3)))  # whether these are numbers of points
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = options.inter_op_num_threads = 1
             options.log_severity_level = 3

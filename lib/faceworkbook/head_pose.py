@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from faceworkbook import alignment, landmarks, mesh_detector, project
+from faceworkbook import alignment, facemesh, landmarks, mesh_detector, project
 from faceworkbook import faces as face_table
 
 FILE = "pose.npz"
@@ -64,9 +64,9 @@ class HeadPose:
             rotation; components of the shape turned until its eyes are level.
         """
         angles, still, level = fit_rigidly(meshes, self.shape)
-        flat = np.stack([(still - self.shape).reshape(len(meshes), -1), level.reshape(len(meshes), -1)])
+        flat = np.stack([still - self.shape, level]).reshape(2, len(meshes), self.shape.size)
         components = np.einsum("snd,skd->nsk", flat - self.means[:, None], self.axes)
-        return np.concatenate([angles, components.reshape(len(meshes), -1)], axis=1).astype(np.float32)
+        return np.concatenate([angles, components[:, 0], components[:, 1]], axis=1).astype(np.float32)
 
     def read(self, meshes: np.ndarray) -> np.ndarray:
         """Return yaw, pitch and roll of meshes (n, 468, 3) in degrees, (n, 3)."""
@@ -79,11 +79,13 @@ def load() -> HeadPose:
     path = project.resolve(mesh_detector.FOLDER) / FILE
     try:
         with np.load(path, allow_pickle=False) as file:
-            return HeadPose(**{name: file[name].astype(float) for name in HeadPose.__dataclass_fields__})
-    except (OSError, KeyError, ValueError) as error:
+            made = HeadPose(**{name: file[name].astype(float) for name in HeadPose.__dataclass_fields__})
+        made.read(np.zeros((0, facemesh.N_POINTS, 3)))  # whether the arrays fit each other
+    except Exception as error:  # what a damaged archive raises depends on where it is hit
         raise alignment.AlignmentError(
-            f"no head-pose reader in {path} ({error}); put {FILE} there"
+            f"no head-pose reader in {path} ({type(error).__name__}: {error}); get the file again"
         ) from error
+    return made
 
 
 def fit_rigidly(meshes: np.ndarray, shape: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -121,6 +123,20 @@ def fit_rigidly(meshes: np.ndarray, shape: np.ndarray) -> tuple[np.ndarray, np.n
     return np.degrees(np.stack([yaw, pitch, roll], axis=1)), scaled @ turn + shape.mean(axis=0), level
 
 
+def read_meshes(
+    faces: pd.DataFrame, root: str | Path, *, path: Path | None, progress: bool
+) -> tuple[landmarks.Landmarks, np.ndarray, np.ndarray]:
+    """Return what is seen of n faces, the k meshes that were read, (k, 468, 3), and of which faces, bool (n,).
+
+    See `faceworkbook.landmarks.detect` for the parameters.
+    """
+    detector = mesh_detector.MeshDetector()
+    marks = landmarks.detect(faces, root, path=path, detector=detector, progress=progress)
+    meshes = marks.meshes()
+    read = np.isfinite(meshes[:, 0, 0])
+    return marks, meshes[read], read
+
+
 def predict(
     faces: pd.DataFrame, root: str | Path, *, path: Path | None = None, progress: bool = True
 ) -> pd.DataFrame:
@@ -141,12 +157,9 @@ def predict(
         `faceworkbook.faces.PREDICTED_POSE` in degrees, in the order and with the index of `faces`; NaN where no face
         is detected.
     """
-    detector = mesh_detector.MeshDetector()
-    meshes = landmarks.detect(faces, root, path=path, detector=detector, progress=progress).meshes()
+    _, meshes, read = read_meshes(faces, root, path=path, progress=progress)
     angles = np.full((len(faces), 3), np.nan)
-    detected = np.isfinite(meshes[:, 0, 0])
-    if detected.any():
-        angles[detected] = load().read(meshes[detected])
+    angles[read] = load().read(meshes)
     return pd.DataFrame(angles, columns=list(face_table.PREDICTED_POSE), index=faces.index)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +72,12 @@ class AlignOptions:
         if self.landmarks not in mesh_detector.SOURCES:
             raise ValueError(f"landmarks={self.landmarks!r}; allowed are {list(mesh_detector.SOURCES)}")
 
+    @classmethod
+    def from_parameters(cls, parameters: Mapping) -> AlignOptions:
+        """Return what a notebook's parameters ask for; those of a time before there was a mesh mean YuNet's points."""
+        points = parameters.get("landmarks", mesh_detector.YUNET)
+        return cls(parameters["align_min_score"], parameters["no_face"], points)
+
 
 @dataclass(frozen=True, eq=False)
 class Landmarks:
@@ -118,6 +124,13 @@ class Landmarks:
         reasons = np.where(unsure, "face scores too low", "no face detected")
         details = [f"score {s:.2f}" if known else "" for s, known in zip(score[rows], unsure, strict=True)]
         return self.table.loc[rows, ["face_id", "image"]].assign(reason=reasons, detail=details)
+
+    def left_out(self, described: np.ndarray) -> pd.DataFrame:
+        """Return the faces that are not `described`, bool (n,): face_id, image, reason, detail."""
+        rows = self.table[~described]
+        reasons = np.where(rows["problem"] != "", "unreadable", "no face detected")
+        kept = rows[["face_id", "image"]].assign(reason=reasons, detail=rows["problem"])
+        return kept.reset_index(drop=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -303,15 +316,8 @@ class _Work:
                 return known, False
             data, state = images.read_file(name)
         except OSError:
-            missing = (
-                "",
-                0,
-                0,
-                0,
-                *[np.nan] * (len(LOOK) - 6),
-                f"{face.image}: missing or cannot be opened",
-                b"",
-            )
+            nothing = [np.nan] * (len(LOOK) - len(STAMP) - 2)
+            missing = "", 0, 0, 0, *nothing, f"{face.image}: missing or cannot be opened", b""
             return missing, known is None or known[0] != ""
         content = images.content_hash(data)
         stamp = content, state.st_size, state.st_mtime_ns, state.st_ctime_ns

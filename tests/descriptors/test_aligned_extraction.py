@@ -13,6 +13,7 @@ from faceworkbook.descriptors import StoreError, cluster, naming
 from faceworkbook.descriptors.journal import Journal
 from faceworkbook.faces import BOX
 from faceworkbook.landmarks import AlignOptions
+from tests.support.copies import copy_faces
 
 PLAIN = images.Preprocessing((24, 24), "RGB", (0, 0, 0))
 
@@ -47,11 +48,7 @@ def network(align="none", **changes):
 def some(tmp_path):
     """Five faces of the embedded set, and a picture without a face in third place."""
     drawn = datasets.load("synthetic", "data/synthetic")
-    faces = drawn.faces.iloc[::50].head(6).reset_index(drop=True)
-    faces[list(BOX)] = np.nan
-    for image in faces["image"]:
-        (tmp_path / image).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(drawn.root / image, tmp_path / image)
+    faces = copy_faces(drawn, tmp_path, step=50, n=6)
     Image.fromarray(np.full((90, 90, 3), 128, np.uint8)).save(tmp_path / faces["image"][2])
     return faces, tmp_path
 

@@ -4,8 +4,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from faceworkbook.landmarks import AlignOptions
+from faceworkbook.reports import experiments
 from faceworkbook.serving import from_runs
 from faceworkbook.serving.checks import PredictorError
+from tests.conftest import REPO
+
+ALIGNING = [path for path in (REPO / "notebooks").glob("*.ipynb") if "AlignOptions(" in path.read_text()]
 
 
 @pytest.mark.parametrize(
@@ -31,3 +36,13 @@ def test_nets_on_landmarks_have_no_predictor_and_say_on_what_they_are(source):
     text = from_runs.of_multitask(run, None, None, shares=None, backbone="faceres_deep", tap="global_pooling")
     assert text.startswith(f"no predictor is written: its faces are described by source={source}")
     assert "source=network" in text
+
+
+@pytest.mark.parametrize("notebook", ALIGNING, ids=lambda path: path.stem)
+def test_what_a_notebook_aligns_by_is_what_its_predictor_is_written_with(notebook):
+    """A predictor aligns by the parameters; a notebook that leaves one out trained on what is usual now."""
+    names = ("align_min_score", "no_face", "landmarks")
+    assert f"AlignOptions({', '.join(names)})" in notebook.read_text()
+    asked = experiments.params.read(notebook)
+    options = from_runs.align_options({name: asked[name].default for name in names})
+    assert options == AlignOptions()

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from faceworkbook import head_pose, landmarks, mesh_detector
+from faceworkbook import head_pose
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,14 +43,6 @@ def extract(
     path : Path, optional
         The table of landmarks that is kept; see ``landmarks.detect``.
     """
-    detector = mesh_detector.MeshDetector()
-    marks = landmarks.detect(faces, root, path=path, detector=detector, progress=progress)
-    meshes = marks.meshes()
-    read = np.isfinite(meshes[:, 0, 0])
-    table = marks.table
-    left_out = table.loc[~read, ["face_id", "image"]].assign(
-        reason=np.where(table.loc[~read, "problem"] != "", "unreadable", "no face detected"),
-        detail=table.loc[~read, "problem"],
-    )
-    ids = table["face_id"].to_numpy(object)[read]
-    return FaceShapes(head_pose.load().features(meshes[read]), ids, left_out.reset_index(drop=True))
+    marks, meshes, read = head_pose.read_meshes(faces, root, path=path, progress=progress)
+    ids = marks.table["face_id"].to_numpy(object)[read]
+    return FaceShapes(head_pose.load().features(meshes), ids, marks.left_out(read))

@@ -62,16 +62,9 @@ def extract(
     marks = landmarks.detect(faces, root, path=path, progress=progress)
     points, boxes = marks.points(), marks.boxes()
     detected = np.isfinite(points[:, 0, 0])
-    unreadable = marks.table[marks.table["problem"] != ""]
-    left_out = pd.concat(
-        [
-            marks.without_face(),
-            unreadable[["face_id", "image"]].assign(reason="unreadable", detail=unreadable["problem"]),
-        ]
-    ).sort_index()
     matrix = features(points[detected], boxes[detected])
     ids = marks.table["face_id"].to_numpy(object)[detected]
-    return FivePoints(matrix, ids, _squares(boxes[detected]), left_out.reset_index(drop=True))
+    return FivePoints(matrix, ids, _squares(boxes[detected]), marks.left_out(detected))
 
 
 def _squares(boxes: np.ndarray) -> np.ndarray:
@@ -103,7 +96,7 @@ def features(points: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     tilt = np.arctan2(eyes[:, 1], eyes[:, 0])
     cosine, sine = np.cos(tilt), np.sin(tilt)
     turn = np.stack([np.stack([cosine, sine], -1), np.stack([-sine, cosine], -1)], axis=1)
-    level = np.einsum("nij,nkj->nki", turn, points - middle).reshape(len(points), -1) / spread
+    level = np.einsum("nij,nkj->nki", turn, points - middle).reshape(len(points), 10) / spread
     centre = np.stack([boxes[:, 1] + boxes[:, 3], boxes[:, 0] + boxes[:, 2]], axis=1) / 2
     sides = np.stack([boxes[:, 3] - boxes[:, 1], boxes[:, 2] - boxes[:, 0]], axis=1)
     columns = [level, tilt[:, None], (middle[:, 0] - centre) / spread, sides / spread]

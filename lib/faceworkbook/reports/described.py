@@ -56,7 +56,7 @@ def describe_like(nets: Sequence[Backbone], parameters: Mapping) -> Callable:
     parameters : mapping
         Of 02_descriptors.
     """
-    align = AlignOptions(parameters["align_min_score"], parameters["no_face"], parameters["landmarks"])
+    align = AlignOptions.from_parameters(parameters)
     options = {"engine": parameters["engine"], "precision": parameters["precision"], "align": align}
 
     def describe(faces: pd.DataFrame, name: str, root: Path) -> Descriptors | Joined:

@@ -20,7 +20,6 @@ from faceworkbook.evaluation import predictions
 from faceworkbook.experiments import multi_dataset, strategies
 from faceworkbook.experiments.prepared import PreparedData
 from faceworkbook.landmarks import AlignOptions
-from faceworkbook.mesh_detector import YUNET
 from faceworkbook.reports import model_card, report_data
 from faceworkbook.reports.runs import DESCRIPTORS, FACES, Run, RunError
 from faceworkbook.serving import making
@@ -173,9 +172,7 @@ def align_options(parameters: Mapping) -> AlignOptions:
             f"{DESCRIPTORS} was run by an earlier version, which did not write {' and '.join(lacking)} into its "
             f"params.json; run {DESCRIPTORS} again with the same parameters, then this notebook"
         )
-    return AlignOptions(
-        parameters["align_min_score"], parameters["no_face"], parameters.get("landmarks", YUNET)
-    )
+    return AlignOptions.from_parameters(parameters)
 
 
 def _file_name(task: str, n_tasks: int) -> str:
