@@ -17,19 +17,31 @@ def lines(check, *given):
     return [*check(*given)]
 
 
+def test_every_embedded_network_is_among_the_published_ones():
+    shipped = {path.relative_to(REPO / "weights") for path in (REPO / "weights").glob("*/*")}
+    networks = {
+        path.as_posix()
+        for path in shipped
+        if path.suffix in (".h5", ".onnx", ".npz") and path.parts[0] not in ("cache", "predictor_fairface")
+    }
+    assert networks <= set(doctor.PUBLISHED)
+
+
 def test_the_embedded_weights_are_the_published_ones():
     states = [state for state, text in lines(doctor.check_weights) if "published file" in text]
     assert states == [doctor.OK] * len(doctor.PUBLISHED)
 
 
 def test_changed_and_missing_weights_are_named(tmp_path):
-    first, second = doctor.PUBLISHED
+    first, second, *others = doctor.PUBLISHED
+    shutil.copytree(REPO / "weights/facemesh", tmp_path / "facemesh")
     (tmp_path / first).parent.mkdir()
     content = bytearray((REPO / "weights" / first).read_bytes())
     content[5000] ^= 1
     (tmp_path / first).write_bytes(content)
     (tmp_path / "vgg_face.mat").write_bytes(b"x")
-    changed, missing, own = lines(doctor.check_weights, tmp_path)
+    changed, missing, *fine, own = lines(doctor.check_weights, tmp_path)
+    assert fine == [(doctor.OK, f"weights: {name}, the published file") for name in others]
     assert changed[0] == missing[0] == doctor.WRONG and own[0] == doctor.NOTE
     assert first in changed[1] and "another file" in changed[1] and f"{second} is missing" in missing[1]
     assert "vgg_face.mat" in own[1] and "no SHA-256 is published" in own[1]

@@ -376,3 +376,16 @@ def test_points_run_as_tasks_on_ray(home, capsys):
     assert cli.main(["run", "toy", "--set", "seed=0,1", "--cluster", "ray", "--jobs", "2"]) == 0
     assert "All 2 points are finished" in capsys.readouterr().out
     assert sweep_toys.ran(home).count("01_faces 0") == 1
+
+
+def test_points_of_both_kinds_come_along_where_a_step_is_copied(home, tmp_path):
+    source, target = tmp_path / "a" / "01_faces", tmp_path / "b" / "01_faces"
+    source.mkdir(parents=True)
+    for name in ("landmarks.parquet", "landmarks-mesh.parquet"):
+        (source / name).write_text(name)
+    (source / finished.DONE).write_text(json.dumps({"outputs": {}}))
+    target.mkdir(parents=True)
+    (target / "landmarks.parquet").write_text("its own")
+    sharing.copy(source, target)
+    assert (target / "landmarks-mesh.parquet").read_text() == "landmarks-mesh.parquet"
+    assert (target / "landmarks.parquet").read_text() == "its own"

@@ -82,7 +82,9 @@ def copy(source: Path, target: Path) -> None:
 
 def _copy_landmarks(source: Path, target: Path) -> None:
     """Copy the landmarks that a later step keeps beside the face table: they are no output, and slow to make."""
-    known, own = (place / FACES / landmarks.NAME for place in (source, target))
-    if known.is_file() and own.parent.is_dir() and not own.exists():
-        with files.open_beside(own) as beside:
-            shutil.copyfile(known, beside)
+    stem, suffix = landmarks.NAME.split(".")
+    for known in (source / FACES).glob(f"{stem}*.{suffix}"):  # of each kind of points
+        own = target / FACES / known.name
+        if own.parent.is_dir() and not own.exists():
+            with files.open_beside(own) as beside:
+                shutil.copyfile(known, beside)
