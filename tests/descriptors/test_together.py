@@ -12,6 +12,7 @@ import pytest
 from faceworkbook import backbones, datasets, descriptors, faces, images
 from faceworkbook.backbones.base import Tap
 from faceworkbook.descriptors import extraction, together
+from faceworkbook.descriptors.layout import StoreError
 from tests.backbones.test_own_onnx import CAR, put, weights
 from tests.conftest import REPO
 
@@ -76,14 +77,18 @@ def made(tmp_path, monkeypatch):
         cv2.imwrite(str(tmp_path / f"{i}.png"), rng.integers(0, 256, (12, 10, 3), np.uint8))
     (tmp_path / "7.png").write_bytes(b"no picture")
 
-    def extract(taps, *, n=N, batches=None):
+    def extract(taps, *, n=N, first=0, batches=None):
         counts = Counter()
         monkeypatch.setattr(
             extraction, "choose", lambda job, pixels: Runner(job.backbone, counts, batches=batches)
         )
         stores = [tmp_path / f"store-{tap}" for tap in taps]
         made = descriptors.extract_all(
-            table_of(n), [Toy(tap) for tap in taps], root=tmp_path, stores=stores, progress=False
+            table_of(n).iloc[first:],
+            [Toy(tap) for tap in taps],
+            root=tmp_path,
+            stores=stores,
+            progress=False,
         )
         return made, counts
 
@@ -117,6 +122,31 @@ def test_a_tap_that_is_there_is_not_computed_again_and_faces_that_both_lack_are_
     assert made(["mean", "corner"], n=10)[1] == {("corner",): 9}
     (mean, corner), counts = made(["mean", "corner"], n=20)
     assert counts == {("mean", "corner"): 10} and len(mean) == len(corner) == 19
+
+
+def test_a_store_of_other_faces_and_stale_pictures_keeps_what_is_true_through_a_kill(made, tmp_path):
+    (before,), _ = made(["mean"], first=18)
+    changed = np.full((12, 10, 3), 77, np.uint8)
+    cv2.imwrite(str(tmp_path / "19.png"), changed)
+    with pytest.raises(KeyboardInterrupt):
+        made(["mean", "corner"], n=20, batches=2)
+    (mean, corner), counts = made(["mean", "corner"], n=20)
+    assert counts["mean", "corner"] <= 18 - 1 - 4 and counts["corner",] <= 1
+    for own, tap in ((mean, "mean"), (corner, "corner")):
+        store = tmp_path / f"alone-{tap}"
+        alone = descriptors.extract(table_of(20), Toy(tap), root=tmp_path, store=store, progress=False)
+        np.testing.assert_array_equal(own.matrix, alone.matrix)
+        np.testing.assert_array_equal(own.face_id, alone.face_id)
+    np.testing.assert_array_equal(mean.matrix[mean.face_id == "toy:19.png"], [[77, 77, 77]])
+    (again,), counts = made(["mean"], first=20)
+    assert counts == {}, "faces that were not asked for are kept"
+    np.testing.assert_array_equal(again.matrix, before.matrix[2:])
+
+
+def test_a_store_that_is_named_twice_is_refused(tmp_path):
+    stores = [tmp_path / "store", f"{tmp_path}/./store"]
+    with pytest.raises(StoreError, match="store is named twice; give each tap"):
+        descriptors.extract_all(table_of(2), [Toy("mean"), Toy("corner")], root=tmp_path, stores=stores)
 
 
 def test_taps_go_together_where_they_see_the_same_pictures():

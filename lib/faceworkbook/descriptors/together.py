@@ -15,6 +15,7 @@ from faceworkbook.descriptors import extraction
 from faceworkbook.descriptors.engines.columns import ColumnsEngine
 from faceworkbook.descriptors.extraction import Extraction, ExtractionOptions
 from faceworkbook.descriptors.int8 import Int8Warning, describe_int8_cost
+from faceworkbook.descriptors.layout import StoreError
 from faceworkbook.descriptors.store import Descriptors
 from faceworkbook.descriptors.updating import Begun, begin_all
 
@@ -48,6 +49,11 @@ def extract_all(
     list of Descriptors
         One for each of `backbones`.
 
+    Raises
+    ------
+    StoreError
+        A store is named twice; see also `descriptors.extract`.
+
     Notes
     -----
     Faces that several taps of one network lack are read, cut out and run through the network once. A run that was
@@ -55,6 +61,10 @@ def extract_all(
     each tap has a pass of its own.
     """
     settings = ExtractionOptions(**options)
+    folders = [str(Path(store).resolve()) for store in stores]
+    twice = next((folder for folder in folders if folders.count(folder) > 1), None)
+    if twice is not None:  # its lock would wait for itself
+        raise StoreError(f"store {twice} is named twice; give each tap or network a folder of its own")
     if settings.precision == "int8":
         for backbone in backbones:
             warnings.warn(describe_int8_cost(backbone), Int8Warning, stacklevel=2)
