@@ -18,12 +18,14 @@ from onnx import TensorProto, helper, numpy_helper
 
 from faceworkbook.backbones.base import sha256
 from faceworkbook.files import write_beside
+from tools.tfjs import read_constants
 
 NAME = "facemesh.onnx"
 SIDE = 192
 INPUT = "input_1"  # (n, 192, 192, 3), float32, RGB, 0..1
 OUTPUTS = {"Identity_2": "mesh", "Identity_1": "face"}  # the contours of eyes and lips, 266, are left out
 FIELDS = {"mesh": 1404, "face": 1}
+KINDS = ("float16", "int32")  # of the constants; int32 for shapes
 TO_FIRST, TO_LAST = [0, 3, 1, 2], [0, 2, 3, 1]  # channels
 
 
@@ -51,7 +53,7 @@ def main() -> None:
 def convert(source: Path, target: Path) -> Path:
     """Write ``facemesh.onnx`` into `target`; weights stay float16, as they are distributed."""
     graph = read_graph(source / "facemesh.json")
-    writer = _Writer(read_constants(source / "facemesh.json"))
+    writer = _Writer(read_constants(source / "facemesh.json", KINDS))
     for node in needed(graph):
         writer.add(node)
     path = target / NAME
@@ -62,24 +64,6 @@ def convert(source: Path, target: Path) -> Path:
 def read_graph(path: Path) -> list[dict]:
     """Return the graph's nodes as they stand in the file."""
     return json.loads(path.read_text())["modelTopology"]["node"]
-
-
-def read_constants(path: Path) -> dict[str, np.ndarray]:
-    """Return the constants by name: float16 where the manifest says so, int32 for shapes."""
-    constants = {}
-    for group in json.loads(path.read_text())["weightsManifest"]:
-        data = b"".join((path.parent / name).read_bytes() for name in group["paths"])
-        offset = 0
-        for entry in group["weights"]:
-            kind = entry.get("quantization", {}).get("dtype", entry["dtype"])
-            if kind not in ("float16", "int32"):
-                raise ValueError(f"{path}: {entry['name']} is {kind}; expected float16 or int32")
-            array = np.frombuffer(data, kind, int(np.prod(entry["shape"])), offset)
-            constants[entry["name"]] = array.reshape(entry["shape"])
-            offset += array.nbytes
-        if offset != len(data):
-            raise ValueError(f"{path}: its manifest names {offset:,} bytes, the files hold {len(data):,}")
-    return constants
 
 
 def needed(graph: list[dict]) -> list[dict]:
@@ -220,7 +204,7 @@ def run_in_tensorflow(source: Path, pictures: np.ndarray) -> dict[str, np.ndarra
     """Run the graph as it is distributed, node by node with TensorFlow's own operations; return `OUTPUTS` by name."""
     import tensorflow as tf
 
-    constants = read_constants(source / "facemesh.json")
+    constants = read_constants(source / "facemesh.json", KINDS)
     values = {
         name: tf.constant(a if a.dtype == np.int32 else a.astype(np.float32)) for name, a in constants.items()
     }

@@ -7,17 +7,18 @@ Run as ``python -m tools.convert_faceres FOLDER weights/faceres_deep``, where FO
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
 
 from faceworkbook.backbones import faceres_deep
 from faceworkbook.backbones.assign import Assignment
-from faceworkbook.backbones.base import WeightsError, sha256
+from faceworkbook.backbones.base import sha256
 from faceworkbook.files import open_beside
+from tools.tfjs import read_constants
 
 FLOAT16_FROM = 20_000  # elements
+KINDS = ("float32", "int32")  # of the constants
 
 
 def main() -> None:
@@ -32,29 +33,13 @@ def main() -> None:
 
 def convert(source: Path, target: Path) -> Path:
     """Write ``faceres_deep.h5`` into `target`: a Keras weights file whose large arrays are float16."""
-    arrays = fold(read_graph_weights(source / "faceres-deep.json"))
+    arrays = fold(read_constants(source / "faceres-deep.json", KINDS))
     assignment = Assignment(dict(arrays), file="faceres-deep.json")
     assignment.finish(faceres_deep.assemble(assignment))
     path = target / Path(faceres_deep.FILE).name
     with open_beside(path) as beside:
         write_arrays(arrays, beside)
     return path
-
-
-def read_graph_weights(graph: Path) -> dict[str, np.ndarray]:
-    """Read the constants of a TensorFlow.js graph model by name, as its manifest lays them out."""
-    arrays = {}
-    for group in json.loads(graph.read_text())["weightsManifest"]:
-        data = b"".join((graph.parent / path).read_bytes() for path in group["paths"])
-        offset = 0
-        for entry in group["weights"]:
-            if "quantization" in entry:
-                raise WeightsError(f"{graph}: {entry['name']} is quantised; expected plain float32")
-            count = int(np.prod(entry["shape"]))
-            array = np.frombuffer(data, entry["dtype"], count, offset)
-            arrays[entry["name"]] = array.reshape(entry["shape"])
-            offset += array.nbytes
-    return arrays
 
 
 def fold(constants: dict[str, np.ndarray]) -> dict[tuple[str, str], np.ndarray]:

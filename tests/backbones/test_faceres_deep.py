@@ -9,7 +9,7 @@ import pytest
 
 from faceworkbook import backbones, images
 from faceworkbook.backbones import faceres_deep
-from tools import convert_faceres
+from tools import convert_faceres, tfjs
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.xdist_group("tensorflow")]
 
@@ -96,7 +96,7 @@ def shifts(x, size, step):
 def test_descriptors_and_answers_equal_the_original_graph(net, faces, shared_weights):
     source = shared_weights("faceres-deep") / "faceres-deep.json"
     graph = json.loads(source.read_text())
-    constants = convert_faceres.read_graph_weights(source)
+    constants = tfjs.read_constants(source, convert_faceres.KINDS)
     names = ("global_pooling/Mean", "gender_pred/Sigmoid", "age_pred/Softmax")
     descriptors, gender, age = evaluate(graph, constants, faces, names)
     result = net.full.predict(faces, verbose=0)
