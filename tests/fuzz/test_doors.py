@@ -273,6 +273,11 @@ KEPT: dict[str, tuple[str, bytes]] = {
     "a list with a date that is none": ("assignment", b"x=[2001-99-99]"),
     "a number of 5,000 digits in a list": ("assignment", b"x=[" + b"9" * 5000 + b"]"),
     "deep nesting in parameters": ("parameters", b"seed: " + b"[" * 3000),
+    "a parameter that stands twice": ("parameters", b"seed: 1\nwidths: [16]\nseed: 2\n"),
+    "a key that stands twice in a side-car": ("side-car", SIDECAR.encode() + b"size: 224\n"),
+    "a parameter that stands twice in an experiment": (
+        "experiment", EXPERIMENT.replace("seed: 1,", "seed: 1, seed: 2,").encode()
+    ),
     "aliases of aliases in a side-car": (
         "side-car",
         b"a: &a [x,x,x,x,x,x,x,x,x]\n" + b"".join(b"%c: &%c [*%c,*%c,*%c,*%c,*%c,*%c,*%c,*%c,*%c]\n" % (n + 1, n + 1, *[n] * 9) for n in range(97, 106))

@@ -9,9 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
-import yaml
-
-from faceworkbook import project
+from faceworkbook import plain_yaml, project
 from faceworkbook.reports import parameters as params
 from faceworkbook.reports import values
 from faceworkbook.reports.parameters import ParameterError
@@ -25,7 +23,6 @@ PATHS = (
 # What a parameter is in the notebooks that cut faces out, and in the others.
 MEANINGS = {"margin": ("the share added around a face", "the smallest difference that matters")}
 PREPARING = ("01_faces", "02_descriptors")  # whose seed draws and splits faces; nothing is trained
-MAX_BYTES, MAX_DEPTH = 100_000, 8
 
 
 class ExperimentError(ValueError):
@@ -236,12 +233,8 @@ def find(path: str | Path) -> Path:
 def load(path: Path) -> dict:
     """Return the content of an experiment's file, with keys and kinds of values that are allowed."""
     try:
-        text = path.read_text()
-        _check_size(path, text)
-        content = yaml.safe_load(text)
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        if isinstance(error, ExperimentError):
-            raise
+        content = plain_yaml.load(path.read_text())
+    except (plain_yaml.YamlError, UnicodeDecodeError) as error:
         raise ExperimentError(
             f"{path} is no YAML file that can be read: {shorten_value(error, 300)}"
         ) from error
@@ -258,23 +251,6 @@ def load(path: Path) -> dict:
         if content.get(key) is not None and not isinstance(content[key], kind):
             raise ExperimentError(f"{path}: '{key}' got {shorten_value(content[key])}; it takes {shape}")
     return content
-
-
-def _check_size(path: Path, text: str) -> None:
-    """Refuse what would take memory or time out of proportion: long files, aliases of aliases, deep nesting."""
-    if len(text) > MAX_BYTES:
-        raise ExperimentError(
-            f"{path} has {len(text):,} characters; an experiment file has at most {MAX_BYTES:,}"
-        )
-    depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        if isinstance(event, yaml.AliasEvent):
-            raise ExperimentError(
-                f"{path}: the alias *{shorten_value(event.anchor)} is not allowed; write the value out"
-            )
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > MAX_DEPTH:
-            raise ExperimentError(f"{path}: values are nested more than {MAX_DEPTH} deep")
 
 
 def shorten_value(value, length: int = 80) -> str:
