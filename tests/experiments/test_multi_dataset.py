@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from faceworkbook import audit, datasets, faces, splits
-from faceworkbook.experiments import multi_dataset, overlap
+from faceworkbook.experiments import describing, multi_dataset, overlap
 from faceworkbook.tasks import read_labels
 from tests.conftest import REPO
 from tests.experiments.multi_toys import make_multi
@@ -375,3 +375,16 @@ def test_what_a_reader_warns_of_is_handed_on(folders):
         (place / f"one/note{k}.txt").write_text("x")
     multi = multi_dataset.load_datasets(roots, ["gender"], describe=describe_by_pixels)
     assert [text.split(" were")[0] for text in multi.warnings] == ["image_folder: 5 of 13 files or rows"]
+
+
+@pytest.mark.parametrize("source", ["landmarks", "mesh"])
+def test_a_set_without_a_single_detected_face_is_refused(source, tmp_path):
+    for i in range(4):
+        cv2.imwrite(str(tmp_path / f"{i}.png"), np.full((90, 90, 3), 60 * i, np.uint8))
+    table = pd.DataFrame({"image": [f"{i}.png" for i in range(4)], "gender": ["male", "female"] * 2})
+    table.to_csv(tmp_path / "faces.csv", index=False)
+    describe, _ = describing.describe_with(source, backbone="", tap="", store=tmp_path / "store")
+    with pytest.raises(
+        multi_dataset.MultiDatasetError, match=r"none of the 4 faces of csv .* no face detected;"
+    ):
+        multi_dataset.load_datasets({"csv": tmp_path}, ["gender"], describe=describe)

@@ -173,6 +173,12 @@ def load_datasets(
         if cleaned.faces.empty:
             raise MultiDatasetError(f"no face of {name} passes {limits}; lower the thresholds")
         described = describe(cleaned.faces, reader, dataset.root)
+        if not len(described.face_id):
+            reasons = ", ".join(described.left_out["reason"].unique())
+            raise MultiDatasetError(
+                f"none of the {len(cleaned.faces):,} faces of {name} is described: {reasons}; look at its pictures, or "
+                "describe faces by source=network, which cuts out whole pictures too"
+            )
         kept = cleaned.faces.set_index("face_id", drop=False)
         faces[name] = kept.loc[described.face_id].reset_index(drop=True)
         sources[name] = Source(dataset.root, dataset.info or datasets.describe(reader))
