@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -106,3 +107,12 @@ def test_steps_that_give_something_else_are_refused():
     fitted, predict = _fit(LogisticRegression(max_iter=400), GENDER)
     with pytest.raises(HeadError, match="gives other answers than it does itself"):
         estimator_head.translate(fitted, GENDER, X[:8], 1 - predict(X[:8]))
+
+
+def test_a_label_of_one_value_alone_is_named():
+    same = np.stack([TARGETS["a+b"][:, 0], np.zeros(len(X), int)], axis=1)
+    fitted = OneVsRestClassifier(LogisticRegression())
+    with warnings.catch_warnings(action="ignore"):
+        fitted.fit(X, same)
+    with pytest.raises(HeadError, match=r"^b: all training rows say the same"):
+        estimator_head.translate(fitted, SIGNS, X[:8], fitted.predict_proba(X[:8]))

@@ -152,6 +152,12 @@ def _softmax(steps: Steps, x: list[str], kernel, bias, *, places: list[int], tas
 
 def _labels(steps: Steps, x: list[str], model, task: Task) -> list[str]:
     each = model.estimators_
+    constant = [task.classes[at] for at, one in enumerate(each) if _name(one) == "_ConstantPredictor"]
+    if constant:
+        raise HeadError(
+            f"{', '.join(constant)}: all training rows say the same, so that {_name(model)} learns nothing; leave out "
+            "such labels"
+        )
     if any(_name(one) not in _SOFTMAX or len(one.coef_) != 1 for one in each):
         raise HeadError(
             f"{_name(model)} of {_name(each[0])} has no translation into plain arrays; take LogisticRegression in it"
