@@ -36,13 +36,12 @@ QUICK = {"epochs": 2, "batch_size": 10, "learning_rate": 1e-2, "progress": False
 
 @pytest.fixture(scope="module")
 def source():
-    return PixelArray(toy.pictures(N)[0], toy.PREPROCESSING)
+    return toy.source(N)
 
 
 @pytest.fixture(scope="module")
 def labels():
-    codes = toy.pictures(N)[1]
-    return {"light": tasks.labels_of_classes(np.where(codes, "above", "below"), name="light")}
+    return toy.labels(N)
 
 
 def network(labels, **options):

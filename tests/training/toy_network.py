@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from faceworkbook import tasks
 from faceworkbook.backbones import Backbone, Tap
 from faceworkbook.images import Preprocessing
 
@@ -54,6 +55,19 @@ def backbone() -> Backbone:
         "0",
         build,
     )
+
+
+def source(n: int):
+    """Those pictures as the toy wants them."""
+    from faceworkbook.training.pictures import PixelArray
+
+    return PixelArray(pictures(n)[0], PREPROCESSING)
+
+
+def labels(n: int) -> dict:
+    """'light' of those pictures."""
+    codes = pictures(n)[1]
+    return {"light": tasks.labels_of_classes(np.where(codes, "above", "below"), name="light")}
 
 
 def pictures(n: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -103,6 +103,20 @@ class Filling:
             )
 
 
+class Planned:
+    """Epochs of training in the order of a plan; who inherits it has a `filling`."""
+
+    filling: Filling
+
+    def n_batches(self, epoch: int) -> int:
+        """Return the number of training batches of an epoch."""
+        return self.filling.plan.n_batches(epoch)
+
+    def columns(self, epoch: int) -> dict:
+        """Return the stages of an epoch, for the history."""
+        return {"stages": "+".join(stage.name for stage in self.filling.plan.current(epoch))}
+
+
 def _turn(head: Head, values: np.ndarray, drawn: np.ndarray) -> np.ndarray:
     """Turn what was filled in with the picture; numbers are in units of the head."""
     if not head.is_number:

@@ -208,7 +208,8 @@ def _identity(learner: Learner, examples: Examples, settings: Settings) -> dict:
     return {
         "settings": settings.identity(),
         "tasks": {head.name: head.to_record() for head in learner.net.heads},
-        "layers": [layer.name for layer in model.layers],
+        # Dropout, the momentum of batch norm and the precision stand in no weight.
+        "layers": {layer.name: {**layer.get_config(), "trainable": None} for layer in model.layers},
         "first weights": checkpoint.fingerprint_weights(model.weights),
         **examples.identity(),
     }

@@ -18,7 +18,7 @@ from faceworkbook.models.multitask import MultitaskNet
 from faceworkbook.tasks import Labels
 from faceworkbook.training import checkpoint, loop, param_groups, targets, weighting
 from faceworkbook.training.batches import Alternating, Joint
-from faceworkbook.training.filling import Filling
+from faceworkbook.training.filling import Filling, Planned
 from faceworkbook.training.loop import Batch, Fitted, Learner
 from faceworkbook.training.param_groups import ParamGroup
 from faceworkbook.training.pseudo_labels import Fill
@@ -120,19 +120,13 @@ def _train_rows(plan: Joint | Alternating) -> np.ndarray:
 
 
 @dataclass
-class _Rows:
+class _Rows(Planned):
     """Batches out of an array, in the order of a plan, with missing labels filled by the current net."""
 
     x: np.ndarray
     filling: Filling
     rows: np.ndarray  # of validation
     settings: Settings
-
-    def n_batches(self, epoch: int) -> int:
-        return self.filling.plan.n_batches(epoch)
-
-    def columns(self, epoch: int) -> dict:
-        return {"stages": "+".join(stage.name for stage in self.filling.plan.current(epoch))}
 
     def train(self, epoch: int) -> Iterator[Batch]:
         rng, filling = np.random.default_rng([self.settings.seed, epoch]), self.filling
