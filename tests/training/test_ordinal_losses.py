@@ -8,6 +8,7 @@ import pytest
 pytestmark = [pytest.mark.tensorflow, pytest.mark.xdist_group("tensorflow")]
 
 keras = pytest.importorskip("keras")
+tf = pytest.importorskip("tensorflow")
 
 from faceworkbook import tasks  # noqa: E402
 from faceworkbook.models import multitask, ordinal  # noqa: E402
@@ -18,6 +19,7 @@ from faceworkbook.training import masked  # noqa: E402
 from faceworkbook.training import multitask as training  # noqa: E402
 from faceworkbook.training.batches import Joint, Stage  # noqa: E402
 from faceworkbook.training.ordinal_losses import LOSSES  # noqa: E402
+from faceworkbook.training.targets import Targets  # noqa: E402
 
 STEPS = Task("steps", ORDERED, ("0", "1", "2"))
 SHARES = np.log(np.float32([[0.2, 0.5, 0.3]]))
@@ -54,6 +56,25 @@ def test_a_miss_by_more_years_costs_more_where_cross_entropy_sees_none(loss):
     assert float(same[0]) == pytest.approx(float(same[1]))
 
 
+@pytest.mark.parametrize(
+    "loss, expected",
+    [
+        # p = (.5312094, .4687906, 1e-22) and the expectation 26.5 misses 20 by 6.5.
+        ("dldl_v2", 6.9886915),
+        # softmax(0, -1, -400) = (.7310586, .2689414, 0), against ln .2, ln .5.
+        ("sord", 1.3630094),
+        # -ln .2 + .2 * 6.5^2 / 2 + .05 * (.2 * 6.5^2 + .5 * 5.5^2 + .3 * 13.5^2).
+        ("mean_variance", 9.7469379),
+        # P(y > 20) = .8 and P(y > 21) = .3: -ln .2 - ln .7.
+        ("coral", 1.9661129),
+    ],
+)
+def test_numbers_and_not_places_count_where_years_are_missing(loss, expected):
+    ages = Task("age_years", ORDERED, ("20", "21", "40"), "years", (20, 21, 40))
+    made = LOSSES[loss](Head(ages, loss=loss), np.float32([[1, 0, 0]]), SHARES)
+    np.testing.assert_allclose(made, [expected], rtol=1e-5)
+
+
 def test_votes_are_learned_as_the_mean_over_their_classes():
     votes = np.float32([[0.5, 0.5, 0]])
     one, other = np.float32([[1, 0, 0]]), np.float32([[0, 1, 0]])
@@ -73,6 +94,27 @@ def test_coral_starts_from_classes_that_are_as_likely_and_never_loses_their_orde
     above = 1 / (1 + np.exp(-(scores + b)))
     expected = np.hstack([np.ones((3, 1)), above]) - np.hstack([above, np.zeros((3, 1))])
     np.testing.assert_allclose(np.exp(layer(scores)), expected, atol=1e-6)
+
+
+def test_a_coral_head_that_starts_far_off_is_drawn_back():
+    """Shares that float32 rounds to 0 had no gradient: such a head never learned."""
+    layer = ordinal.OrderedLogits(3)
+    with tf.GradientTape() as tape:
+        score = tf.Variable([[-60.0], [60.0]])
+        losses = LOSSES["coral"](Head(STEPS, loss="coral"), np.float32([[0, 0, 1], [1, 0, 0]]), layer(score))
+    np.testing.assert_allclose(losses, [120, 120], rtol=1e-5)
+    np.testing.assert_allclose(tape.gradient(losses, score), [[-2], [2]], rtol=1e-5)
+
+
+def test_smoothing_leaves_the_true_number_of_ordered_losses_where_it_is():
+    own = tasks.Labels(STEPS, np.array([0]), np.array([0.0]))
+    taken = {
+        loss: Targets(Head(STEPS, loss=loss), own).take(np.array([0]), smoothing=0.3)[0][0]
+        for loss in ordinal.LOSSES
+    }
+    np.testing.assert_allclose(taken.pop("cross_entropy"), [0.8, 0.1, 0.1], rtol=1e-6)
+    for values in taken.values():
+        np.testing.assert_array_equal(values, [1, 0, 0])
 
 
 def coral_net(n=240, seed=0):

@@ -61,7 +61,7 @@ class Settings(loop.Settings):
         mirror images, where pictures are mirrored) and training runs from there. Mirroring is the only
         augmentation that goes with it.
     label_smoothing : float, 0..1
-        Share of each class target that is spread evenly; training rows only.
+        Share of each class target that is spread evenly; training rows and cross-entropy only.
     number_loss : {'squared', 'absolute'}
         Of numbers, in units of their standard deviation (in their own unit with the head 'own').
     augmentation : Augmentation

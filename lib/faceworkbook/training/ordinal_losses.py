@@ -69,12 +69,15 @@ def coral(head: Head, target, logits):
     Cao, Mirjalili, Raschka 2020: equation 4, all weights 1.
     """
     above = np.tril(np.ones((head.width, head.width)), -1)[:, :-1].astype(np.float32)
-    wanted = ops.matmul(target, above)
-    shares = ops.softmax(logits)
-    # Each side is added up by itself: 1 - P would lose a P near 1.
-    over, under = ops.matmul(shares, above), ops.matmul(shares, 1 - above)
-    log_over, log_under = (ops.log(ops.maximum(p, _TINY)) for p in (over, under))
-    return -ops.sum(wanted * log_over + (1 - wanted) * log_under, axis=-1)
+    wanted, log_shares = ops.matmul(target, above), ops.log_softmax(logits)
+    over, under = _log_sums(log_shares, above), _log_sums(log_shares, 1 - above)
+    return -ops.sum(wanted * over + (1 - wanted) * under, axis=-1)
+
+
+def _log_sums(log_shares, chosen: np.ndarray):
+    """Return log(shares @ chosen), `chosen` of 0 and 1, shape (n_classes, m)."""
+    # Not the logarithm of a sum: shares that float32 rounds to 0 would leave a row that is far off without a gradient.
+    return ops.logsumexp(ops.where(chosen > 0, log_shares[:, :, None], -1e30), axis=1)
 
 
 def _expectation(shares, numbers: np.ndarray):

@@ -8,6 +8,7 @@ import numpy as np
 
 from faceworkbook.files import hash_values
 from faceworkbook.models.multitask import Head, MultitaskNet
+from faceworkbook.models.ordinal import CROSS_ENTROPY
 from faceworkbook.tasks import Labels
 from faceworkbook.training import augment, balancing
 
@@ -54,7 +55,8 @@ class Targets:
         drawn : ndarray of dtype ``augment.DRAWN``, optional
             How the pictures of the rows were changed: pose turns with them.
         smoothing : float, 0..1
-            Share of each class target that is spread evenly.
+            Share of each class target that is spread evenly; not where the loss knows an order, for it would move the
+            true number towards the middle.
         """
         values, head, mask = self._values[rows], self.head, self.known[rows]
         if drawn is not None and not head.is_number:
@@ -63,7 +65,7 @@ class Targets:
         if head.is_number:
             turned = values if drawn is None else augment.adjust(head.name, values[:, 0], drawn)[:, None]
             values = (turned - head.mean) / head.scale
-        elif smoothing:
+        elif smoothing and head.loss == CROSS_ENTROPY:
             values = (1 - smoothing) * values + smoothing / (2 if head.task.is_multilabel else head.width)
         weighed = mask if self._weights is None else mask * self._weights[rows]
         return np.where(mask[:, None], values, 0).astype(np.float32), weighed.astype(np.float32)
