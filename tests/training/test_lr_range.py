@@ -12,15 +12,14 @@ pytestmark = [pytest.mark.tensorflow, pytest.mark.xdist_group("tensorflow")]
 
 pytest.importorskip("keras")
 
-from faceworkbook import faces, splits, tasks  # noqa: E402
+from faceworkbook import faces, splits  # noqa: E402
 from faceworkbook.evaluation import cross_validation, predictions  # noqa: E402
 from faceworkbook.experiments import subset_figures  # noqa: E402
 from faceworkbook.models.multitask import make_head  # noqa: E402
 from faceworkbook.plots.lr_range import LrRangeDisplay  # noqa: E402
-from faceworkbook.training import architecture, cutting, fine_tune, picture_folds  # noqa: E402
+from faceworkbook.training import architecture, cutting, fine_tune, loop, picture_folds  # noqa: E402
 from faceworkbook.training.fine_tune import Settings  # noqa: E402
-from faceworkbook.training.lr_range import read_curve  # noqa: E402
-from faceworkbook.training.pictures import PixelArray  # noqa: E402
+from faceworkbook.training.lr_range import read_curve, run_range_test  # noqa: E402
 from tests.training import toy_network as toy  # noqa: E402
 
 N = 60
@@ -39,13 +38,12 @@ SETTINGS = Settings(epochs=2, batch_size=6, learning_rate=1e-2, progress=False)
 
 @pytest.fixture(scope="module")
 def source():
-    return PixelArray(toy.pictures(N)[0], toy.PREPROCESSING)
+    return toy.source(N)
 
 
 @pytest.fixture(scope="module")
 def labels():
-    codes = toy.pictures(N)[1]
-    return {"light": tasks.labels_of_classes(np.where(codes, "above", "below"), name="light")}
+    return toy.labels(N)
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +93,21 @@ def test_a_range_test_leaves_the_network_as_it_was(source, labels):
     display.figure_.canvas.draw()
     labels_of_ticks = [label.get_text() for label in display.ax_.get_xticklabels()]
     assert "0.001" in labels_of_ticks and not any("$" in text for text in labels_of_ticks)
+
+
+def test_a_range_test_goes_on_below_a_loss_of_0():
+    class Falling:
+        state = ()
+        losses = iter([1.0, 0.5, -0.1, -0.15, -0.05, -0.2, 5.0, 6.0])
+
+        def step(self, batch, rate):
+            return next(self.losses)
+
+    class Batches:
+        def train(self, epoch):
+            return [loop.Batch(None, {"light": ()})]
+
+    assert len(run_range_test(Falling(), Batches()).curve) == 7
 
 
 def test_each_fold_has_a_network_of_its_own_and_a_killed_run_goes_on(source, labels, table, tmp_path):

@@ -14,9 +14,10 @@ pytest.importorskip("keras")
 
 from faceworkbook import backbones, tasks  # noqa: E402
 from faceworkbook.models.multitask import Head, make_head  # noqa: E402
-from faceworkbook.training import augment, cutting, picture_batches, schedules  # noqa: E402
+from faceworkbook.training import augment, cutting, masked, picture_batches, schedules  # noqa: E402
 from faceworkbook.training.augment import Augmentation  # noqa: E402
 from faceworkbook.training.batches import Alternating, Joint, Stage  # noqa: E402
+from faceworkbook.training.checkpoint import CheckpointError  # noqa: E402
 from faceworkbook.training.fine_tune import Settings, fit_plan  # noqa: E402
 from faceworkbook.training.joined_pictures import JoinedPictures  # noqa: E402
 from faceworkbook.training.loop import Batch  # noqa: E402
@@ -149,6 +150,22 @@ def test_a_killed_run_goes_on_to_the_same_weights(settings, tmp_path):
     assert alike(weights(resumed), weights(whole))
 
 
+@pytest.mark.parametrize(
+    "other, message",
+    [
+        ({"dropout": 0.3}, r"layers\.shared__hidden1_dropout\.rate is 0\.5 there, 0\.3 here"),
+        ({"trunk_momentum": 0.8}, r"layers\.conv_1_bn\.momentum is 0\.9 there, 0\.8 here"),
+        ({"precision": "mixed_bfloat16"}, r"layers\.conv_1\.dtype"),
+    ],
+)
+def test_a_checkpoint_of_other_layers_with_the_same_weights_is_refused(other, message, tmp_path):
+    own = {"dropout": 0.5, "hidden": (6,)}
+    train(network(**own), epochs=1, folder=tmp_path)
+    with pytest.raises(CheckpointError, match=message):
+        train(network(**{**own, **other}), epochs=2, folder=tmp_path)
+    assert len(train(network(**own), epochs=2, folder=tmp_path).history) == 2
+
+
 def test_groups_stay_for_their_first_epochs():
     net = network()
     before = {layer.name: layer.get_weights() for layer in net.net.model.layers}
@@ -191,14 +208,21 @@ def test_mixed_rows_have_the_mean_of_both_losses():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(4, 2)).astype(np.float32)
     values, mask = np.eye(4, dtype=np.float32), np.float32([1, 1, 0, 0])
-    made = picture_batches.mix_batch(Batch(x, {"a": (values, mask)}), share=0.7, rng=np.random.default_rng(1))
-    other = np.random.default_rng(1).permutation(4)
+    made = picture_batches.mix_batch(Batch(x, {"a": (values, mask)}), share=0.7, rng=np.random.default_rng(2))
+    other = np.random.default_rng(2).permutation(4)
     np.testing.assert_allclose(made.x, 0.7 * x + 0.3 * x[other], rtol=1e-6)
     mixed, weight = (np.asarray(a) for a in made.targets["a"])
-    np.testing.assert_allclose(weight, 0.7 * mask + 0.3 * mask[other], rtol=1e-6)
+    # Two rows bear the label, and so many pictures hold some of it.
+    more = np.count_nonzero(mask + mask[other]) / 2
+    assert more > 1
+    np.testing.assert_allclose(weight, (0.7 * mask + 0.3 * mask[other]) * more, rtol=1e-6)
     logits = np.log(np.float32([0.1, 0.2, 0.3, 0.4]))
     expected = 0.7 * mask * -(values @ logits) + 0.3 * mask[other] * -(values[other] @ logits)
-    np.testing.assert_allclose(weight * -(mixed @ logits), expected, rtol=1e-5)
+    np.testing.assert_allclose(weight * -(mixed @ logits), expected * more, rtol=1e-5)
+    head = Head(tasks.Task("a", classes=("p", "q", "r", "s")))
+    sums = np.asarray(masked.measure(head, np.tile(logits, (4, 1)), mixed, weight))
+    of_the_labelled = -np.log([0.1, 0.2]).mean()
+    assert sums[0] / sums[2] == pytest.approx(of_the_labelled, rel=1e-5)
 
 
 def test_the_moving_average_is_judged_and_kept():
@@ -220,6 +244,7 @@ def test_a_plateau_halves_the_rate_after_waiting_and_from_the_losses_alone():
     assert [plateau.after(losses[:n]) for n in range(10)] == pytest.approx(
         [0.8, 0.8, 0.8, 0.8, 0.4, 0.4, 0.24, 0.24, 0.24, 0.24]
     )
+    assert schedules.slower(plateau, 3) == replace(plateau, wait=6)
     with pytest.raises(ValueError, match="plateau factor=1; allowed is above 0 and below 1"):
         schedules.Plateau(0.1, factor=1)
 

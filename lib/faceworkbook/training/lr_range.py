@@ -54,7 +54,9 @@ def run_range_test(
     try:
         for rate, batch in zip(rates, _batches(examples), strict=False):
             losses.append(learner.step(batch, float(rate)))
-            if not np.isfinite(losses[-1]) or losses[-1] > WORSE * min(losses):
+            lowest = min(losses)
+            # The loss of learned task weights may fall below 0.
+            if not np.isfinite(losses[-1]) or losses[-1] - lowest > (WORSE - 1) * abs(lowest):
                 break
     finally:
         checkpoint.assign(learner.state, before)

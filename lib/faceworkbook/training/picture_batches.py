@@ -11,11 +11,11 @@ import tensorflow as tf
 
 from faceworkbook import images
 from faceworkbook.files import hash_values
-from faceworkbook.training import augment, checkpoint
+from faceworkbook.training import augment, checkpoint, masked
 from faceworkbook.training.activations import Activations
 from faceworkbook.training.batches import cut, shuffle
 from faceworkbook.training.cutting import Network, beyond
-from faceworkbook.training.filling import Filling
+from faceworkbook.training.filling import Filling, Planned
 from faceworkbook.training.loop import Batch
 from faceworkbook.training.pictures import EVALUATION_BATCH, Prepared, stream
 from faceworkbook.training.targets import Targets
@@ -110,16 +110,10 @@ class Pictures:
 
 
 @dataclass
-class PlannedPictures(Pictures):
+class PlannedPictures(Planned, Pictures):
     """Batches of several data sets in the order of a plan, missing labels filled by the current net."""
 
     filling: Filling = field(kw_only=True)
-
-    def n_batches(self, epoch: int) -> int:
-        return self.filling.plan.n_batches(epoch)
-
-    def columns(self, epoch: int) -> dict:
-        return {"stages": "+".join(stage.name for stage in self.filling.plan.current(epoch))}
 
     def train(self, epoch: int) -> Iterator[Batch]:
         rng, filling = np.random.default_rng([self.settings.seed, epoch]), self.filling
@@ -170,8 +164,8 @@ def mix_batch(batch: Batch, *, share: float, rng: np.random.Generator) -> Batch:
     """Mix each row of a batch with another one: share of itself, 1 - share of the other.
 
     Zhang, Cisse, Dauphin, Lopez-Paz, "mixup: beyond empirical risk minimization", ICLR 2018. A task's target is mixed
-    of the rows that have one, and weighs as much as they have in the picture: for cross-entropy that is the mean of
-    both losses, and a row without the label adds nothing.
+    of the rows that have one, and weighs as much as they have in the picture: the cross-entropy of a batch is `share`
+    of the mean over the rows with the label, and 1 - `share` of the mean over the others with it.
 
     Parameters
     ----------
@@ -184,5 +178,7 @@ def mix_batch(batch: Batch, *, share: float, rng: np.random.Generator) -> Batch:
         own, theirs = share * mask, (1 - share) * tf.gather(mask, other)
         weight = own + theirs
         mixed = own[:, None] * values + theirs[:, None] * tf.gather(values, other)
-        targets[name] = (tf.math.divide_no_nan(mixed, weight[:, None]), weight)
+        # More pictures hold some of a label than rows bore it; losses are divided by their number, see `masked`.
+        more = masked.count(weight) / masked.at_least_some(masked.count(mask))
+        targets[name] = (tf.math.divide_no_nan(mixed, weight[:, None]), weight * more)
     return Batch(x, targets)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from keras.optimizers.schedules import CosineDecay, ExponentialDecay, LearningRateSchedule
 
@@ -99,10 +99,10 @@ class Slower:
 
 
 def slower(learning_rate, times: int):
-    """Stretch a schedule for data sets that take turns, epoch by epoch; other rates stay as they are."""
-    if times == 1 or not callable(learning_rate):
-        return learning_rate
-    return Slower(learning_rate, times)
+    """Stretch a schedule, or a plateau's wait, for data sets that take turns, epoch by epoch; a number stays as it is."""
+    if times > 1 and isinstance(learning_rate, Plateau):
+        return replace(learning_rate, wait=learning_rate.wait * times)
+    return Slower(learning_rate, times) if times > 1 and callable(learning_rate) else learning_rate
 
 
 SCHEDULES = ("cosine", "plateau", "constant")
