@@ -143,6 +143,24 @@ def test_losses_of_ordered_classes_are_compared_on_descriptors_too():
 
 
 @pytest.mark.parametrize(
+    "texts, message",
+    [
+        (["single", "single+corall"], r"'single\+corall' names the loss 'corall'; allowed are"),
+        (["joint", "single", "joint-naive"], r"of which \['joint-naive'\] come twice; name each once"),
+    ],
+)
+def test_strategies_are_checked_before_the_first_is_trained(texts, message, monkeypatch):
+    monkeypatch.setattr(strategy_comparison, "train", lambda *_: pytest.fail("trained"))
+    with pytest.raises(ValueError, match=message):
+        strategy_comparison.repeat(
+            [strategies.parse(text, Fill()) for text in texts],
+            make_multi(),
+            Options(Settings(epochs=1, progress=False)),
+            seeds=[0],
+        )
+
+
+@pytest.mark.parametrize(
     "text, name",
     [
         ("single+coral", "single+coral"),

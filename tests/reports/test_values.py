@@ -301,6 +301,15 @@ def test_choices_are_those_of_the_rooms_that_own_them():
         assert f"allowed are {', '.join(choices)}" in values.RULES[name]("?")
 
 
+def test_pictures_are_changed_as_far_as_training_allows_and_no_further():
+    """rotate=90 passed here and ended the run when training began."""
+    from faceworkbook.training import augment
+
+    for name, limit in augment.LIMITS.items():
+        rule = values.RULES["flip" if name == "mirror" else name]
+        assert rule(limit) == "" and rule(limit + 0.01) != ""
+
+
 def test_a_later_step_knows_the_table_of_ones_own_that_01_faces_read(tmp_path):
     """`workbook run` with a csv whose table has another name ended in 02: its label was looked for in faces.csv."""
     root, out = tmp_path / "own", tmp_path / "out"

@@ -134,7 +134,13 @@ def train(strategy: Strategy, multi: MultiDataset, split: MultiSplit, options: O
 
 
 def check_loss(strategy: Strategy, labels: Mapping[str, Labels]) -> None:
-    """Raise ValueError where the strategy names a loss of ordered classes and no task has any."""
+    """Raise ValueError where the strategy names a loss that there is not, or one of ordered classes and no task has any."""
+    from faceworkbook.models import ordinal
+
+    if strategy.ordinal_loss not in ordinal.LOSSES:
+        raise ValueError(
+            f"strategy {strategy.name!r} names the loss {strategy.ordinal_loss!r}; allowed are {list(ordinal.LOSSES)}"
+        )
     kinds = {name: own.task.kind for name, own in labels.items()}
     if strategy.ordinal_loss != CROSS_ENTROPY and ORDERED not in kinds.values():
         raise ValueError(

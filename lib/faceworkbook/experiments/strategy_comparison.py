@@ -13,7 +13,7 @@ import pandas as pd
 from faceworkbook.evaluation import metrics, predictions, significance
 from faceworkbook.experiments import multi_dataset
 from faceworkbook.experiments.multi_dataset import MultiDataset, MultiSplit
-from faceworkbook.experiments.strategies import Options, Strategy, count_balance, predict, train
+from faceworkbook.experiments.strategies import Options, Strategy, check_loss, count_balance, predict, train
 
 VALUES = ["task", "strategy", "repeat", "metric", "value", "n", "n_train", "labels", "seconds", "constant"]
 SUBSETS = ("train", "validation")  # whose figures stand beside those of the test rows
@@ -70,7 +70,13 @@ def repeat(
     """Train by every strategy once a seed; a seed draws the split, the initial weights and the batches.
 
     Test rows keep the labels that `shares` hides.
+
+    Raises
+    ------
+    ValueError
+        Before anything is trained: a strategy that comes twice, or whose loss does not fit the tasks.
     """
+    _check(strategies, multi)
     shares = shares or Shares()
     tables: dict[tuple[str, str], list] = {}
     rows, subsets, fitted, balance = [], [], {}, pd.DataFrame()
@@ -95,6 +101,14 @@ def repeat(
     return Repeats(
         joined, pd.DataFrame(rows, columns=[*VALUES, *SUBSETS]), fitted, pd.DataFrame(subsets), balance
     )
+
+
+def _check(strategies: Sequence[Strategy], multi: MultiDataset) -> None:
+    names = [strategy.name for strategy in strategies]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"strategies hold {names}, of which {twice} come twice; name each once")
+    for strategy in strategies:
+        check_loss(strategy, multi.labels)
 
 
 def _score_subsets(fitted: list, multi: MultiDataset, split: MultiSplit, seed: int) -> list[dict[str, float]]:

@@ -8,7 +8,7 @@ upside down.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -17,6 +17,7 @@ from faceworkbook.tasks import YAW_BINS
 
 _FIELDS = ("angle", "right", "down", "zoom", "contrast", "brightness", "blur")
 DRAWN = np.dtype([("mirror", "?"), *((name, "f4") for name in _FIELDS)])
+LIMITS = {"mirror": 1.0, "rotate": 45.0, "shift": 0.5, "zoom": 0.9, "light": 1.0, "blur": 1.0}
 _RANDOM_NUMBERS = 9
 _BLUR_PIXELS = (0.4, 1.2)
 
@@ -49,16 +50,15 @@ class Augmentation:
     blur: float = 0.05
 
     def __post_init__(self):
-        limits = {"mirror": 1.0, "rotate": 45.0, "shift": 0.5, "zoom": 0.9, "light": 1.0, "blur": 1.0}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if not 0 <= value <= limits[field.name]:
-                raise ValueError(f"{field.name}={value}; allowed is 0..{limits[field.name]:g}")
+        for name, limit in LIMITS.items():
+            value = getattr(self, name)
+            if not 0 <= value <= limit:
+                raise ValueError(f"{name}={value}; allowed is 0..{limit:g}")
 
     @property
     def is_nothing(self) -> bool:
         """Whether every picture stays as it is."""
-        return not any(getattr(self, field.name) for field in fields(self))
+        return not any(getattr(self, name) for name in LIMITS)
 
 
 def draw(
