@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from faceworkbook import backbones
-from faceworkbook.training import needs
+from faceworkbook.models.multitask import make_head
+from faceworkbook.training import cutting, fine_tune, needs
+from tests.training import toy_network as toy
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.xdist_group("tensorflow")]
 LAYER = "conv_pw_11_relu"
@@ -23,6 +25,26 @@ def test_precomputed_layers_take_what_their_file_will_have(net):
     assert need.disk[f"output of {LAYER}"] == np.empty((2, 7, *output), np.float32).nbytes
     small = needs.estimate(net.adjusted(resolution=112), faces=10, fitted=7, precompute=LAYER, sides=2)
     assert small.disk[f"output of {LAYER}"] * 4 == need.disk[f"output of {LAYER}"]
+
+
+def test_a_checkpoint_of_each_fit_lies_there_at_the_end(net, tmp_path):
+    one, eleven = (needs.estimate(net, faces=1, fitted=1, fits=fits) for fits in (1, 11))
+    assert eleven.disk == {"checkpoints": 11 * one.disk["checkpoints"]} and eleven.memory == one.memory
+    with pytest.raises(needs.NeedError, match=r"GB of disk \(checkpoints: .*or take fewer folds"):
+        eleven.check(0.2, tmp_path)
+
+
+def test_no_checkpoint_is_larger_than_stated(monkeypatch, tmp_path):
+    source, split = toy.source(12), toy.Split(np.arange(8), np.arange(8, 12))
+    labels = toy.labels(12)
+    network = cutting.assemble(toy.backbone(), [make_head(labels["light"], rows=split.train)], dropout=0.0)
+    settings = fine_tune.Settings(epochs=1, ema=0.9, progress=False)
+    fine_tune.fit(network, source, labels, split=split, settings=settings, folder=tmp_path)
+    with np.load(tmp_path / "checkpoint.npz") as file:
+        written = sum(file[name].nbytes for name in file.files if ":" in name)
+    weights = network.net.model.count_params() * needs.FLOAT
+    # Beside them there are only counters of steps and generators of dropout.
+    assert 4.5 * weights < written < needs.COPIES * weights + 200
 
 
 def test_pictures_lie_in_memory_on_disk_or_nowhere(net):

@@ -13,7 +13,7 @@ from faceworkbook.backbones import Backbone
 
 GB = 1e9
 FLOAT = 4  # bytes
-COPIES = 4  # of the weights: as they are, the best ones, and Adam's m and v
+COPIES = 5  # of the weights, at most: as they are, the best ones, Adam's m and v, and their average (ema)
 
 
 class NeedError(ValueError):
@@ -61,6 +61,7 @@ def estimate(
     memory: str = "high",
     precompute: str = "",
     sides: int = 1,
+    fits: int = 1,
 ) -> Needs:
     """Estimate what fine-tuning takes; a step's own memory, which grows with ``batch_size``, comes on top.
 
@@ -76,6 +77,8 @@ def estimate(
         Layer whose output is kept for each fitted face; empty for none.
     sides : int
         2 where pictures are mirrored in training, else 1.
+    fits : int
+        Networks that are trained one after the other, such as one a fold; the checkpoint of each stays until the end.
 
     Raises
     ------
@@ -85,7 +88,7 @@ def estimate(
     pictures = faces * math.prod(backbone.preprocessing.size) * 3
     full = backbone.builder()  # and not `full`, which would stay in memory beside the network that is trained
     weights = sum(math.prod(variable.shape) for variable in full.weights) * FLOAT
-    disk, held = {"checkpoint": COPIES * weights}, {"weights": COPIES * weights}
+    disk, held = {"checkpoints": COPIES * weights * fits}, {"weights": COPIES * weights}
     if memory == "shards":
         disk["decoded pictures"] = pictures
     elif memory == "high":
@@ -115,6 +118,10 @@ def _spare(of: dict[str, int]) -> str:
     largest = max(of, key=lambda name: of[name])
     if largest == "decoded pictures":
         return "or set memory to low, which decodes each batch anew"
+    if largest == "checkpoints":
+        return "or take fewer folds (n_folds, n_repeats) or a smaller network"
+    if largest == "weights":
+        return "or take a smaller network"
     return "or leave precompute empty, which computes the frozen layers in every epoch"
 
 
