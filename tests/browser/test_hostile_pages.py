@@ -18,6 +18,7 @@ from faceworkbook.serving import card, folder
 from faceworkbook.serving.answers import Answering, Cell
 from faceworkbook.tasks import Task
 from tests.serving.toys import load_toy, make_record
+from tests.support import face_pages
 from tests.support.serving import Serving
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -120,7 +121,22 @@ def index_page(place):
     return index.write(place)
 
 
-@pytest.mark.parametrize("make", [report, networks_card, predictor_card, index_page])
+def faces_page(place):
+    """Faces whose files, classes and groups have hostile names; none has a picture."""
+    n, classes = 2 * len(HOSTILE), tuple(HOSTILE[:2])
+    truth = np.resize(np.array(classes, object), n)
+    faces = pd.DataFrame(
+        {"face_id": [f"{text}{i}" for i, text in enumerate(HOSTILE * 2)], "image": HOSTILE * 2}
+    )
+    faces = faces.assign(identity=pd.array([pd.NA] * n, dtype="string"), mood=pd.Categorical(truth))
+    faces = faces.assign(**dict.fromkeys(("top", "left", "bottom", "right"), np.nan))
+    faces["race"] = pd.Categorical(np.array(HOSTILE * 2, object))
+    output = np.resize([0.1, 0.8, 0.7], n)
+    rows = predictions.build(faces, Task("mood", classes=classes), truth=truth, output=output, split="test")
+    return face_pages.write_faces(place, face_pages.make_rows(faces, rows, ("race",)), place)
+
+
+@pytest.mark.parametrize("make", [report, networks_card, predictor_card, index_page, faces_page])
 def test_a_page_of_hostile_names_runs_nothing_and_asks_for_nothing(browser, tmp_path, make):
     path = make(tmp_path)
     page, requests = browser.new_page(), []

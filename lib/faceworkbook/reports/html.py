@@ -13,14 +13,14 @@ from nbconvert.preprocessors import Preprocessor
 from pygments.formatters import HtmlFormatter
 
 from faceworkbook import files, project
-from faceworkbook.reports import pages, parameters, private, tables
+from faceworkbook.reports import face_browser, pages, parameters, private, tables
 from faceworkbook.reports.parameters import ParameterError
 
 TOC = "<!--contents-->"
 MORE = "# --- more ---"  # in a cell of parameters: what stands below it is folded once more
 SCRIPT = """
 if (window.matchMedia("(max-width: 1000px)").matches) document.querySelector("nav details").open = false;
-for (const table of document.querySelectorAll("main table")) {
+for (const table of document.querySelectorAll("main table:not(.faces)")) {
   const box = document.createElement("div");
   box.className = "scroll"; box.tabIndex = 0; box.setAttribute("role", "region"); box.setAttribute("aria-label", "table");
   table.replaceWith(box); box.append(table);
@@ -170,12 +170,14 @@ def export(notebook: str | Path, html: str | Path, *, title: str | None = None) 
         require_js_url="",
         anchor_link_text="#",
     )
+    has_faces = _holds_faces(content)
+    script = SCRIPT + (face_browser.script() if has_faces else "")
     resources = {
         "page_title": title or _title(content),
-        "page_css": pages.stylesheet(),
-        "page_script": SCRIPT,
+        "page_css": pages.stylesheet() + (face_browser.stylesheet() if has_faces else ""),
+        "page_script": script,
         "page_footer": pages.checked_intervals(project.resolve(pages.CHECKED)),
-        "page_policy": pages.security_policy(SCRIPT),
+        "page_policy": pages.security_policy(script),
         "code_css": _code_css(),
         "metadata": {"name": title or _title(content)},
     }
@@ -216,6 +218,11 @@ def _is_hidden(cell) -> bool:
 
 def _is_answer(output) -> bool:
     return 'class="answer"' in "".join(output.get("data", {}).get("text/html", ""))
+
+
+def _holds_faces(content) -> bool:
+    outputs = (output for cell in content.cells for output in cell.get("outputs", []))
+    return any(face_browser.MARK in "".join(o.get("data", {}).get("text/html", "")) for o in outputs)
 
 
 def _fails(cell) -> bool:

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from faceworkbook import project
-from faceworkbook.evaluation import excluded_copies
-from faceworkbook.reports import answers, described, report_data, tables
+from faceworkbook.evaluation import excluded_copies, metrics
+from faceworkbook.reports import answers, described, face_browser, face_rows, report_data, tables
 from faceworkbook.reports.pages import escape
 from faceworkbook.reports.report_data import ReportData
 from faceworkbook.reports.runs import Run
@@ -178,6 +178,41 @@ def show_saved(data: ReportData, step: str, names: list[str]) -> None:
             if (step, name) in TITLES:
                 tables.show_html(f"<h3>{escape(TITLES[step, name])}</h3>")
             data.run.show_saved(step, name)
+
+
+def show_faces(data: ReportData, which: str) -> None:
+    """Show all test faces to look through: a table, the map of 04_errors, corrections to save.
+
+    Parameters
+    ----------
+    which : {'all', 'errors', 'none'}
+        Whose pictures the page carries.
+    """
+    run, of_errors = data.run, data.run.values("04_errors")
+    predicted = run.predictions()
+    read = metrics.expectation(predicted) if data.task.headline == "expected_mae" else predicted
+    overall = of_errors.get("overall")
+    figures = data.groups if overall is None else pd.concat([pd.DataFrame([overall]), data.groups])
+    rows = face_rows.make(
+        read,
+        run.faces(),
+        attributes=of_errors["attributes"],
+        points=run.table("04_errors", "map") if run.has("04_errors", "map.parquet") else None,
+        figures=figures,
+        earlier=run.table("01_faces", "corrections") if data.faces.get("corrections") else None,
+        key=f"{run.data().fingerprint} {data.task.name}",
+    )
+    root = project.resolve(data.params["root"])
+    tables.show_html(
+        f"<p>{escape(face_browser.describe_choice(which, rows))} {escape(report_data.LABELS)}</p>"
+    )
+    tables.show_html(face_browser.to_html(rows, root, which=which, static=face_browser.static_map(run)))
+
+
+def allowed(names: list[str], which: str) -> list[str]:
+    """Return those of the saved figures that a page may carry where it may show all faces, errors alone, or none."""
+    hidden = {face_browser.ALL: (), face_browser.ERRORS: ("sample",), face_browser.NONE: ("sample", "errors")}
+    return [name for name in names if name not in hidden[which]]
 
 
 def show_folds(data: ReportData) -> None:

@@ -188,6 +188,7 @@ RULES: dict[str, Rule] = {
     "smallest": COUNT,
     "shown": COUNT,
     "montage": COUNT,
+    "faces_in_report": one_of(("all", "errors", "none")),
     "coverage": number(above=0, high=0.9999),
     "samples": COUNT_OR_ALL,
     "shares": each(number(above=0, high=1), least=1),
