@@ -21,7 +21,7 @@ from benchmarks import simulated_faces as simulated
 from benchmarks.null_designs import FEW, MANY, paired_shares, size_designs, worst_of
 from benchmarks.simulated_faces import Classes, Numbers, People
 from faceworkbook.evaluation import intervals, metrics, significance
-from faceworkbook.evaluation.figures import ENOUGH_UNITS
+from faceworkbook.evaluation.figures import ENOUGH_FREEDOM, ENOUGH_UNITS
 
 RESULTS, PARTS = Path(__file__).parent / "results", ("size", "coverage")
 PAGE = Path(__file__).parents[1] / "docs/how_intervals_were_checked.md"
@@ -59,8 +59,9 @@ def cover(people: People, model: Classes | Numbers, truth: dict[str, float], see
             made = metrics.figure(metrics.pick(name, rows.task), rows)
             low, high = made.interval()
             if np.isfinite([low, high]).all():
-                records.append((name, low <= value <= high, made.effective))
-    return pd.DataFrame(records, columns=["of", "hit", "effective"])
+                doubt = metrics.doubt(made, metrics.pick(name, rows.task))
+                records.append((name, low <= value <= high, made.effective, bool(doubt)))
+    return pd.DataFrame(records, columns=["of", "hit", "effective", "marked"])
 
 
 def coverage(simulations: int) -> Iterator[dict]:
@@ -73,7 +74,8 @@ def coverage(simulations: int) -> Iterator[dict]:
         seen = _in_parallel(lambda seeds, p=people, m=model, t=truth: cover(p, m, t, seeds), simulations)
         for name, own in seen.groupby("of", sort=False):
             enough = guaranteed and own["effective"].median() >= ENOUGH_UNITS
-            yield _row("coverage", f"{design}; {model.name}", name, own["hit"], guaranteed=enough)
+            row = _row("coverage", f"{design}; {model.name}", name, own["hit"], guaranteed=enough)
+            yield row | {"marked": bool(own["marked"].mean() > 0.5)}
 
 
 def sizes(simulations: float) -> Iterator[dict]:
@@ -153,7 +155,9 @@ def write_page(rows: pd.DataFrame) -> None:
         "((sum n)^2 / sum n^2 of their numbers of pictures). Below that the method column of a report says that there are too few.",
         "",
         f"{len(guaranteed) - len(fails)} of {len(guaranteed)} figures hold, {careful.sum()} are more careful than they should be (intervals cover more, tests",
-        f"alarm less), and {(~careful).sum()} are less. **These are not to be relied on as far as the others:**",
+        f"alarm less), and {(~careful).sum()} are less. **These are not to be relied on as far as the others.** Those that are",
+        f"marked say so in the method column of a report too: with fewer than {ENOUGH_FREEDOM} degrees of freedom, log loss, Brier score,",
+        "errors of numbers and areas under the curve hang on a few large errors or a few low ranks.",
         "",
         *_markdown(fails[~careful].sort_values(["what", "share"])),
         "",
@@ -166,7 +170,7 @@ def write_page(rows: pd.DataFrame) -> None:
 def _markdown(rows: pd.DataFrame) -> list[str]:
     lines = ["| design | of | share [95 % interval] | simulations | |", "|---|---|---|---|---|"]
     return lines + [
-        f"| {r.design} | {r.of.replace('_', ' ')} | {r.share:.3f} [{r.low:.3f}, {r.high:.3f}] | {r.n:,} | {r.verdict} |"
+        f"| {r.design} | {r.of.replace('_', ' ')} | {r.share:.3f} [{r.low:.3f}, {r.high:.3f}] | {r.n:,} | {r.verdict}{', marked' * (r.marked is True)} |"
         for r in rows.itertuples()
     ]
 
@@ -178,7 +182,8 @@ def measure(simulations: int, what: str) -> pd.DataFrame:
         for row in of(simulations):
             print(
                 f"{row['what']:9} {row['design']:60} {row['of']:44} {row['share']:.3f} "
-                f"[{row['low']:.3f}, {row['high']:.3f}] {row['n']:6d} {row['verdict']}", flush=True,
+                f"[{row['low']:.3f}, {row['high']:.3f}] {row['n']:6d} {row['verdict']}"
+                f"{', marked' * row.get('marked', False)}", flush=True,
             )  # fmt: skip
             rows.append(row)
     RESULTS.mkdir(exist_ok=True)

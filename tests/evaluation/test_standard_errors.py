@@ -110,6 +110,27 @@ def test_two_people_give_no_difference_of_450_percent():
     assert "below 25 it may cover less than 95 %" in row["method"]
 
 
+def test_what_a_few_large_errors_decide_is_marked():
+    """A few errors of 20 years among many of 1: their squares are the variance, so that 95 % are not covered."""
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(10, 80, 1000)
+    error = rng.normal(size=1000)
+    task, faces = Task("age", "number", unit="years"), made.faces_table(1000)
+    calm, wild = (
+        predictions.build(faces, task, truth=truth, output=truth + e, split="test")
+        for e in (error, np.where(truth > 79.7, 20, error))
+    )
+    marks = [
+        metrics.summary(table, names=["mae", "rmse", "within_5"])
+        .set_index("metric")["method"]
+        .str.contains("a few decide")
+        for table in (calm, wild)
+    ]
+    assert not marks[0].any()
+    assert marks[1].to_dict() == {"mae": True, "rmse": True, "within_5": False}
+    assert metrics.doubt(Figure(0.9, 0.02, freedom=12, effective=30), metrics.find("accuracy")) == ""
+
+
 def test_p_belongs_to_the_interval():
     for seed in range(20):
         rng = np.random.default_rng(seed)

@@ -12,6 +12,8 @@ from faceworkbook.evaluation.standard_errors import SumError, error_of_sum, t_qu
 
 # Where the simulations of benchmarks/coverage_and_size.py still cover: fewer effective units are marked.
 ENOUGH_UNITS = 25
+# And fewer degrees of freedom, of figures that a few large errors or a few low ranks decide.
+ENOUGH_FREEDOM = 40
 ROUNDING = 1e-9
 
 

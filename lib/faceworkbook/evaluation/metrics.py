@@ -10,7 +10,7 @@ import pandas as pd
 
 from faceworkbook.evaluation import intervals
 from faceworkbook.evaluation import predictions as tables
-from faceworkbook.evaluation.figures import ENOUGH_UNITS, Figure, figure_of_share
+from faceworkbook.evaluation.figures import ENOUGH_FREEDOM, ENOUGH_UNITS, Figure, figure_of_share
 from faceworkbook.evaluation.metric_definitions import (
     ACCURACY,
     BRIER,
@@ -249,8 +249,21 @@ def describe_method(made: Figure, metric: Metric, rows: Rows) -> str:
     if made.counts and np.isnan(made.freedom):
         return f"Wilson over {counted}"
     kind = "t of the bootstrap" if isinstance(metric, FunctionMetric) else "Wilson, t" if made.counts else "t"
-    few = f"; below {ENOUGH_UNITS} it may cover less than 95 %" if made.effective < ENOUGH_UNITS else ""
-    return f"{kind} over {counted}{few}"
+    return f"{kind} over {counted}{doubt(made, metric)}"
+
+
+def doubt(made: Figure, metric: Metric) -> str:
+    """Say why an interval may cover less than 95 %; empty where it covered in all simulations.
+
+    See docs/how_intervals_were_checked.md. Shares hold with few degrees of freedom; what weighs errors by their size
+    (log loss, Brier score, errors of numbers) or by ranks (the area under the curve) does not.
+    """
+    if made.effective < ENOUGH_UNITS:
+        return f"; below {ENOUGH_UNITS} it may cover less than 95 %"
+    weighs = not metric.proportion and (metric.better == "lower" or metric.combine is None)
+    if weighs and made.freedom < ENOUGH_FREEDOM:
+        return f"; a few decide it ({made.freedom:.0f} degrees of freedom): it may cover less than 95 %"
+    return ""
 
 
 def _figure_of_rows(
