@@ -50,6 +50,7 @@ class Door:
     make: Callable[[Path], Path]
     enter: Callable[[Path], object]
     errors: tuple[type[Exception], ...]
+    share: int = 1  # one of so many inputs: each costs a process of its own
 
 
 def faces_table() -> pd.DataFrame:
@@ -86,6 +87,13 @@ def make_hdf5(place: Path) -> Path:
     layers = {"conv1_1": {"kernel:0": np.ones((3, 3, 3, 4), "f4"), "bias:0": np.zeros(4, "f4")}, "pool": {}}
     vgg_files.write_keras_weights(place / "a.h5", layers)
     return place / "a.h5"
+
+
+def make_hdf5_vectors(place: Path) -> Path:
+    with h5py.File(place / "v.h5", "w") as file:
+        file.create_dataset("descriptors", data=np.eye(4, dtype="f4"), chunks=(2, 4), compression="gzip")
+        file["images"] = [f"{i}.png" for i in range(4)]
+    return place / "v.h5"
 
 
 def make_predictions(place: Path) -> Path:
@@ -176,7 +184,8 @@ SIDECAR = "size: 112\nchannels: RGB\nmean: [127.5, 1, 2]\nscale: 1/127.5\nalign:
 DOORS = {
     "torch7": Door(make_torch, torch7.read, (WeightsError,)),
     "mat": Door(make_mat, matlab.read, (matlab.MatlabError,)),
-    # No HDF5: its C library reads some damaged heaps for ever, which only a process of its own could end.
+    "hdf5": Door(make_hdf5, h5_weights.read, (WeightsError,), share=20),
+    "vectors .h5": Door(make_hdf5_vectors, vector_files.read, (vector_files.VectorFileError,), share=20),
     "side-car": Door(write("net.yaml", SIDECAR), sidecar.read, (WeightsError,)),
     "assignment": Door(write("p", "widths=[16, 8, true, 0.5]"), assignment, (ParameterError,)),
     "parameters": Door(
@@ -253,7 +262,7 @@ def test_damaged_bytes_end_in_a_value_or_the_doors_own_error(name, tmp_path):
     whole = path.read_bytes()
     door.enter(path)
     seed = zlib.crc32(name.encode())
-    for number in range(INPUTS):
+    for number in range(max(1, INPUTS // door.share)):
         path.write_bytes(damaged(whole, np.random.default_rng([seed, number])))
         try:
             door.enter(path)
@@ -298,18 +307,6 @@ def test_what_came_through_once_is_refused(case, tmp_path):
     with pytest.raises(DOORS[name].errors) as caught:
         DOORS[name].enter(path)
     assert len(str(caught.value)) < 1000
-
-
-def test_an_array_of_40_gigabytes_in_a_small_hdf5_file_is_refused(tmp_path):
-    path = make_hdf5(tmp_path)
-    assert h5_weights.read(path)["conv1_1"]["kernel"].shape == (3, 3, 3, 4)
-    with h5py.File(path, "a") as file:
-        del file["conv1_1"]["kernel:0"]
-        file["conv1_1"].create_dataset(
-            "kernel:0", (10**5, 10**5), "f4", chunks=(100, 100), compression="gzip"
-        )
-    with pytest.raises(WeightsError, match="far more than the file holds"):
-        h5_weights.read(path)
 
 
 def test_inputs_follow_from_their_number():

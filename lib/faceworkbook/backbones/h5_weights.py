@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from faceworkbook import hdf5
 from faceworkbook.backbones.base import WeightsError
 
 Arrays = dict[str, dict[str, np.ndarray]]
@@ -16,23 +19,26 @@ VARIABLES = {
     **{v: v for v in ("kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance")},
     **{"W": "kernel", "b": "bias", "running_mean": "moving_mean", "running_std": "moving_variance"},
 }
-# What an array may unpack to: so much, or so many times the size of its file.
-FREE_BYTES, MAX_RATIO = 2**26, 100
 KERNEL, NORMALISATION = ("kernel", "bias"), ("gamma", "beta", "moving_mean", "moving_variance")
 
 
-def _open(path: Path):
-    import h5py
-
+@contextlib.contextmanager
+def _open(path: Path) -> Iterator:
+    """Open a file; whatever h5py raises of a damaged one is a `WeightsError`."""
     try:
-        return h5py.File(path)
-    except OSError as error:
-        raise WeightsError(f"{path} is no HDF5 file, or damaged ({str(error)[:200]})") from error
+        with hdf5.open_file(path, error=WeightsError) as file:
+            yield file
+    except WeightsError:
+        raise
+    except (KeyError, ValueError, OSError, AttributeError, RuntimeError, TypeError) as error:
+        raise WeightsError(f"{path} is damaged: {str(error)[:200]}; {hdf5.AGAIN}") from error
 
 
 def read_attribute(path: Path, name: str) -> str:
-    """Return a text attribute of a file's root; KeyError where it is not there."""
+    """Return a text attribute of a file's root; `WeightsError` where it is not there."""
     with _open(path) as file:
+        if name not in file.attrs:
+            raise WeightsError(f"{path} is no Keras model, or damaged: it has no {name}")
         value = file.attrs[name]
     return value.decode() if isinstance(value, bytes) else str(value)
 
@@ -64,14 +70,7 @@ def read(path: Path) -> Arrays:
                 f"{path} is an HDF5 file that holds {names}, without the list of layers that Keras 1 and 2 write; a "
                 "network of Keras 3 is read whole: save it with model.save('NAME.keras')"
             )
-        try:
-            return {
-                layer: _layer(root, layer) for layer in _texts(root, "layer_names") if _names(root, layer)
-            }
-        except (KeyError, ValueError, OSError, AttributeError, RuntimeError) as error:
-            if isinstance(error, WeightsError):
-                raise
-            raise WeightsError(f"{path} is damaged: {error}") from error
+        return {layer: _layer(root, layer) for layer in _texts(root, "layer_names") if _names(root, layer)}
 
 
 def describe(arrays: Arrays) -> str:
@@ -133,24 +132,10 @@ def _array(group, name: str) -> np.ndarray:
     import h5py
 
     data = group[name]
-    link = group.get(name, getlink=True)
-    if (
-        not isinstance(data, h5py.Dataset)
-        or isinstance(link, h5py.ExternalLink)
-        or data.external
-        or data.is_virtual
-    ):
-        raise WeightsError(
-            f"{group.file.filename}: {name} does not lie in the file itself; such files are refused"
-        )
+    if not isinstance(data, h5py.Dataset):
+        raise WeightsError(f"{group.file.filename}: {name} is no array; {hdf5.AGAIN}")
     if data.dtype.kind != "f":
         raise WeightsError(
             f"{group.file.filename}: {name} holds {data.dtype}, expected numbers with a fraction"
-        )
-    if data.size * data.dtype.itemsize > max(
-        FREE_BYTES, MAX_RATIO * Path(group.file.filename).stat().st_size
-    ):
-        raise WeightsError(
-            f"{group.file.filename}: {name} announces {data.shape}, far more than the file holds"
         )
     return data[()]

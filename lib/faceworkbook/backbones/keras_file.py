@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from faceworkbook import hdf5
 from faceworkbook.backbones import h5_weights, own
 from faceworkbook.backbones.base import Tap, WeightsError, import_keras, sha256
 from faceworkbook.backbones.sidecar import SideCar
@@ -23,6 +24,7 @@ def open_model(path: Path):
     WeightsError
         No whole Keras model, damaged, or with layers that hold code.
     """
+    hdf5.check(path, error=WeightsError)
     _check_code(path, read_config(path))
     keras = import_keras()
     try:

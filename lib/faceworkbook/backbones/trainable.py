@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from faceworkbook import hdf5
 from faceworkbook.backbones import mini_xception, ssr_net
 from faceworkbook.backbones.base import (
     UNTRAINED,
@@ -149,6 +150,7 @@ def build(name: str, weights: Path | None):
     model = ARCHITECTURES[name].build()
     if weights is None:
         return model
+    hdf5.check(weights, error=WeightsError)
     for variable in model.weights:
         variable.assign(np.full(variable.shape, np.nan))
     try:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from faceworkbook import hdf5
 from faceworkbook.descriptors.matching import FACE, IMAGE_NAMES
 
 NAMES = (FACE, *IMAGE_NAMES, "id", "ids", "face_ids", "images", "image_paths", "paths", "files", "filenames")
@@ -183,7 +184,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     import h5py
 
     arrays: dict[str, np.ndarray] = {}
-    with h5py.File(path) as file:
+    with hdf5.open_file(path, error=VectorFileError) as file:
         file.visititems(
             lambda name, item: (
                 arrays.update({name: item[()]}) if isinstance(item, h5py.Dataset) and item.ndim else None

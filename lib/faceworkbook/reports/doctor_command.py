@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from faceworkbook import project
+from faceworkbook.backbones import faceres_deep
 
 LOCK = project.CHECKOUT / "requirements.lock"
 NETWORK, FACE = "faceres_deep", "data/synthetic/images/person0000_0.jpg"
@@ -25,7 +26,7 @@ KNOWN = (
 LARGEST_DIFFERENCE = 0.01
 # Files whose SHA-256 is known for certain; of VGG-Face's no publisher has given one.
 PUBLISHED = {
-    "faceres_deep/faceres_deep.h5": "f81b8620db16ab001da7f9a90cff0d03d895be418b394b5f054f6cf5734ef6ea",
+    faceres_deep.FILE: faceres_deep.SHA256,
     "yunet/face_detection_yunet_2023mar_int8bq.onnx": "49f000ec501fef24739071fc7e68267d32209045b6822c0c72dce1da25726f10",
     "facemesh/facemesh.onnx": "42b6e2ce7ef4f81e132ae51c9f8770d4c0de7db95ecc7cf3090ff9beffd65fdb",
     "facemesh/points.json": "268982904e42e6309d28952fbdf5df3f8f308cb56bf6db85e330368520701e01",

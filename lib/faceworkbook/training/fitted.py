@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from faceworkbook import tasks
+from faceworkbook import hdf5, tasks
 from faceworkbook.evaluation.predictions import outputs_of
 from faceworkbook.files import open_beside, read_json, write_json
 from faceworkbook.models import kernel  # noqa: F401  its layers are known to Keras by the import
@@ -141,6 +141,7 @@ class Fitted:
             compiled = self.model.get_compile_config() or None
             with open_beside(folder / MODEL) as beside:
                 self.model.save(beside)
+            hdf5.trust(folder / MODEL)
         else:
             (folder / MODEL).unlink(missing_ok=True)  # of an earlier fit
             estimator = _record_of(self.model)
@@ -164,6 +165,7 @@ class Fitted:
         lacking = [name for name in (MODEL, logs.HISTORY) if not (folder / name).is_file()]
         if lacking:
             raise ModelFileError(f"{folder} lacks {lacking}; give a folder that a fitted model was saved to")
+        hdf5.check(folder / MODEL, error=ModelFileError)
         try:
             model = keras.saving.load_model(folder / MODEL, compile=False, safe_mode=True)
             history, task = pd.read_csv(folder / logs.HISTORY), tasks.Task.from_record(record["task"])
