@@ -134,7 +134,7 @@ def test_arrays_in_pieces_and_texts_are_read_whole(tmp_path):
         (1, "failed .*boom"),
     ],
 )
-def test_how_a_process_ended_is_said_in_words(weights, monkeypatch, status, reason):
+def test_how_a_process_ended_stands_in_the_error(weights, monkeypatch, status, reason):
     done = hdf5.subprocess.CompletedProcess([], status, b"it takes more", b"boom")
     monkeypatch.setattr(hdf5.subprocess, "run", lambda *_, **__: done)
     with pytest.raises(WeightsError, match=reason):

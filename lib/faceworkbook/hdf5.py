@@ -36,6 +36,7 @@ MAX_OBJECTS = 100_000
 SLAB_BYTES = 2**24
 NO_MEMORY = f"it takes more than {MEMORY / 2**30:.0f} GB of memory"
 AGAIN = "copy or fetch it again, or write it anew in the program that made it"
+ROUTES = ("model_weights", "layer_names", "model_config", "absent")
 REFUSED = 3  # status of a child that prints why
 
 _read_well: set[tuple] = set()  # files of this process that a child came through, by place, size and times
@@ -162,11 +163,15 @@ class _Refused(BaseException):
 
 
 def read_all(path: str) -> None:
-    """Read every attribute and array of a file; what h5py refuses in words is left to whoever reads it."""
+    """Read every attribute and array of a file; refuse it where one cannot be read."""
     import h5py
 
-    with _in_words(), h5py.File(path, "r") as file:
+    with _in_words("the file"), h5py.File(path, "r") as file:
         _read_group(file, Path(path).stat().st_size)
+        # Other routes through the tables of names, which readers take: damage may lie on one of them alone.
+        file.visititems(lambda name, item: None)
+        for name in ROUTES:
+            name in file, name in file.attrs  # noqa: B015
 
 
 def _read_group(root, file_bytes: int) -> None:
@@ -175,45 +180,45 @@ def _read_group(root, file_bytes: int) -> None:
     waiting, seen = [root], set()
     while waiting:
         group = waiting.pop()
-        with _in_words():
+        with _in_words(group.name):
             _read_attributes(group)
-        with _in_words():
-            for name in group:
-                link = None
-                with _in_words():
-                    link = group.get(name, getlink=True)
-                if isinstance(link, h5py.ExternalLink):
-                    raise _Refused(f"{name} does not lie in the file itself, but in {link.filename}")
-                with _in_words():
-                    item = group[name]
-                    address = h5py.h5o.get_info(item.id).addr
-                    if address in seen:
-                        continue
-                    seen.add(address)
-                    if len(seen) > MAX_OBJECTS:
-                        raise _Refused(f"it has more than {MAX_OBJECTS:,} groups and arrays")
-                    if isinstance(item, h5py.Group):
-                        waiting.append(item)
-                    else:
-                        _read_attributes(item)
-                        _read_dataset(item, file_bytes)
+            links = {name: group.get(name, getlink=True) for name in group}
+        for name, link in links.items():
+            if isinstance(link, h5py.ExternalLink):
+                raise _Refused(f"{name} does not lie in the file itself, but in {link.filename}")
+            if not isinstance(link, h5py.HardLink):
+                continue
+            with _in_words(name):
+                item = group[name]
+                address = h5py.h5o.get_info(item.id).addr
+                if address in seen:
+                    continue
+                seen.add(address)
+                if isinstance(item, h5py.Group):
+                    waiting.append(item)
+                else:
+                    _read_attributes(item)
+                    _read_dataset(item, file_bytes)
+        if len(seen) > MAX_OBJECTS:
+            raise _Refused(f"it has more than {MAX_OBJECTS:,} groups and arrays")
 
 
 @contextlib.contextmanager
-def _in_words() -> Iterator[None]:
+def _in_words(name: str) -> Iterator[None]:
+    """Refuse the file where something in it cannot be read, since what h5py makes of it differs from time to time."""
     try:
         yield
     except MemoryError as error:
         raise _Refused(NO_MEMORY) from error
     except Exception as error:
-        if re.search(r"memory alloc|allocate memory|for allocation", str(error)):
-            raise _Refused(NO_MEMORY) from error
+        no_memory = re.search(r"memory alloc|allocate memory|for allocation", str(error))
+        words = " ".join(str(error).split())[:200]
+        raise _Refused(NO_MEMORY if no_memory else f"{name} cannot be read ({words})") from error
 
 
 def _read_attributes(item) -> None:
     for name in item.attrs:
-        with _in_words():
-            item.attrs[name]
+        item.attrs[name]
 
 
 def _read_dataset(data, file_bytes: int) -> None:
