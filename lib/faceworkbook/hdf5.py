@@ -170,8 +170,8 @@ def read_all(path: str) -> None:
         _read_group(file, Path(path).stat().st_size)
         # Other routes through the tables of names, which readers take: damage may lie on one of them alone.
         file.visititems(lambda name, item: None)
-        for name in ROUTES:
-            name in file, name in file.attrs  # noqa: B015
+        for names in (file, file.attrs):
+            [name in names for name in ROUTES]
 
 
 def _read_group(root, file_bytes: int) -> None:
