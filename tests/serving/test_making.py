@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from faceworkbook import images, landmarks
+from faceworkbook import images, landmarks, mesh_detector
 from faceworkbook.alignment import Detector, main_face
 from faceworkbook.evaluation import predictions
 from faceworkbook.faces import BOX
@@ -19,6 +19,7 @@ from faceworkbook.landmarks import AlignOptions
 from faceworkbook.preprocessing import Preprocessing
 from faceworkbook.serving import card, making, measuring
 from faceworkbook.serving.answers import Answering
+from faceworkbook.serving.checks import PredictorError
 from faceworkbook.serving.describing import Describer, Network
 from faceworkbook.serving.framing import Framing, cut, measure, pose_band, size_band
 from faceworkbook.serving.photos import Cutter, Detection
@@ -232,10 +233,37 @@ def _cutter(table, root, preprocessing, options):
     given = SimpleNamespace(faces=table, trained_on=table["face_id"], networks=networks)
     detector = Detector()
     framing, _ = measure(table, root, preprocessing, detector=detector)
-    detection = Detection.of(detector, options, search=making._search(given))
+    detection = Detection.of(
+        detector, options, search=making._search(given), aligns=preprocessing.align != "none"
+    )
     return Cutter(
         Detection.from_record(json.loads(json.dumps(detection.to_record()))), framing, [preprocessing]
     )
+
+
+def test_other_files_for_boxes_and_points_than_those_of_training_are_refused(boxed, monkeypatch):
+    """Faces would be cut out at other places than in training, and answered without a word."""
+    table, root = boxed
+    preprocessing = Preprocessing((112, 112), "RGB", (0, 0, 0), align="five_points")
+    cutter = _cutter(table, root, preprocessing, AlignOptions())
+    cutter.check()
+    assert len(cutter._detection.mesh_sha256) == 64
+    with monkeypatch.context() as patched:
+        patched.setattr(mesh_detector._network(), "sha256", "0" * 64)
+        with pytest.raises(
+            PredictorError, match=rf"by the face mesh with SHA-256 .*, and .*facemesh has {'0' * 64}; put"
+        ):
+            _cutter_of(cutter._detection, preprocessing).check()
+        _cutter_of(cutter._detection, replace(preprocessing, align="none")).check()  # its points are not used
+    other = replace(cutter._detection, sha256="1" * 64)
+    with pytest.raises(PredictorError, match=f"by the detector with SHA-256 '{'1' * 64}'"):
+        _cutter_of(other, preprocessing).check()
+    older = replace(cutter._detection, mesh_sha256="", sha256="")
+    _cutter_of(older, preprocessing).check()
+
+
+def _cutter_of(detection, preprocessing):
+    return Cutter(detection, Framing(0.7), [preprocessing])
 
 
 def test_faces_of_boxed_pictures_are_aligned_by_the_points_of_training(boxed):

@@ -104,7 +104,8 @@ def write(place: str | Path, given: Ingredients, options: Options = Options()) -
         The folder.
     """
     detector = Detector()
-    detection = Detection.of(detector, given.align, search=_search(given))
+    aligns = any(network.preprocessing.align != "none" for network in given.networks)
+    detection = Detection.of(detector, given.align, search=_search(given), aligns=aligns)
     framed, bands, networks = _measure_pictures(given, options, detector)
     answering = [measuring.calibrate(table, coverage=options.coverage) for table in given.predicted.values()]
     answering = measuring.with_cells(answering, given.predicted, bands)

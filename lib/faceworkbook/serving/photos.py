@@ -14,7 +14,7 @@ import numpy as np
 from faceworkbook import images
 from faceworkbook.alignment import LOOKS, MIN_SCORE, Detector, Face, face_in_box, main_face
 from faceworkbook.landmarks import AlignOptions
-from faceworkbook.mesh_detector import YUNET, make_detector
+from faceworkbook.mesh_detector import FOLDER, MESH, YUNET, make_detector
 from faceworkbook.preprocessing import Preprocessing
 from faceworkbook.serving.checks import PredictorError, check_kind, check_number, shorten
 from faceworkbook.serving.framing import Framing, cut, pose_band, size_band
@@ -51,6 +51,8 @@ class Detection:
         Side of what training searched for a face's points, over that of what it cut out around an unaligned one.
     landmarks : {'mesh', 'yunet'}
         Where the points that training aligned by came from.
+    mesh_sha256 : str
+        Of the face mesh's files; empty where training aligned nothing by them.
     """
 
     min_score: float = MIN_SCORE
@@ -60,12 +62,14 @@ class Detection:
     no_face: str = AlignOptions.no_face
     search: float = 1.0
     landmarks: str = YUNET  # of predictors that were written before there was a choice
+    mesh_sha256: str = ""
 
     @classmethod
-    def of(cls, detector: Detector, align: AlignOptions, *, search: float) -> Detection:
-        """Describe a detector and what training aligned."""
+    def of(cls, detector: Detector, align: AlignOptions, *, search: float, aligns: bool) -> Detection:
+        """Describe a detector, and what training aligned where it did."""
         settings = detector.min_score, detector.looks, detector.settings["sha256"]
-        return cls(*settings, align.min_score, align.no_face, search, align.landmarks)
+        mesh = make_detector(MESH).settings["mesh"]["sha256"] if aligns and align.landmarks == MESH else ""
+        return cls(*settings, align.min_score, align.no_face, search, align.landmarks, mesh)
 
     def to_record(self) -> dict:
         """Return plain values."""
@@ -153,6 +157,28 @@ class Cutter:
         self._detection, self._framing = detection, framing
         self._preprocessings, self._min_height = tuple(preprocessings), min_height
         self._framings = tuple(framings) or (framing,) * len(self._preprocessings)
+
+    def check(self) -> None:
+        """Compare the files that say where a face and its points are with those of training.
+
+        Raises
+        ------
+        PredictorError
+            Others are there: faces would be cut out otherwise than in training.
+        AlignmentError
+            There are none.
+        """
+        known = (self._near if self._aligns else self._far).settings
+        checked = [("the detector", self._far.weights, self._detection.sha256, known["sha256"])]
+        if self._aligns:
+            mesh = known.get("mesh", {}).get("sha256", "")
+            checked.append(("the face mesh", FOLDER, self._detection.mesh_sha256, mesh))
+        for what, place, own, here in checked:
+            if own and own != here:
+                raise PredictorError(
+                    f"it cuts faces out by {what} with SHA-256 {shorten(own)}, and {place} has {here or 'none'}; put "
+                    "that file there, or write the predictor anew"
+                )
 
     def cut(self, image, *, faces: str = LARGEST) -> list[Cut]:
         """Return the rows of one photo, at least one.

@@ -288,6 +288,7 @@ def _read(
     describer = open_describer(networks, place, weights=weights, engine=engine)
     framings = describer.framings(framing)
     cutter = Cutter(detection, framing, describer.preprocessings, framings=framings, **options)
+    cutter.check()
     return Predictor(place, record, describer, cutter, head, answering, spread)
 
 
