@@ -168,3 +168,99 @@ def test_the_model_is_read_where_it_is_the_classifier_that_was_asked_for(earlier
     assert start.options("mlp")["start"].task == labels.task
     with pytest.raises(StartError, match="its model is mlp of letter, and classifier='residual_mlp'"):
         start.options("residual_mlp")
+
+
+# --------------------------------------------------------------------------- networks with heads
+
+PICTURES = {
+    **{"kind": "pictures", "network": "net", "cut": "conv_3", "weights_sha256": "abc"},
+    **{"preprocessing": {"size": [224, 224], "align": "five_points"}, "alignment": {"landmarks": "mesh"}},
+}
+
+
+@pytest.mark.parametrize(
+    ("theirs", "own", "words"),
+    [
+        (PICTURES, BLOCK, "its model reads pictures, this one descriptors"),
+        (PICTURES, {**PICTURES, "cut": "conv_2"}, "cut 'conv_3' there, 'conv_2' here"),
+        (
+            PICTURES,
+            {**PICTURES, "alignment": {"landmarks": "yunet"}},
+            "alignment .*mesh.* there, .*yunet.* here",
+        ),
+        (BLOCK, {**BLOCK, "alignment": {"landmarks": "mesh"}}, "alignment None there, .*mesh.* here"),
+        ({"kind": "mesh"}, {"kind": "mesh"}, r"here \['mesh'\]"),
+    ],
+)
+def test_pictures_cut_or_aligned_otherwise_are_refused(earlier, theirs, own, words):
+    starts.open_start("", [theirs]).write(
+        earlier, table(6, name="a"), np.arange(5), root=earlier.folder.parents[2] / "a"
+    )
+    with pytest.raises(StartError, match=words):
+        starts.open_start("results/a/03_classifier", [own])
+
+
+def test_points_that_align_faces_are_part_of_the_inputs():
+    from faceworkbook.landmarks import AlignOptions
+
+    net = SimpleNamespace(
+        **{"name": "net", "fingerprint": "abc", "tap": "pool"},
+        tap_table={"pool": SimpleNamespace(layer="conv_3")},
+        preprocessing=SimpleNamespace(to_dict=lambda: PICTURES["preprocessing"]),
+    )
+    made = [
+        starts.inputs_of_pictures(net, AlignOptions(landmarks=points), cut="")[0]
+        for points in ("mesh", "yunet")
+    ]
+    assert made[0] != made[1] and made[0]["cut"] == "conv_3"
+    plain = SimpleNamespace(
+        **{**vars(net), "preprocessing": SimpleNamespace(to_dict=lambda: {"size": [9, 9]})}
+    )
+    assert starts.inputs_of_pictures(plain, AlignOptions(), cut="x")[0]["alignment"] is None
+
+
+@pytest.mark.tensorflow
+@pytest.mark.xdist_group("tensorflow")
+def test_one_of_several_saved_nets_is_named_by_its_file(earlier):
+    from faceworkbook import tasks
+    from faceworkbook.models import multitask
+
+    own = tasks.labels_of_classes(["a", "b"] * 3, name="letter")
+    nets = {}
+    for name in ("model_single_letter.keras", "model_joint_letter.keras"):
+        nets[name] = multitask.build(3, [multitask.make_head(own, rows=np.arange(6))], seed=len(nets))
+        multitask.serving_model(nets[name]).save(earlier.path(name))
+    place = earlier.folder.parents[2] / "a"
+    starts.open_start("", [BLOCK]).write(earlier, table(6, name="a"), np.arange(5), root=place, nets=nets)
+    with pytest.raises(
+        StartError, match=r"it holds 2 networks, .*; name the file of one, such as results/a/"
+    ):
+        starts.open_start("results/a/03_classifier", [BLOCK]).net()
+    with pytest.raises(StartError, match=r"model_pair\.keras is none of its networks"):
+        starts.open_start("results/a/03_classifier/model_pair.keras", [BLOCK]).net()
+    named = starts.open_start("results/a/03_classifier/model_single_letter.keras", [BLOCK]).net()
+    kernel = named.model.get_layer("letter__logits").get_weights()[0]
+    expected = nets["model_single_letter.keras"].model.get_layer("letter__logits").get_weights()[0]
+    np.testing.assert_array_equal(kernel, expected)
+    assert starts.open_start("", [BLOCK]).net() is None
+
+
+def test_a_person_whom_several_sets_share_is_known_by_either_name(earlier):
+    """Face b:0 bears the name of set c's person here; the start has seen its own set's."""
+    home = earlier.folder.parents[2]
+    faces_ = table(4, name="b", people=["c9", "b1", "b2", "b3"])
+    multi = SimpleNamespace(
+        faces=faces_,
+        people=table(4, name="b", people=["a1", "b1", "b2", "b3"])["identity"].astype("string"),
+        pictures=lambda: [str(home / "b" / f"{i}.png") for i in range(4)],
+    )
+    begun = {"run": SimpleNamespace(folder=home / "new"), "given": "results/a/03_classifier", "multi": multi}
+    with pytest.raises(StartError, match=r"1 of the 4 faces that are tested .*the first is 'b:0.png'"):
+        starts.begin_several(**begun, inputs=[BLOCK], tested=np.arange(4))
+    allowed = starts.begin_several(**begun, inputs=[BLOCK], tested=np.arange(1, 4))
+    assert "None of the 3 tested faces" in allowed.checked
+    second = runs.Run(home / "results" / "b" / "09_multitask", "09_multitask")
+    second.folder.mkdir(parents=True)
+    starts.open_start("", [BLOCK]).write_several(second, multi, np.array([0]), nets={})
+    seen = starts.open_start("results/b/09_multitask", [BLOCK]).faces
+    assert set(seen["identity"]) == {"a1", "c9"}

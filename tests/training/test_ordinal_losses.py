@@ -1,4 +1,4 @@
-"""Losses of ordered classes against figures worked out by hand, and CORAL's last layer."""
+"""Losses of ordered classes against figures worked out by hand, and the last layers of CORAL and OR-CNN."""
 
 from __future__ import annotations
 
@@ -117,7 +117,22 @@ def test_smoothing_leaves_the_true_number_of_ordered_losses_where_it_is():
         np.testing.assert_array_equal(values, [1, 0, 0])
 
 
-def coral_net(n=240, seed=0):
+def test_or_cnn_is_the_cross_entropy_of_each_answer_and_reads_them_in_falling_order():
+    """-ln .8 - ln .7 of P(y > 0) = .8, P(y > 1) = .3; answers in the wrong order count the same ones above one half."""
+    raw = np.log(np.float32([[0.8 / 0.2, 0.3 / 0.7], [0.3 / 0.7, 0.8 / 0.2]]))
+    head = Head(STEPS, loss="or_cnn")
+    losses = LOSSES["or_cnn"](head, np.concatenate([MIDDLE, MIDDLE]), raw)
+    np.testing.assert_allclose(losses, [-np.log(0.8 * 0.7), -np.log(0.3 * 0.2)], rtol=1e-5)
+    shares = np.exp(ordinal.class_logits("or_cnn", raw))
+    np.testing.assert_allclose(shares, [[0.2, 0.5, 0.3]] * 2, rtol=1e-5)
+    sums = masked.measure(head, raw, np.concatenate([MIDDLE, MIDDLE]), np.float32([1, 1]))
+    np.testing.assert_allclose(sums[1:], [2, 2])
+    alike = np.asarray(ordinal.class_logits("or_cnn", np.float32([[0.7, 0.7]])))
+    assert np.isfinite(alike).all() and np.exp(alike[0, 1]) < 1e-6
+    np.testing.assert_array_equal(ordinal.class_logits("sord", SHARES), SHARES)
+
+
+def ordered_net(loss, n=240, seed=0):
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(n, 4)).astype(np.float32)
     ages = np.clip(np.round(40 + 12 * x[:, 0] + rng.normal(0, 2, n)), 5, 90)
@@ -125,12 +140,13 @@ def coral_net(n=240, seed=0):
     task = Task("age_years", ORDERED, tuple(map(str, years)), "years", tuple(years))
     labels = tasks.Labels(task, codes, ages)
     rows = np.arange(160)
-    net = multitask.build(4, [multitask.make_head(labels, rows=rows, ordinal_loss="coral")], seed=seed)
+    net = multitask.build(4, [multitask.make_head(labels, rows=rows, ordinal_loss=loss)], seed=seed)
     return net, x, labels, rows
 
 
-def test_a_coral_head_learns_and_its_saved_model_answers_alike(tmp_path):
-    net, x, labels, rows = coral_net()
+@pytest.mark.parametrize("loss", ["coral", "or_cnn"])
+def test_an_ordered_head_learns_and_its_saved_model_answers_alike(loss, tmp_path):
+    net, x, labels, rows = ordered_net(loss)
     settings = training.Settings(epochs=40, learning_rate=0.03, progress=False)
     plan = Joint((Stage("all", rows, ("age_years",)),), 32)
     fitted = training.fit(

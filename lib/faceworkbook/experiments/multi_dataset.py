@@ -62,6 +62,8 @@ class MultiDataset:
         What the readers say must be known before anything is trained, see `faceworkbook.datasets.Dataset`.
     sources : dict of str to Source
         By data set, where its pictures lie and what is known of it.
+    people : pandas.Series
+        The identity of each face as its own set has it, before people of several sets bore one name.
     pixels : JoinedPictures, optional
         Of the same faces, where a network is trained on them; see `faceworkbook.experiments.multi_pictures`.
     """
@@ -79,6 +81,7 @@ class MultiDataset:
     warnings: tuple[str, ...] = ()
     sources: dict[str, Source] = field(default_factory=dict)
     pixels: object | None = None
+    people: pd.Series = field(default_factory=lambda: pd.Series(dtype="string"))
 
     @property
     def inputs(self):
@@ -241,6 +244,7 @@ def build(
     copies, twins, groups = (
         np.concatenate([*of.values()]) for of in (overlap.copies, overlap.twins, overlap.groups)
     )
+    people = table["identity"].astype("string").copy()
     table["identity"] = _join_identities(table, groups)
     table[face_table.COPY_GROUP] = row_groups.name_groups(table["face_id"], copies)
     if excluded is None:
@@ -254,6 +258,7 @@ def build(
         groups,
         excluded,
         overlap.table(),
+        people=people,
     )
 
 
@@ -295,7 +300,8 @@ def take(multi: MultiDataset, rows: np.ndarray) -> MultiDataset:
     groups = {name: getattr(multi, name)[rows] for name in ("copies", "twins", "groups")}
     labels = {name: of.take(rows) for name, of in multi.labels.items()}
     faces = multi.faces.iloc[rows].reset_index(drop=True)
-    return replace(multi, faces=faces, matrix=multi.matrix[rows], labels=labels, **groups)
+    people = multi.people.iloc[rows].reset_index(drop=True)
+    return replace(multi, faces=faces, matrix=multi.matrix[rows], labels=labels, people=people, **groups)
 
 
 def hide(multi: MultiDataset, task: str, *, share: float, rows: np.ndarray, seed: int) -> MultiDataset:

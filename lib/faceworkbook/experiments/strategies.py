@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # they import Keras
     from faceworkbook.backbones import Backbone
     from faceworkbook.training import fine_tune
     from faceworkbook.training.multitask import Fitted, Settings
+    from faceworkbook.training.starting import SavedNet
 
 TRAININGS = ("single", "joint", "alternating")
 SINGLE = TRAININGS[0]
@@ -92,6 +93,8 @@ class Options:
     start_single : bool
         Whether nets of several tasks start from that of one task, trained first: the task with the most training
         labels. The heads of the others start fresh, for they belong to other trunks.
+    start : faceworkbook.training.starting.SavedNet, optional
+        What every net begins with: its layers, and the heads of the same tasks.
     """
 
     settings: Settings | fine_tune.Settings
@@ -103,6 +106,7 @@ class Options:
     folder: Path | None = None
     network: TrainedNetwork | None = None
     start_single: bool = False
+    start: SavedNet | None = None
 
     def with_seed(self, seed: int) -> Options:
         """Return the options with a seed for initial weights and batches."""
@@ -206,6 +210,8 @@ def _train(strategy: Strategy, multi: MultiDataset, split, names: list[str], opt
     rows = np.unique(np.concatenate([stage.rows for stage in stages]))
     loss = {"ordinal_loss": strategy.ordinal_loss}
     heads = [multitask.make_head(multi.labels[name], rows=rows, **loss) for name in names]
+    if options.start is not None:
+        heads = options.start.adapt(heads)
     settings = replace(_settings_of(names, multi, options.settings), fill=strategy.fill)
     plan: Joint | Alternating
     if strategy.training == "alternating":
@@ -249,15 +255,20 @@ def _build(heads: Sequence, multi: MultiDataset, rows: np.ndarray, options: Opti
     from faceworkbook.training.multitask import fit
 
     if options.network is None:
-        scale = multitask.standardiser(multi.matrix, rows=rows)
+        scale = None if options.start is None else options.start.standardise
+        scale = scale or multitask.standardiser(multi.matrix, rows=rows)
         net = multitask.build(multi.matrix.shape[1], list(heads), standardise=scale, **options.heads)
+        if options.start is not None:
+            options.start.hand_to(net)
         return net, partial(fit, net, multi.matrix)
     trained = options.network
     given = {name: value for name, value in vars(trained).items() if name not in ("backbone", "shared")}
     network = cutting.assemble(trained.backbone, list(heads), **given, **options.heads)
+    if options.start is not None:
+        options.start.hand_to(network.net)
     layer = options.settings.precompute
-    # Fresh weights differ from net to net; those of a file are the same below the layer.
-    if layer and trained.backbone.fingerprint != UNTRAINED:
+    # Fresh weights differ from net to net; those of a file, or of a start, are the same below the layer.
+    if layer and (trained.backbone.fingerprint != UNTRAINED or options.start is not None):
         if layer not in trained.shared:
             every = np.arange(len(multi.faces))
             given = (network, multi.pixels, every, options.settings, options.folder)

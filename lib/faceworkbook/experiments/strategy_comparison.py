@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,9 @@ from faceworkbook.evaluation import metrics, predictions, significance
 from faceworkbook.experiments import multi_dataset
 from faceworkbook.experiments.multi_dataset import MultiDataset, MultiSplit
 from faceworkbook.experiments.strategies import Options, Strategy, check_loss, count_balance, predict, train
+
+if TYPE_CHECKING:  # it imports Keras
+    from faceworkbook.models.multitask import MultitaskNet
 
 VALUES = ["task", "strategy", "repeat", "metric", "value", "n", "n_train", "labels", "seconds", "constant"]
 SUBSETS = ("train", "validation")  # whose figures stand beside those of the test rows
@@ -48,6 +52,8 @@ class Repeats:
     subsets : pandas.DataFrame
         repeat, train, validation, test (faces), leaked (test faces that show a person or picture of the other
         rows), contradicting, repeated (excluded faces); see `multi_dataset.MultiSplit`.
+    seen : ndarray of int
+        Training and validation rows of the last seed.
     balance : pandas.DataFrame
         Training rows of the first seed before and after they were evened out; see `strategies.count_balance`.
     """
@@ -56,6 +62,7 @@ class Repeats:
     values: pd.DataFrame
     fitted: dict[str, list]
     subsets: pd.DataFrame
+    seen: np.ndarray
     balance: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
@@ -98,9 +105,24 @@ def repeat(
                 figures = (*counts, seconds, constant, *(each.get(task, np.nan) for each in beside))
                 rows.append((task, strategy.name, number, *_score(table), *figures))
     joined = {key: predictions.join(each) for key, each in tables.items()}
-    return Repeats(
-        joined, pd.DataFrame(rows, columns=[*VALUES, *SUBSETS]), fitted, pd.DataFrame(subsets), balance
-    )
+    values, seen = pd.DataFrame(rows, columns=[*VALUES, *SUBSETS]), np.r_[split.train, split.validation]
+    return Repeats(joined, values, fitted, pd.DataFrame(subsets), seen, balance)
+
+
+def name_nets(repeats: Repeats) -> dict[str, MultitaskNet]:
+    """Return the nets of the last seed by the name of their file: model_STRATEGY_TASKS.keras."""
+    return {
+        f"model_{strategy}_{'+'.join(head.name for head in one.net.heads)}.keras": one.net
+        for strategy, fitted in repeats.fitted.items()
+        for one in fitted
+    }
+
+
+def tested_rows(multi: MultiDataset, *, seeds: Sequence[int], shares: Shares | None = None) -> np.ndarray:
+    """Return the rows that `repeat` tests with any of these seeds, each once."""
+    shares = shares or Shares()
+    given = {"test": shares.test, "validation": shares.validation}
+    return np.unique(np.concatenate([multi_dataset.split(multi, seed=s, **given).test for s in seeds]))
 
 
 def _check(strategies: Sequence[Strategy], multi: MultiDataset) -> None:

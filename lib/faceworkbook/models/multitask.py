@@ -34,7 +34,7 @@ class Head:
     task : Task
     mean, scale : float
         Of a number over the training rows, in its unit: the head learns (value - mean) / scale.
-    loss : {'cross_entropy', 'dldl_v2', 'sord', 'mean_variance', 'coral'}
+    loss : {'cross_entropy', 'dldl_v2', 'sord', 'mean_variance', 'coral', 'or_cnn'}
         Of ordered classes, see `faceworkbook.training.ordinal_losses`; other tasks have one loss each.
     """
 
@@ -121,8 +121,8 @@ class MultitaskNet:
     Attributes
     ----------
     model : keras.Model
-        Input -> dict of task name to logits of shape (batch, n_classes), or to the standardised number,
-        shape (batch, 1).
+        Input -> dict of task name to logits of shape (batch, n_classes), see `ordinal.class_logits`, or to the
+        standardised number, shape (batch, 1).
     features : keras.Model
         Input -> dict of task name to what enters that task's last layer, shape (batch, width).
     heads : tuple of Head
@@ -278,6 +278,8 @@ def _dense(width: int, name: str, seeds, activation=None) -> keras.layers.Dense:
 
 
 def _logits(head: Head, features, seeds):
+    if head.loss == ordinal.OR_CNN:
+        return _dense(head.width - 1, f"{head.prefix}{MARK}logits", seeds)(features)
     if head.loss != ordinal.CORAL:
         return _dense(head.width, f"{head.prefix}{MARK}logits", seeds)(features)
     score = _dense(1, f"{head.prefix}{MARK}score", seeds)(features)
@@ -365,6 +367,7 @@ def _readable(task: Head, raw: np.ndarray) -> np.ndarray:
         return raw[:, 0].astype(np.float64) * task.scale + task.mean
     if task.task.is_multilabel:
         return 1 / (1 + np.exp(-raw.astype(np.float64)))
+    raw = np.asarray(ordinal.class_logits(task.loss, raw))
     shifted = np.exp(raw.astype(np.float64) - raw.max(axis=1, keepdims=True))
     return shifted / shifted.sum(axis=1, keepdims=True)
 
@@ -376,6 +379,8 @@ def serving_model(net: MultitaskNet) -> keras.Model:
 
 
 def _readable_output(task: Head, model: keras.Model):
+    if task.loss == ordinal.OR_CNN:
+        return ordinal.rank_probabilities(model.output[task.name], f"{task.prefix}{MARK}probabilities")
     if task.loss != ordinal.CORAL:
         return _readable_layer(task)(model.output[task.name])
     layer = model.get_layer(f"{task.prefix}{MARK}logits")

@@ -1,6 +1,6 @@
-"""Heads of classes that have an order: which losses there are, and CORAL's last layer.
+"""Heads of classes that have an order: which losses there are, CORAL's last layer, and what OR-CNN's outputs mean.
 
-Source of the layer: Cao, Mirjalili, Raschka, "Rank consistent ordinal regression for neural networks with application
+Source of CORAL's layer: Cao, Mirjalili, Raschka, "Rank consistent ordinal regression for neural networks with application
 to age estimation", Pattern Recognition Letters 2020 (arXiv 1901.07884).
 """
 
@@ -11,8 +11,9 @@ import numpy as np
 from keras import ops
 
 CROSS_ENTROPY, DLDL_V2, SORD = "cross_entropy", "dldl_v2", "sord"
-MEAN_VARIANCE, CORAL = "mean_variance", "coral"
-LOSSES = (CROSS_ENTROPY, DLDL_V2, SORD, MEAN_VARIANCE, CORAL)
+MEAN_VARIANCE, CORAL, OR_CNN = "mean_variance", "coral", "or_cnn"
+LOSSES = (CROSS_ENTROPY, DLDL_V2, SORD, MEAN_VARIANCE, CORAL, OR_CNN)
+_TINY = 1e-7
 
 
 @keras.saving.register_keras_serializable(package="faceworkbook")
@@ -48,6 +49,12 @@ class OrderedLogits(keras.layers.Layer):
         """Return b, shape (n_classes - 1,), falling."""
         return ops.concatenate([self.first, self.first - ops.cumsum(ops.softplus(self.gaps))])
 
+    def set_thresholds(self, thresholds: np.ndarray) -> None:
+        """Take over b of another such layer, ndarray of shape (n_classes - 1,), falling."""
+        falls = np.maximum(-np.diff(thresholds.astype(np.float64)), 1e-12)
+        self.first.assign(thresholds[:1])
+        self.gaps.assign(falls + np.log(-np.expm1(-falls)))
+
     def call(self, score):
         z = score + self.thresholds()
         above, below = ops.log_sigmoid(z), ops.log_sigmoid(-z)
@@ -64,11 +71,38 @@ class OrderedLogits(keras.layers.Layer):
     def probabilities(self, name: str) -> list[keras.layers.Layer]:
         """Return plain dense layers that make class probabilities of the score, for a model to be put to use."""
         n = self.n_classes
-        difference = np.eye(n, n - 1, -1) - np.eye(n, n - 1)
         above = keras.layers.Dense(n - 1, "sigmoid", name=f"{name}_above")
-        classes = keras.layers.Dense(n, name=name)
         above.build((None, 1))
-        classes.build((None, n - 1))
         above.set_weights([np.ones((1, n - 1)), ops.convert_to_numpy(self.thresholds())])
-        classes.set_weights([difference.T, np.eye(n)[0]])
-        return [above, classes]
+        return [above, _differences(n, name)]
+
+
+def _differences(n: int, name: str, *, rising: bool = False) -> keras.layers.Dense:
+    """Return the layer from P(y > k), falling (or rising) with k, to the n class probabilities."""
+    kernel = (np.eye(n, n - 1, -1) - np.eye(n, n - 1)).T
+    classes = keras.layers.Dense(n, name=name)
+    classes.build((None, n - 1))
+    classes.set_weights([kernel[::-1] if rising else kernel, np.eye(n)[0]])
+    return classes
+
+
+def class_logits(loss: str, outputs):
+    """Return logarithms of class probabilities, up to a constant, from what a head puts out that learns by `loss`.
+
+    OR-CNN puts out the logits of n - 1 answers 'y > k', (batch, n - 1), which need not fall with k. Put in falling order
+    (Chernozhukov, Fernandez-Val, Galichon 2010) they are probabilities of an order, as many above one half as before
+    (the paper's answer) and of the same sum (the expected place).
+    """
+    if loss != OR_CNN:
+        return outputs
+    z = -ops.sort(-ops.cast(outputs, "float32"), axis=-1)
+    above, below = ops.log_sigmoid(z), ops.log_sigmoid(-z)
+    # As in `OrderedLogits`; two answers alike leave a class between them nothing.
+    between = above[:, :-1] + below[:, 1:] + ops.log(ops.maximum(-ops.expm1(z[:, 1:] - z[:, :-1]), _TINY))
+    return ops.concatenate([below[:, :1], between, above[:, -1:]], axis=1)
+
+
+def rank_probabilities(outputs, name: str):
+    """Return the class probabilities of OR-CNN's outputs, a Keras tensor, in operations that Keras has itself."""
+    rising = ops.sort(keras.layers.Activation("sigmoid", name=f"{name}_above")(outputs), axis=-1)
+    return _differences(outputs.shape[-1] + 1, name, rising=True)(rising)

@@ -45,7 +45,7 @@ RULES: dict[str, Rule] = {
     "ema": number(0, 0.99999),
     "schedule": one_of(("cosine", "plateau", "constant")),
     "lr_range": anything,
-    "ordinal_loss": one_of(("cross_entropy", "dldl_v2", "sord", "mean_variance", "coral")),
+    "ordinal_loss": one_of(("cross_entropy", "dldl_v2", "sord", "mean_variance", "coral", "or_cnn")),
     "number_loss": one_of(("squared", "absolute")),
     "flip": SHARE,
     "rotate": number(0, 45),

@@ -108,6 +108,18 @@ class _Graph:
         self.nodes.append(helper.make_node(op, list(inputs), [output], name=name, **attributes))
         return output
 
+    def sort(self, x: str) -> str:
+        """Add what puts the columns of each row in rising order."""
+        from onnx import helper
+
+        width = self.add("Slice", [self.add("Shape", [x]), *_slice(self, 1, 2, axis=0)])
+        name = f"answer/{len(self.nodes)}"
+        outputs = [name, f"{name}/places"]
+        self.nodes.append(
+            helper.make_node("TopK", [x, width], outputs, name=name, axis=1, largest=0, sorted=1)
+        )
+        return name
+
     def constant(self, values, dtype=np.float32) -> str:
         """Add a constant and return its name."""
         from onnx import numpy_helper
@@ -381,6 +393,7 @@ STEPS: dict[str, Callable[[_Graph, list[str], list[np.ndarray], Mapping], list[s
     "root": _root,
     "gaussian": _gaussian,
     "clip": _clip,
+    "sort": lambda graph, inputs, arrays, step: [graph.sort(inputs[0])],
 }
 
 

@@ -160,6 +160,7 @@ STEPS: dict[str, Callable[[list, list, Mapping], list]] = {
     "root": _root,
     "gaussian": _gaussian,
     "clip": _clip,
+    "sort": lambda inputs, arrays, step: [backbones.import_keras().ops.sort(inputs[0], axis=-1)],
 }
 
 

@@ -12,6 +12,7 @@ Steps
 ``root``: signed square root of every column, rows of length 1 (see `faceworkbook.models.kernel`).
 ``gaussian``: exp(-array[1] * squared distance to the rows of array[0]).
 ``clip``: within array[0] and array[1].
+``sort``: the columns of each row in rising order.
 ``mix``: the T inputs mixed by array[0] of shape (T, T), T outputs (cross-stitch).
 ``columns``: columns ``first`` up to ``last`` of x.
 """
@@ -182,6 +183,7 @@ OPERATIONS: dict[str, Callable[[list, list, dict], Sequence[np.ndarray]]] = {
     "root": _root,
     "gaussian": _gaussian,
     "clip": lambda inputs, arrays, step: [np.clip(inputs[0], arrays[0], arrays[1])],
+    "sort": lambda inputs, arrays, step: [np.sort(inputs[0], axis=1)],
 }
 
 

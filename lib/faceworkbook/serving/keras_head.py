@@ -122,6 +122,14 @@ def _clip(steps: Steps, operation, inputs: list[str]) -> list[str]:
     return steps.add("clip", inputs, tuple(np.atleast_1d(v) for v in (operation.x_min, operation.x_max)))
 
 
+def _sort(steps: Steps, operation, inputs: list[str]) -> list[str]:
+    if operation.axis not in (1, -1):
+        raise HeadError(
+            f"a sort along axis {operation.axis} has no translation; translated is that of columns, -1"
+        )
+    return steps.add("sort", inputs)
+
+
 def _columns(steps: Steps, layer, inputs: list[str]) -> list[str]:
     return steps.add("columns", inputs, first=layer.first, last=layer.last)
 
@@ -140,6 +148,7 @@ _TRANSLATIONS: dict[str, Callable] = {
     "Root": lambda steps, layer, inputs: steps.add("root", inputs),
     "GaussianKernel": _gaussian,
     "Clip": _clip,
+    "Sort": _sort,
     "Dropout": lambda steps, layer, inputs: inputs,
     "Identity": lambda steps, layer, inputs: inputs,
     "Activation": lambda steps, layer, inputs: _activate(steps, layer.activation.__name__, inputs, layer),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from faceworkbook.models import ordinal
 from faceworkbook.models.multitask import Head, MultitaskNet, forward
 from faceworkbook.training import augment, pseudo_labels
 from faceworkbook.training.batches import Alternating, Joint
@@ -87,7 +88,8 @@ class Filling:
             return
         train, stages = self.rows, self.plan.current(epoch)
         selected = self.fill.method == PSEUDO and self.fill.selectors
-        logits = forward(cut(self.net.model), x, rows=train)
+        outputs = forward(cut(self.net.model), x, rows=train)
+        logits = {h.name: np.asarray(ordinal.class_logits(h.loss, outputs[h.name])) for h in self.net.heads}
         features = forward(cut(self.net.features), x, rows=train) if selected else logits
         for position, head in enumerate(self.net.heads):
             name, known = head.name, self.targets[head.name].known

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from keras import ops
 
+from faceworkbook.models import ordinal
 from faceworkbook.models.multitask import Head
 from faceworkbook.training import ordinal_losses
 
@@ -66,7 +67,7 @@ def row_losses(head: Head, output, target, *, number_loss: str = SQUARED):
         )
     loss = ordinal_losses.LOSSES.get(head.loss)
     losses = cross_entropy(target, output) if loss is None else loss(head, target, output)
-    return losses, hits(target, output)
+    return losses, hits(target, ordinal.class_logits(head.loss, output))
 
 
 def cross_entropy(target, logits):

@@ -1,7 +1,7 @@
 """Losses of classes that have an order, such as single years: what is missed by a year costs less than by ten.
 
-Each takes a head, targets (shares of classes, shape (batch, n_classes)) and logits of the same shape, and returns
-the loss of each row, shape (batch,). y_k is the number of class k: its year, or its place where classes stand for no
+Each takes a head, targets (shares of classes, shape (batch, n_classes)) and logits of the same shape (OR-CNN: of one
+column less), and returns the loss of each row, shape (batch,). y_k is the number of class k: its year, or its place where classes stand for no
 number.
 """
 
@@ -68,10 +68,24 @@ def coral(head: Head, target, logits):
 
     Cao, Mirjalili, Raschka 2020: equation 4, all weights 1.
     """
-    above = np.tril(np.ones((head.width, head.width)), -1)[:, :-1].astype(np.float32)
+    above = _above(head)
     wanted, log_shares = ops.matmul(target, above), ops.log_softmax(logits)
     over, under = _log_sums(log_shares, above), _log_sums(log_shares, 1 - above)
     return -ops.sum(wanted * over + (1 - wanted) * under, axis=-1)
+
+
+def or_cnn(head: Head, target, logits):
+    """Return the sum over thresholds k of the cross-entropy of 'y > k', each answered by an output of its own.
+
+    Niu, Zhou, Wang, Gao, Hua, "Ordinal regression with multiple output CNN for age estimation", CVPR 2016; all weights 1.
+    """
+    wanted = ops.matmul(target, _above(head))
+    return -ops.sum(wanted * ops.log_sigmoid(logits) + (1 - wanted) * ops.log_sigmoid(-logits), axis=-1)
+
+
+def _above(head: Head) -> np.ndarray:
+    """Return which classes lie above each threshold, (n_classes, n_classes - 1), of 0 and 1."""
+    return np.tril(np.ones((head.width, head.width)), -1)[:, :-1].astype(np.float32)
 
 
 def _log_sums(log_shares, chosen: np.ndarray):
@@ -93,4 +107,5 @@ LOSSES: dict[str, Callable] = {
     ordinal.SORD: sord,
     ordinal.MEAN_VARIANCE: mean_variance,
     ordinal.CORAL: coral,
+    ordinal.OR_CNN: or_cnn,
 }
