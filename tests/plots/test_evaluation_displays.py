@@ -56,6 +56,18 @@ def test_comparison_draws_each_pair_and_zero():
     assert "a is better than b" in display.describe()
 
 
+def test_long_names_leave_room_for_the_intervals():
+    """The settings of a sweep are sentences, beside which the axes had shrunk to a stripe."""
+    first, second = (
+        f"tap [conv_pw_12_relu, global_pooling, feats], mirror true, members {n}" for n in (1, 5)
+    )
+    compared = comparison.compare({first: table(0), second: table(3)}, n_boot=100)
+    display = ComparisonDisplay.from_comparison(compared).plot()
+    display.figure_.canvas.draw()
+    (label,) = display.ax_.get_yticklabels()
+    assert display.ax_.get_position().width > 0.5 and first in label.get_text().replace("\n", " ")
+
+
 def test_false_alarms_mark_the_five_percent():
     alarms = pd.DataFrame(
         {"test": ["right", "wrong (very)"], "alarms": [0.05, 0.6], "low": [0.03, 0.5], "high": [0.08, 0.7],

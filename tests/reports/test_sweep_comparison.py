@@ -78,6 +78,19 @@ def test_one_fit_each_has_the_metrics_own_paired_test(home):
     assert (group.pairs["p_holm"] >= group.pairs["p"]).all()
 
 
+def test_the_same_folds_are_compared_by_the_corrected_test(home):
+    def folds(at, swept):
+        made = table(seed=at, ease=2 + at, n=400)
+        test = (made["split"] == "test").to_numpy()
+        made["fold"] = np.where(test, np.cumsum(test) % 5, 0)
+        return made
+
+    sweep, outcomes = finish(home, [("net", ["a", "b"])], folds)
+    (group,) = compare(sweep, outcomes).groups
+    assert group.pairs["test"].tolist() == ["Nadeau-Bengio corrected t"] and group.pairs["n"].tolist() == [5]
+    assert "The same folds: corrected t test" in group.design and "sweep seeds" not in group.design
+
+
 def test_other_rows_are_never_compared_by_a_paired_test(home):
     axes = [("net", ["a", "b"]), ("seed", [0, 1])]
     sweep, outcomes = finish(home, axes, lambda at, p: table(seed=at, ease=2, split=int(p["net"] == "b")))

@@ -40,7 +40,11 @@ class ComparisonDisplay:
     def plot(self, ax=None, *, title: str = "") -> ComparisonDisplay:
         """Draw (``figure_``, ``ax_``) and return self."""
         t, places = self.pairs, np.arange(len(self.pairs))
-        self.ax_ = style.axes(ax, figsize=(7.4, 1.7 + 0.42 * len(t)))
+        names = [
+            forest.wrap(f"{r.first} - {r.second}\n{r.test}, n = {r.n:,} {r.counted}") for r in t.itertuples()
+        ]
+        lines = sum(max(len(name.splitlines()), 2) for name in names)
+        self.ax_ = style.axes(ax, figsize=(7.4, 1.7 + 0.21 * lines))
         self.figure_ = self.ax_.figure
         if self.margin:
             label = f"within the margin of {self.margin:g}"
@@ -51,7 +55,6 @@ class ComparisonDisplay:
             forest.draw(self.ax_, rows, places=at, color=color, name="difference", label=verdict)
             if self.margin:
                 self.ax_.hlines(at, rows["low_90"], rows["high_90"], color=color, lw=4, alpha=0.5)
-        names = [f"{r.first} - {r.second}\n{r.test}, n = {r.n:,} {r.counted}" for r in t.itertuples()]
         forest.name_rows(self.ax_, places, names)
         self.ax_.set(
             xlabel=f"difference of {style.words(self.metric)}, 95 % interval"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -33,6 +34,11 @@ def draw(
         if chosen.any():
             ax.errorbar(value[chosen], places[chosen], xerr=reach[:, chosen], mfc=face, label=label, **look)
             label = None
+
+
+def wrap(name: str, *, width: int = 44) -> str:
+    """Break a row's name between words, so that names leave the larger share of a picture to its intervals."""
+    return "\n".join(textwrap.fill(line, width) for line in name.splitlines())
 
 
 def name_rows(ax, places: Sequence[float], names: Sequence[str]) -> None:

@@ -27,14 +27,15 @@ class SettingsDisplay:
     def plot(self, ax=None, *, title: str = "") -> SettingsDisplay:
         """Draw (``figure_``, ``ax_``) and return self."""
         t, places = self.settings, np.arange(len(self.settings))
-        self.ax_ = style.axes(ax, figsize=(7.4, 1.4 + 0.34 * len(t)))
+        names = [forest.wrap(name) for name in t["setting"]]
+        self.ax_ = style.axes(ax, figsize=(7.4, 1.4 + 0.17 * sum(1 + len(n.splitlines()) for n in names)))
         self.figure_ = self.ax_.figure
         for chosen, color in ((False, style.COLORS[0]), (True, style.COLORS[3])):
             own = (t["chosen"] == chosen).to_numpy()
             if own.any():
                 label = "chosen by validation rows" if chosen else "other settings"
                 forest.draw(self.ax_, t[own], places=places[own], color=color, label=label)
-        forest.name_rows(self.ax_, places, [_wrap(name) for name in t["setting"]])
+        forest.name_rows(self.ax_, places, names)
         self.ax_.set(
             xlabel=f"test {style.words(self.metric)}, mean over seeds, 95 % interval",
             title=title or "each setting by itself",
@@ -53,7 +54,3 @@ class SettingsDisplay:
             for row in self.settings.itertuples()
         ]
         return f"Test {style.words(self.metric)} of each setting with its 95 percent interval. {'; '.join(each)}."
-
-
-def _wrap(name: str, width: int = 44) -> str:
-    return "\n".join(name[at : at + width] for at in range(0, len(name), width))

@@ -165,12 +165,18 @@ def _on_one_test_set(by_setting: dict[str, list[Fit]], metric: str, n_boot: int)
         runs, pairs = compared.runs, compared.chosen
         seeds = int(runs["seeds"].max())
         counted = "people" if runs["n_identities"].notna().any() else "faces"
-        design = (
-            f"The same test rows: paired tests over {counted} and seeds{_holm(pairs)}."
-            if seeds > 1
-            else f"The same test rows, one fit each: the paired test of the metric{_holm(pairs)}. "
-            "How much another seed would change is in none of these figures; sweep seeds for that."
-        )
+        if seeds > 1:
+            design = f"The same test rows: paired tests over {counted} and seeds{_holm(pairs)}."
+        elif all(table[["repeat", "fold"]].drop_duplicates().shape[0] > 1 for (table,) in own.values()):
+            design = (
+                "The same folds: corrected t test over them (Nadeau and Bengio 2003), which counts what other training "
+                f"rows and seeds would change{_holm(pairs)}."
+            )
+        else:
+            design = (
+                f"The same test rows, one fit each: the paired test of the metric{_holm(pairs)}. "
+                "How much another seed would change is in none of these figures; sweep seeds for that."
+            )
         return runs.rename(columns={"run": "setting"}), pairs, compared.margin, design
     runs = pd.concat(
         [over_seeds.summarise({name: fits}, metric=metric) for name, fits in own.items()], ignore_index=True
