@@ -37,3 +37,12 @@ def test_what_is_written_comes_back_with_an_exception(capfd):
         raise ImportError
     os.write(2, b" and after")
     assert capfd.readouterr().err == "a reason and after"
+
+
+def test_jsonschema_builds_no_grammars_which_others_may_have():
+    pytest.importorskip("rfc3987_syntax")
+    program = (
+        "import sys, faceworkbook, nbformat; assert 'rfc3987_syntax' not in sys.modules\n"
+        "import rfc3987_syntax; assert rfc3987_syntax.is_valid_syntax('iri', 'https://example.org/')"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)

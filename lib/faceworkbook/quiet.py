@@ -1,4 +1,9 @@
-"""TensorFlow and OpenCV are used in silence: what their native libraries print fills notebooks and pages."""
+"""What libraries do when they are imported, and what is kept from that.
+
+TensorFlow and OpenCV are used in silence: what their native libraries print fills notebooks and pages. jsonschema,
+which comes with every notebook's format, builds no parsers of web addresses: 38 grammars, a second, for formats that no
+notebook has.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +27,8 @@ def install() -> None:
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # OpenCV warns of every detector that a thread makes
     if "tensorflow" not in sys.modules and not any(isinstance(f, _Finder) for f in sys.meta_path):
         sys.meta_path.insert(0, _Finder())
+    if not any(isinstance(f, _NoGrammars) for f in sys.meta_path):
+        sys.meta_path.insert(0, _NoGrammars())
 
 
 class _Finder(MetaPathFinder):
@@ -41,6 +48,15 @@ class _Finder(MetaPathFinder):
 
             spec.loader.exec_module = exec_module
         return spec
+
+
+class _NoGrammars(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        """Refuse jsonschema its optional parsers; None for every other import, also of theirs by anybody else."""
+        if name == "rfc3987_syntax":
+            asking = getattr(sys.modules.get("jsonschema._format"), "__spec__", None)
+            if getattr(asking, "_initializing", False):
+                raise ModuleNotFoundError("left out, see faceworkbook.quiet", name=name)
 
 
 def _is_no_retracing(record) -> bool:

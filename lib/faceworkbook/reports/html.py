@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -162,14 +163,6 @@ def export(notebook: str | Path, html: str | Path, *, title: str | None = None) 
         There is no such file, or it is no notebook.
     """
     content = private.scrub_notebook(_read(Path(notebook)))
-    exporter = HTMLExporter(
-        template_name="report",
-        extra_template_basedirs=[str(pages.TEMPLATES)],
-        preprocessors=[TidyStreams, AnswerFirst, ShowParameters, JoinSources],
-        mathjax_url="",
-        require_js_url="",
-        anchor_link_text="#",
-    )
     has_faces = _holds_faces(content)
     script = SCRIPT + (face_browser.script() if has_faces else "")
     resources = {
@@ -181,8 +174,21 @@ def export(notebook: str | Path, html: str | Path, *, title: str | None = None) 
         "code_css": _code_css(),
         "metadata": {"name": title or _title(content)},
     }
-    body, _ = exporter.from_notebook_node(content, resources=resources)
+    body, _ = _exporter().from_notebook_node(content, resources=resources)
     return files.write_beside(html, _with_contents(body))
+
+
+@functools.cache
+def _exporter() -> HTMLExporter:
+    # One for all pages of a process: it keeps its parsed templates.
+    return HTMLExporter(
+        template_name="report",
+        extra_template_basedirs=[str(pages.TEMPLATES)],
+        preprocessors=[TidyStreams, AnswerFirst, ShowParameters, JoinSources],
+        mathjax_url="",
+        require_js_url="",
+        anchor_link_text="#",
+    )
 
 
 def scrub(notebook: str | Path) -> None:

@@ -113,7 +113,7 @@ def _fingerprints(experiment: Experiment, folder: Path, code: str, hashed):
         yield step, f"{before} {experiment.name}" if own else before, place
 
 
-def specify(point: Point, results: str | Path, since: float) -> dict:
+def specify(point: Point, results: str | Path, since: float, *, cold: bool = False) -> dict:
     """Return a point as `point_worker` reads it."""
     experiment = point.experiment
     return {
@@ -125,6 +125,7 @@ def specify(point: Point, results: str | Path, since: float) -> dict:
         "sweep": experiment.sweep,
         "results": str(project.resolve(results)),
         "since": since,
+        "cold": cold,
     }
 
 

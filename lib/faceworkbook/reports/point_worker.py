@@ -30,7 +30,14 @@ def main() -> int:
     try:
         options = {name: given[name] for name in ("given", "results", "name", "swept")}
         experiment = replace(experiments.read(given["file"], **options), sweep=given["sweep"])
-        runner.run(experiment, results=given["results"], since=given["since"], wait=True, notice=notice)
+        runner.run(
+            experiment,
+            results=given["results"],
+            since=given["since"],
+            cold=given.get("cold", False),
+            wait=True,
+            notice=notice,
+        )
     except (RuntimeError, ValueError, OSError) as error:
         print(json.dumps({"error": str(error)}), file=events, flush=True)
         return 1

@@ -49,6 +49,10 @@ def add(commands) -> None:
     run.add_argument(
         "--replace", action="store_true", help="replace a finished run that has other parameters"
     )
+    run.add_argument(
+        "--cold", action="store_true",
+        help="start each kernel from nothing; else it is forked from a process that has made the imports",
+    )  # fmt: skip
     run.add_argument("--dry-run", action="store_true", help="print what would run, and run nothing")
     run.set_defaults(command=run_experiment)
 
@@ -77,7 +81,7 @@ def run_experiment(options: argparse.Namespace) -> int:
 
     since = time.time() if options.force else 0.0
     try:
-        done, report = runner.run(experiment, results=options.results, since=since)
+        done, report = runner.run(experiment, results=options.results, since=since, cold=options.cold)
     except (runner.RunFailed, KeyboardInterrupt):
         index.write(project.resolve(options.results))
         raise
@@ -119,7 +123,7 @@ def _run_sweep(sweep: sweeps.Sweep, options: argparse.Namespace) -> int:
         f"{sweep.title}: {len(sweep.points)} points, {runner.jobs} at once; {shown.describe()}",
         flush=True,
     )
-    specs = {point.name: jobs.specify(point, results, since) for point in sweep.points}
+    specs = {point.name: jobs.specify(point, results, since, cold=options.cold) for point in sweep.points}
     outcomes: list[jobs.Outcome] = []
 
     def notice(name: str, event) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from faceworkbook import files, project
-from faceworkbook.reports import finished, inputs, plans, sharing
+from faceworkbook.reports import finished, inputs, kernels, plans, sharing
 from faceworkbook.reports.experiments import Experiment, Step
 
 FINISHED, FAILED, RUNNING = finished.NOTEBOOK, "failed.ipynb", "running.ipynb"
@@ -44,6 +45,7 @@ def run(
     results: str | Path = "results",
     since: float = 0.0,
     wait: bool = False,
+    cold: bool = False,
     notice: Callable[[Result], None] = lambda result: None,
 ) -> tuple[list[Result], Path]:
     """Run every step that is not finished already with the same parameters, code and inputs.
@@ -59,6 +61,8 @@ def run(
         Steps that were finished earlier are run again, in seconds since the epoch.
     wait : bool
         Wait for another process that runs this experiment, and go on from there.
+    cold : bool
+        Start each kernel from nothing instead of forking it, see `faceworkbook.reports.kernels`.
     notice : callable
         Called with each result as soon as there is one.
 
@@ -80,7 +84,7 @@ def run(
     lock = FileLock(folder / ".lock", timeout=-1 if wait else 0)
     try:
         with lock:
-            return _run_steps(experiment, folder, since, notice)
+            return _run_steps(experiment, folder, since, cold, notice)
     except Timeout as error:
         raise RunFailed(
             f"{project.shorten(folder)}: another run of this experiment is going on; wait for it, or run this one "
@@ -100,7 +104,7 @@ def _make(folder: Path) -> None:
 
 
 def _run_steps(
-    experiment: Experiment, folder: Path, since: float, notice: Callable[[Result], None]
+    experiment: Experiment, folder: Path, since: float, cold: bool, notice: Callable[[Result], None]
 ) -> tuple[list[Result], Path]:
     code, before, done = finished.hash_code(), "", []
     plans.seal(experiment, folder, code=code)
@@ -112,7 +116,11 @@ def _run_steps(
         label = f"[{number}/{len(experiment.steps)}] {step.name}"
         # A final experiment has a plan of its own, under which each of its steps runs.
         may_share = not experiment.final and sharing.is_shared(step)
-        done.append(_settle_step(step, folder / step.name, before, since=since, label=label, share=may_share))
+        start = functools.partial(
+            run_step, label=label, cold=cold, following=[s.notebook for s in experiment.steps[number:]]
+        )
+        place = folder / step.name
+        done.append(_settle_step(step, place, before, since=since, label=label, share=may_share, start=start))
         notice(done[-1])
     report = folder / "report.html"
     _link_report(done[-1].folder / "report.html", report)
@@ -120,22 +128,29 @@ def _run_steps(
 
 
 def _settle_step(
-    step: Step, place: Path, fingerprint: str, *, since: float, label: str, share: bool
+    step: Step,
+    place: Path,
+    fingerprint: str,
+    *,
+    since: float,
+    label: str,
+    share: bool,
+    start: Callable[..., Result],
 ) -> Result:
     """Return the result of a step that is finished, or that another run has; else run it."""
     if finished.is_finished(place, fingerprint, since=since):
         tqdm.write(f"{label}: finished before, nothing changed")
         return Result(step, place, True, 0.0)
     if not share:
-        return run_step(step, place, fingerprint, label)
+        return start(step, place, fingerprint)
     with sharing.lock(place.parents[1], step, fingerprint):
         twin = sharing.find(place.parents[1], step, fingerprint, since=since)
         if twin is None:
-            return run_step(step, place, fingerprint, label)
+            return start(step, place, fingerprint)
         sharing.copy(twin, place)
         # Another process has begun it anew meanwhile, or it has read what this run's earlier steps do not hold.
         if not (finished.is_finished(place, fingerprint) and inputs.is_current(place)):
-            return run_step(step, place, fingerprint, label)
+            return start(step, place, fingerprint)
     tqdm.write(f"{label}: the same as in {project.shorten(twin)}, copied from there")
     log(place, f"copied from {project.shorten(twin)}")
     return Result(step, place, True, 0.0, twin)
@@ -154,15 +169,25 @@ def _link_report(source: Path, target: Path) -> None:
     files.write_beside(target, source.read_bytes())
 
 
-def run_step(step: Step, place: Path, fingerprint: str, label: str) -> Result:
-    """Run one notebook into `place`.
+def run_step(
+    step: Step,
+    place: Path,
+    fingerprint: str,
+    label: str,
+    *,
+    cold: bool = False,
+    following: Sequence[Path] = (),
+) -> Result:
+    """Run one notebook into `place`; `following` are those that will run after it.
 
     A failed one leaves ``failed.ipynb`` and ``failed.html`` beside what an earlier, finished run left.
     """
+    # The kernel's imports are made while those of this process are.
+    template = None if cold else kernels.open_template(step.notebook)
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
-    from faceworkbook.reports import html
+    from faceworkbook.reports import engine, html
 
     place.mkdir(parents=True, exist_ok=True)
     (place / finished.DONE).unlink(missing_ok=True)
@@ -180,6 +205,7 @@ def run_step(step: Step, place: Path, fingerprint: str, label: str) -> Result:
                 kernel_name="python3",
                 progress_bar=bar if sys.stderr.isatty() else False,
                 config=config,
+                **engine.options_of(template, following),
             )
     except PapermillExecutionError as error:
         html.scrub(output)

@@ -1,0 +1,102 @@
+"""The process that kernels are forked from: ``python -m faceworkbook.reports.kernel_template FD``.
+
+It imports libraries and runs nothing, so that each kernel begins as a fresh one does, with its imports made. Commands
+come as JSON, one a line, through the socket FD; its end is the end of the kernels too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import random
+import signal
+import socket
+import sys
+from pathlib import Path
+
+_TASKS = Path("/proc/self/task")
+# jemalloc begins its own thread anew after a fork.
+_SAFE = "jemalloc_bg_thd"
+
+
+def main() -> None:
+    """Serve commands; in a forked process return from there and be a kernel."""
+    if sys.path[0] in ("", str(Path.cwd())):
+        del sys.path[0]
+    # Read when matplotlib is imported; a kernel sets it before its first cell.
+    os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    with socket.socket(fileno=int(sys.argv[1])) as channel:
+        job = _serve(channel)
+    if job is not None:
+        _become_kernel(job)
+
+
+def _serve(channel: socket.socket) -> dict | None:
+    """Return the job of a kernel in the process forked for it, None at the end of the commands."""
+    kernels: set[int] = set()
+    for line in channel.makefile("rb"):
+        command = json.loads(line)
+        kernels -= {pid for pid in kernels if os.waitpid(pid, os.WNOHANG)[0]}
+        if "modules" in command:
+            _import(command["modules"])
+            continue
+        threads = _count_unsafe_threads()
+        if threads:
+            answer = {"error": f"{threads} threads run that a fork would lose"}
+        elif (pid := os.fork()) == 0:
+            return command
+        else:
+            kernels.add(pid)
+            answer = {"pid": pid}
+        channel.sendall(json.dumps(answer).encode() + b"\n")
+    for pid in kernels:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
+    return None
+
+
+def _import(modules: dict[str, list[str]]) -> None:
+    """Import modules, and those of their names that are modules; what fails, fails again in the notebook."""
+    for name, members in modules.items():
+        with contextlib.suppress(Exception):
+            module = importlib.import_module(name)
+            for member in members:
+                if not hasattr(module, member):
+                    importlib.import_module(f"{name}.{member}")
+
+
+def _count_unsafe_threads() -> int:
+    """Return the threads beside this one and those of OpenBLAS, which begins its own anew after a fork."""
+    from threadpoolctl import threadpool_info
+
+    names = []
+    for task in _TASKS.iterdir():
+        with contextlib.suppress(OSError):
+            names.append((task / "comm").read_text().strip())
+    pools = sum(pool["num_threads"] - 1 for pool in threadpool_info() if pool["internal_api"] == "openblas")
+    return max(0, len([name for name in names if name != _SAFE]) - 1 - pools)
+
+
+def _become_kernel(job: dict) -> None:
+    os.setsid()
+    os.environ.clear()
+    os.environ.update(job["env"] | {"JPY_PARENT_PID": str(os.getppid())})
+    os.chdir(job["cwd"])
+    _draw_new_random_state()
+    from ipykernel import kernelapp
+
+    sys.argv = ["ipykernel_launcher", *job["argv"], f"--IPKernelApp.parent_handle={os.getppid()}"]
+    kernelapp.launch_new_instance()
+
+
+def _draw_new_random_state() -> None:
+    # A fork copies the states that both drew when they were imported.
+    random.seed()
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed()
+
+
+if __name__ == "__main__":
+    main()

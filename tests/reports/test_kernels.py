@@ -1,0 +1,175 @@
+"""Forked kernels show what cold ones show, know nothing of each other, and take nobody with them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from faceworkbook.reports import kernels, runner
+from faceworkbook.reports.experiments import Step
+from faceworkbook.reports.runner import RunFailed
+
+pytestmark = [
+    pytest.mark.notebooks,
+    pytest.mark.skipif(
+        sys.platform != "linux" or not hasattr(os, "pidfd_open"), reason="kernels are started cold here"
+    ),
+]
+
+SHOWS = """
+import os, sys, warnings
+import matplotlib.pyplot as plt, numpy as np, pandas as pd
+from faceworkbook.evaluation import metrics
+names = [name for name in globals() if not name.startswith("_")]
+print(sorted(set(names) - {"In", "Out", "exit", "quit", "get_ipython", "open"}))
+print(os.getcwd(), sys.argv[0].endswith(".py") or sys.argv[0], sys.path[0], __name__)
+print(os.environ["MPLBACKEND"], plt.get_backend(), os.environ["OF_THE_RUN"])
+print(np.random.default_rng(0).random(), np.random.RandomState(0).rand())
+warnings.warn("heard", stacklevel=1)
+warnings.warn("heard too", DeprecationWarning, stacklevel=1)
+fig, ax = plt.subplots()
+ax.plot([1, 2])
+plt.show()
+pd.DataFrame({"a": [1.5, 2]})
+"""
+SPOILS = """
+import os, random, warnings
+import matplotlib, numpy as np
+matplotlib.rcParams["axes.facecolor"] = "red"
+np.random.seed(1), random.seed(1)
+np.set_printoptions(precision=1)
+warnings.simplefilter("error")
+os.environ["OF_THE_RUN"] = "spoilt"
+os.chdir("/")
+"""
+
+
+def step(folder: Path, name: str, source: str) -> Step:
+    cell = nbformat.v4.new_code_cell(source.strip())
+    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    path = folder / f"{name}.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=metadata), path)
+    return Step(name, path, {})
+
+
+def outputs(folder: Path, each: Step, **options) -> list:
+    place = folder / "results" / "toy" / each.name
+    runner.run_step(each, place, "any", each.name, **options)
+    (cell,) = nbformat.read(place / "notebook.ipynb", 4).cells[-1:]
+    return json.loads(json.dumps(cell.outputs))
+
+
+def test_a_forked_kernel_shows_what_a_cold_one_shows_whatever_ran_before(tmp_path, monkeypatch):
+    monkeypatch.setenv("OF_THE_RUN", "first")
+    monkeypatch.delenv("MPLBACKEND", raising=False)
+    shows = step(tmp_path, "shows", SHOWS)
+    cold = outputs(tmp_path, shows, cold=True)
+    assert len(cold) >= 4 and "image/png" in cold[-2]["data"]
+    outputs(tmp_path, step(tmp_path, "spoils", SPOILS))
+    warm = outputs(tmp_path, shows)
+    assert any("heard" in output.get("text", "") for output in cold)
+    # The launcher's own path, and the file that a cell is taken to be, after the number of its process.
+    shown = [re.sub(r"ipykernel_launcher|/ipykernel_\d+/", "True", json.dumps(each)) for each in (cold, warm)]
+    assert shown[0] == shown[1]
+
+
+def test_two_forked_kernels_draw_different_numbers(tmp_path):
+    draws = step(
+        tmp_path,
+        "draws",
+        "import os, random, numpy as np\nprint(np.random.rand(), random.random(), os.getppid())",
+    )
+    first, second = (outputs(tmp_path, draws)[0]["text"].split() for _ in range(2))
+    assert first[0] != second[0] and first[1] != second[1]
+    # Both are children of the same process: they were forked.
+    assert first[2] == second[2] != str(os.getpid())
+
+
+def test_a_kernel_that_is_killed_takes_nobody_with_it(tmp_path):
+    dies = step(tmp_path, "dies", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
+    with pytest.raises(Exception, match="Kernel died"):
+        outputs(tmp_path, dies)
+    assert "alive" in outputs(tmp_path, step(tmp_path, "lives", "print('alive')"))[0]["text"]
+
+
+def test_a_template_that_is_killed_is_replaced(tmp_path):
+    speaks = step(tmp_path, "speaks", "import os\nprint(os.getppid())")
+    before = int(outputs(tmp_path, speaks)[0]["text"])
+    os.kill(before, signal.SIGKILL)
+    outputs(tmp_path, speaks)  # cold, where the end of the template is not known yet
+    after = int(outputs(tmp_path, speaks)[0]["text"])
+    assert after not in (before, os.getpid())
+
+
+def test_a_notebook_that_fails_says_so(tmp_path):
+    with pytest.raises(RunFailed, match=r"fails.ipynb failed in cell 1: ZeroDivisionError"):
+        outputs(tmp_path, step(tmp_path, "fails", "1 / 0"))
+
+
+def test_where_threads_run_nothing_is_forked():
+    program = textwrap.dedent(
+        """
+        import threading, time
+        import numpy, scipy.linalg
+        from faceworkbook.reports import kernel_template
+        print(kernel_template._count_unsafe_threads())
+        threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+        print(kernel_template._count_unsafe_threads())
+        """
+    )
+    for threads in ("1", "4"):
+        made = subprocess.check_output(
+            [sys.executable, "-c", program], text=True, env=os.environ | {"OPENBLAS_NUM_THREADS": threads}
+        )
+        assert made.split() == ["0", "1"]
+
+
+def test_a_template_that_is_gone_forks_nothing():
+    template = kernels.Template()
+    template.prepare({"no_such_module": [], "faceworkbook.evaluation": ["metrics", "no_such_name"]})
+    assert template.alive
+    os.kill(template._process.pid, signal.SIGKILL)
+    template._process.wait()
+    assert template.fork([], "/", {}) is None and not template.alive
+
+
+def test_kernels_end_with_the_process_that_runs_them(tmp_path):
+    sleeps = step(
+        tmp_path, "sleeps", "import os, time\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(600)"
+    )
+    program = (
+        "import sys; from pathlib import Path; from faceworkbook.reports import runner; "
+        "from faceworkbook.reports.experiments import Step; place = Path(sys.argv[1]); "
+        "runner.run_step(Step('sleeps', place / 'sleeps.ipynb', {}), place / 'results' / 'toy' / 'sleeps', 'any', '')"
+    )
+    running = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stderr=subprocess.DEVNULL)
+    written = sleeps.notebook.parent / "pid"
+    while not (written.exists() and written.read_text()):
+        assert running.poll() is None
+        time.sleep(0.05)
+    kernel = os.pidfd_open(int(written.read_text()))
+    running.kill()
+    running.wait()
+    while kernels.Kernel(int(written.read_text())).poll() is None:
+        time.sleep(0.05)
+    os.close(kernel)
+
+
+def test_what_a_notebook_imports_is_read_from_its_cells(tmp_path):
+    source = "%matplotlib inline\nimport keras"
+    assert kernels.find_imports(step(tmp_path, "magic", source).notebook) == {}
+    source = "import keras\nimport torch\nfrom . import x\nfrom faceworkbook import tasks, project\nif True:\n    import numpy"
+    assert kernels.find_imports(step(tmp_path, "plain", source).notebook) == {
+        "keras": [],
+        "faceworkbook": ["tasks", "project"],
+    }
