@@ -105,10 +105,11 @@ def test_best_settings_are_parameters_that_03_and_06_take(noise, tmp_path, class
             "patience": 2,
         },
     }[classifier]
-    chosen = search.parameters(classifier, options, labels)
+    chosen = search.parameters(classifier, options, labels, balance_by="race")
     path = search.save_parameters(tmp_path / "best.yaml", chosen, comment="best of 10")
     read = parameters.read_file(path)
     assert read == chosen and read["classifier"] == classifier
+    assert read["balance_by"] == "race"  # the settings even out groups, and so must those who take them
     for step in ("03_classifier", "06_cross_validation"):
         known = parameters.read(REPO / "notebooks" / f"{step}.ipynb")
         assert set(read) <= set(known)

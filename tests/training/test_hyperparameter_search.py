@@ -283,12 +283,27 @@ def test_the_residual_space_has_the_papers_ranges(toys):
     ]
 
 
+def test_the_kernel_is_searched_on_the_blocks_that_03_gives_it(toys):
+    x, labels, split = toys
+    assert "blocks" not in spaces.of("kernel", labels.task, blocks=(12,))
+    space = spaces.of("kernel", labels.task, blocks=(4, 8)) | {"landmarks": Choice((20,))}
+    result = search("kernel", x, labels, split, space=space, plan=replace(PLAN, n_trials=2, at_once=2))
+    assert result.options["blocks"] == (4, 8)
+    own = training.fit("kernel", x, labels, split, **result.options)
+    assert own.settings["blocks"] and set(own.settings["blocks"]) <= {0, 1}
+
+
 def test_what_cannot_be_searched_is_refused_in_words(toys, monkeypatch):
     x, labels, split = toys
     with pytest.raises(spaces.SpaceError, match="'forest' has no space; there is one for"):
         search("forest", x, labels, split)
     with pytest.raises(spaces.SpaceError, match="above 0 on a logarithmic scale"):
         Range(0, 1, log=True)
+    # Trials would differ by what the best one is trained again without.
+    for name in ("epochs", "patience", "seed"):
+        own = {**SPACE, name: Choice((1, 2))}
+        with pytest.raises(spaces.SpaceError, match=rf"\['{name}'\], which all trials have alike"):
+            search("mlp", x, labels, split, space=own, plan=PLAN)
     with pytest.raises(TrainingError, match="no validation row, and a search chooses on validation rows"):
         search("mlp", x, labels, cut(200, train=0.8, validation=0.0))
     with pytest.raises(ValueError, match="choose_by='f1'; allowed are"):

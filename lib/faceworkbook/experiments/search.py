@@ -152,8 +152,8 @@ def _sign(metric: str, task) -> int:
     return -1 if metrics.pick(metric, task).better == "lower" else 1
 
 
-def parameters(classifier: str, options: dict, labels: Labels) -> dict:
-    """Return settings as parameters of 03_classifier and 06_cross_validation."""
+def parameters(classifier: str, options: dict, labels: Labels, *, balance_by: str = "") -> dict:
+    """Return settings, and whose groups they even out, as parameters of 03_classifier and 06_cross_validation."""
     from faceworkbook.training import batched
 
     settled = dict(options)
@@ -162,7 +162,7 @@ def parameters(classifier: str, options: dict, labels: Labels) -> dict:
     own = {name: settled.pop(name) for name in (_OWN if classifier == "mlp" else _OF_ALL) if name in settled}
     own = {name: list(value) if isinstance(value, tuple) else value for name, value in own.items()}
     further = [f"{name}: {_as_text(value)}" for name, value in sorted(settled.items())]
-    return {"classifier": classifier, **own, "classifier_options": further}
+    return {"classifier": classifier, **own, "balance_by": balance_by, "classifier_options": further}
 
 
 def save_parameters(path: str | Path, chosen: dict, *, comment: str) -> Path:

@@ -8,7 +8,7 @@ answers. Several processes may work on one folder: each takes rounds of its own,
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -115,7 +115,7 @@ def search(
         Training rows teach, validation rows choose, test rows are not read. How good the best trial is, these
         validation rows cannot say: see `faceworkbook.experiments.search`.
     space : mapping of str to Range or Choice, optional
-        `spaces.of` the classifier where None. It may name any option of the classifier's fit.
+        `spaces.of` the classifier where None. It may name any option of the classifier's fit but those of the plan.
     plan : Plan, optional
     folder : path, optional
         For the journal and checkpoints. A search of other rows, labels, spaces or plans (but for `n_trials`) is
@@ -129,6 +129,8 @@ def search(
     ------
     TrainingError
         Rows, labels and split do not fit together, or every trial has diverged.
+    SpaceError
+        The space names what the plan settles for all trials.
     """
     require_optuna()
     from faceworkbook.training.studies import Study
@@ -136,6 +138,11 @@ def search(
     plan = plan or Plan()
     check_rows(matrix, labels, [split])
     space = dict(spaces.of(classifier, labels.task) if space is None else space)
+    settled = sorted({field.name for field in fields(Plan)} & set(space))
+    if settled:
+        raise spaces.SpaceError(
+            f"the space names {settled}, which all trials have alike; leave them out of the space and set them in the plan"
+        )
     goal = trials.Goal(
         matrix, labels, split, plan.epochs, plan.patience, plan.choose_by, plan.halving, plan.seed
     )

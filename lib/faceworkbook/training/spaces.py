@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -101,7 +101,7 @@ LISTS = {
 }
 
 
-def of(classifier: str, task: tasks.Task) -> dict[str, Range | Choice]:
+def of(classifier: str, task: tasks.Task, *, blocks: Sequence[int] = ()) -> dict[str, Range | Choice]:
     """Return the space of a classifier.
 
     Parameters
@@ -110,6 +110,9 @@ def of(classifier: str, task: tasks.Task) -> dict[str, Range | Choice]:
         That of 'residual_mlp' has the ranges of arXiv 2108.08186.
     task : Task
         Classes can weigh by how rare they are, numbers cannot.
+    blocks : sequence of int
+        Widths of the blocks that stand side by side in the descriptors: 'kernel' chooses among several, as it does
+        in 03_classifier.
 
     Raises
     ------
@@ -123,6 +126,8 @@ def of(classifier: str, task: tasks.Task) -> dict[str, Range | Choice]:
     space = dict(_SPACES[classifier])
     if classifier == "linear" and task.is_number:
         space["strength"] = Range(1.0, 1e5, log=True)
+    if classifier == "kernel" and len(blocks) > 1:
+        space["blocks"] = Choice((tuple(blocks),))
     if task.is_exclusive:
         space["balance"] = Choice(("none", "class_weights"))
     return space
