@@ -1,7 +1,9 @@
 """Searched settings are judged on faces that did not choose them."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,9 +14,11 @@ pytest.importorskip("optuna", reason="the extra [search] is not installed")
 from faceworkbook import faces, tasks, training
 from faceworkbook.evaluation import cross_validation, metrics, predictions
 from faceworkbook.experiments import search
+from faceworkbook.experiments.prepared import PreparedData
 from faceworkbook.plots.parallel_coordinates import ParallelCoordinatesDisplay
 from faceworkbook.plots.search import SearchDisplay
-from faceworkbook.reports import experiments, parameters
+from faceworkbook.reports import experiments, parameters, searching, values
+from faceworkbook.training import balancing, networks
 from faceworkbook.training.halving import Halving
 from faceworkbook.training.search import Plan
 from faceworkbook.training.search import search as run_search
@@ -122,6 +126,66 @@ def test_best_settings_are_parameters_that_03_and_06_take(noise, tmp_path, class
     given = training.options_for(classifier, settings, parameters.parse_options(read["classifier_options"]))
     for name, value in options.items():
         assert given[name] == (list(value) if isinstance(value, tuple) else value)
+
+
+@pytest.mark.parametrize(
+    ("classifier", "step"), [("multitask", "09_multitask"), ("fine_tune", "10_fine_tune")]
+)
+def test_best_settings_of_networks_are_parameters_that_09_and_10_take(noise, tmp_path, classifier, step):
+    _x, _table, labels = noise
+    others = {"smile": tasks.Labels(replace(labels.task, name="smile"), labels.codes, labels.values)}
+    start = SimpleNamespace(name="faceres_deep")
+    learner = networks.Multitask(others) if classifier == "multitask" else networks.FineTune(start, others)
+    options = {"hidden": (8,), "learning_rate": 1.5e-5, "dropout": 0.25, "epochs": 3}
+    options |= {"trunk": 2.5e-5} if classifier == "fine_tune" else {"heads": "stitch"}
+    chose = searching.name("gender", "0" * 32)
+    chosen = search.parameters(learner, options, labels, searched_on=chose)
+    read = parameters.read_file(search.save_parameters(tmp_path / "best.yaml", chosen, comment="best"))
+    known = parameters.read(REPO / "notebooks" / f"{step}.ipynb")
+    assert set(read) <= set(known) and not values.check(read, known)
+    assert {name: known[name].check(value) for name, value in read.items()} == read
+    assert read["hidden"] == [8] and read["learning_rate"] == 1.5e-5 and read["searched_on"] == chose
+    if classifier == "fine_tune":
+        assert read["labels"] == ["gender", "smile"] and read["backbone"] == "faceres_deep"
+        assert parameters.parse_options(read["lr_multipliers"]) == {"trunk": 2.5e-5}
+
+
+def test_a_step_says_which_faces_chose_its_settings():
+    here, there = "a" * 32, "b" * 32
+    assert searching.describe("", labels=["gender"], data=here) == (
+        "The settings are as given; no search chose them."
+    )
+    chose = searching.name("gender", here)
+    fair = searching.describe(chose, labels=["gender"], data=here)
+    assert "for 'gender' on the validation rows of this split; its test rows took no part" in fair
+    assert "(this step learns race)" in searching.describe(chose, labels=["race"], data=here)
+    assert "each face is tested here" in searching.describe(chose, labels=["gender"], data=here, folds=True)
+    for other in (there, ""):
+        sentence = searching.describe(chose, labels=["gender"], data=other)
+        assert "on faces or a split other than these" in sentence and "flatters the figures" in sentence
+    with pytest.raises(ValueError, match="searched_on='gender': expected what 14_search"):
+        searching.describe("gender", labels=["gender"])
+
+
+def test_what_is_searched_reads_descriptors_or_pictures(noise, tmp_path):
+    x, table, labels = noise
+    rng = np.random.default_rng(0)
+    for image in table["image"][:6]:
+        cv2.imwrite(str(tmp_path / image), rng.integers(0, 255, (40, 40, 3), np.uint8))
+    few = table.iloc[:6].reset_index(drop=True)
+    grouped = balancing.group(labels.take(np.arange(6)), few, "gender")
+    data = PreparedData(few, grouped, None, x[:6], np.full(6, -1))
+    assert search.open_learner("mlp", data) == ("mlp", data.matrix)
+    with pytest.raises(ValueError, match=r"together=\['race'\] and classifier='mlp': that learns one label"):
+        search.open_learner("mlp", data, together=["race"])
+    learner, inputs = search.open_learner("multitask", data, together=["gender"])
+    assert inputs is data.matrix and list(learner.others["gender"].groups) == list(few["gender"])
+    learner, inputs = search.open_learner("fine_tune", data, backbone="mini_xception", root=tmp_path)
+    assert learner.name == "fine_tune" and len(inputs) == 6
+    assert inputs.take(np.arange(2)).shape[1:3] == learner.start.preprocessing.size
+    (tmp_path / table["image"][4]).unlink()
+    with pytest.raises(ValueError, match="1 pictures cannot be read any more"):
+        search.open_learner("fine_tune", data, backbone="mini_xception", root=tmp_path)
 
 
 def test_a_run_takes_parameters_from_a_file_and_others_before_them(tmp_path, monkeypatch):

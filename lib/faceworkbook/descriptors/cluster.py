@@ -7,7 +7,7 @@ folder of the store and that of the pictures must be visible to all machines und
 
 from __future__ import annotations
 
-import os
+import importlib
 import time
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
+from faceworkbook import ray_cluster
 from faceworkbook.descriptors import batches
 from faceworkbook.descriptors.journal import Journal, JournalWriter, read_begun, take
 from faceworkbook.descriptors.layout import StoreError
@@ -92,30 +93,13 @@ def compute(job, journal: Journal, todo: np.ndarray, check_pixels: np.ndarray | 
     StoreError
         Ray is not installed, or what is left brings every actor down.
     """
-    ray = _import_ray()
-    started = not ray.is_initialized()
-    if started:
-        address = os.environ.get("RAY_ADDRESS")
-        ray.init(address=address, log_to_driver=False, include_dashboard=False, configure_logging=False)
-    try:
+    with ray_cluster.connected(StoreError, "cluster='ray'") as ray:
+        importlib.import_module("ray.data").DataContext.get_current().enable_progress_bars = False
         return _run(ray, job, journal, todo, check_pixels)
-    finally:
-        if started:
-            ray.shutdown()
-
-
-def _import_ray():
-    try:
-        import ray
-        import ray.data
-    except ImportError as error:
-        raise StoreError("cluster='ray' needs the extra [ray]: pip install 'faceworkbook[ray]'") from error
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    return ray
 
 
 def _run(ray, job, journal: Journal, todo: np.ndarray, check_pixels: np.ndarray | None) -> dict:
-    cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
+    cores = ray_cluster.count_cores(ray)
     total, used, fruitless = len(journal.plan), set(), 0
     with tqdm(
         total=total,

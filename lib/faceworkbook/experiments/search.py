@@ -16,13 +16,18 @@ import pandas as pd
 import yaml
 from tqdm.auto import tqdm
 
-from faceworkbook import files
+from faceworkbook import backbones, files
 from faceworkbook.evaluation import cross_validation, metrics
-from faceworkbook.tasks import Labels
+from faceworkbook.experiments.prepared import PreparedData
+from faceworkbook.landmarks import align_faces
+from faceworkbook.tasks import Labels, read_labels
+from faceworkbook.training import balancing
+from faceworkbook.training.registry import NETWORKS
 
 # Parameters that 03_classifier and 06_cross_validation have by the same name; what else there is goes into a list.
 _OWN = ("balance", "batch_size", "dropout", "epochs", "input_dropout", "learning_rate", "patience", "weight_decay", "widths")  # fmt: skip
 _OF_ALL = ("balance", "epochs", "patience")
+MULTITASK = NETWORKS[0]
 CHOSE, TESTED, OPTIMISM = "validation rows, which chose", "test rows, read once", "optimism"
 
 
@@ -66,9 +71,77 @@ class Nested:
         return pd.DataFrame(rows).assign(folds=len(scored))
 
 
-def nested(
+def open_learner(
     classifier: str,
-    matrix: np.ndarray,
+    data: PreparedData,
+    *,
+    together: Sequence[str] = (),
+    backbone: str = "auto",
+    root: str | Path = "",
+    landmarks: Path | None = None,
+    memory: str = "high",
+) -> tuple[Any, Any]:
+    """Return what is searched, and what it reads.
+
+    Parameters
+    ----------
+    classifier : str
+    data : PreparedData
+    together : sequence of str
+        Further labels that 'multitask' and 'fine_tune' learn with that of `data`; missing ones are masked.
+    backbone : str
+        The network that 'fine_tune' trains, see `faceworkbook.backbones.load`.
+    root : path
+        Folder of the pictures.
+    landmarks : Path, optional
+        Where the points of faces are kept that an aligning network needs, see `faceworkbook.landmarks.detect`.
+    memory : {'high', 'low'}
+        See `faceworkbook.training.pictures.open_faces`.
+
+    Returns
+    -------
+    (str, ndarray) or (one of `faceworkbook.training.networks`, descriptors or PictureRows)
+        As `search` and `training.fit` take them.
+
+    Raises
+    ------
+    ValueError
+        Further labels for a classifier that learns one.
+    """
+    if classifier not in NETWORKS:
+        if together:
+            raise ValueError(
+                f"together={list(together)} and classifier={classifier!r}: that learns one label; leave together empty, or "
+                f"choose one of {list(NETWORKS)}"
+            )
+        return classifier, data.matrix
+    from faceworkbook.training import networks, pictures
+
+    others = {name: _grouped_like(read_labels(data.faces, name), data.labels) for name in together}
+    if classifier == MULTITASK:
+        return networks.Multitask(others), data.matrix
+    start = backbones.default() if backbone == "auto" else backbones.load(backbone)
+    points = align_faces(data.faces, root, start.preprocessing, path=landmarks).points
+    opened = {"points": points, "memory": memory}
+    source, unreadable = pictures.open_faces(data.faces, root, start.preprocessing, **opened)
+    if len(unreadable):
+        raise ValueError(
+            f"{len(unreadable)} pictures cannot be read any more, the first is face {unreadable['face_id'].iloc[0]!r}; run "
+            "02_descriptors again"
+        )
+    return networks.FineTune(start, others), networks.PictureRows(source)
+
+
+def _grouped_like(labels: Labels, other: Labels) -> Labels:
+    """Return labels with the groups of others of the same faces, where those have any."""
+    if not isinstance(other, balancing.GroupedLabels):
+        return labels
+    return balancing.GroupedLabels(labels.task, labels.codes, labels.values, other.groups)
+
+
+def nested(
+    classifier,
+    matrix,
     labels: Labels,
     splits: Sequence,
     *,
@@ -152,17 +225,47 @@ def _sign(metric: str, task) -> int:
     return -1 if metrics.pick(metric, task).better == "lower" else 1
 
 
-def parameters(classifier: str, options: dict, labels: Labels, *, balance_by: str = "") -> dict:
-    """Return settings, and whose groups they even out, as parameters of 03_classifier and 06_cross_validation."""
+def parameters(
+    classifier, options: dict, labels: Labels, *, balance_by: str = "", searched_on: str = ""
+) -> dict:
+    """Return settings as parameters of the notebooks that train with them.
+
+    Those are 03_classifier and 06_cross_validation; 09_multitask for 'multitask', 10_fine_tune for 'fine_tune'.
+
+    Parameters
+    ----------
+    classifier : str, or one of `faceworkbook.training.networks`
+    options : dict
+        Of the best trial's fit.
+    balance_by : str
+        Columns whose groups the settings even out.
+    searched_on : str
+        Which faces chose them.
+    """
     from faceworkbook.training import batched
 
+    given = {"balance_by": balance_by, "searched_on": searched_on}
+    if not isinstance(classifier, str):
+        return {**_of_network(classifier, options, labels), **given}
     settled = dict(options)
     if classifier == "mlp":  # the notebooks' own defaults differ from each other
         settled = asdict(batched.with_settings(batched.defaults(labels.task), **options))
     own = {name: settled.pop(name) for name in (_OWN if classifier == "mlp" else _OF_ALL) if name in settled}
     own = {name: list(value) if isinstance(value, tuple) else value for name, value in own.items()}
     further = [f"{name}: {_as_text(value)}" for name, value in sorted(settled.items())]
-    return {"classifier": classifier, **own, "balance_by": balance_by, "classifier_options": further}
+    return {"classifier": classifier, **own, **given, "classifier_options": further}
+
+
+def _of_network(learner, options: dict, labels: Labels) -> dict:
+    from faceworkbook.training import networks
+
+    is_multitask = isinstance(learner, networks.Multitask)
+    kind = networks.MultitaskOptions if is_multitask else networks.FineTuneOptions
+    settled = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(kind(**options)).items()}
+    if is_multitask:
+        return settled
+    trunk = {"lr_multipliers": [f"trunk: {settled.pop('trunk')}"]}
+    return {"labels": [labels.name, *learner.others], "backbone": learner.start.name, **settled, **trunk}
 
 
 def save_parameters(path: str | Path, chosen: dict, *, comment: str) -> Path:

@@ -6,8 +6,9 @@ installed there. A task whose machine goes down is given to another one, which g
 
 from __future__ import annotations
 
-import os
+from contextlib import ExitStack
 
+from faceworkbook import ray_cluster
 from faceworkbook.reports import jobs
 
 RETRIES = 2
@@ -28,17 +29,9 @@ class Cluster:
     """
 
     def __init__(self, count: int = 0):
-        try:
-            import ray
-        except ImportError as error:
-            raise jobs.JobError(
-                "--cluster ray needs the extra [ray]: pip install 'faceworkbook[ray]'"
-            ) from error
-        self._ray, self._started = ray, not ray.is_initialized()
-        if self._started:
-            address = os.environ.get("RAY_ADDRESS")
-            ray.init(address=address, log_to_driver=False, include_dashboard=False, configure_logging=False)
-        cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
+        self._connection = ExitStack()
+        self._ray = self._connection.enter_context(ray_cluster.connected(jobs.JobError, "--cluster ray"))
+        cores = ray_cluster.count_cores(self._ray)
         self.jobs = min(count or cores, cores)
         self._cores = max(1, cores // self.jobs)
 
@@ -52,8 +45,7 @@ class Cluster:
 
     def close(self) -> None:
         """End the tasks that still run, where this process began the connection."""
-        if self._started:
-            self._ray.shutdown()
+        self._connection.close()
 
 
 def _run_task(spec: dict, variables: dict[str, str]) -> jobs.Outcome:

@@ -16,7 +16,7 @@ from faceworkbook.landmarks import NO_FACE
 from faceworkbook.mesh_detector import SOURCES as LANDMARKS
 from faceworkbook.preprocessing import ALIGNMENTS
 from faceworkbook.reports import parameters as params
-from faceworkbook.reports import training_rules
+from faceworkbook.reports import searching, training_rules
 from faceworkbook.reports.parameters import ParameterError
 from faceworkbook.reports.rules import (
     COUNT,
@@ -73,6 +73,12 @@ def _classifiers() -> list[str]:
     from faceworkbook.training import registry
 
     return registry.names()
+
+
+def _searched() -> list[str]:
+    from faceworkbook.training import registry
+
+    return [*registry.names(), *registry.NETWORKS]
 
 
 def _corruptions() -> list[str]:
@@ -161,12 +167,16 @@ RULES: dict[str, Rule] = {
     "source": one_of(("network", "landmarks", "both", "mesh")),
     # small nets
     "classifier": one_of(_classifiers),
+    "together": NAMES,
+    "fixed": each(OPTION),
+    "cluster": one_of(("ray",), blank=True),
+    "searched_on": searching.RULE,
     "classifiers": each(one_of(lambda: ["own", *_classifiers()]), least=1),
     "classifier_options": each(OPTION),
     **dict.fromkeys(("widths", "hidden"), each(COUNT)),
     **dict.fromkeys(("dropout", "input_dropout"), number(0, 0.99)),
-    **dict.fromkeys(("epochs", "members", "batch_size", "n_trials", "at_once", "brackets"), COUNT),
-    **dict.fromkeys(("halve_after", "outer_folds"), COUNT_OR_ALL),
+    **dict.fromkeys(("epochs", "members", "batch_size", "n_trials", "brackets"), COUNT),
+    **dict.fromkeys(("halve_after", "outer_folds", "at_once"), COUNT_OR_ALL),
     "halve_by": number(2),
     "choose_by": one_of(("metric", "loss")),
     "patience": COUNT_OR_ALL,
@@ -233,6 +243,9 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("out", "experiment"), anything),
 }
 
+# In a notebook that searches.
+SEARCH_RULES: dict[str, Rule] = {"classifier": one_of(_searched)}
+
 # In a notebook that cuts faces out.
 CUT_RULES: dict[str, Rule] = {"margin": number(above=-0.5, high=5, unset=-1)}
 
@@ -279,7 +292,8 @@ def cuts_faces(allowed: Mapping) -> bool:
 
 
 def _rule(name: str, allowed: Mapping) -> Rule:
-    return (CUT_RULES if cuts_faces(allowed) and name in CUT_RULES else RULES).get(name, anything)
+    of_kind = (CUT_RULES if cuts_faces(allowed) else {}) | (SEARCH_RULES if "n_trials" in allowed else {})
+    return (RULES | of_kind).get(name, anything)
 
 
 def _without(value, registered: set[str]):

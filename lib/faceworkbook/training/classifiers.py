@@ -26,6 +26,7 @@ from faceworkbook.training.fitted import (
     ModelFileError,
     RecipeError,
     estimator_outputs,
+    figures,
     read_record,
     wrap,
 )
@@ -50,7 +51,8 @@ def fit(
     ----------
     classifier : str, callable, estimator or keras.Model
         A name ('mlp', 'linear', 'kernel', 'residual_mlp', or one of `register`), ``make(task, seed)``, an
-        unfitted scikit-learn estimator, or a compiled Keras model. What is given is copied, not changed.
+        unfitted scikit-learn estimator, or a compiled Keras model. What is given is copied, not changed. Or one of
+        `networks`, whose pictures stand for the matrix.
     matrix : ndarray of shape (n, d), float32, may be memory-mapped
     labels : Labels of n faces
     split : Split
@@ -80,6 +82,8 @@ def resolve(classifier) -> Callable:
         if classifier in registry.MAKERS:
             return _Maker(registry.MAKERS[classifier], classifier)
         return _BUILT_IN[classifier]
+    if hasattr(classifier, "fit_split"):
+        return classifier.fit_split
     if hasattr(classifier, "fit"):
         return _Maker(lambda task, seed: classifier)
     if not callable(classifier):
@@ -291,35 +295,8 @@ def _fit_sklearn(estimator, matrix, labels: tasks.Labels, split, *, seed: int, b
     row = {"epoch": 1}
     for prefix, rows in (("", split.train), ("val_", split.validation)):
         if len(rows):
-            row |= _figures(prefix, labels.take(rows), estimator_outputs(model, matrix[rows], labels.task))
+            row |= figures(prefix, labels.take(rows), estimator_outputs(model, matrix[rows], labels.task))
     return model, pd.DataFrame([row])
-
-
-def figures_of(fitted: Fitted, matrix, labels: tasks.Labels, split) -> pd.DataFrame:
-    """Return losses and accuracy (or mae) of training and validation rows as a history of one epoch."""
-    row = {"epoch": 1}
-    for prefix, rows in (("", split.train), ("val_", split.validation)):
-        if len(rows):
-            row |= _figures(prefix, labels.take(rows), fitted.predict(matrix[rows]))
-    return pd.DataFrame([row])
-
-
-def _figures(prefix: str, labels: tasks.Labels, output: np.ndarray) -> dict:
-    """Loss and accuracy (or mae), as a network's history has them."""
-    decoded, task = labels.task.decode(output), labels.task
-    if task.is_number:
-        missed = decoded - labels.values
-        return {f"{prefix}loss": np.mean(missed**2), f"{prefix}mae": np.mean(np.abs(missed))}
-    p = np.clip(decoded, 1e-7, 1 - 1e-7)
-    if task.is_multilabel:
-        right = p, (p >= 0.5) == labels.codes
-        chosen = np.where(labels.codes == 1, right[0], 1 - right[0])
-        return {f"{prefix}loss": -np.log(chosen).mean(), f"{prefix}accuracy": right[1].mean()}
-    chosen = p[np.arange(len(p)), labels.codes]
-    return {
-        f"{prefix}loss": -np.log(chosen).mean(),
-        f"{prefix}accuracy": (p.argmax(1) == labels.codes).mean(),
-    }
 
 
 @dataclass(frozen=True)

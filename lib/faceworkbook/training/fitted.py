@@ -213,6 +213,33 @@ def estimator_outputs(estimator, matrix: np.ndarray, task: tasks.Task) -> np.nda
     return np.column_stack(columns)
 
 
+def figures_of(fitted: Fitted, matrix, labels: tasks.Labels, split) -> pd.DataFrame:
+    """Return losses and accuracy (or mae) of training and validation rows as a history of one epoch."""
+    row = {"epoch": 1}
+    for prefix, rows in (("", split.train), ("val_", split.validation)):
+        if len(rows):
+            row |= figures(prefix, labels.take(rows), fitted.predict(matrix[rows]))
+    return pd.DataFrame([row])
+
+
+def figures(prefix: str, labels: tasks.Labels, output: np.ndarray) -> dict:
+    """Return loss and accuracy (or mae) of outputs, as a network's history has them, named with `prefix`."""
+    decoded, task = labels.task.decode(output), labels.task
+    if task.is_number:
+        missed = decoded - labels.values
+        return {f"{prefix}loss": np.mean(missed**2), f"{prefix}mae": np.mean(np.abs(missed))}
+    p = np.clip(decoded, 1e-7, 1 - 1e-7)
+    if task.is_multilabel:
+        right = p, (p >= 0.5) == labels.codes
+        chosen = np.where(labels.codes == 1, right[0], 1 - right[0])
+        return {f"{prefix}loss": -np.log(chosen).mean(), f"{prefix}accuracy": right[1].mean()}
+    chosen = p[np.arange(len(p)), labels.codes]
+    return {
+        f"{prefix}loss": -np.log(chosen).mean(),
+        f"{prefix}accuracy": (p.argmax(1) == labels.codes).mean(),
+    }
+
+
 def wrap(model, task: tasks.Task, history, settings: Mapping | None = None) -> Fitted:
     """Make a `Fitted` of a model that was trained in plain sight, such as by ``model.fit``.
 

@@ -25,7 +25,7 @@ from faceworkbook.training.param_groups import ParamGroup, ParamGroupOptimizers
 
 CHECKPOINT = "checkpoint.npz"
 # Fields of settings that may change when a run is gone on with: they do not change an epoch.
-FREE = ("epochs", "patience", "progress", "precompute")
+FREE = ("epochs", "patience", "progress", "precompute", "watch")
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,8 @@ class Settings:
         weights of its own; other tasks have none.
     ema : float, 0 up to below 1
         Decay of the weights' moving average, which is judged and kept in their place; 0 for none. See `averaging`.
+    watch : callable, optional
+        Asked before each epoch but the first: from the history so far to whether training goes on.
     """
 
     epochs: int = 30
@@ -64,6 +66,7 @@ class Settings:
     progress: bool = True
     balance: str = balancing.NONE
     ema: float = 0.0
+    watch: Callable[[pd.DataFrame], bool] | None = None
 
     def __post_init__(self):
         balancing.check(self.balance)
@@ -166,7 +169,7 @@ def fit(learner: Learner, examples: Examples, settings: Settings, *, folder: str
         total=sum(counts), initial=sum(counts[:done]), unit="batch", disable=not settings.progress
     ) as bar:
         for epoch in range(done, settings.epochs):
-            if settings.patience and best_epoch >= 0 and epoch - 1 - best_epoch >= settings.patience:
+            if _has_ended(settings, history, best_epoch):
                 break
             row = {"epoch": epoch, **examples.columns(epoch)}
             losses = [earlier["validation_loss"] for earlier in history]
@@ -186,6 +189,13 @@ def fit(learner: Learner, examples: Examples, settings: Settings, *, folder: str
                 logs.write_tensorboard(folder / logs.TENSORBOARD, [row])
     checkpoint.assign(net.model.weights, best_weights)
     return Fitted(net, pd.DataFrame(history), best_epoch)
+
+
+def _has_ended(settings: Settings, history: list[dict], best_epoch: int) -> bool:
+    """Whether patience has run out, or whoever watches has seen enough."""
+    if settings.patience and best_epoch >= 0 and len(history) - 1 - best_epoch >= settings.patience:
+        return True
+    return bool(history) and settings.watch is not None and not settings.watch(pd.DataFrame(history))
 
 
 def _resume(learner: Learner, identity: dict, folder: Path | None) -> tuple[list[dict], int, list]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 BUILT_IN = ("kernel", "linear", "mlp", "residual_mlp")
+NETWORKS = ("multitask", "fine_tune")  # those of `networks`, which read several labels, or pictures
 MAKERS: dict[str, Callable] = {}
 
 

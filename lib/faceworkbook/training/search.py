@@ -1,5 +1,7 @@
 """Search hyper-parameters: Optuna's TPE proposes rounds of trials, whose MLPs are trained as one program.
 
+Other classifiers' trials are trained one after another, or as tasks of a Ray cluster.
+
 A round is written down before it is trained, and its trials stand in the journal file once all of them have
 ended. A search that was killed trains the round that it was in again, from its checkpoint, with the same
 answers. Several processes may work on one folder: each takes rounds of its own, and those of one that died.
@@ -8,19 +10,21 @@ answers. Several processes may work on one folder: each takes rounds of its own,
 from __future__ import annotations
 
 import importlib.util
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from faceworkbook import tasks
+from faceworkbook import ray_cluster, tasks
 from faceworkbook.files import hash_values
-from faceworkbook.training import checkpoint, spaces, trials
+from faceworkbook.training import checkpoint, ray_trials, spaces, trials
 from faceworkbook.training.batched import TrainingError, check_rows
 from faceworkbook.training.halving import Halving
 from faceworkbook.training.trials import COMPLETE
 
+CLUSTERS = ("", "ray")
 NO_OPTUNA = "optuna is not installed; install the extra: pip install 'faceworkbook[search]'"
 
 
@@ -44,6 +48,8 @@ class Plan:
         Trials drawn at random before TPE proposes.
     seed : int
         Of proposals, and of each trial's weights and batches.
+    cluster : {'', 'ray'}
+        'ray': each trial of a round is a task of a Ray cluster, see `faceworkbook.training.ray_trials`.
     """
 
     n_trials: int = 100
@@ -54,8 +60,11 @@ class Plan:
     halving: Halving | None = Halving()  # noqa: RUF009 - it is frozen
     startup: int = 20
     seed: int = 0
+    cluster: str = ""
 
     def __post_init__(self):
+        if self.cluster not in CLUSTERS:
+            raise ValueError(f"cluster={self.cluster!r}; allowed are {list(CLUSTERS)}")
         for name in ("n_trials", "at_once", "epochs", "patience"):
             if int(getattr(self, name)) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}; allowed are whole numbers of 1 or more")
@@ -95,8 +104,8 @@ class Searched:
 
 
 def search(
-    classifier: str,
-    matrix: np.ndarray,
+    classifier,
+    matrix,
     labels: tasks.Labels,
     split,
     *,
@@ -108,8 +117,8 @@ def search(
 
     Parameters
     ----------
-    classifier : {'mlp', 'residual_mlp', 'linear', 'kernel'}
-    matrix : ndarray of shape (n, d), float32, may be memory-mapped
+    classifier : {'mlp', 'residual_mlp', 'linear', 'kernel'}, or one of `faceworkbook.training.networks`
+    matrix : ndarray of shape (n, d), float32, may be memory-mapped, or PictureRows
     labels : Labels of n faces
     split : Split
         Training rows teach, validation rows choose, test rows are not read. How good the best trial is, these
@@ -118,8 +127,8 @@ def search(
         `spaces.of` the classifier where None. It may name any option of the classifier's fit but those of the plan.
     plan : Plan, optional
     folder : path, optional
-        For the journal and checkpoints. A search of other rows, labels, spaces or plans (but for `n_trials`) is
-        another study in it.
+        For the journal and checkpoints. A search of other rows, labels, spaces or plans (but for `n_trials` and
+        `cluster`) is another study in it.
 
     Returns
     -------
@@ -137,7 +146,8 @@ def search(
 
     plan = plan or Plan()
     check_rows(matrix, labels, [split])
-    space = dict(spaces.of(classifier, labels.task) if space is None else space)
+    own = trials.name_of(classifier)
+    space = dict(spaces.of(own, labels.task) if space is None else space)
     settled = sorted({field.name for field in fields(Plan)} & set(space))
     if settled:
         raise spaces.SpaceError(
@@ -146,14 +156,18 @@ def search(
     goal = trials.Goal(
         matrix, labels, split, plan.epochs, plan.patience, plan.choose_by, plan.halving, plan.seed
     )
-    name = f"{classifier}-{_identity(goal, classifier, space, plan)}"
+    name = f"{own}-{_identity(goal, classifier, space, plan)}"
+    train = ray_trials.train if plan.cluster else trials.train
     study = Study.open(folder, name, space, maximize=goal.sign == 1)
-    while (round_ := study.take(plan)) is not None:
-        with round_:
-            drawn = [spaces.options(classifier, space, one) for one in round_.drawn]
-            known = study.rungs(before=round_)
-            outcomes = trials.train(classifier, goal, drawn, known=known, folder=round_.folder)
-            study.commit(round_, outcomes)
+    with ExitStack() as held:
+        while (round_ := study.take(plan)) is not None:
+            with round_:
+                if plan.cluster:
+                    held.enter_context(ray_cluster.connected(ImportError, f"cluster={plan.cluster!r}"))
+                drawn = [spaces.options(own, space, one) for one in round_.drawn]
+                known = study.rungs(before=round_)
+                outcomes = train(classifier, goal, drawn, known=known, folder=round_.folder)
+                study.commit(round_, outcomes)
     return _result(classifier, goal, space, study)
 
 
@@ -163,11 +177,12 @@ def require_optuna() -> None:
         raise ImportError(NO_OPTUNA)
 
 
-def _identity(goal: trials.Goal, classifier: str, space: spaces.Space, plan: Plan) -> str:
+def _identity(goal: trials.Goal, classifier, space: spaces.Space, plan: Plan) -> str:
     rows = np.concatenate([goal.split.train, goal.split.validation])
     groups = getattr(goal.labels, "groups", None)
-    settled = {k: v for k, v in asdict(plan).items() if k != "n_trials"}
-    record = {"classifier": classifier, "space": {k: repr(v) for k, v in space.items()}, "plan": settled}
+    settled = {k: v for k, v in asdict(plan).items() if k not in ("n_trials", "cluster")}
+    kind = classifier if isinstance(classifier, str) else {classifier.name: classifier.identity(rows)}
+    record = {"classifier": kind, "space": {k: repr(v) for k, v in space.items()}, "plan": settled}
     return hash_values(
         record,
         np.asarray(goal.split.train),
@@ -180,7 +195,7 @@ def _identity(goal: trials.Goal, classifier: str, space: spaces.Space, plan: Pla
     )[:16]
 
 
-def _result(classifier: str, goal: trials.Goal, space: spaces.Space, study) -> Searched:
+def _result(classifier, goal: trials.Goal, space: spaces.Space, study) -> Searched:
     table = study.table()
     whole = table[(table["state"] == COMPLETE) & table["value"].notna()]
     if whole.empty:
@@ -190,10 +205,11 @@ def _result(classifier: str, goal: trials.Goal, space: spaces.Space, study) -> S
     order = whole.assign(value=-goal.sign * whole["value"]).sort_values(["value", "val_loss", "number"])
     best = int(order["number"].iloc[0])
     drawn = table.set_index("number").loc[best, list(space)]
-    options = spaces.options(classifier, space, {name: _native(drawn[name]) for name in space})
-    if classifier in trials.WITH_EPOCHS:
+    own = trials.name_of(classifier)
+    options = spaces.options(own, space, {name: _native(drawn[name]) for name in space})
+    if trials.has_epochs(classifier):
         options |= {"epochs": goal.epochs, "patience": goal.patience}
-    return Searched(classifier, table, best, options, goal.column, study.importance())
+    return Searched(own, table, best, options, goal.column, study.importance())
 
 
 def _native(value):

@@ -67,7 +67,8 @@ class Choice:
     values: tuple
 
     def __post_init__(self):
-        object.__setattr__(self, "values", tuple(self.values))
+        values = tuple(tuple(value) if isinstance(value, list) else value for value in self.values)
+        object.__setattr__(self, "values", values)
         if not self.values:
             raise SpaceError("Choice(()) has nothing to choose from; give one value or more")
 
@@ -101,18 +102,22 @@ LISTS = {
 }
 
 
-def of(classifier: str, task: tasks.Task, *, blocks: Sequence[int] = ()) -> dict[str, Range | Choice]:
+def of(
+    classifier: str, task: tasks.Task, *, blocks: Sequence[int] = (), n_labels: int = 1
+) -> dict[str, Range | Choice]:
     """Return the space of a classifier.
 
     Parameters
     ----------
-    classifier : {'mlp', 'residual_mlp', 'linear', 'kernel'}
+    classifier : {'mlp', 'residual_mlp', 'linear', 'kernel', 'multitask', 'fine_tune'}
         That of 'residual_mlp' has the ranges of arXiv 2108.08186.
     task : Task
         Classes can weigh by how rare they are, numbers cannot.
     blocks : sequence of int
         Widths of the blocks that stand side by side in the descriptors: 'kernel' chooses among several, as it does
         in 03_classifier.
+    n_labels : int
+        Labels that are learned together: the losses of several can weigh alike, or by what is learned of them.
 
     Raises
     ------
@@ -128,6 +133,10 @@ def of(classifier: str, task: tasks.Task, *, blocks: Sequence[int] = ()) -> dict
         space["strength"] = Range(1.0, 1e5, log=True)
     if classifier == "kernel" and len(blocks) > 1:
         space["blocks"] = Choice((tuple(blocks),))
+    if n_labels > 1:
+        space["task_weights"] = Choice(("equal", "uncertainty"))
+    if classifier == "fine_tune" and task.is_exclusive:
+        space["label_smoothing"] = Choice((0.0, 0.05, 0.1))
     if task.is_exclusive:
         space["balance"] = Choice(("none", "class_weights"))
     return space
@@ -155,6 +164,26 @@ _SPACES: dict[str, Space] = {
         "landmarks": Choice((500, 1000, 2000)),
         "width": Range(0.2, 5.0, log=True),
         "alpha": Range(0.01, 10.0, log=True),
+    },
+    "multitask": {
+        "heads": Choice(("linear", "bottleneck", "stitch")),
+        "hidden": Choice(((), (128,), (256,), (256, 128))),
+        "batch_norm": Choice((True, False)),
+        "dropout": Range(0.0, 0.6),
+        "learning_rate": Range(1e-4, 1e-2, log=True),
+        "decay_factor": Range(0.1, 1.0),
+        "weight_decay": _DECAY,
+        "batch_size": Choice((64, 128, 256)),
+    },
+    "fine_tune": {
+        "learning_rate": Range(1e-4, 1e-2, log=True),
+        "trunk": Range(1e-3, 1.0, log=True),
+        "schedule": Choice(("cosine", "constant")),
+        "weight_decay": Range(1e-6, 1e-2, log=True),
+        "hidden": Choice(((), (64,), (256,))),
+        "dropout": Range(0.0, 0.6),
+        "batch_size": Choice((32, 64, 128)),
+        "flip": Choice((0.0, 0.5)),
     },
 }
 

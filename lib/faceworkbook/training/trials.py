@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,13 +11,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from faceworkbook import tasks
+from faceworkbook import files, tasks
 from faceworkbook.training import batched, classifiers
+from faceworkbook.training.checkpoint import CheckpointError
+from faceworkbook.training.fitted import figures_of
 from faceworkbook.training.halving import Halving, join
 
 COMPLETE, PRUNED, DIVERGED = "complete", "pruned", "diverged"
 LOSS, METRIC = "loss", "metric"
 WITH_EPOCHS = ("mlp", "residual_mlp")
+HISTORY = "trial-{}.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +30,8 @@ class Goal:
     Attributes
     ----------
     matrix, labels, split
-        Validation rows judge; test rows are not read.
+        Validation rows judge; test rows are not read. For networks on pictures, `networks.PictureRows` stand for the
+        matrix.
     epochs, patience : int
         As of `batched.Settings`.
     choose_by : {'metric', 'loss'}
@@ -106,7 +111,7 @@ class Outcome:
 
 
 def train(
-    classifier: str,
+    classifier,
     goal: Goal,
     drawn: Sequence[Mapping],
     *,
@@ -117,7 +122,7 @@ def train(
 
     Parameters
     ----------
-    classifier : str
+    classifier : str, or one of `networks`
         MLPs of one shape are trained as one program, others one after another.
     goal : Goal
     drawn : sequence of mappings
@@ -125,15 +130,14 @@ def train(
     known : mapping of int to sequence of float
         Values of earlier trials by the epoch at which they were judged.
     folder : path, optional
-        For checkpoints; a round that was stopped goes on from there.
+        For checkpoints, and the histories of those that have ended; a round that was stopped goes on from there.
 
     Returns
     -------
     list of Outcome, in the order of `drawn`
     """
     places = range(len(drawn))
-    if classifier not in WITH_EPOCHS:
-        goal = replace(goal, halving=None)
+    goal = settle(goal, classifier)
     if classifier == "mlp":
         settings = [_settings(goal, options) for options in drawn]
         by_shape: dict[tuple, list[int]] = {}
@@ -149,7 +153,9 @@ def train(
         if classifier == "mlp":
             histories = _train_together(goal, [settings[p] for p in group], judged, folder)
         else:
-            histories = [train_one(classifier, goal, drawn[group[0]], judged.watch)]
+            histories = [
+                train_once(classifier, goal, drawn[group[0]], judged.watch, folder=folder, place=group[0])
+            ]
         outcomes |= dict(zip(group, map(judged.outcome, group, histories), strict=True))
     return [outcomes[place] for place in places]
 
@@ -222,6 +228,21 @@ def _settings(goal: Goal, options: Mapping) -> batched.Settings:
     return batched.with_settings(plain, **options)
 
 
+def name_of(classifier) -> str:
+    """Return what a classifier is known by: its name, or that of one of `networks`."""
+    return classifier if isinstance(classifier, str) else classifier.name
+
+
+def has_epochs(classifier) -> bool:
+    """Whether a classifier trains epoch by epoch, so that it can be stopped."""
+    return classifier in WITH_EPOCHS or hasattr(classifier, "fit_split")
+
+
+def settle(goal: Goal, classifier) -> Goal:
+    """Return the goal without halving where trials have no epochs."""
+    return goal if has_epochs(classifier) else replace(goal, halving=None)
+
+
 def _train_together(goal: Goal, settings, judged: Judgement, folder) -> list[pd.DataFrame]:
     n = len(settings)
     training = batched.Training.start(
@@ -241,8 +262,29 @@ def _by_model(history: pd.DataFrame) -> list[pd.DataFrame]:
     return [table for _, table in history.groupby("model", sort=True)]
 
 
+def train_once(
+    classifier, goal: Goal, options: Mapping, watch: Callable, *, folder: str | Path | None, place: int
+) -> pd.DataFrame:
+    """Train one trial and keep its history in `folder`, or read that where it has ended already; see `train_one`."""
+    if folder is None:
+        return train_one(classifier, goal, options, watch)
+    path = Path(folder) / HISTORY.format(place)
+    if not path.exists():
+        own = Path(folder) / path.stem
+        history = train_one(classifier, goal, options, watch, folder=own)
+        files.write_json(path, {"history": history.to_dict("records")})
+        shutil.rmtree(own, ignore_errors=True)
+    advice = "delete it; the trial is trained again"
+    return pd.DataFrame(files.read_json(path, CheckpointError, advice=advice)["history"])
+
+
 def train_one(
-    classifier: str, goal: Goal, options: Mapping, watch: Callable[[pd.DataFrame], bool]
+    classifier,
+    goal: Goal,
+    options: Mapping,
+    watch: Callable[[pd.DataFrame], bool],
+    *,
+    folder: Path | None = None,
 ) -> pd.DataFrame:
     """Train one trial by itself; return its history.
 
@@ -250,6 +292,8 @@ def train_one(
     ----------
     watch : callable
         From the history so far, a row an epoch, to whether the trial goes on.
+    folder : path, optional
+        Networks keep a checkpoint there, and go on from it.
     """
     if classifier == "mlp":
         settings = _settings(goal, options)
@@ -260,9 +304,11 @@ def train_one(
                 training.stop([0])
         return training.history
     given = dict(options)
-    if classifier == "residual_mlp":
+    if has_epochs(classifier):
         given |= {"epochs": goal.epochs, "patience": goal.patience, "watch": watch}
+    if hasattr(classifier, "fit_split"):
+        given["folder"] = folder
     fitted = classifiers.fit(classifier, goal.matrix, goal.labels, goal.split, seed=goal.seed, **given)
     if "epoch" in fitted.history:
         return fitted.history
-    return classifiers.figures_of(fitted, goal.matrix, goal.labels, goal.split)
+    return figures_of(fitted, goal.matrix, goal.labels, goal.split)

@@ -1,0 +1,39 @@
+"""The Ray cluster that work is spread over: the one at ``RAY_ADDRESS``, or a local one."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def connected(error: type[Exception], parameter: str) -> Iterator:
+    """Connect to the cluster and yield ``ray``; a connection that began here ends here.
+
+    Parameters
+    ----------
+    error : type
+        Raised where Ray is not installed.
+    parameter : str
+        What asked for Ray, for the message.
+    """
+    try:
+        ray = importlib.import_module("ray")
+    except ImportError as cause:
+        raise error(f"{parameter} needs the extra [ray]: pip install 'faceworkbook[ray]'") from cause
+    started = not ray.is_initialized()
+    if started:
+        address = os.environ.get("RAY_ADDRESS")
+        ray.init(address=address, log_to_driver=False, include_dashboard=False, configure_logging=False)
+    try:
+        yield ray
+    finally:
+        if started:
+            ray.shutdown()
+
+
+def count_cores(ray) -> int:
+    """Return the cores of the cluster, at least 1."""
+    return max(1, int(ray.cluster_resources().get("CPU", 1)))
