@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 
+from faceworkbook import data_record
 from faceworkbook.evaluation import comparison, predictions
-from faceworkbook.reports import answers, html, referee, runs
+from faceworkbook.reports import answers, html, identity, referee, runs
 from faceworkbook.tasks import Task
 
 GENDER = Task("gender", classes=("female", "male"))
@@ -236,3 +237,61 @@ def test_what_a_reader_warns_of_stands_in_the_answer():
     assert answers.with_warnings("8 faces.", ["4 of 12 rows were left out"]) == (
         "8 faces. Warning: 4 of 12 rows were left out."
     )
+
+
+def gaps(**columns):
+    return pd.DataFrame(
+        {
+            "attribute": ["race", "age"],
+            "worst": ["Black", "0-9"],
+            "worst_value": [0.8, 0.85],
+            "best": ["White", "20-29"],
+            "best_value": [0.9, 0.95],
+            "gap": 0.1,
+            "low": 0.02,
+            "high": 0.2,
+            "p": [0.2, 0.001],
+        }
+        | columns
+    )
+
+
+def test_the_worst_group_is_named_where_groups_differ_at_all():
+    text = answers.of_gaps(gaps(), metric="accuracy")
+    assert text.startswith("Worst for age 0-9 with accuracy 0.850 against 0.950 for 20-29 (gap 0.100, 95 %")
+    assert answers.of_gaps(gaps(p=[0.2, 0.3]), metric="accuracy").startswith(
+        "No significant difference between groups"
+    )
+    assert "cannot be judged" in answers.of_gaps(gaps(p=np.nan), metric="accuracy")
+
+
+def test_an_answer_says_of_which_run_it_is(tmp_path):
+    run = runs.Run(tmp_path / "x" / "03_classifier", "03_classifier")
+    run.folder.mkdir(parents=True)
+    assert identity.describe(run) == "code without a commit"
+    run.save_values(
+        {"started": "2026-01-02T03:04:05+00:00", "seed": 4, "commit": "abcdef0123"}, "environment"
+    )
+    run.save_values({"label": "gender"}, "params")
+    record = data_record.DataRecord("f", "p", {}, "s", {}, "", {}, {}, 12)
+    data_record.write(record, tmp_path / "x" / "01_faces" / "data.json")
+    look = {
+        "label": "gender",
+        "outputs": "o",
+        "model": "m",
+        "experiment": "x",
+        "step": "s",
+        "metric": "a",
+        "value": 1,
+        "n": 3,
+    }
+    line = json.dumps({"data": record.fingerprint, **look})
+    (tmp_path / "looks.jsonl").write_text(f"{line}\n{line}\n")
+    text = identity.describe(run)
+    assert text == (
+        f"2026-01-02 03:04 UTC · seed 4 · data {record.fingerprint[:8]} (12 faces) · code abcdef01 · test rows read 2 times, of one model"
+    )
+    (tmp_path / "x" / "01_faces" / "data.json").write_text("{")
+    assert "data" not in identity.describe(run)
+    page = answers.to_html("All is <well>.", of="seed 4 <b>")
+    assert "seed 4 &lt;b&gt;" in page and "All is &lt;well&gt;." in page

@@ -138,3 +138,13 @@ def refused(tmp_path, text, says):
 )
 def test_hostile_files_are_refused_in_a_short_sentence(tmp_path, text, says):
     refused(tmp_path, text, says)
+
+
+def test_an_expected_range_is_silent_for_other_faces_unless_it_names_its_own(tmp_path):
+    expected = {"metric": "accuracy", "low": 0, "high": 1}
+    path = write(tmp_path, expected=expected, parameters={"limit": 0})
+    assert experiments.read(path).expected == expected
+    assert experiments.read(path, given={"seed": 3, "limit": 0}).expected == expected
+    assert experiments.read(path, given={"limit": 100}).expected == {}
+    named = write(tmp_path, expected={**expected, "pictures": "abc"})
+    assert experiments.read(named, given={"limit": 100}).expected["pictures"] == "abc"

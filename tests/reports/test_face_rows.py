@@ -101,7 +101,7 @@ def test_the_map_is_scaled_and_faces_outside_of_it_have_no_place(faces):
     assert face_rows.make(face_pages.predict(faces), faces).record["map"] is None
 
 
-@pytest.mark.parametrize(("n", "size"), [(3, 96), (1501, 64)])
+@pytest.mark.parametrize(("n", "size"), [(3, 96), (601, 64)])
 def test_a_sprite_has_a_tile_a_face(faces, n, size):
     many = pd.concat([faces] * (n // len(faces) + 1)).head(n).reset_index(drop=True)
     many = many.assign(face_id=[f"f{i}" for i in range(n)], image="none.jpg" if n > 10 else many["image"])

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
+from faceworkbook import data_record
 from faceworkbook.reports import report_data, sections, tables
 from faceworkbook.reports.runs import Run
 from faceworkbook.tasks import Task
@@ -101,3 +102,20 @@ def test_the_first_screen_names_corrected_labels_and_removed_faces():
     corrected, removed = report_data.list_changes(record)
     assert "86 corrected, 5 left out" in corrected and removed.startswith("1,200 faces were removed")
     assert report_data.list_changes({"corrections": {}, "cleaning": []}) == report_data.list_changes({}) == []
+
+
+def test_a_range_that_names_its_pictures_is_silent_on_others(tmp_path, shown):
+    expected = {"metric": "accuracy", "low": 0, "high": 1, "pictures": "abc", "task": "gender"}
+    run = make_run(tmp_path, expected)
+    sections.show_expectation(run, FIGURES)
+    assert shown == []
+    for pictures, corrections, judged in (
+        ("abcdef", {}, 1),
+        ("xbcdef", {}, 0),
+        ("abcdef", {"file": "c.csv"}, 0),
+    ):
+        record = data_record.DataRecord("f", pictures, {}, "s", {}, "", corrections, {}, 12)
+        data_record.write(record, tmp_path / "01_faces" / "data.json")
+        shown.clear()
+        sections.show_expectation(run, FIGURES)
+        assert len(shown) == judged

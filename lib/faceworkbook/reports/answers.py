@@ -15,6 +15,7 @@ from faceworkbook.evaluation.comparison import Comparison
 from faceworkbook.evaluation.comparison_tables import CHOSEN, DIFFER, TOO_FEW
 from faceworkbook.evaluation.equivalence import EQUIVALENT
 from faceworkbook.experiments.transfer import PRE_TRAINED, RANDOM
+from faceworkbook.reports import identity
 from faceworkbook.reports.pages import escape
 from faceworkbook.reports.runs import Run
 from faceworkbook.tasks import Task
@@ -39,7 +40,7 @@ class Answer:
         if self.handle is None:  # the cells run as a program, which has no page to fill
             print(sentence)
         else:
-            self.handle.update(HTML(to_html(sentence)))
+            self.handle.update(HTML(to_html(sentence, of=identity.describe(self.run))))
 
 
 def begin(run: Run) -> Answer:
@@ -50,9 +51,17 @@ def begin(run: Run) -> Answer:
     return Answer(run, display(HTML(to_html(UNFINISHED)), display_id=True))
 
 
-def to_html(sentence: str) -> str:
-    """Return the answer as a paragraph that stands out, with a page's style and without."""
-    return f'<p class="answer" style="font-size:115%"><strong>Answer.</strong> {escape(sentence)}</p>'
+def to_html(sentence: str, *, of: str = "") -> str:
+    """Return the answer as a paragraph that stands out, with a page's style and without.
+
+    Parameters
+    ----------
+    sentence : str
+    of : str
+        Which run it is of, see `identity.describe`; a smaller line below.
+    """
+    line = f'<p class="identity" style="font-size:85%">{escape(of)}</p>' if of else ""
+    return f'<p class="answer" style="font-size:115%"><strong>Answer.</strong> {escape(sentence)}</p>{line}'
 
 
 def with_warnings(sentence: str, warnings: Sequence[str]) -> str:
@@ -137,6 +146,29 @@ def _size(row: pd.Series) -> str:
         of = ", of" if "faces" in size else " faces of"
         size += f"{of} {int(row['n_identities']):,} people"
     return size
+
+
+def of_gaps(gaps: pd.DataFrame, *, metric: str, unit: str = "") -> str:
+    """Return for whom a model is worst, where groups differ at all (05_report).
+
+    Parameters
+    ----------
+    gaps : pandas.DataFrame
+        One row an attribute, see `evaluation.groups.gaps`; adjusted over the attributes where p_holm is there.
+    """
+    judged = gaps[gaps["p"].notna()]
+    if judged.empty:
+        return "For whom it is worst cannot be judged: no two groups of an attribute are large enough."
+    p = "p_holm" if "p_holm" in judged else "p"
+    row = judged.sort_values([p, "gap"], ascending=[True, False]).iloc[0]
+    figures = (
+        f"{row['attribute'].replace('_', ' ')} {row['worst']} with {_name(metric)} {_figure(metric, row['worst_value'], unit)} against "
+        f"{_figure(metric, row['best_value'], unit)} for {row['best']} (gap {_figure(metric, row['gap'], unit)}, {_interval(metric, row, unit)})"
+    )
+    over = f"{len(judged)} attribute{'s' * (len(judged) > 1)}"
+    if row[p] < 0.05:
+        return f"Worst for {figures}, significant over {over}."
+    return f"No significant difference between groups, over {over}; the clearest: {figures}."
 
 
 def of_difference(compared: Comparison, *, to: str, unit: str = "") -> str:

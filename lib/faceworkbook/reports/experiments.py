@@ -22,6 +22,22 @@ PATHS = (
 )
 # What a parameter is in the notebooks that cut faces out, and in the others.
 MEANINGS = {"margin": ("the share added around a face", "the smallest difference that matters")}
+# An expected range that names no pictures (`expected: pictures`) is silent where one of these is another than the file's.
+OF_DATA = (
+    *(
+        "root",
+        "sets",
+        "options",
+        "set_options",
+        "corrections",
+        "set_corrections",
+        "limit",
+        "scheme",
+        "hide",
+        "target",
+    ),
+    *("labels", "tasks", "min_score", "one_face", "min_size", "min_blur"),
+)
 PREPARING = ("01_faces", "02_descriptors")  # whose seed draws and splits faces; nothing is trained
 
 
@@ -214,7 +230,10 @@ def _describe(content: dict, name: str, given: dict) -> tuple[str, str, dict]:
     ]
     if others:
         return f"{name}: {', '.join(others)}", "", {}
-    return content.get("title", name), content.get("question", ""), content.get("expected") or {}
+    expected = content.get("expected") or {}
+    if "pictures" not in expected and any(key in given and given[key] != own.get(key) for key in OF_DATA):
+        expected = {}
+    return content.get("title", name), content.get("question", ""), expected
 
 
 def find(path: str | Path) -> Path:

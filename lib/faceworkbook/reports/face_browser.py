@@ -26,8 +26,8 @@ ALL, ERRORS, NONE = "all", "errors", "none"
 CHOICES = (ALL, ERRORS, NONE)
 MARK = 'class="face-browser"'
 MOST = 10_000  # pictures on a page
-SIZES = ((96, 1500), (64, 4000), (48, MOST))  # side of a picture in pixels, and up to how many pictures
-QUALITY = {96: 70, 64: 62, 48: 55}  # of WebP; a page of 10,000 faces stays below 6 MB
+SIZES = ((96, 600), (64, 3000), (48, MOST))  # side of a picture in pixels, and up to how many pictures
+QUALITY = {96: 62, 64: 60, 48: 55}  # of WebP; a page of 10,000 faces stays below 6 MB
 SHOWN_SIDE = 56  # pixels of a screen in the table
 _FOLDER = pages.TEMPLATES / "faces"
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 
 from faceworkbook import files, project
-from faceworkbook.evaluation import excluded_copies
-from faceworkbook.reports import parameters
+from faceworkbook.evaluation import excluded_copies, groups
+from faceworkbook.reports import answers, parameters
 from faceworkbook.reports.runs import Run, RunError
 from faceworkbook.tasks import Task
 
@@ -193,6 +193,30 @@ def list_changes(faces: Mapping) -> list[str]:
             "faces that pass, which are read more easily than all."
         )
     return texts
+
+
+def list_findings(data: ReportData) -> list[str]:
+    """Return what the first screen says beside the answer: better than what, and for whom worst."""
+    beside, unit = data.classifier.get("beside") or {}, data.task.unit
+    findings = [f"{_capitalise(text)}." for text in beside.values()]
+    gaps = data.run.table("04_errors", "gaps")
+    return [*findings, answers.of_gaps(groups.adjust(gaps), metric=data.measure, unit=unit)]
+
+
+def _capitalise(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def is_of_these_faces(run: Run, expected: Mapping) -> bool:
+    """Whether an expected range was measured on the pictures that this run has; it names them, or none in particular."""
+    named = str(expected.get("pictures", ""))
+    if not named:
+        return True
+    return (
+        run.has("01_faces", "data.json")
+        and run.data().pictures.startswith(named)
+        and not run.data().corrections
+    )
 
 
 def list_caveats(data: ReportData) -> list[str]:

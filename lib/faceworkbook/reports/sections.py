@@ -7,7 +7,7 @@ import pandas as pd
 
 from faceworkbook import project
 from faceworkbook.evaluation import excluded_copies, metrics
-from faceworkbook.reports import answers, described, face_browser, face_rows, report_data, tables
+from faceworkbook.reports import answers, described, face_browser, face_rows, identity, report_data, tables
 from faceworkbook.reports.pages import escape
 from faceworkbook.reports.report_data import ReportData
 from faceworkbook.reports.runs import Run
@@ -26,11 +26,11 @@ RENDERED = (
     "The figures below show that the workbook works; they say nothing about real people."
 )
 SMOKE = "<strong>A smoke run:</strong> few faces, few epochs. The figures mean nothing."
-_EXPECTED_KEYS = ("low", "high", "note")
+_EXPECTED_KEYS = ("low", "high", "note", "pictures")
 
 
 def show_headline(data: ReportData) -> None:
-    """Show the first screen: title, question, the answer in one sentence, data and network."""
+    """Show the first screen: title, question, the answer in one sentence, better than what, for whom worst, of which run."""
     d, answer = data.descriptors, answers.of_headline(data.task, data.figure(data.task.headline))
     parts = [f"<h1>{escape(data.title)}</h1>"]
     parts += [
@@ -44,10 +44,12 @@ def show_headline(data: ReportData) -> None:
     ]
     if data.experiment["question"]:
         parts.append(f"<p>{escape(data.experiment['question'])}</p>")
-    parts += [answers.to_html(answer), _expectation_of_headline(data)]
+    parts += [answers.to_html(answer, of=identity.describe(data.run))]
+    items = "".join(f"<li>{escape(text)}</li>" for text in report_data.list_findings(data))
+    parts.append(f"<ul>{items}</ul>{_expectation_of_headline(data)}")
     parts.append(
         f"<p>{data.faces['used']:,} faces of {escape(data.faces['title'])}, described by "
-        f"<strong>{escape(d['described_by'])}</strong> ({d['dim']}-d). "
+        f"<strong>{escape(d['described_by'])}</strong> ({d['dim']:,} numbers a face). "
         f"Test rows: {data.classifier['n_test']:,}, split by {escape(report_data.describe_split(data))}.</p>"
     )
     tables.show_html("".join(parts))
@@ -55,7 +57,7 @@ def show_headline(data: ReportData) -> None:
 
 def _expectation_of_headline(data: ReportData) -> str:
     expected = data.experiment["expected"]
-    if "low" not in expected or data.params["smoke"]:
+    if "low" not in expected or data.params["smoke"] or not report_data.is_of_these_faces(data.run, expected):
         return ""
     return _compare_with_range(data.figure(expected["metric"])["value"], expected, expected["metric"])
 
@@ -70,7 +72,7 @@ def show_expectation(run: Run, figures: pd.DataFrame, *, smoke: bool = False) ->
         ``expected`` in all that both have is judged.
     """
     expected = report_data.experiment_of(run)["expected"]
-    if smoke or "low" not in expected:
+    if smoke or "low" not in expected or not report_data.is_of_these_faces(run, expected):
         return
     named = {key: value for key, value in expected.items() if key in figures and key not in _EXPECTED_KEYS}
     rows = figures[np.logical_and.reduce([figures[key] == value for key, value in named.items()])]
@@ -83,9 +85,10 @@ def show_expectation(run: Run, figures: pd.DataFrame, *, smoke: bool = False) ->
 def _compare_with_range(value: float, expected: dict, what: str) -> str:
     is_inside = expected["low"] <= value <= expected["high"]
     mark, text = ("pass", "inside") if is_inside else ("miss", "OUTSIDE")
+    note = str(expected.get("note", ""))
     return (
         f'<p class="{mark}">{value:.3f} lies {text} the expected range {escape(expected["low"])} to '
-        f"{escape(expected['high'])} of {escape(what)}. {escape(expected.get('note', ''))}</p>"
+        f"{escape(expected['high'])} of {escape(what)}. {escape(note[:1].upper() + note[1:])}</p>"
     )
 
 
