@@ -24,7 +24,7 @@ BARS = {"size, MB": 6.0, "first paint, ms": 2000.0, "filter, ms": 100.0}
 TIMED = """async ([selector, value]) => {
   const element = document.querySelector(selector), start = performance.now();
   if (element.tagName === "SELECT") { element.value = value; element.dispatchEvent(new Event("change")); } else element.click();
-  await document.body.animate([], 1).finished;  // the next frame
+  await document.body.animate([], 1).ready;  // the next frame
   return performance.now() - start;
 }"""
 STEPS = {
