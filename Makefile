@@ -35,7 +35,7 @@ bench: .venv/ready-dev  ## measure speed and memory and write benchmarks/results
 lock: .venv/ready  ## resolve pyproject.toml anew into the two lock files, each package with its SHA-256
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 pyproject.toml --extra fast --extra serve \
 	    --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links -o requirements.lock
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 pyproject.toml --extra fast --extra serve --extra search --extra ray --extra dev \
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 pyproject.toml --extra fast --extra serve --extra search --extra ray --extra tensorboard --extra dev \
 	    -c requirements.lock --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links -o requirements-dev.lock
 
 clean:  ## remove .venv and everything in results/

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -20,6 +20,22 @@ def write(folder: str | Path, history: pd.DataFrame | Sequence[dict]) -> None:
     write_csv(Path(folder) / HISTORY, table)
     if "epoch" in table:
         write_tensorboard(Path(folder) / TENSORBOARD, table.to_dict("records"))
+
+
+def write_fits(folder: str | Path, histories: Mapping[str, pd.DataFrame]) -> None:
+    """Write the histories of several fits for TensorBoard: ``tensorboard/NAME/`` each; those without epochs have none."""
+    for name, history in histories.items():
+        if "epoch" in history:
+            write_tensorboard(Path(folder) / TENSORBOARD / name, history.to_dict("records"))
+
+
+def by_fold(history: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return the histories of the fits of folds by what they are called, such as 'repeat-0-fold-3'."""
+    keys = ["repeat", "fold"]
+    return {
+        "-".join(f"{key}-{value}" for key, value in zip(keys, place, strict=True)): own.drop(columns=keys)
+        for place, own in history.groupby(keys)
+    }
 
 
 def write_csv(path: str | Path, history: pd.DataFrame | Sequence[dict]) -> Path:

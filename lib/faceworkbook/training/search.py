@@ -10,6 +10,7 @@ answers. Several processes may work on one folder: each takes rounds of its own,
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -19,7 +20,7 @@ import pandas as pd
 
 from faceworkbook import ray_cluster, tasks
 from faceworkbook.files import hash_values
-from faceworkbook.training import checkpoint, ray_trials, spaces, trials
+from faceworkbook.training import checkpoint, logs, ray_trials, spaces, trials
 from faceworkbook.training.batched import TrainingError, check_rows
 from faceworkbook.training.halving import Halving
 from faceworkbook.training.trials import COMPLETE
@@ -167,8 +168,19 @@ def search(
                 drawn = [spaces.options(own, space, one) for one in round_.drawn]
                 known = study.rungs(before=round_)
                 outcomes = train(classifier, goal, drawn, known=known, folder=round_.folder)
+                if round_.folder is not None:
+                    logs.write_fits(round_.folder.parent, _histories(round_.number, outcomes))
                 study.commit(round_, outcomes)
     return _result(classifier, goal, space, study)
+
+
+def _histories(number: int, outcomes: Sequence[trials.Outcome]) -> dict[str, pd.DataFrame]:
+    """Return the histories of a round's trials by what TensorBoard calls them."""
+    return {
+        f"round-{number}-trial-{place}": one.history.drop(columns="model", errors="ignore")
+        for place, one in enumerate(outcomes)
+        if one.history is not None
+    }
 
 
 def require_optuna() -> None:

@@ -102,12 +102,14 @@ class Outcome:
         Its value at each epoch at which it was judged.
     figures : mapping
         Epochs trained, the best epoch, and the history's figures there.
+    history : pandas.DataFrame or None
     """
 
     state: str
     value: float
     rungs: Mapping[int, float] = field(default_factory=dict)
     figures: Mapping[str, float] = field(default_factory=dict)
+    history: pd.DataFrame | None = field(default=None, compare=False, repr=False)
 
 
 def train(
@@ -201,12 +203,12 @@ class Judgement:
             rung: goal.value(history, rung) for rung in self._rungs[place] if self._reached(history, rung)
         }
         if math.isnan(value):
-            return Outcome(DIVERGED, value, {}, {"epochs": last})
+            return Outcome(DIVERGED, value, {}, {"epochs": last}, history)
         at = history["val_loss"].astype(float).idxmin()
         best = {name: float(v) for name, v in history.loc[at].items() if name not in ("model", "epoch")}
         figures = {"epochs": last, "best_epoch": int(history.loc[at, "epoch"]), **best}
         is_whole = goal.has_waited(history) or last not in self._rungs[place]
-        return Outcome(COMPLETE if is_whole else PRUNED, value, rungs, figures)
+        return Outcome(COMPLETE if is_whole else PRUNED, value, rungs, figures, history)
 
     def _reached(self, history: pd.DataFrame, epoch: int) -> bool:
         """Whether a trial was there at an epoch, or had ended by itself before it."""
