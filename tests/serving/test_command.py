@@ -97,6 +97,36 @@ def test_a_stopped_run_goes_on_where_the_file_ends(place, album, tmp_path, monke
         assert len(seen) == 7 - max(finished - 1, 0)
 
 
+@pytest.mark.parametrize("end", [0, 1, 9])
+def test_a_file_with_half_a_first_line_is_begun_anew(tmp_path, end):
+    path = tmp_path / "x.csv"
+    CsvWriter(path, ["image", "status"], key="k").close()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:end])
+    CsvWriter(path, ["image", "status"], key="k").close()
+    assert path.read_bytes() == whole
+
+
+def test_a_photo_counts_as_done_when_it_was_drawn(place, album, tmp_path, monkeypatch):
+    given = (
+        album,
+        "--model",
+        place,
+        "--csv",
+        tmp_path / "a.csv",
+        "--draw",
+        tmp_path / "drawn",
+        "--faces",
+        "whole",
+    )
+    with monkeypatch.context() as patched:
+        patched.setattr("faceworkbook.serving.drawing.save", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run(*given)
+    assert run(*given) == 0
+    assert {path.name for path in (tmp_path / "drawn").rglob("*.jpg")} >= {"a1.png.jpg", "z.png.jpg"}
+
+
 def test_a_file_of_another_predictor_is_refused(place, album, tmp_path, capsys):
     out = tmp_path / "out.csv"
     run(album, "--model", place, "--csv", out, "--faces", "whole")

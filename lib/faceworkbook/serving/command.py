@@ -39,10 +39,10 @@ class Sink:
     def take(self, table: pd.DataFrame, photos: dict[str, object]) -> None:
         """Write, draw and print the answers of a batch."""
         self.counts.update(table["status"])
+        if self.draw:  # before the row by which a later run knows that the photo is done
+            self._draw(table, photos)
         if self.writer:
             self.writer.append(table)
-        if self.draw:
-            self._draw(table, photos)
         if self.as_json:
             print("\n".join(to_json(row) for row in table.to_dict("records")), flush=True)
         elif not self.writer:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -39,12 +38,10 @@ class CsvWriter:
         self._columns = [PREDICTOR, *columns]
         self.done: set[str] = set()
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        if self.path.exists() and self.path.stat().st_size:
-            keep = self._read()
-            os.truncate(self.path, keep)
-            self._file = self.path.open("a", encoding="utf-8", newline="")
-        else:
-            self._file = self.path.open("w", encoding="utf-8", newline="")
+        keep = self._read() if self.path.exists() else 0
+        self._file = self.path.open("a", encoding="utf-8", newline="")
+        self._file.truncate(keep)
+        if not keep:
             self._write([list(map(escape, self._columns))])
 
     def _read(self) -> int:
@@ -63,9 +60,14 @@ class CsvWriter:
                         self.done.update([last] if last is not None else [])
                         start, last = position, name
                 position += len(line)
-        if not position:
+        if not position and not self._is_torn_header():
             raise PredictorError(f"{self.path} holds no whole line; remove it, or give another file")
         return start if last is not None else position
+
+    def _is_torn_header(self) -> bool:
+        """Whether the file is empty or holds the beginning of its first line: a run was stopped while it wrote it."""
+        header = _lines([list(map(escape, self._columns))])
+        return header.encode().startswith(self.path.read_bytes())
 
     def _check_header(self, fields: Sequence[str]) -> None:
         if list(fields) != list(map(escape, self._columns)):
@@ -92,9 +94,7 @@ class CsvWriter:
         self._write([[self._key, *row] for row in zip(*columns, strict=True)])
 
     def _write(self, rows: Sequence[Sequence[str]]) -> None:
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(rows)
-        self._file.write(text.getvalue())
+        self._file.write(_lines(rows))
         self._file.flush()
 
     def close(self) -> None:
@@ -106,6 +106,12 @@ class CsvWriter:
 
     def __exit__(self, *_) -> None:
         self.close()
+
+
+def _lines(rows: Sequence[Sequence[str]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
 
 
 def format_column(values: pd.Series) -> list[str]:
