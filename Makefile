@@ -4,7 +4,7 @@ BIN := .venv/bin
 export KERAS_BACKEND := tensorflow
 export TF_CPP_MIN_LOG_LEVEL := 3
 
-.PHONY: help report test lint lab docs bench lock clean
+.PHONY: help report test lint lab docs site bench lock clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,13 +29,17 @@ docs: .venv/ready  ## run the main job and write its report to docs/example_repo
 	$(BIN)/workbook run notebooks/experiments/demo.yaml
 	$(BIN)/python docs/make_example.py results/demo/05_report/notebook.ipynb
 
+site: .venv/ready-dev  ## build the documentation as pages, docs/_build/index.html
+	$(BIN)/python -m sphinx -b html -W --keep-going -q docs docs/_build
+	@echo docs/_build/index.html
+
 bench: .venv/ready-dev  ## measure speed and memory and write benchmarks/results/report.html
 	$(BIN)/python -m benchmarks
 
 lock: .venv/ready  ## resolve pyproject.toml anew into the two lock files, each package with its SHA-256
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 pyproject.toml --extra fast --extra serve \
 	    --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links -o requirements.lock
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 pyproject.toml --extra fast --extra serve --extra search --extra ray --extra tensorboard --extra dev \
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 pyproject.toml --extra fast --extra serve --extra search --extra ray --extra tensorboard --extra docs --extra dev \
 	    -c requirements.lock --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links -o requirements-dev.lock
 
 clean:  ## remove .venv and everything in results/

@@ -154,7 +154,7 @@ def cut_face(image: np.ndarray, preprocessing: Preprocessing, *, box=None, point
 
     Returns
     -------
-    ndarray of shape (*preprocessing.size, 3), uint8, RGB
+    ndarray of shape (height, width, 3) of the network's input, uint8, RGB
 
     Raises
     ------
