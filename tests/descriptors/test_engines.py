@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -358,6 +359,39 @@ def test_what_is_converted_is_read_where_nothing_may_be_written(toy, monkeypatch
     monkeypatch.setattr(prepare, "FileLock", refuse)
     monkeypatch.setattr(engines, "_writable", refuse)
     assert engines.choose(toy, engine="onnx").name == "onnx"
+
+
+def test_a_verdict_that_is_damaged_foreign_or_of_another_processor_is_reached_anew(
+    toy, monkeypatch, tmp_path
+):
+    prepared, net = [], dataclasses.replace(toy, cache=tmp_path)
+
+    def count(backbone, pixels, folder, *rest):
+        prepared.append(folder)
+        folder.mkdir(exist_ok=True)
+        (folder / "model.onnx").write_bytes(b"whole")
+        record = {"format": prepare.FORMAT, "made_for": rest[-1], "models": {"model.onnx": 5}, "onnx": GOOD}
+        (folder / "verdict.json").write_text(json.dumps(record))
+
+    monkeypatch.setattr(prepare, "_prepare", count)
+    monkeypatch.setattr(prepare, "make", lambda name, *rest, **options: name)
+
+    def choose() -> int:
+        assert engines.choose(net, engine="onnx") == "onnx"
+        return len(prepared)
+
+    assert choose() == choose() == 1
+    path = prepared[0] / "verdict.json"
+    whole = json.loads(path.read_text())
+    foreign = whole | {"made_for": whole["made_for"] | {"weights_sha256": "0" * 64}}
+    for damaged in (json.dumps(whole)[:-9], "[]", json.dumps(foreign), json.dumps({**whole, "models": [1]})):
+        path.write_text(damaged)
+        before = len(prepared)
+        assert choose() == before + 1 == choose()
+    (prepared[0] / "model.onnx").write_bytes(b"cut")
+    assert choose() == 6
+    monkeypatch.setattr(engines, "describe_processor", lambda: "another")
+    assert choose() == choose() == 7 and prepared[-1] != prepared[0]
 
 
 def test_int8_records_what_it_costs(tmp_path, shared_data):

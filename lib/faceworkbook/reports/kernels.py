@@ -37,7 +37,7 @@ PACKAGES = (
     ),
     "tensorflow",
 )
-ALWAYS = {"ipykernel.kernelapp": [], "ipykernel.debugger": [], "matplotlib.pyplot": []}
+ALWAYS = {"ipykernel.kernelapp": [], "ipykernel.debugger": []}
 # Their values differ from run to run and are read by no library when it is imported.
 _OWN_VARIABLES = ("FACEWORKBOOK_HOME", "PYTEST_CURRENT_TEST", "PWD", "OLDPWD", "COLUMNS", "LINES")
 SECONDS = 300  # that an answer of the template may take: imports on a busy machine

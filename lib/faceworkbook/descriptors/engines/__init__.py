@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
 import importlib.util
 import json
+import platform
 import re
 import tempfile
 import warnings
@@ -174,10 +176,10 @@ def _keras(backbone: Backbone, threads: int | None) -> Engine:
 def _fastest(backbone: Backbone, candidates: tuple[str, ...], check_pixels, threads: int | None) -> Engine:
     from faceworkbook.descriptors.engines import prepare
 
-    folder = _folder(backbone, candidates)
+    folder, made_for = _folder(backbone, candidates)
     pixels = _check_faces(backbone, check_pixels)
     try:
-        verdict = prepare.prepared(backbone, pixels, folder, engines=candidates)
+        verdict = prepare.prepared(backbone, pixels, folder, engines=candidates, made_for=made_for)
     except (prepare.PreparationError, OSError) as error:
         _warn(backbone, f"could not be converted ({error})")
         return _keras(backbone, threads)
@@ -213,8 +215,10 @@ def _int8(backbone: Backbone, check_pixels: np.ndarray, threads: int | None) -> 
 
     pixels = np.ascontiguousarray(check_pixels)
     digest = hashlib.sha256(pixels).hexdigest()[:8]
-    folder = _folder(backbone, ("onnx-int8", digest))
-    verdict = prepare.prepared(backbone, pixels, folder, engines=("onnx-int8",))["onnx-int8"]
+    folder, made_for = _folder(backbone, ("onnx-int8", digest))
+    verdict = prepare.prepared(backbone, pixels, folder, engines=("onnx-int8",), made_for=made_for)[
+        "onnx-int8"
+    ]
     if "error" in verdict:
         raise ValueError(f"{backbone.name} cannot be quantised to int8: {verdict['error']}")
     engine = prepare.make("onnx-int8", folder, backbone.preprocessing, threads=threads)
@@ -226,18 +230,37 @@ def _int8(backbone: Backbone, check_pixels: np.ndarray, threads: int | None) -> 
     return engine
 
 
-def _folder(backbone: Backbone, candidates: tuple[str, ...]) -> Path:
-    """Return the folder for the converted models of this backbone, tap and these engines' versions."""
+def _folder(backbone: Backbone, candidates: tuple[str, ...]) -> tuple[Path, dict]:
+    """Return the folder for the converted models of a backbone, and what the verdict on them depends on."""
     from faceworkbook.descriptors.engines import prepare
 
     packages = sorted({package for name in candidates for package in PACKAGES.get(name, PACKAGES["onnx"])})
-    versions = json.dumps([importlib.metadata.version(package) for package in packages] + [*candidates])
-    tag = hashlib.sha256(versions.encode()).hexdigest()[:8]
+    made_for = {
+        "weights_sha256": backbone.fingerprint,
+        "taps": list(backbone.read),
+        "resolution": backbone.resolution,
+        "engines": list(candidates),
+        "versions": {package: importlib.metadata.version(package) for package in packages},
+        "processor": describe_processor(),
+    }
+    tag = hashlib.sha256(json.dumps(made_for, sort_keys=True).encode()).hexdigest()[:8]
     size = f"-{backbone.resolution}px" if backbone.resolution else ""
     name = f"{backbone.fingerprint[:16]}-{'+'.join(backbone.read)}{size}-{tag}"
     # What is there is read where nothing may be written: in a container, or by another user than the one who installed.
-    ready = prepare.is_current(backbone.cache / name)
-    return (backbone.cache if ready else _writable(backbone.cache)) / name
+    ready = prepare.is_current(backbone.cache / name, made_for)
+    return (backbone.cache if ready else _writable(backbone.cache)) / name, made_for
+
+
+@functools.cache
+def describe_processor() -> str:
+    """Return the processor's kind and those of its instructions by which engines choose their kernels."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    flags = next((line.split() for line in lines if line.startswith(("flags", "Features"))), [])
+    wide = sorted(flag for flag in flags if flag.startswith(("avx", "fma", "amx", "asimd", "sve", "i8mm")))
+    return " ".join([platform.machine(), *wide])
 
 
 def _writable(cache: Path) -> Path:

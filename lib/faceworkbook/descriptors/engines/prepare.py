@@ -23,7 +23,7 @@ from faceworkbook.descriptors.engines import onnx_graph, winograd
 from faceworkbook.descriptors.engines.base import Engine, agrees, compare
 from faceworkbook.images import Preprocessing
 
-VERDICT, FORMAT = "verdict.json", 4
+VERDICT, FORMAT = "verdict.json", 5
 GRAPH, QUANTISED = "model.onnx", "int8.onnx"
 PIXELS, REFERENCE = "pixels.npy", "reference.npy"
 
@@ -32,7 +32,9 @@ class PreparationError(RuntimeError):
     """A step failed; the text is the last line that it printed."""
 
 
-def prepared(backbone: Backbone, pixels: np.ndarray, folder: Path, *, engines: tuple[str, ...]) -> dict:
+def prepared(
+    backbone: Backbone, pixels: np.ndarray, folder: Path, *, engines: tuple[str, ...], made_for: dict
+) -> dict:
     """Return the verdict on each engine, from `folder` where it was reached before.
 
     Parameters
@@ -44,6 +46,8 @@ def prepared(backbone: Backbone, pixels: np.ndarray, folder: Path, *, engines: t
         Holds the converted models and the verdict afterwards.
     engines : tuple of str
         Those to try in turn until one gives the descriptors, of 'winograd', 'onnx', 'onnx-int8'.
+    made_for : dict
+        What the verdict depends on: weights, versions, processor. That of something else is none.
 
     Returns
     -------
@@ -52,35 +56,43 @@ def prepared(backbone: Backbone, pixels: np.ndarray, folder: Path, *, engines: t
         ``error``, or ``unsuited`` with the reason why the engine is not made for this network.
     """
     # The lock needs a folder that may be written; what is finished needs none.
-    if not is_current(folder):
+    if not is_current(folder, made_for):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock"):
-            if not is_current(folder):
-                _prepare(backbone, pixels, folder, engines)
+            if not is_current(folder, made_for):
+                _prepare(backbone, pixels, folder, engines, made_for)
     return json.loads((folder / VERDICT).read_text())
 
 
-def is_current(folder: Path) -> bool:
-    """Return whether a folder holds a verdict; one that an earlier version wrote, or that was cut short, is none."""
+def is_current(folder: Path, made_for: dict) -> bool:
+    """Return whether a folder holds a verdict that was reached for the same, and whole models beside it.
+
+    One that an earlier version wrote, that was cut short or copied from elsewhere, is none.
+    """
     try:
-        return json.loads((folder / VERDICT).read_text())["format"] == FORMAT
-    except (OSError, ValueError, KeyError, TypeError):
+        record = json.loads((folder / VERDICT).read_text())
+        whole = all((folder / name).stat().st_size == size for name, size in record["models"].items())
+        return whole and record["format"] == FORMAT and record["made_for"] == made_for
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
 
-def _prepare(backbone: Backbone, pixels: np.ndarray, folder: Path, engines: tuple[str, ...]) -> None:
+def _prepare(
+    backbone: Backbone, pixels: np.ndarray, folder: Path, engines: tuple[str, ...], made_for: dict
+) -> None:
     beside = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir()
     try:
         np.save(beside / PIXELS, pixels)
-        verdict = {"format": FORMAT, "keras": _export(backbone, beside)}
+        verdict = {"format": FORMAT, "made_for": made_for, "keras": _export(backbone, beside)}
         for engine in engines:
             verdict[engine] = tried = _try(engine, beside, backbone)
             if "cosine" in tried and agrees(tried):
                 break
         for name in (PIXELS, REFERENCE):
             (beside / name).unlink()
+        verdict["models"] = {path.name: path.stat().st_size for path in sorted(beside.iterdir())}
         (beside / VERDICT).write_text(json.dumps(verdict, indent=1))
         shutil.rmtree(folder, ignore_errors=True)
         beside.replace(folder)
