@@ -169,7 +169,10 @@ def test_strategies_name_the_better_one_whichever_stands_first():
     )
     unclear = pd.DataFrame([row | {"low": -0.1, "high": 0.9, "p_holm": 0.3}])
     assert answers.of_strategies(figures, unclear).startswith("None of 1 differences")
-    assert answers.of_strategies(figures, clear.iloc[:0]).startswith("One seed")
+    alone = answers.of_strategies(figures, clear.iloc[:0])
+    assert alone == "One strategy, nothing to compare; single reaches mae 5.000 on age."
+    both = pd.concat([figures, figures.assign(strategy="joint")])
+    assert answers.of_strategies(both, clear.iloc[:0]).startswith("One seed, nothing to compare; single")
 
 
 def test_calibration_folds_faces_descriptors_and_audit():

@@ -327,6 +327,16 @@ def test_an_idle_head_stays_where_it_is():
         np.testing.assert_array_equal(one, two)
 
 
+def test_what_pseudo_labels_weigh_is_learned_anew_each_epoch_from_validation_rows():
+    fill = Fill("pseudo", selection="learned", first_epoch=1)
+    net, x, made, plan, validation = prepare(kind=Alternating, head="stitch")
+    history = train((net, x, made, plan, validation), epochs=4, fill=fill).history
+    learned = history[[column for column in history if column.startswith("pseudo:")]]
+    assert {"pseudo:gender", "pseudo:race"} <= set(learned) and "pseudo:yaw" not in learned
+    assert learned.iloc[0].isna().all() and learned.iloc[1:].stack().between(0, 1).all()
+    assert learned["pseudo:gender"].iloc[1:].nunique() == 3
+
+
 def conflicting_pair(n=3000, seed=0):
     """Two tasks on disjoint sets, to be read through one shared layer of two units."""
     rng = np.random.default_rng(seed)

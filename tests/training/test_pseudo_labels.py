@@ -170,7 +170,7 @@ def test_without_selector_a_target_is_half_one_hot_half_distilled():
     np.testing.assert_allclose(made, [[0.9, 0.1]], rtol=1e-6)
 
 
-@pytest.mark.parametrize("selection", pseudo_labels.SELECTIONS)
+@pytest.mark.parametrize("selection", ["hard", "interpolate"])
 def test_all_selectors_together_agree_with_the_plain_way(selection):
     rng = np.random.default_rng(6)
     logits, features = rng.normal(size=(60, 3)), rng.normal(size=(60, 4))
@@ -201,6 +201,37 @@ def test_all_selectors_together_agree_with_the_plain_way(selection):
         np.testing.assert_allclose(made[row], expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("selectors", [(), ("confidence", "density")])
+def test_one_weight_may_be_given_or_learned_for_all_rows(selectors):
+    logits, nothing = np.log([[0.8, 0.2], [0.3, 0.7]]), np.zeros((2, 2))
+    given = {"selectors": selectors, "method": "pseudo"}
+    fixed = pseudo_labels.targets(
+        Fill(selection="fixed", weight=0.25, **given), logits, nothing, nothing, seed=0
+    )
+    np.testing.assert_allclose(fixed, [[0.85, 0.15], [0.225, 0.775]], rtol=1e-6)
+    learned = pseudo_labels.targets(
+        Fill(selection="learned", **given), logits, nothing, nothing, seed=0, learned=0.5
+    )
+    np.testing.assert_allclose(learned, [[0.9, 0.1], [0.15, 0.85]], rtol=1e-6)
+
+
+def test_the_learned_weight_is_the_likeliest_on_labels_that_are_known():
+    """An answer that is right more often than it says weighs more; one that is as often right as it says, nothing."""
+    rng = np.random.default_rng(3)
+    logits = rng.normal(0, 1.5, (4000, 3))
+    honest = (rng.random((4000, 1)) > np.cumsum(pseudo_labels.distilled(logits, 1.0), axis=1)).sum(axis=1)
+    assert pseudo_labels.learn_weight(logits, honest) < 0.05
+    modest = pseudo_labels.learn_weight(logits / 4, honest)
+    weights = np.linspace(0, 0.999, 1000)
+    p = pseudo_labels.distilled(logits / 4, 1.0)[np.arange(4000), honest]
+    right = logits.argmax(axis=1) == honest
+    costs = [-np.log(w * right + (1 - w) * p).sum() for w in weights]
+    assert modest == pytest.approx(weights[np.argmin(costs)], abs=0.002) and modest > 0.2
+    assert pseudo_labels.learn_weight(logits, logits.argmax(axis=1)) > 0.999
+    cooler = pseudo_labels.learn_weight(logits, honest, temperature=4.0)
+    assert cooler == pytest.approx(modest, abs=1e-3)
+
+
 def test_no_missing_label_makes_no_target():
     fill = Fill("pseudo", selectors=("confidence", "density"))
     empty = np.empty((0, 3))
@@ -215,6 +246,7 @@ def test_no_missing_label_makes_no_target():
         ({"selection": "soft"}, "selection='soft'; allowed are"),
         ({"temperature": 0.0}, "temperature=0.0; allowed is above 0"),
         ({"threshold": 1.5}, "threshold=1.5; allowed is 0..1"),
+        ({"weight": -0.1}, "weight=-0.1; allowed is 0..1"),
         ({"cluster_k": 0}, "cluster_k=0; allowed is 1 or more"),
     ],
 )

@@ -301,15 +301,15 @@ def of_strategies(figures: pd.DataFrame, differences: pd.DataFrame) -> str:
     Parameters
     ----------
     figures : pandas.DataFrame
-        task, metric, value.
+        task, metric, strategy, value.
     differences : pandas.DataFrame
         task, metric, first, second, difference, low, high, p_holm, repeats; empty where there was one seed.
     """
     if differences.empty:
         best = figures.iloc[0]
         return (
-            f"One seed, nothing to compare; the first strategy reaches {_name(best['metric'])} "
-            f"{best['value']:.3f} on {best['task']}."
+            f"{'One seed' if len(figures.drop_duplicates('strategy')) > 1 else 'One strategy'}, nothing to compare; "
+            f"{best['strategy']} reaches {_name(best['metric'])} {best['value']:.3f} on {best['task']}."
         )
     row = differences.sort_values("p_holm").iloc[0]
     if row["p_holm"] >= 0.05:

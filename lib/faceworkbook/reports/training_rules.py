@@ -24,7 +24,8 @@ RULES: dict[str, Rule] = {
         rf"equal|uncertainty|{_WEIGHT}(, *{_WEIGHT})*", "equal, uncertainty, or 'TASK: NUMBER, TASK: NUMBER'"
     ),
     "selectors": each(one_of(("confidence", "density", "distribution"))),
-    "selection": one_of(("hard", "interpolate")),
+    "selection": one_of(("hard", "interpolate", "fixed", "learned")),
+    "pseudo_weight": SHARE,
     "selection_threshold": SHARE,
     "temperature": number(above=0),
     "density_t": SHARE,

@@ -11,7 +11,7 @@ from faceworkbook.models import ordinal
 from faceworkbook.models.multitask import Head, MultitaskNet, forward
 from faceworkbook.training import augment, pseudo_labels
 from faceworkbook.training.batches import Alternating, Joint
-from faceworkbook.training.pseudo_labels import NAIVE, PSEUDO, Fill
+from faceworkbook.training.pseudo_labels import FIXED, LEARNED, NAIVE, PSEUDO, Fill
 from faceworkbook.training.targets import Targets
 
 
@@ -25,15 +25,21 @@ class Filling:
     targets : dict of task to Targets
     plan : Joint or Alternating
     fill : Fill
+    validation : ndarray of int
+        Rows whose labels say what a pseudo-label is worth, where that is learned.
     filled : dict of task to ndarray of shape (n, width)
         Of this epoch; NaN where nothing is filled in.
+    learned : dict of task to float
+        Weight of the pseudo-labels in this epoch, where it is learned.
     """
 
     net: MultitaskNet
     targets: Mapping[str, Targets]
     plan: Joint | Alternating
     fill: Fill
+    validation: np.ndarray
     filled: dict[str, np.ndarray] = field(default_factory=dict)
+    learned: dict[str, float] = field(default_factory=dict)
 
     @property
     def rows(self) -> np.ndarray:
@@ -83,14 +89,17 @@ class Filling:
         cut : callable, optional
             From a model that begins with pictures to the one that `x` is fed to; as it is by default.
         """
-        self.filled = {}
+        self.filled, self.learned = {}, {}
         if self.fill.method == NAIVE or epoch < self.fill.first_epoch:
             return
         train, stages = self.rows, self.plan.current(epoch)
-        selected = self.fill.method == PSEUDO and self.fill.selectors
-        outputs = forward(cut(self.net.model), x, rows=train)
-        logits = {h.name: np.asarray(ordinal.class_logits(h.loss, outputs[h.name])) for h in self.net.heads}
+        by_rank = self.fill.selection not in (FIXED, LEARNED)
+        selected = self.fill.method == PSEUDO and self.fill.selectors and by_rank
+        model = cut(self.net.model)
+        logits = self._logits(model, x, train)
         features = forward(cut(self.net.features), x, rows=train) if selected else logits
+        if self.fill.method == PSEUDO and self.fill.selection == LEARNED:
+            self.learned = self._learn_weights(self._logits(model, x, self.validation))
         for position, head in enumerate(self.net.heads):
             name, known = head.name, self.targets[head.name].known
             missing = _missing(stages, name, known, train)
@@ -102,7 +111,24 @@ class Filling:
                 features[name][missing],
                 features[name][known[train]],
                 seed=seed + position,
+                learned=self.learned.get(name),
             )
+
+    def _logits(self, model, x, rows: np.ndarray) -> dict[str, np.ndarray]:
+        outputs = forward(model, x, rows=rows)
+        return {h.name: np.asarray(ordinal.class_logits(h.loss, outputs[h.name])) for h in self.net.heads}
+
+    def _learn_weights(self, logits: Mapping[str, np.ndarray]) -> dict[str, float]:
+        learned = {}
+        for head in self.net.heads:
+            if head.is_number or head.task.is_multilabel:
+                continue
+            shares, mask = self.targets[head.name].take(self.validation)
+            known = mask > 0
+            learned[head.name] = pseudo_labels.learn_weight(
+                logits[head.name][known], shares[known].argmax(axis=1), temperature=self.fill.temperature
+            )
+        return learned
 
 
 class Planned:
@@ -115,8 +141,9 @@ class Planned:
         return self.filling.plan.n_batches(epoch)
 
     def columns(self, epoch: int) -> dict:
-        """Return the stages of an epoch, for the history."""
-        return {"stages": "+".join(stage.name for stage in self.filling.plan.current(epoch))}
+        """Return the stages of an epoch, and what pseudo-labels weighed in it where that is learned, for the history."""
+        stages = "+".join(stage.name for stage in self.filling.plan.current(epoch))
+        return {"stages": stages} | {f"pseudo:{task}": w for task, w in self.filling.learned.items()}
 
 
 def _turn(head: Head, values: np.ndarray, drawn: np.ndarray) -> np.ndarray:
@@ -135,9 +162,11 @@ def _missing(stages, name: str, known: np.ndarray, train: np.ndarray) -> np.ndar
     return out[train]
 
 
-def _make_targets(fill: Fill, head: Head, logits, features, labelled, *, seed: int) -> np.ndarray:
+def _make_targets(
+    fill: Fill, head: Head, logits, features, labelled, *, seed: int, learned: float | None
+) -> np.ndarray:
     if head.is_number:
         return logits
     if head.task.is_multilabel:
         return 1 / (1 + np.exp(-logits / fill.temperature))
-    return pseudo_labels.targets(fill, logits, features, labelled, seed=seed)
+    return pseudo_labels.targets(fill, logits, features, labelled, seed=seed, learned=learned)

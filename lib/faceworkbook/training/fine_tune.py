@@ -266,7 +266,7 @@ def fit_plan(
     split = balancing.Rows(rows, np.asarray(validation))
     _check(network, source, labels, split)
     made = _make_targets(network, labels, {}, rows, settings)
-    filling = Filling(network.net, made, plan, settings.fill)
+    filling = Filling(network.net, made, plan, settings.fill, split.validation)
     return _fit(PlannedPictures(network, source, made, split, settings, rows, filling=filling), folder)
 
 

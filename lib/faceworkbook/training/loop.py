@@ -119,7 +119,7 @@ class Examples(Protocol):
         """Yield all validation rows, as they are."""
 
     def columns(self, epoch: int) -> dict:
-        """Return what is to stand in the history beside losses and rates."""
+        """Return what is to stand in the history of an epoch that is over, beside losses and rates."""
 
     def identity(self) -> dict:
         """Return fingerprints of what is trained on, by name."""
@@ -171,10 +171,10 @@ def fit(learner: Learner, examples: Examples, settings: Settings, *, folder: str
         for epoch in range(done, settings.epochs):
             if _has_ended(settings, history, best_epoch):
                 break
-            row = {"epoch": epoch, **examples.columns(epoch)}
             losses = [earlier["validation_loss"] for earlier in history]
             rate = schedules.rate(settings.learning_rate, epoch, losses)
-            row |= learner.train_epoch(examples, epoch, rate, bar.update)
+            trained = learner.train_epoch(examples, epoch, rate, bar.update)
+            row = {"epoch": epoch, **examples.columns(epoch), **trained}
             with learner.averaged():
                 row |= learner.evaluate(examples)
                 if not history or row["validation_loss"] < min(losses):

@@ -95,7 +95,7 @@ def fit(
         )
         for head in net.heads
     }
-    filling = Filling(net, made, plan, settings.fill)
+    filling = Filling(net, made, plan, settings.fill, validation)
     return loop.fit(learner, _Rows(x, filling, validation, settings), settings, folder=folder)
 
 

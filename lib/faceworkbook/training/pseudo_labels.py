@@ -10,13 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 from sklearn.mixture import GaussianMixture
 
 NAIVE, PSEUDO = "naive", "pseudo"
 METHODS = (NAIVE, "distilled", PSEUDO)
 SELECTORS = ("confidence", "density", "distribution")
-SELECTIONS = ("hard", "interpolate")
+FIXED, LEARNED = "fixed", "learned"
+SELECTIONS = ("hard", "interpolate", FIXED, LEARNED)
 # Rows of a class whose pairwise distances are held at once.
 BLOCK = 2048
 
@@ -35,10 +37,14 @@ class Fill:
         training on many of them flattens it.
     selectors : tuple, any of 'confidence', 'density', 'distribution'
         Their product, divided by its maximum, weighs the pseudo-labels.  With none, a target is half
-        one-hot, half distilled.
-    selection : {'hard', 'interpolate'}
+        one-hot, half distilled ('fixed' and 'learned' ask no selector).
+    selection : {'hard', 'interpolate', 'fixed', 'learned'}
         'hard': weight * one-hot from the `threshold` quantile of the weights upwards, distilled below it.
         'interpolate': weight * one-hot + (1 - weight) * distilled.
+        'fixed': the same with one weight for all rows, `weight`.  'learned': with the one under which targets made so
+        would have described the labels of the validation rows best, anew each epoch and for each task; see `learn_weight`.
+    weight : float, 0..1
+        Of the one-hot target ('fixed').
     threshold : float, 0..1
         Quantile of the weights (hard selection).
     density_t : float, 0..1
@@ -53,6 +59,7 @@ class Fill:
     temperature: float = 1.0
     selectors: tuple[str, ...] = ()
     selection: str = "hard"
+    weight: float = 0.5
     threshold: float = 0.8
     density_t: float = 0.6
     cluster_k: int = 3
@@ -69,7 +76,7 @@ class Fill:
             raise ValueError(f"selectors {unknown} are unknown; allowed are {list(SELECTORS)}")
         if not self.temperature > 0:
             raise ValueError(f"temperature={self.temperature}; allowed is above 0")
-        for name in ("threshold", "density_t"):
+        for name in ("weight", "threshold", "density_t"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}={getattr(self, name)}; allowed is 0..1")
         if self.cluster_k < 1:
@@ -77,7 +84,13 @@ class Fill:
 
 
 def targets(
-    fill: Fill, logits: np.ndarray, features: np.ndarray, labelled_features: np.ndarray, *, seed: int
+    fill: Fill,
+    logits: np.ndarray,
+    features: np.ndarray,
+    labelled_features: np.ndarray,
+    *,
+    seed: int,
+    learned: float | None = None,
 ) -> np.ndarray:
     """Return labels of each row without label, for a task with classes.
 
@@ -93,6 +106,8 @@ def targets(
         The task's features of the rows that have the label (distribution selector).
     seed : int
         Of the Gaussian mixtures.
+    learned : float, 0..1, optional
+        Weight of the one-hot target, where it is learned.
 
     Returns
     -------
@@ -103,12 +118,35 @@ def targets(
         return soft.astype(np.float32)
     codes = logits.argmax(axis=1)
     hard = np.eye(logits.shape[1])[codes]
-    if not fill.selectors:
-        return (0.5 * hard + 0.5 * soft).astype(np.float32)
+    if fill.selection in (FIXED, LEARNED) or not fill.selectors:
+        weight = {FIXED: fill.weight, LEARNED: learned}.get(fill.selection, 0.5)
+        return interpolate(np.full(len(hard), weight), hard, soft).astype(np.float32)
     weights = selector_weights(fill, logits, features, labelled_features, seed=seed)
     if fill.selection == "interpolate":
         return interpolate(weights, hard, soft).astype(np.float32)
     return select(weights, hard, soft, threshold=fill.threshold).astype(np.float32)
+
+
+def learn_weight(logits: np.ndarray, codes: np.ndarray, *, temperature: float = 1.0) -> float:
+    """Return the weight w, 0..1, under which w * one-hot + (1 - w) * distilled gives known labels the highest likelihood.
+
+    The likelihood of a row is w + (1 - w) p where its arg-max is right, else (1 - w) p, p the distilled probability of
+    its label; its logarithm is concave in w, so the largest is the only one.
+
+    Parameters
+    ----------
+    logits : ndarray of shape (n, n_classes)
+        On rows that were not trained on; an overconfident model would learn that it is always right.
+    codes : ndarray of shape (n,), int
+        Their labels.
+    """
+    right = logits.argmax(axis=1) == codes
+    p = np.maximum(distilled(logits, temperature)[np.arange(len(codes)), codes], np.finfo(float).tiny)
+
+    def cost(weight: float) -> float:
+        return -np.log(np.where(right, weight, 0) + (1 - weight) * p).sum()
+
+    return float(minimize_scalar(cost, bounds=(0, 1), method="bounded").x)
 
 
 def selector_weights(
