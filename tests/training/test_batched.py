@@ -1,6 +1,7 @@
 """Many models as one program: the same weights as one by one, and as Keras; stops and goes on."""
 
 import itertools
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -9,7 +10,9 @@ from training_toys import ages, blobs, cut
 
 from faceworkbook import tasks
 from faceworkbook.models import mlp
-from faceworkbook.training import batched
+from faceworkbook.models.multitask import Head
+from faceworkbook.tasks import ORDERED, Task
+from faceworkbook.training import batched, ordinal_losses
 from faceworkbook.training.batched import Settings, epochs, program
 from faceworkbook.training.checkpoint import CheckpointError
 
@@ -111,6 +114,49 @@ def test_same_weights_as_keras_fit_with_the_same_start_and_batches(n_classes, ba
     for layer, kernel, bias in zip(dense_layers, stack.kernels, stack.biases, strict=True):
         np.testing.assert_allclose(kernel[0], layer.get_weights()[0], rtol=1e-3, atol=1e-4)
         np.testing.assert_allclose(bias[0, 0], layer.get_weights()[1], rtol=1e-3, atol=1e-4)
+
+
+def in_order(n=200):
+    """Four ages out of blobs, not equally far apart."""
+    x, letters = blobs(n=n, n_classes=4, noise=2.0)
+    task = Task("age_years", ORDERED, ("20", "21", "30", "50"), "years", (20, 21, 30, 50))
+    return x, tasks.Labels(task, letters.codes, np.array(task.class_values)[letters.codes])
+
+
+@pytest.mark.parametrize("loss", ["dldl_v2", "sord", "mean_variance"])
+def test_losses_that_know_an_order_train_to_keras_weights(loss):
+    x, target = in_order()
+    split = cut(200)
+    settings = batched.with_settings(QUICK, dropout=0.0, epochs=4, patience=4, ordinal_loss=loss)
+    stack = batched.fit(x, target, [split, cut(200, seed=3)], settings, seeds=[7, 8])
+    model = keras_twin(x, target, split, settings, seed=7)
+    head = Head(target.task, loss=loss)
+
+    def in_keras(truth, shares):
+        wanted = keras.ops.one_hot(keras.ops.cast(keras.ops.reshape(truth, (-1,)), "int32"), 4)
+        return ordinal_losses.LOSSES[loss](head, wanted, keras.ops.log(shares))
+
+    model.compile(keras.optimizers.Adam(settings.learning_rate), in_keras)
+    epochs_ = int(stack.best_epoch[0])
+    train_in_keras(model, x, target, split, settings, seed=7, epochs=epochs_)
+    dense_layers = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
+    for layer, kernel in zip(dense_layers, stack.kernels, strict=True):
+        np.testing.assert_allclose(kernel[0], layer.get_weights()[0], rtol=1e-3, atol=1e-4)
+    held = float(model.evaluate(x[split.validation], target.codes[split.validation, None], verbose=0))
+    own = stack.history.query(f"model == 0 and epoch == {epochs_}")["val_loss"].item()
+    assert own == pytest.approx(held, rel=1e-3)
+    plain = batched.fit(x, target, [split], replace(settings, ordinal_loss="cross_entropy"), seeds=[7])
+    assert np.abs(plain.kernels[0][0] - stack.kernels[0][0]).max() > 1e-3
+
+
+def test_an_order_is_asked_of_classes_that_have_one_and_of_more_than_two():
+    x, letters = blobs(n=60, n_classes=3)
+    with pytest.raises(ValueError, match=r"ordinal_loss='sord' is for ordered classes, .* of kind 'classes'"):
+        batched.fit(x, letters, [cut(60)], replace(QUICK, ordinal_loss="sord"), seeds=[0])
+    codes = np.minimum(letters.codes, 1)
+    two = tasks.Labels(Task("half", ORDERED, ("low", "high")), codes, codes * 1.0)
+    with pytest.raises(batched.TrainingError, match=r"three ordered classes and more; 'half' has two"):
+        batched.fit(x, two, [cut(60)], replace(QUICK, ordinal_loss="sord"), seeds=[0])
 
 
 def keras_twin(x, target, split, settings, *, seed):
@@ -233,6 +279,10 @@ def test_dropout_drops_the_share_it_says_by_seed():
         ({"balance": "equal"}, "class_weights"),
         ({"input_dropout": 1}, "input_dropout"),
         ({"depth": 3}, "no such setting"),
+        (
+            {"ordinal_loss": "or_cnn"},
+            "an MLP takes .*'or_cnn', which have last layers of their own, are trained by",
+        ),
     ],
 )
 def test_settings_out_of_range_are_named(wrong, says):

@@ -58,7 +58,7 @@ def mean_variance(head: Head, target, logits):
     y = numbers_of(head)
     shares = ops.softmax(logits)
     mean = _expectation(shares, y)
-    variance = ops.sum(shares * ops.square(y - mean[:, None]), axis=-1)
+    variance = ops.sum(shares * ops.square(y - ops.expand_dims(mean, -1)), axis=-1)
     missed = ops.square(mean - _expectation(target, y)) / 2
     return _cross_entropy(target, logits) + MEAN_WEIGHT * missed + VARIANCE_WEIGHT * variance
 

@@ -171,7 +171,7 @@ def _each(settings: Settings | Sequence[Settings], n: int) -> tuple[Settings, ..
     shapes = sorted({own.shape for own in each})
     if len(shapes) > 1:
         raise TrainingError(
-            f"settings of several shapes (widths, batch_size): {shapes}; fit those of one shape at a time"
+            f"settings of several shapes (widths, batch_size, lr_multipliers, ordinal_loss): {shapes}; fit those of one shape at a time"
         )
     return each
 
@@ -184,7 +184,12 @@ def _epoch(data: Data, state: State, settings: Sequence[Settings], seeds) -> Non
     task = data.task
     dropping = tuple(bool(rates.any()) for rates in drops)
     program = compile_program(
-        task.loss, task.n_outputs, len(alive[0].widths), dropping, alive[0].multipliers(task)
+        task.loss,
+        task.n_outputs,
+        len(alive[0].widths),
+        dropping,
+        alive[0].multipliers(task),
+        head=alive[0].ordinal_head(task),
     )
     fixed = (
         data.x,

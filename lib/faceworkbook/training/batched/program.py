@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from faceworkbook.models import mlp
+from faceworkbook.models.multitask import Head
+from faceworkbook.training import ordinal_losses
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-7
 
@@ -29,13 +31,17 @@ def compile_program(
     n_hidden: int,
     dropping: tuple[bool, bool],
     multipliers: tuple[float, ...] = (),
+    *,
+    head: Head | None = None,
 ) -> Program:
     """Return the compiled epoch for nets of this depth; all sizes are free, so it is traced once.
 
     `dropping` says whether input and hidden units are dropped at all: what is not, is not in the program.
-    `multipliers` are those of the learning rate, one a layer; none means 1 for each.
+    `multipliers` are those of the learning rate, one a layer; none means 1 for each. `head` has a loss that knows the
+    order of its classes, in place of `loss`.
     """
-    losses, hits = _row_losses(loss, n_outputs), _row_metric(loss, n_outputs)
+    losses = _row_losses(loss, n_outputs) if head is None else _ordinal_losses(head)
+    hits = _row_metric(loss, n_outputs)
     multipliers = multipliers or (1.0,) * (n_hidden + 1)
     of = tf.TensorSpec
     params = [of((None, None, None)) for _ in range(2 * (n_hidden + 1))]
@@ -182,6 +188,12 @@ def _row_losses(loss: str, n_outputs: int):
     if loss == "binary_crossentropy":
         return lambda truth, z: tf.nn.sigmoid_cross_entropy_with_logits(truth, z[..., 0])
     return lambda truth, z: tf.nn.sparse_softmax_cross_entropy_with_logits(tf.cast(truth, tf.int32), z)
+
+
+def _ordinal_losses(head: Head):
+    """Return the same of a loss that knows an order, see `faceworkbook.training.ordinal_losses`."""
+    measure = ordinal_losses.LOSSES[head.loss]
+    return lambda truth, z: measure(head, tf.one_hot(tf.cast(truth, tf.int32), head.width), z)
 
 
 def _row_metric(loss: str, n_outputs: int):

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 
 from faceworkbook import tasks
-from faceworkbook.models import mlp
-from faceworkbook.models.multitask import SHARED
+from faceworkbook.models import mlp, ordinal
+from faceworkbook.models.multitask import SHARED, Head
 from faceworkbook.training import balancing
 from faceworkbook.training.param_groups import check_names
+
+ORDINAL_LOSSES = tuple(name for name in ordinal.LOSSES if name not in (ordinal.CORAL, ordinal.OR_CNN))
 
 
 class TrainingError(ValueError):
@@ -36,6 +38,8 @@ class Settings:
         where a group is not named, 0 never moves it.
     balance : {'none', 'class_weights', 'group_weights', 'oversample'}
         How the training rows are evened out, see `faceworkbook.training.balancing`.
+    ordinal_loss : {'cross_entropy', 'dldl_v2', 'sord', 'mean_variance'}
+        Of ordered classes, such as single years; see `faceworkbook.training.ordinal_losses`.
     """
 
     widths: tuple[int, ...] = (16, 16)
@@ -49,6 +53,7 @@ class Settings:
     lr_multipliers: tuple[tuple[str, float], ...] = ()
     balance: str = "none"
     patience: int = 8
+    ordinal_loss: str = ordinal.CROSS_ENTROPY
 
     def __post_init__(self):
         object.__setattr__(self, "widths", tuple(int(w) for w in self.widths))
@@ -70,11 +75,33 @@ class Settings:
         if any(factor < 0 for factor in pairs.values()):
             raise ValueError(f"lr_multipliers={pairs}; allowed are numbers of 0 or more")
         balancing.check(self.balance)
+        if self.ordinal_loss not in ORDINAL_LOSSES:
+            raise ValueError(
+                f"ordinal_loss={self.ordinal_loss!r}; an MLP takes {list(ORDINAL_LOSSES)}, and 'coral' and 'or_cnn', which have "
+                "last layers of their own, are trained by 09_multitask, 10_fine_tune and 19_picture_tasks"
+            )
 
     @property
     def shape(self) -> tuple:
-        """What models of one program have in common: layers, faces a step, and rates of layers."""
-        return self.widths, self.batch_size, self.lr_multipliers
+        """What models of one program have in common: layers, faces a step, rates of layers, and the loss."""
+        return self.widths, self.batch_size, self.lr_multipliers, self.ordinal_loss
+
+    def ordinal_head(self, task: tasks.Task) -> Head | None:
+        """Return the head whose loss knows an order; None where it is the task's own.
+
+        Raises
+        ------
+        TrainingError
+            The task has no order, or two classes.
+        """
+        if self.ordinal_loss == ordinal.CROSS_ENTROPY:
+            return None
+        if task.is_binary:
+            raise TrainingError(
+                f"ordinal_loss={self.ordinal_loss!r} is for three ordered classes and more; '{task.name}' has two, "
+                f"{list(task.classes)}; leave it out"
+            )
+        return Head(task, loss=self.ordinal_loss)
 
     def multipliers(self, task: tasks.Task) -> tuple[float, ...]:
         """Return the multiplier of the learning rate of each layer, the output layer last."""
