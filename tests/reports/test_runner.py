@@ -179,3 +179,30 @@ def test_a_misspelt_parameter_through_plain_papermill_is_refused_by_the_notebook
             progress_bar=False,
         )
     assert not (home / "out").exists()
+
+
+def test_other_weights_behind_a_network_s_name_are_another_step(tmp_path, monkeypatch):
+    """Files in the weights folder stand in no parameter: a step was taken for finished after they were exchanged."""
+    from faceworkbook import backbones
+    from faceworkbook.images import Preprocessing
+
+    notebook = tmp_path / "02_descriptors.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(), notebook)
+    made = {"weights": "0" * 64, "size": (12, 12)}
+
+    def open_mine(weights, tap):
+        tap_table = {"last": backbones.Tap("last", 5)}
+        look = Preprocessing(made["size"], "RGB", (127.5,) * 3, 1 / 127.5)
+        return backbones.Backbone("mine", "last", tap_table, look, made["weights"], lambda: None)
+
+    monkeypatch.setattr(backbones, "_registry", {**backbones._registry, "mine": (open_mine, ())})
+    step = experiments.Step("02_descriptors", notebook, {"backbone": ["mine"], "weights": []})
+    known = [finished.fingerprint(step, "code", "")]
+    made["weights"] = "1" * 64
+    known.append(finished.fingerprint(step, "code", ""))
+    made["size"] = (24, 24)
+    known.append(finished.fingerprint(step, "code", ""))
+    assert len(set(known)) == 3
+    assert finished.fingerprint(step, "code", "") == known[-1]
+    other = experiments.Step("02_descriptors", notebook, {"backbone": "nowhere_to_be_seen"})
+    assert finished.fingerprint(other, "code", "") != known[-1]

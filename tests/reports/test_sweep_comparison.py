@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from faceworkbook.evaluation import predictions
@@ -117,6 +118,68 @@ def test_random_splits_that_settings_share_are_compared_by_the_corrected_test(ho
     (pair,) = group.pairs.to_dict("records")
     assert "Nadeau-Bengio" in pair["test"] and pair["n"] == 4 and pair["verdict"] == "differ"
     assert "its own test rows" in group.design
+
+
+SMILE = Task("smile", "classes", ("no", "yes"))
+
+
+def finish_strategies(home, axes, strategies, *, splits=3):
+    """Write what 09_multitask writes: a table a strategy and task, with a repeat a split."""
+    sweep = sweeps.read("toy", axes)
+    for at, point in enumerate(sweep.points):
+        folder, rows = home / "results" / point.name / "03_classifier", []
+        folder.mkdir(parents=True)
+        for strategy in strategies:
+            for task in (GENDER, SMILE):
+                ease = 1 + 3 * (point.swept["net"] == "b") * (task is GENDER)
+                tables_ = [
+                    table(seed=10 * at + len(strategy), ease=ease, split=k, task=task).assign(repeat=k)
+                    for k in range(splits)
+                ]
+                own = predictions.join(tables_)
+                predictions.write(
+                    own[own["split"] == "test"], folder / f"predictions_{strategy}_{task.name}.parquet"
+                )
+                rows += [
+                    {"task": task.name, "strategy": strategy, "repeat": k, "n_train": 400}
+                    for k in range(splits)
+                ]
+        pd.DataFrame(rows).to_parquet(folder / "values.parquet")
+        (folder / "metrics.json").write_text("{}")
+    return sweep, [jobs.Outcome(point.name) for point in sweep.points]
+
+
+def test_points_of_several_tasks_are_compared_task_by_task_over_their_splits(home):
+    sweep, outcomes = finish_strategies(home, [("net", ["a", "b"])], ["joint-naive"])
+    result = compare(sweep, outcomes)
+    assert [group.task for group in result.groups] == ["gender", "smile"] and not result.without
+    gender, smile = (group.pairs.iloc[0] for group in result.groups)
+    assert gender["verdict"] == "differ" and smile["verdict"] != "differ"
+    assert "Nadeau-Bengio" in gender["test"] and gender["n"] == 3
+    values = pd.read_parquet(home / "results" / sweep.points[0].name / "03_classifier" / "values.parquet")
+    assert set(values["task"]) == {"gender", "smile"}
+    first = result.groups[0].settings.set_index("setting")["value"]
+    assert result.values[sweep.points[0].name] == pytest.approx(first["net a"])
+    assert set(result.metrics.values()) == {"accuracy"}
+    page, answer = sweep_page.write(sweep, outcomes, "results")
+    assert "2 groups with other test rows or labels" in answer and "group 2 of 2: smile" in page.read_text()
+
+
+def test_strategies_of_a_point_are_settings_of_their_own(home):
+    sweep, outcomes = finish_strategies(home, [("net", ["a", "b"])], ["single", "joint-naive"])
+    gender, _ = compare(sweep, outcomes).groups
+    assert set(gender.settings["setting"]) == {
+        f"net {net}, {strategy}" for net in "ab" for strategy in ("single", "joint-naive")
+    }
+    assert len(gender.pairs) == 6
+
+
+def test_no_cell_of_the_tables_is_a_formula(home):
+    axes = [("net", ["=1+1", "b"])]
+    sweep, outcomes = finish(home, axes, lambda at, p: table(seed=at, ease=2))
+    sweep_page.write(sweep, outcomes, "results")
+    cells = (home / "results" / "toy.sweep" / "points.csv").read_text()
+    assert ",'=1+1," in cells and ",=1+1" not in cells
 
 
 def test_points_that_failed_or_predict_nothing_are_in_no_comparison(home):

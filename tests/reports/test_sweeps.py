@@ -134,6 +134,14 @@ def test_names_of_points_are_folders_that_differ(home):
     assert len(set(names)) == 2 and all(len(name) <= 100 for name in names)
     names = [p.name for p in sweeps.read("toy", [("net", ["a/b", "a b"])]).points]
     assert len(set(names)) == 2 and all("/" not in name and " " not in name for name in names)
+    names = [p.name for p in sweeps.read("toy", [("net", ["Mine", "mine"])]).points]
+    assert len({name.casefold() for name in names}) == 2
+
+
+def test_two_points_that_run_the_same_are_one(home):
+    """0 and 0.0 of a share were two settings, and no difference was seen between them."""
+    with pytest.raises(ExperimentError, match=r"points dropout 0 and dropout 0\.0 run the same steps"):
+        sweeps.read("toy", [("dropout", [0, 0.0])])
 
 
 def test_the_command_of_a_point_is_that_point_alone(home):

@@ -6,12 +6,13 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import xxhash
 
 from faceworkbook import descriptors, files, project
+from faceworkbook.backbones import several
 from faceworkbook.reports import described, parameters
 from faceworkbook.reports.experiments import Step
 
@@ -40,8 +41,28 @@ def fingerprint(step: Step, code: str, before: str, *, hash_path: Callable[[Path
         if name not in _NOT_INPUTS
     }
     given = {name: value for name, value in step.parameters.items() if name not in _NOT_INPUTS}
-    text = json.dumps([step.name, given, inputs, code, before, hash_notebook(step.notebook)])
+    networks = _networks(step.parameters)
+    text = json.dumps([step.name, given, inputs, networks, code, before, hash_notebook(step.notebook)])
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _networks(given: Mapping) -> list:
+    """Return what the networks that a step names are known by: weights, preprocessing and taps, not their names.
+
+    'auto', or the name of a file with its side-car in the weights folder, means another network where that holds
+    other files; a network that a cell registers is known by its name.
+    """
+    named = given.get("backbone") or []
+    weights = given.get("weights") or ""
+    known = []
+    for name in [named] if isinstance(named, str) else named:
+        try:
+            own = weights if isinstance(weights, str) else ""
+            net = several.open_network(name, weights="" if name == several.AUTO else own)
+        except (ValueError, OSError, TypeError):
+            continue
+        known.append([net.name, net.fingerprint, net.preprocessing.to_dict(), net.taps])
+    return known
 
 
 def hash_code() -> str:

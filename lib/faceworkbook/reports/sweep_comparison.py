@@ -21,12 +21,12 @@ from faceworkbook.reports.sweeps import Point, Sweep, describe, is_replicate
 
 MOST_SETTINGS = 30  # compared pair by pair
 ONLY = "(the only setting)"
-PREDICTIONS = "predictions.parquet"
+PREDICTIONS, STRATEGIES = "predictions.parquet", "values.parquet"
 
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """The predictions of one point.
+    """The predictions of one point: all, or those of a strategy on a task with one split.
 
     Attributes
     ----------
@@ -71,9 +71,13 @@ class Group:
 
 @dataclass
 class Result:
-    """The comparison of a sweep: groups of settings, the value of each point, and points without predictions."""
+    """The comparison of a sweep: groups of settings, metric and value of each point, and points without predictions.
+
+    A point of several strategies and tasks has the value of the first of each, a mean over its splits.
+    """
 
     groups: list[Group] = field(default_factory=list)
+    metrics: dict[str, str] = field(default_factory=dict)
     values: dict[str, float] = field(default_factory=dict)
     without: dict[str, str] = field(default_factory=dict)
 
@@ -91,14 +95,21 @@ def compare(sweep: Sweep, results: str | Path, names: Sequence[str], *, n_boot: 
         if point.name not in names:
             continue
         try:
-            fits.append(_read_fit(point, project.resolve(results) / point.name))
+            fits += _read_fits(point, project.resolve(results) / point.name)
         except (ValueError, OSError) as error:
             result.without[point.name] = str(error)
     for own in _connected(fits):
         group = _compare_group(own, sweep.metric, n_boot)
         result.groups.append(group)
         of = metrics.pick(group.metric, tables.task_of(own[0].table))
-        result.values |= {fit.point: of.value(metrics.rows_of(fit.table)) for fit in own}
+        for point in dict.fromkeys(fit.point for fit in own if fit.point not in result.values):
+            first = next(fit for fit in own if fit.point == point)
+            each = [
+                of.value(metrics.rows_of(fit.table))
+                for fit in own
+                if (fit.point, fit.setting) == (point, first.setting)
+            ]
+            result.metrics[point], result.values[point] = group.metric, float(np.mean(each))
     return result
 
 
@@ -108,29 +119,56 @@ def setting_of(point: Point) -> str:
     return describe(own) or ONLY
 
 
-def _read_fit(point: Point, folder: Path) -> Fit:
+def _read_fits(point: Point, folder: Path) -> list[Fit]:
     steps = [step.name for step in point.experiment.steps]
-    step = next((name for name in steps if (folder / name / PREDICTIONS).is_file()), None)
-    if step is None:
-        raise ComparisonError(f"none of its steps ({', '.join(steps)}) writes {PREDICTIONS}")
-    table = tables.read(folder / step / PREDICTIONS)
+    for step in steps:
+        if (folder / step / PREDICTIONS).is_file():
+            return [_read_fit(point, folder / step)]
+        if (folder / step / STRATEGIES).is_file():
+            return _read_strategies(point, folder / step)
+    raise ComparisonError(f"none of its steps ({', '.join(steps)}) writes {PREDICTIONS}")
+
+
+def _read_fit(point: Point, place: Path) -> Fit:
+    table = tables.read(place / PREDICTIONS)
+    record = files.read_json(place / "metrics.json", ComparisonError, advice="run it again")
+    n_train = record.get("n_train")
+    n_train = n_train if type(n_train) is int else None
+    return Fit(point.name, setting_of(point), place.name, _hash_rows(table), table, n_train)
+
+
+def _read_strategies(point: Point, place: Path) -> list[Fit]:
+    """Return a fit for each strategy, task and split of 09_multitask or 19_picture_tasks."""
+    fits, values = [], pd.read_parquet(place / STRATEGIES)
+    several = values["strategy"].nunique() > 1
+    setting = setting_of(point)
+    for (strategy, task), own in values.groupby(["strategy", "task"], sort=False):
+        table = tables.read(place / f"predictions_{strategy}_{task}.parquet")
+        named = f"{setting}, {strategy}" if several and setting != ONLY else strategy if several else setting
+        for repeat, n_train in zip(own["repeat"], own["n_train"], strict=True):
+            # Splits are known by their rows, whichever seed of a point drew them.
+            each = table[table["repeat"] == repeat].assign(repeat=0)
+            each.attrs = table.attrs
+            fits.append(Fit(point.name, named, place.name, _hash_rows(each), each, int(n_train)))
+    return fits
+
+
+def _hash_rows(table: pd.DataFrame) -> str:
+    """Return by what a table's task and test rows are known."""
     tested = table[table["split"] == "test"]
     keys = ["face_id", "repeat", "fold", "truth"]
     row = tested[keys].astype(str).agg("|".join, axis=1).sort_values()
-    rows = files.hash_values(
+    return files.hash_values(
         tables.task_of(table).name, tables.class_names(table), row.to_numpy(dtype=object)
     )
-    record = files.read_json(folder / step / "metrics.json", ComparisonError, advice="run it again")
-    n_train = record.get("n_train")
-    return Fit(point.name, setting_of(point), step, rows, table, n_train if type(n_train) is int else None)
 
 
 def _connected(fits: Sequence[Fit]) -> list[list[Fit]]:
-    """Return fits in groups: of one setting, or of settings that have test rows in common."""
+    """Return fits in groups: of one setting and task, or of settings that have test rows in common."""
     group_of: dict[str, int] = {}
     groups: list[list[Fit]] = []
     for fit in fits:
-        keys = (f"setting {fit.setting}", f"rows {fit.rows}")
+        keys = (f"setting {fit.setting} {tables.task_of(fit.table).name}", f"rows {fit.rows}")
         known = sorted({group_of[key] for key in keys if key in group_of})
         at = known[0] if known else len(groups)
         if not known:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from faceworkbook import files, project
+from faceworkbook import files, project, spreadsheet
 from faceworkbook.evaluation.comparison_tables import DIFFER, EQUIVALENT
 from faceworkbook.reports import figures, finished, jobs, looks, sweep_comparison, tables
 from faceworkbook.reports.index import SORTING
@@ -89,7 +89,7 @@ def write(sweep: Sweep, outcomes: Sequence[jobs.Outcome], results: str | Path) -
     )
     folder.mkdir(parents=True, exist_ok=True)
     for name, table in (("points", points), *_group_tables(compared)):
-        files.write_beside(folder / f"{name}.csv", table.to_csv(index=False))
+        files.write_beside(folder / f"{name}.csv", spreadsheet.to_csv(table))
     files.write_json(folder / RECORD, record)
     title = f"{sweep.title}: sweep"
     path = files.write_beside(folder / PAGE, page(title, body, style=STYLE, script=SORTING))
@@ -222,7 +222,6 @@ def _apart(compared: Result) -> str:
 
 
 def _points_table(sweep: Sweep, known: dict[str, jobs.Outcome], compared: Result) -> pd.DataFrame:
-    metric_of = {setting: g.metric for g in compared.groups for setting in g.settings["setting"]}
     rows = []
     for point in sweep.points:
         outcome = known.get(point.name)
@@ -232,7 +231,7 @@ def _points_table(sweep: Sweep, known: dict[str, jobs.Outcome], compared: Result
                 "point": point.name,
                 **values,
                 "state": outcome.state if outcome else "",
-                "metric": metric_of.get(sweep_comparison.setting_of(point), ""),
+                "metric": compared.metrics.get(point.name, ""),
                 "value": compared.values.get(point.name),
                 "seconds": round(outcome.seconds, 1) if outcome else None,
                 "error": outcome.error if outcome else "",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -132,6 +133,7 @@ def read(
         except ParameterError as error:
             problems.append(re.sub(rf"^{re.escape(called)}: ", "", str(error)))
     values.refuse(list(dict.fromkeys(problems)), own_name)
+    _refuse_same(points, f"{path}, sweep")
     return Sweep(
         own_name,
         str(content.get("title", own_name)),
@@ -223,6 +225,22 @@ def _refuse_twins(points: list[dict], where: str) -> None:
         known.add(text)
 
 
+def _refuse_same(points: list[Point], where: str) -> None:
+    """Refuse points whose steps all get the same, such as dropout 0 and 0.0: two settings that are one."""
+    known: dict[str, Point] = {}
+    for point in points:
+        steps = [
+            (step.name, {name: v for name, v in step.parameters.items() if name not in ("out", "experiment")})
+            for step in point.experiment.steps
+        ]
+        other = known.setdefault(json.dumps(steps, sort_keys=True, default=str), point)
+        if other is not point:
+            raise ExperimentError(
+                f"{where}: the points {describe(other.swept)} and {describe(point.swept)} run the same steps with the same "
+                "values; leave one of them out"
+            )
+
+
 def describe(swept: dict) -> str:
     """Return the values of a point as one reads them: 'backbone mine, seed 3'."""
     return ", ".join(f"{key} {params.format_value(value)}" for key, value in swept.items())
@@ -234,8 +252,9 @@ def _name_points(name: str, points: list[dict]) -> list[str]:
     short = [key.rpartition(".")[2] for key in keys]
     called = {key: last if short.count(last) == 1 else key for key, last in zip(keys, short, strict=True)}
     names = [name_point(name, {called[key]: value for key, value in point.items()}) for point in points]
+    folded = [each.casefold() for each in names]  # some file systems know no capitals
     return [
-        _shorten(each, point) if len(each) > LONGEST or names.count(each) > 1 else each
+        _shorten(each, point) if len(each) > LONGEST or folded.count(each.casefold()) > 1 else each
         for each, point in zip(names, points, strict=True)
     ]
 
