@@ -293,7 +293,7 @@ def list() -> pd.DataFrame:
 
 
 def markdown() -> str:
-    """The table of `list` as Markdown, for the README."""
+    """The table of `list` as Markdown, for docs/datasets.md."""
     table = list().drop(columns="title").rename(columns={"put": "what must be put where"})
     lines = [table.columns, ["---"] * table.shape[1], *table.to_numpy()]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"

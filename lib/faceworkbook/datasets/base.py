@@ -36,7 +36,7 @@ class DatasetError(ValueError):
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """Facts about a data set, for the table in the README and for error texts.
+    """Facts about a data set, for the table in docs/datasets.md and for error texts.
 
     ``put`` says in one line what must be put where; ``layout`` shows it as a tree. ``sign`` is a regular
     expression for paths that the set has and others lack (see ``faceworkbook.datasets.signs``). ``columns`` are what
