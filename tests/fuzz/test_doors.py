@@ -22,7 +22,7 @@ import pytest
 import scipy.io
 
 from faceworkbook import data_record, datasets, decoding, matlab, splits
-from faceworkbook.backbones import WeightsError, h5_weights, sidecar, torch7
+from faceworkbook.backbones import WeightsError, h5_weights, own_files, sidecar, torch7
 from faceworkbook.data_record import DataError
 from faceworkbook.datasets import DatasetError
 from faceworkbook.descriptors import vector_files
@@ -35,7 +35,7 @@ from faceworkbook.tasks import Task
 from faceworkbook.training import checkpoint
 from faceworkbook.training.checkpoint import CheckpointError
 from tests.serving.toys import write_toy
-from tests.support import vgg_files
+from tests.support import onnx_toys, vgg_files
 
 INPUTS = int(os.environ.get("FACEWORKBOOK_FUZZ", "60"))  # a door
 N = 24
@@ -87,6 +87,13 @@ def make_hdf5(place: Path) -> Path:
     layers = {"conv1_1": {"kernel:0": np.ones((3, 3, 3, 4), "f4"), "bias:0": np.zeros(4, "f4")}, "pool": {}}
     vgg_files.write_keras_weights(place / "a.h5", layers)
     return place / "a.h5"
+
+
+def make_onnx(place: Path) -> Path:
+    pytest.importorskip("onnxruntime", reason="the extra [fast] is not installed")
+    onnx_toys.write(place / "net.onnx", size=16, dim=4)
+    (place / "net.yaml").write_text("size: 16\nchannels: RGB\nmean: 127.5\nscale: 1/127.5\n")
+    return place / "net.onnx"
 
 
 def make_hdf5_vectors(place: Path) -> Path:
@@ -186,6 +193,7 @@ DOORS = {
     "mat": Door(make_mat, matlab.read, (matlab.MatlabError,)),
     "hdf5": Door(make_hdf5, h5_weights.read, (WeightsError,), share=20),
     "vectors .h5": Door(make_hdf5_vectors, vector_files.read, (vector_files.VectorFileError,), share=20),
+    "onnx": Door(make_onnx, lambda path: own_files.open_file(path, name="net"), (WeightsError,), share=4),
     "side-car": Door(write("net.yaml", SIDECAR), sidecar.read, (WeightsError,)),
     "assignment": Door(write("p", "widths=[16, 8, true, 0.5]"), assignment, (ParameterError,)),
     "parameters": Door(

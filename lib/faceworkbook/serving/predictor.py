@@ -231,13 +231,19 @@ class Predictor:
                 f"descriptors are {matrix.dtype} of shape {matrix.shape}; expected numbers (n, {self.head.width}), of "
                 f"{self.describer.name}"
             )
-        matrix = matrix.astype(np.float32)
-        if not np.isfinite(matrix).all():
-            raise PredictorError("descriptors hold NaN or infinity")
-        table = make_columns(
-            self.answering, self.head.run(matrix), [{}] * len(matrix) if bands is None else bands
-        )
-        score = self.spread.score(matrix)
+        with np.errstate(over="ignore", invalid="ignore"):  # looked for below
+            matrix = matrix.astype(np.float32)
+            if not np.isfinite(matrix).all():
+                raise PredictorError(
+                    "descriptors hold NaN or infinity; give those of a network, finite in float32"
+                )
+            outputs, score = self.head.run(matrix), self.spread.score(matrix)
+        if not all(np.isfinite(values).all() for values in (score, *outputs.values())):
+            raise PredictorError(
+                f"descriptors reach {np.abs(matrix).max():.3g}, from which no answer follows; expected those of "
+                f"{self.describer.name}"
+            )
+        table = make_columns(self.answering, outputs, [{}] * len(matrix) if bands is None else bands)
         return table.assign(unlike_training=self.spread.is_unlike(score), unlike_training_score=score)
 
     def _answer(self, names: Sequence[str], jobs: Sequence) -> pd.DataFrame:
