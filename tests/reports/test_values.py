@@ -89,6 +89,7 @@ def test_the_defaults_of_the_shipped_notebooks_are_allowed(path):
         ("02_descriptors", {"backbone": ["auto"], "tap": ["feats", "fc7"]}, "faceres_deep has .*global_pooling"),
         ("02_descriptors", {"backbone": ["auto"], "tap": ["feats"], "dataset": "adience"}, "barred on 'adience': its author tuned it"),
         ("02_descriptors", {"backbone": ["auto"] * 2, "tap": ["feats"] * 3}, "backbone has 2 entries"),
+        ("02_descriptors", {"features": "auto", "mirror": True}, "takes both sides .* mirror is given too: .*add -p features="),
         ("02_descriptors", {"descriptors": "no/such.npy"}, "no such file"),
         ("02_descriptors", {"weights": ["weights/none.mat"]}, "no such file"),
         ("02_descriptors", {"margin": -0.5}, "more than -0.5 and at most 5, or -1"),
