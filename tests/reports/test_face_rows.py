@@ -14,7 +14,7 @@ from PIL import Image
 from faceworkbook import datasets
 from faceworkbook.evaluation import predictions
 from faceworkbook.plots.descriptor_map import LEAST, DescriptorMapDisplay
-from faceworkbook.reports import face_browser, face_rows, sections, values
+from faceworkbook.reports import face_browser, face_rows, pages, sections, values
 from faceworkbook.tasks import Task
 from tests.conftest import REPO
 from tests.support import face_pages
@@ -83,7 +83,7 @@ def test_repeats_show_a_face_once_and_no_figure(faces):
 
 
 def test_no_markup_is_left_in_the_record():
-    text = face_rows.to_json({"a": "</script><!--&", "b": np.arange(2)})
+    text = pages.to_json({"a": "</script><!--&", "b": np.arange(2)})
     assert not set("<>&") & set(text) and json.loads(text) == {"a": "</script><!--&", "b": [0, 1]}
 
 

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from faceworkbook import cli
+from faceworkbook.evaluation import predictions
+from faceworkbook.reports import run_records
+from faceworkbook.tasks import Task
 
 
 @pytest.fixture
@@ -51,7 +56,11 @@ def test_two_runs_are_set_against_each_other(home, capsys):
     assert cli.main(["diff", "demo", str(home / "results" / "demo.seed-1")]) == 0
     printed = capsys.readouterr().out
     assert "03_classifier: seed 0 | 1" in printed and "0.900 [0.700, 0.950], n 1,200 | 0.800" in printed
-    assert "widths" not in printed and "results/demo" not in printed and "07_compare" in printed
+    assert (
+        "widths" not in printed
+        and "results/demo" not in printed
+        and "no test: it takes predictions" in printed
+    )
     assert cli.main(["diff", "demo", "demo"]) == 0
     assert "the same parameters and code" in capsys.readouterr().out
 
@@ -95,3 +104,28 @@ def test_the_version_is_printed(capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main(["--version"])
     assert ended.value.code == 0 and capsys.readouterr().out.startswith("faceworkbook ")
+
+
+def write_predictions(home, name, wrong):
+    n = 200
+    faces = pd.DataFrame(
+        {"face_id": [f"f{i}" for i in range(n)], "identity": pd.array([pd.NA] * n, dtype="string")}
+    )
+    truth = np.where(np.arange(n) % 2, "male", "female").astype(object)
+    output = np.where((truth == "male") == (np.arange(n) >= wrong), 0.9, 0.1)
+    task = Task("gender", classes=("female", "male"))
+    rows = predictions.build(faces, task, truth=truth, output=output, split="test")
+    predictions.write(rows, home / "results" / name / "03_classifier" / "predictions.parquet")
+
+
+def test_the_test_of_two_runs_is_kept_for_the_page_until_one_is_fitted_anew(home, capsys):
+    write_predictions(home, "demo", 5)
+    write_predictions(home, "demo.seed-1", 50)
+    assert cli.main(["diff", "demo", "demo.seed-1"]) == 0
+    assert "demo is better than demo.seed-1" in capsys.readouterr().out
+    kept = run_records.comparisons(home / "results")
+    assert kept["demo | demo.seed-1"].startswith("demo is better than demo.seed-1")
+    assert "demo is better than demo.seed-1" in (home / "results" / "index.html").read_text()
+    place = home / "results" / "demo" / "03_classifier" / "environment.json"
+    place.write_text('{"started": "2026-02-01T00:00:00+00:00"}')
+    assert run_records.comparisons(home / "results") == {}

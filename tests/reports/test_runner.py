@@ -86,10 +86,10 @@ def test_a_failure_leaves_an_earlier_page_alone(home):
     page = index.write(home / "results").read_text()
     assert 'href="small/first/failed.html#error">first failed: the error<' in page
     # Figures of seed 3 do not stand under seed 4.
-    assert json.loads((folder / "params.json").read_text())["seed"] == 4 and "0.400 to 0.600" not in page
+    assert json.loads((folder / "params.json").read_text())["seed"] == 4 and "[0.400, 0.600]" not in page
     run(seed=4)
     page = index.write(home / "results").read_text()
-    assert "failed" not in page and "0.400 to 0.600" in page
+    assert "failed" not in page and "[0.400, 0.600]" in page
     assert "made with 4" in (folder / "report.html").read_text()
     assert not [*folder.glob("failed*"), *folder.glob("running*")]
 
@@ -120,7 +120,7 @@ def test_run_folder_and_index(home):
     assert json.loads((folder / "params.json").read_text())["seed"] == 3
     assert json.loads((folder / "environment.json").read_text())["seed"] == 3
     index = (home / "results" / "index.html").read_text()
-    assert "0.400 to 0.600" in index and 'href="small/first/report.html"' in index
+    assert "[0.400, 0.600]" in index and 'href="small/first/report.html"' in index
     assert 'href="small/report.html">report<' in index
 
 
@@ -149,7 +149,7 @@ def test_index_lists_repeated_folds_and_survives_a_broken_record(tmp_path):
         '{"dataset": "set of toys", "label": "gender"}'
     )
     page = index.write(tmp_path).read_text()
-    assert "folds (25 fits)" in page and "0.800 to 1.000" in page and "set of toys" in page
+    assert "folds (25 fits)" in page and "[0.800, 1.000]" in page and "set of toys" in page
     assert "2026-01-02 03:04" in page
 
 

@@ -19,8 +19,8 @@ from PIL import Image
 from faceworkbook.plots import tiles
 from faceworkbook.plots.montage import BOX, read_face
 from faceworkbook.reports import figures, pages
-from faceworkbook.reports.face_rows import FaceRows, to_json
-from faceworkbook.reports.pages import escape
+from faceworkbook.reports.face_rows import FaceRows
+from faceworkbook.reports.pages import escape, to_json
 
 ALL, ERRORS, NONE = "all", "errors", "none"
 CHOICES = (ALL, ERRORS, NONE)

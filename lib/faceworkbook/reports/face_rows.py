@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -231,15 +230,3 @@ def _figures(figures: pd.DataFrame | None, columns: Mapping, own: pd.DataFrame, 
         known.setdefault(place, {})[str(row["group"])] = {**numbers, "method": str(row["method"])}
     overall = known.pop("", {}).get("")
     return {"overall": overall, "groups": {name: own for name, own in known.items() if name in columns}}
-
-
-def to_json(record: dict) -> str:
-    """Return the record as JSON that can stand in a page's script element: no ``<`` is left in it."""
-
-    def plain(value):
-        if isinstance(value, np.ndarray | pd.Series):
-            return value.tolist()
-        raise TypeError(f"{type(value).__name__} in the record of a page's faces")
-
-    text = json.dumps(record, default=plain, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -8,10 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from faceworkbook import files, project
-from faceworkbook.reports import finished, index, parameters
+from faceworkbook.reports import finished, index, parameters, run_records
 from faceworkbook.reports.parameters import format_value
 
-NOTES = "notes.json"
 _OF_PLACE = ("out", "experiment")
 
 
@@ -24,11 +23,17 @@ def add(commands) -> None:
     show = commands.add_parser("show", help="show a run: its answer, steps, parameters, figures and notes")
     show.add_argument("run", help="its name, or its folder")
     show.set_defaults(command=_show)
-    diff = commands.add_parser("diff", help="show in what two runs differ: parameters, code, figures")
+    diff = commands.add_parser(
+        "diff",
+        help="show in what two runs differ: parameters, code, figures, and the test on the same test rows",
+    )
     diff.add_argument("first", help="its name, or its folder")
     diff.add_argument("second")
     diff.set_defaults(command=_diff)
-    note = commands.add_parser("note", help="keep a remark with a run; show and list print it")
+    note = commands.add_parser(
+        "note",
+        help="keep a remark with a run, with #tags if you like; show, list and the history's page have it",
+    )
     note.add_argument("run", help="its name, or its folder")
     note.add_argument("text")
     note.set_defaults(command=_note)
@@ -91,7 +96,7 @@ def _started(step: Path) -> str:
 
 
 def _read_notes(folder: Path) -> list[dict]:
-    notes = _read(folder / NOTES).get("notes", [])
+    notes = _read(folder / run_records.NOTES).get("notes", [])
     return [note for note in notes if isinstance(note, dict) and "text" in note and "when" in note]
 
 
@@ -158,8 +163,32 @@ def _diff(options: argparse.Namespace) -> int:
         first, second = (own.get(key, "–") for own in figures)
         if first != second:
             print(f"{key}: {first} | {second}")
-    print("whether such figures differ says 07_compare, on the same test rows: -p runs=[FOLDER, FOLDER]")
+    print(_compare(folders))
     return 0
+
+
+def _compare(folders: list[Path]) -> str:
+    """Return what the test says of two runs' classifiers on the same test rows; it is kept for the history's page."""
+    paths = [folder / "03_classifier" / "predictions.parquet" for folder in folders]
+    names = [folder.name for folder in folders]
+    if folders[0] == folders[1] or not all(path.is_file() for path in paths):
+        return "no test: it takes predictions of 03_classifier in two runs; others compares 07_compare, -p runs=[FOLDER, FOLDER]"
+    from faceworkbook.evaluation import comparison, predictions
+
+    tables = [predictions.read(path) for path in paths]
+    metric = predictions.task_of(tables[0]).headline
+    try:
+        text = str(comparison.compare(dict(zip(names, tables, strict=True)), metric=metric))
+    except comparison.ComparisonError as error:
+        return f"no test: {error}"
+    results = folders[0].parent
+    if folders[1].parent == results:
+        kept = run_records.read_record(results / run_records.COMPARISONS) or {}
+        of = [run_records.trained_at(folder) for folder in folders]
+        kept[" | ".join(names)] = {"text": text, "of": of}
+        files.write_json(results / run_records.COMPARISONS, kept)
+        index.write(results)
+    return text
 
 
 def _note(options: argparse.Namespace) -> int:
@@ -168,7 +197,8 @@ def _note(options: argparse.Namespace) -> int:
         raise HistoryError("the note is empty; write it behind the run's name, in quotes")
     notes = _read_notes(folder)
     notes.append({"when": datetime.now(UTC).isoformat(timespec="seconds"), "text": options.text.strip()})
-    files.write_json(folder / NOTES, {"notes": notes})
+    files.write_json(folder / run_records.NOTES, {"notes": notes})
+    index.write(folder.parent)
     print(f"{folder.name}: {len(notes)} {'note' if len(notes) == 1 else 'notes'}")
     return 0
 

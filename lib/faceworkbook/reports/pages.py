@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
+import json
 import re
 from pathlib import Path
 
@@ -65,6 +66,21 @@ def security_policy(*scripts: str) -> str:
         f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {allowed}; "
         "base-uri 'none'; form-action 'none'"
     )
+
+
+def to_json(record: dict) -> str:
+    """Return the record as JSON that can stand in a page's script element: no ``<`` is left in it.
+
+    Arrays and Series become lists.
+    """
+
+    def plain(value):
+        if hasattr(value, "tolist"):
+            return value.tolist()
+        raise TypeError(f"{type(value).__name__} in the record of a page")
+
+    text = json.dumps(record, default=plain, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def page(title: str, body: str, *, style: str = "", script: str = "") -> str:

@@ -13,7 +13,6 @@ import pandas as pd
 from faceworkbook import files, project, spreadsheet
 from faceworkbook.evaluation.comparison_tables import DIFFER, EQUIVALENT
 from faceworkbook.reports import figures, finished, jobs, looks, sweep_comparison, tables
-from faceworkbook.reports.index import SORTING
 from faceworkbook.reports.pages import escape, page
 from faceworkbook.reports.parameters import format_value
 from faceworkbook.reports.sweep_comparison import Group, Result
@@ -21,6 +20,18 @@ from faceworkbook.reports.sweeps import Sweep, is_replicate
 
 RECORD, PAGE = "sweep.json", "report.html"
 FEW_PAIRS, MOST_DRAWN = 3, 28
+SORTING = """
+for (const th of document.querySelectorAll("th")) th.addEventListener("click", () => {
+  const table = th.closest("table"), at = [...th.parentNode.children].indexOf(th), body = table.tBodies[0];
+  const up = th.getAttribute("aria-sort") !== "ascending";
+  const key = row => { const c = row.children[at], v = c.dataset.value ?? c.textContent; return isNaN(v) || v === "" ? v : +v; };
+  const order = (a, b) => (typeof a === "number" && typeof b === "number") ? a - b : String(a).localeCompare(String(b));
+  for (const other of th.parentNode.children) other.removeAttribute("aria-sort");
+  th.setAttribute("aria-sort", up ? "ascending" : "descending");
+  body.append(...[...body.rows].sort((a, b) => (up ? 1 : -1) * order(key(a), key(b))));
+});
+for (const th of document.querySelectorAll("th")) th.addEventListener("keydown", e => { if (e.key === "Enter" || e.key === " ") { e.preventDefault(); th.click(); } });
+"""
 STYLE = "th{cursor:pointer}"
 
 

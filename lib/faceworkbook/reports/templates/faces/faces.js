@@ -73,7 +73,7 @@ function browse(root) {
     if (c.ordered) return c.values.map(v => v < 0 ? null : v);
     const texts = c.names ?? c.values;
     if (typeof texts[0] !== "string") return c.values;
-    const places = new Map([...new Set(texts)].sort(compare).map((text, k) => [text, k]));
+    const places = new Map([...new Set(texts)].sort(c.names ? compare : undefined).map((text, k) => [text, k]));
     return c.values.map(v => places.get(c.names ? c.names[v] : v));
   };
   const order = () => {
