@@ -49,6 +49,22 @@ def test_the_converted_network_computes_what_the_distributed_graph_does(pictures
     assert differences["face"][0] < 1e-5
 
 
+def test_the_graph_that_is_rewritten_for_speed_gives_the_points_of_the_file(pictures):
+    import onnx
+    import onnxruntime
+
+    crops = np.stack([cv2.resize(picture, (192, 192)) for picture in pictures])
+    plain = onnxruntime.InferenceSession(FOLDER / facemesh.FILE, providers=["CPUExecutionProvider"])
+    expected, is_face = plain.run(facemesh.OUTPUTS, {facemesh.INPUT: crops.astype(np.float32) / 255})
+    points, certainty = facemesh.FaceMesh(FOLDER).read(crops)
+    np.testing.assert_allclose(points, expected.reshape(points.shape), atol=1e-3)  # pixels of 192
+    np.testing.assert_allclose(certainty, is_face.ravel(), atol=1e-5)
+    model = onnx.load(FOLDER / facemesh.FILE)
+    facemesh._rewrite(model.graph)
+    onnx.checker.check_model(model)
+    assert not {"PRelu", "Cast"} & {node.op_type for node in model.graph.node}
+
+
 def test_the_readme_names_the_files_that_are_shipped():
     text = (FOLDER / "README.md").read_text()
     for name in (facemesh.FILE, "points.json", "pose.npz"):

@@ -1,4 +1,8 @@
-"""The face mesh (Kartynnik et al. 2019, MediaPipe) in ONNX Runtime: 468 points of a face out of a crop around it."""
+"""The face mesh (Kartynnik et al. 2019, MediaPipe) in ONNX Runtime: 468 points of a face out of a crop around it.
+
+ONNX Runtime computes PReLU outside its layout for convolutions, which takes two thirds of the time. The graph is
+rewritten when it is read, so that a crop takes a third of it.
+"""
 
 from __future__ import annotations
 
@@ -38,6 +42,7 @@ class FaceMesh:
     """
 
     def __init__(self, folder: Path):
+        import onnx
         import onnxruntime
 
         try:
@@ -50,7 +55,10 @@ class FaceMesh:
             options.intra_op_num_threads = options.inter_op_num_threads = 1
             options.log_severity_level = 3
             providers = ["CPUExecutionProvider"]
-            self._session = onnxruntime.InferenceSession(network, options, providers=providers)
+            model = onnx.load_model_from_string(network)
+            _rewrite(model.graph)
+            graph = model.SerializeToString()
+            self._session = onnxruntime.InferenceSession(graph, options, providers=providers)
             outputs = [output.name for output in self._session.get_outputs()]
         except OSError as error:
             raise ValueError(f"no face mesh in {folder} ({error}); put {FILE} and {POINTS} there") from error
@@ -87,3 +95,39 @@ class FaceMesh:
     def five_points(self, mesh: np.ndarray) -> np.ndarray:
         """Return eyes, nose and corners of the mouth of a mesh (468, 3): (5, 2), x and y."""
         return np.array([mesh[indices, :2].mean(axis=0) for indices in self._five])
+
+
+def _rewrite(graph) -> None:
+    """Widen weights to float32, and make each PReLU of slopes a of convolutions of a pixel: x + (1 - a) relu(-x)."""
+    from onnx import numpy_helper
+
+    arrays = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
+    nodes = []
+    for node in graph.node:
+        if node.op_type == "Cast" and node.input[0] in arrays:
+            arrays[node.output[0]] = arrays[node.input[0]].astype(np.float32)
+        elif node.op_type == "PRelu" and node.input[1] in arrays:
+            nodes += _without_prelu(node, arrays)
+        else:
+            nodes.append(node)
+    used = {name for node in nodes for name in node.input}
+    kept = [numpy_helper.from_array(array, name) for name, array in arrays.items() if name in used]
+    for field, values in ((graph.node, nodes), (graph.initializer, kept)):
+        del field[:]
+        field.extend(values)
+
+
+def _without_prelu(node, arrays: dict[str, np.ndarray]) -> list:
+    """Return the nodes in the place of a PReLU; their weights are added to `arrays`."""
+    from onnx import helper
+
+    (given, slopes), (out,) = node.input, node.output
+    share = np.ascontiguousarray(1 - arrays[slopes].reshape(-1, 1, 1, 1), np.float32)
+    arrays[f"{out}:minus"], arrays[f"{out}:share"] = -np.ones_like(share), share
+    each = {"group": len(share), "kernel_shape": [1, 1]}
+    return [
+        helper.make_node("Conv", [given, f"{out}:minus"], [f"{out}:turned"], **each),
+        helper.make_node("Relu", [f"{out}:turned"], [f"{out}:below"]),
+        helper.make_node("Conv", [f"{out}:below", f"{out}:share"], [f"{out}:rest"], **each),
+        helper.make_node("Add", [given, f"{out}:rest"], [out]),
+    ]
