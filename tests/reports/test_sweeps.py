@@ -58,6 +58,10 @@ def test_a_list_names_points_one_by_one(home):
     assert [parameters_of(p, "03_classifier")["dropout"] for p in points] == [0.1, 0.4]
 
 
+def test_an_empty_value_has_a_word():
+    assert sweeps.describe({"features": "", "members": 1}) == "features none, members 1"
+
+
 def test_the_command_line_adds_axes_and_overrules_the_files(home):
     write(home, sweep={"grid": {"net": ["a", "b"]}, "seeds": 2})
     axes = [sweeps.parse_axis("net=b"), sweeps.parse_axis("03_classifier.dropout=0.1,0.3")]

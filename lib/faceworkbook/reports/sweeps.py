@@ -243,7 +243,7 @@ def _refuse_same(points: list[Point], where: str) -> None:
 
 def describe(swept: dict) -> str:
     """Return the values of a point as one reads them: 'backbone mine, seed 3'."""
-    return ", ".join(f"{key} {params.format_value(value)}" for key, value in swept.items())
+    return ", ".join(f"{key} {params.format_value(value) or 'none'}" for key, value in swept.items())
 
 
 def _name_points(name: str, points: list[dict]) -> list[str]:
