@@ -87,12 +87,12 @@ def _add_evaluate(commands) -> None:
     evaluate.add_argument(
         "--against", default="", help="a second file or run folder, compared on common faces"
     )
-    evaluate.add_argument(
-        "--name", default="", help="folder below the results (default: file, data set, label)"
+    run_command.add_folder(
+        evaluate,
+        name="folder below the results (default: file, data set, label)",
+        smoke="few resamples, few faces for a saved model",
+        force="judge again what was judged before",
     )
-    evaluate.add_argument("--results", default="results", help="folder for the results (default: results)")
-    evaluate.add_argument("--smoke", action="store_true", help="few resamples, few faces for a saved model")
-    evaluate.add_argument("--force", action="store_true", help="judge again what was judged before")
     evaluate.set_defaults(command=_evaluate)
 
 

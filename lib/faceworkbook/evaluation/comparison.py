@@ -41,6 +41,7 @@ from faceworkbook.evaluation.comparison_tables import (
     make_overall_table,
     make_pairs_table,
 )
+from faceworkbook.evaluation.figures import COLUMNS
 from faceworkbook.evaluation.fold_comparison import fold_values, pairs_of_folds, training_sizes
 from faceworkbook.evaluation.metrics import FunctionMetric, Metric, Rows
 from faceworkbook.evaluation.significance import FEWEST_UNITS, Result
@@ -146,7 +147,7 @@ def compare(
         metrics.summary(table, subset=subset, names=[metric], seed=seed, n_boot=n_boot).assign(run=name)
         for name, table in aligned.items()
     ]
-    columns = ["run", "value", "low", "high", "n", "n_pictures", "n_identities", "method"]
+    columns = ["run", *COLUMNS, "method"]
     return Comparison(
         metric=metric,
         runs=pd.concat(summaries, ignore_index=True)[columns],

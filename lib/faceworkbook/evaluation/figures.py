@@ -15,6 +15,8 @@ ENOUGH_UNITS = 25
 # And fewer degrees of freedom, of figures that a few large errors or a few low ranks decide.
 ENOUGH_FREEDOM = 40
 ROUNDING = 1e-9
+# Of a table of figures: the figure, its interval, and of how many faces, pictures and people it is.
+COLUMNS = ["value", "low", "high", "n", "n_pictures", "n_identities"]
 
 
 @dataclass(frozen=True, eq=False)

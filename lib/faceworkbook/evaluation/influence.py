@@ -13,22 +13,12 @@ import pandas as pd
 
 from faceworkbook.evaluation import intervals, metrics
 from faceworkbook.evaluation import predictions as tables
+from faceworkbook.evaluation.figures import COLUMNS
 from faceworkbook.evaluation.rows import Rows
 
 LEAST_SHARE = 0.02  # of errors, or of the variance: lighter units make no figure
 MOST_SOURCES = 12  # more prefixes of identities than these are no collections
-SOURCE_COLUMNS = [
-    "source",
-    "value",
-    "low",
-    "high",
-    "n",
-    "n_pictures",
-    "n_identities",
-    "errors",
-    "of_faces",
-    "of_errors",
-]
+SOURCE_COLUMNS = ["source", *COLUMNS, "errors", "of_faces", "of_errors"]
 UNIT_COLUMNS = ["unit", "n", "of_faces", "errors", "of_errors", "of_variance", "without", "low", "high"]
 
 

@@ -25,24 +25,13 @@ from faceworkbook.evaluation import (
 from faceworkbook.evaluation.aligned_runs import require_same_rows
 from faceworkbook.evaluation.comparison import Comparison
 from faceworkbook.evaluation.comparison_tables import PairOptions, make_pairs_table
-from faceworkbook.evaluation.figures import Figure
+from faceworkbook.evaluation.figures import COLUMNS, Figure
 from faceworkbook.evaluation.metrics import FunctionMetric, Metric, Rows
 from faceworkbook.evaluation.significance import FEWEST_UNITS, Result
 from faceworkbook.evaluation.standard_errors import SumError, error_of_sum
 
 TEST = "paired t over people and seeds"
-RUN_COLUMNS = [
-    "run",
-    "value",
-    "low",
-    "high",
-    "n",
-    "n_pictures",
-    "n_identities",
-    "method",
-    "seeds",
-    "sd_seeds",
-]
+RUN_COLUMNS = ["run", *COLUMNS, "method", "seeds", "sd_seeds"]
 Fits = Mapping[str, Sequence[pd.DataFrame]]
 
 

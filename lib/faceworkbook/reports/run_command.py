@@ -38,14 +38,12 @@ def add(commands) -> None:
     run.add_argument(
         "--cluster", choices=("ray",), default="", help="run each point of a sweep as a task on Ray"
     )
-    run.add_argument(
-        "--name", default="", help="folder below the results, to keep an earlier run (default: the file's)"
+    add_folder(
+        run,
+        name="folder below the results, to keep an earlier run (default: the file's)",
+        smoke="a run of seconds on few rows (same as -p smoke=true)",
+        force="run finished steps again",
     )
-    run.add_argument(
-        "--smoke", action="store_true", help="a run of seconds on few rows (same as -p smoke=true)"
-    )
-    run.add_argument("--results", default="results", help="folder for the results (default: results)")
-    run.add_argument("--force", action="store_true", help="run finished steps again")
     run.add_argument(
         "--replace", action="store_true", help="replace a finished run that has other parameters"
     )
@@ -55,6 +53,14 @@ def add(commands) -> None:
     )  # fmt: skip
     run.add_argument("--dry-run", action="store_true", help="print what would run, and run nothing")
     run.set_defaults(command=run_experiment)
+
+
+def add_folder(command, *, name: str, smoke: str, force: str) -> None:
+    """Add what every command takes that writes a run's folder; the texts are their help."""
+    command.add_argument("--name", default="", help=name)
+    command.add_argument("--smoke", action="store_true", help=smoke)
+    command.add_argument("--results", default="results", help="folder for the results (default: results)")
+    command.add_argument("--force", action="store_true", help=force)
 
 
 def run_experiment(options: argparse.Namespace) -> int:
