@@ -162,7 +162,8 @@ def test_points_of_several_tasks_are_compared_task_by_task_over_their_splits(hom
     assert result.values[sweep.points[0].name] == pytest.approx(first["net a"])
     assert set(result.metrics.values()) == {"accuracy"}
     page, answer = sweep_page.write(sweep, outcomes, "results")
-    assert "2 groups with other test rows or labels" in answer and "group 2 of 2: smile" in page.read_text()
+    assert "2 groups with other test rows or labels" in answer and " gender: net a" in answer
+    assert " smile: net a" in answer and "group 2 of 2: smile" in page.read_text()
 
 
 def test_strategies_of_a_point_are_settings_of_their_own(home):

@@ -123,8 +123,10 @@ def describe(sweep: Sweep, points: pd.DataFrame, compared: Result) -> str:
         sentences.append(
             f"They fall into {len(compared.groups)} groups with other test rows or labels, which are not compared with each other."
         )
+    several = len({group.task for group in compared.groups}) > 1
     for group in compared.groups:
-        sentences += _describe_group(group)
+        first, *others = _describe_group(group) or [""]
+        sentences += [f"{group.task}: {first}" if several else first, *others]
     return " ".join(sentences)
 
 
