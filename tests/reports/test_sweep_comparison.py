@@ -141,7 +141,13 @@ def finish_strategies(home, axes, strategies, *, splits=3):
                     own[own["split"] == "test"], folder / f"predictions_{strategy}_{task.name}.parquet"
                 )
                 rows += [
-                    {"task": task.name, "strategy": strategy, "repeat": k, "n_train": 400}
+                    {
+                        "task": task.name,
+                        "strategy": strategy,
+                        "repeat": k,
+                        "n_train": 400,
+                        "validation": ease / 10,
+                    }
                     for k in range(splits)
                 ]
         pd.DataFrame(rows).to_parquet(folder / "values.parquet")
@@ -159,6 +165,9 @@ def test_points_of_several_tasks_are_compared_task_by_task_over_their_splits(hom
     values = pd.read_parquet(home / "results" / sweep.points[0].name / "03_classifier" / "values.parquet")
     assert set(values["task"]) == {"gender", "smile"}
     first = result.groups[0].settings.set_index("setting")["value"]
+    chosen = result.groups[0].settings.set_index("setting")
+    assert chosen["validation"].to_dict() == {"net a": pytest.approx(0.1), "net b": pytest.approx(0.4)}
+    assert list(chosen.index[chosen["chosen"]]) == ["net b"]
     assert result.values[sweep.points[0].name] == pytest.approx(first["net a"])
     assert set(result.metrics.values()) == {"accuracy"}
     page, answer = sweep_page.write(sweep, outcomes, "results")

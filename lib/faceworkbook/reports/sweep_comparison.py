@@ -35,6 +35,8 @@ class Fit:
         By what its task and test rows are known.
     table : pandas.DataFrame
     n_train : int or None
+    validation : float or None
+        The headline on validation rows, where the table lacks them.
     """
 
     point: str
@@ -43,6 +45,7 @@ class Fit:
     rows: str
     table: pd.DataFrame
     n_train: int | None
+    validation: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,11 +148,12 @@ def _read_strategies(point: Point, place: Path) -> list[Fit]:
     for (strategy, task), own in values.groupby(["strategy", "task"], sort=False):
         table = tables.read(place / f"predictions_{strategy}_{task}.parquet")
         named = f"{setting}, {strategy}" if several and setting != ONLY else strategy if several else setting
-        for repeat, n_train in zip(own["repeat"], own["n_train"], strict=True):
+        for row in own.itertuples():
             # Splits are known by their rows, whichever seed of a point drew them.
-            each = table[table["repeat"] == repeat].assign(repeat=0)
+            each = table[table["repeat"] == row.repeat].assign(repeat=0)
             each.attrs = table.attrs
-            fits.append(Fit(point.name, named, place.name, _hash_rows(each), each, int(n_train)))
+            held = getattr(row, "validation", None)
+            fits.append(Fit(point.name, named, place.name, _hash_rows(each), each, int(row.n_train), held))
     return fits
 
 
@@ -265,13 +269,20 @@ def _over_splits(by_setting: dict[str, list[Fit]], metric: str) -> tuple:
     return pd.DataFrame(records), pairs, margin, design
 
 
+def _judge_validation(fit: Fit, metric: str) -> float | None:
+    if (fit.table["split"] == "validation").any():
+        rows = metrics.rows_of(fit.table, subset="validation")
+        return metrics.pick(metric, rows.task).value(rows)
+    return fit.validation if metric == tables.task_of(fit.table).headline else None
+
+
 def _choose(settings: pd.DataFrame, by_setting: dict[str, list[Fit]], metric: str) -> pd.DataFrame:
     """Add the mean figure on validation rows, and which setting it chooses."""
     means = []
     for setting in settings["setting"]:
-        own = [fit.table for fit in by_setting[setting] if (fit.table["split"] == "validation").any()]
-        rows = [metrics.rows_of(table, subset="validation") for table in own]
-        means.append(np.mean([metrics.pick(metric, r.task).value(r) for r in rows]) if rows else np.nan)
+        known = [_judge_validation(fit, metric) for fit in by_setting[setting]]
+        known = [value for value in known if value is not None]
+        means.append(np.mean(known) if known else np.nan)
     settings = settings.assign(validation=means, chosen=False)
     known = settings["validation"].dropna()
     if len(known) == len(settings) > 1:

@@ -190,14 +190,12 @@ def _flattery(group: Group) -> str:
     settings = group.settings
     start = f"The test rows are the same for all settings: whoever keeps the best of {len(settings)} by them reads it too well"
     finite = settings[settings["low"].notna()]
+    choose = " The column validation chooses without them." if settings["validation"].notna().all() else ""
     if finite.empty:
-        return f"{start}. The column validation chooses without them."
+        return f"{start}.{choose}"
     widest = finite.loc[(finite["high"] - finite["low"]).idxmax()]
     most = looks.flattery(len(settings), widest["low"], widest["high"])
-    return (
-        f"{start}: were all equally good, by up to {most:.3f} of {group.metric.replace('_', ' ')} on average. The column "
-        "validation chooses without them."
-    )
+    return f"{start}: were all equally good, by up to {most:.3f} of {group.metric.replace('_', ' ')} on average.{choose}"
 
 
 def _pairs_html(group: Group) -> str:
