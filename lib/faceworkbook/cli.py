@@ -9,7 +9,14 @@ import time
 from importlib import metadata
 from pathlib import Path
 
-from faceworkbook.reports import doctor_command, history_command, inspect_command, plan_command, run_command
+from faceworkbook.reports import (
+    bundle_command,
+    doctor_command,
+    history_command,
+    inspect_command,
+    plan_command,
+    run_command,
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -47,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--results", default="results", help="folder of the runs (default: results)")
     show.set_defaults(command=_list)
     history_command.add(commands)
+    bundle_command.add(commands)
     page = commands.add_parser("html", help="turn an executed notebook into an offline page")
     page.add_argument("notebook", type=Path)
     page.add_argument("output", type=Path, nargs="?")
