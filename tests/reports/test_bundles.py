@@ -133,6 +133,8 @@ def test_a_second_run_is_the_same_within_rounding_or_different(bundle, tmp_path,
     again = write_run(tmp_path / "again" / "toy", **changed)
     findings = verifying.compare(bundle, again)
     assert expected.items() <= states(findings).items()
+    worst = "DIFFERENT" if "DIFFERENT" in expected.values() else "within rounding" if changed else "same"
+    assert verifying.judge([*findings, verifying.Finding("notebook", verifying.OTHER_CODE)]) == worst
     if changed.get("wrong"):
         texts = " ".join(map(str, findings))
         assert (

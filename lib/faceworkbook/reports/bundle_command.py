@@ -54,11 +54,6 @@ def _verify(options: argparse.Namespace) -> int:
     )
     findings = verifying.run(bundle, root=root, results=options.results)
     print(*findings, sep="\n")
-    states = {finding.state for finding in findings}
-    verdict = next(
-        state
-        for state in (verifying.DIFFERENT, verifying.ROUNDING, verifying.SAME)
-        if state in states or state == verifying.SAME
-    )
+    verdict = verifying.judge(findings)
     print(f"verdict: {verdict}")
     return int(verdict == verifying.DIFFERENT)

@@ -18,6 +18,7 @@ from faceworkbook.reports.experiments import Experiment, Step
 from faceworkbook.reports.runs import FACES
 
 SAME, ROUNDING, DIFFERENT = "same", "within rounding", "DIFFERENT"
+OTHER_CODE = "other cells"  # of a notebook: worth knowing, and no verdict on what came out
 TOLERANCE = 1e-4  # of probabilities and shares; of numbers, relative to their spread
 _PLACES = {"out", "experiment"}
 _BLANK = {"store": ""}  # where a store lies is this machine's own affair
@@ -62,7 +63,9 @@ def run(bundle: Bundle, *, root: str, results: str | Path) -> list[Finding]:
     values.refuse(values.check_steps(experiment.steps), experiment.name)
     findings = [
         Finding(
-            f"notebook {step['name']}", DIFFERENT, "its cells are others here; figures may differ for that"
+            f"notebook {step['name']}",
+            OTHER_CODE,
+            "than those that made the bundle; figures may differ for that",
         )
         for step, own in zip(bundle.record["steps"], experiment.steps, strict=True)
         if step["sources"] != hash_sources(own.notebook)
@@ -102,6 +105,12 @@ def to_experiment(bundle: Bundle, *, root: str, results: str | Path) -> Experime
             )
         )
     return Experiment(name, f"{name}, verified", "", {}, tuple(steps))
+
+
+def judge(findings: list[Finding]) -> str:
+    """Return the gravest state of what was compared; notebooks with other cells count for nothing."""
+    states = {finding.state for finding in findings}
+    return next((state for state in (DIFFERENT, ROUNDING) if state in states), SAME)
 
 
 def compare(bundle: Bundle, folder: Path) -> list[Finding]:
