@@ -1,11 +1,15 @@
-"""A search of 100 trials: as one program, as Keras fits in turn; killed five times; on noise.
+"""A search of 100 trials: as one program, as Keras fits in turn, on Ray Tune; killed five times; on noise.
 
     python -m benchmarks search [--quick]
-    python -m benchmarks.search [speed] [kills] [noise] [--trials 100] [--keras 100] [--epochs 30] [--no-whole]
+    python -m benchmarks.search [speed] [tune] [kills] [noise] [--trials 100] [--keras 100] [--epochs 30] [--no-whole]
 
 Speed: the trials that TPE proposes on 7,881 x 1024 random descriptors, at most so many epochs, the worse half stopped
 after 4, 8, 16 epochs. Keras fits them one after another as a notebook would (best epoch kept, nothing stopped early).
 Bar: one program takes at most a sixth of Keras's time. "Nothing stopped" trains the same trials as one program to their last epoch.
+
+Tune: the same trials and the same pruning (its ASHA) on Ray Tune, a process a trial and a trial a core; its start is not
+counted. Each trial is trained by the program of one MLP, which is quicker than a Keras fit. Needs `pip install 'ray[tune]'`.
+Bar: one program takes at most half of Ray Tune's time.
 
 Kills: a search in a process of its own, killed by SIGKILL at moments drawn at random, is compared with one that nobody
 disturbed. Noise: labels that know nothing of the descriptors; how often the best trial's figure on the rows that chose
@@ -30,7 +34,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.training import fit_in_keras, material, timed
-from faceworkbook import faces, splits, tasks, training
+from faceworkbook import faces, ray_cluster, splits, tasks, training
 from faceworkbook.experiments import search as nested_search
 from faceworkbook.training import batched, spaces, trials
 from faceworkbook.training.halving import Halving
@@ -99,6 +103,64 @@ def time_keras(goal: trials.Goal, drawn: list[dict], n: int) -> tuple:
     ]  # fmt: skip
     seconds, cpu = np.mean(times, axis=0) * len(drawn)
     return seconds, cpu, n, np.nan
+
+
+# --------------------------------------------------------------------------- Ray Tune
+
+
+def measure_tune(plan: Plan) -> dict[str, pd.DataFrame]:
+    """Time the search as one program, and its trials on Ray Tune."""
+    x, labels, split = problem()
+    search("mlp", x[:, :8].copy(), labels, split, plan=replace(plan, n_trials=2, at_once=2, epochs=1))
+    space = spaces.of("mlp", labels.task)
+    (seconds, _), done = timed(search, "mlp", x, labels, split, space=space, plan=plan)
+    drawn = [spaces.options("mlp", space, row) for row in done.table[list(space)].to_dict("records")]
+    goal = trials.Goal(x, labels, split, plan.epochs, plan.patience, plan.choose_by, None, plan.seed)
+    own = {"seconds": seconds, "epochs": int(done.table["epochs"].sum()), "best": done.row["value"]}
+    table = pd.DataFrame({"as one program": own, "Ray Tune, a trial a core": time_tune(goal, drawn, plan)}).T
+    table.insert(1, "times the first", table["seconds"] / table["seconds"].iloc[0])
+    table.attrs["plot"] = "seconds"
+    return {f"{len(drawn)} trials on {len(x):,} x {x.shape[1]}, pruned alike": table.rename_axis("trained")}
+
+
+def time_tune(goal: trials.Goal, drawn: list[dict], plan: Plan) -> dict:
+    """Train the trials on Ray Tune; return its seconds, the epochs trained and the best validation figure."""
+    from ray import tune
+    from ray.tune.schedulers import ASHAScheduler
+
+    rungs = {
+        "grace_period": plan.halving.first,
+        "reduction_factor": plan.halving.factor,
+        "max_t": goal.epochs,
+    }
+    judged = {"metric": goal.column, "mode": "max" if goal.sign == 1 else "min"}
+    with ray_cluster.connected(SystemExit, "benchmarks.search tune"), tempfile.TemporaryDirectory() as place:
+        tuner = tune.Tuner(
+            tune.with_parameters(train_on_tune, goal=goal, drawn=drawn),
+            param_space={"number": tune.grid_search(list(range(len(drawn))))},
+            tune_config=tune.TuneConfig(scheduler=ASHAScheduler(time_attr="epoch", **rungs, **judged)),
+            run_config=tune.RunConfig(storage_path=place, verbose=0),
+        )
+        (seconds, _), results = timed(tuner.fit)
+        if results.errors:
+            raise RuntimeError(f"a trial on Ray Tune has failed: {results.errors[0]}")
+        reported = results.get_dataframe()
+    whole = (
+        reported[reported["epoch"] == goal.epochs] if (reported["epoch"] == goal.epochs).any() else reported
+    )
+    best = whole[goal.column].max() if goal.sign == 1 else whole[goal.column].min()
+    return {"seconds": seconds, "epochs": int(reported["epoch"].sum()), "best": best}
+
+
+def train_on_tune(config: dict, goal: trials.Goal, drawn: list[dict]) -> None:
+    """What a process of Ray Tune does: one trial, reported epoch by epoch."""
+    from ray import tune
+
+    def watch(history: pd.DataFrame) -> bool:
+        tune.report({name: float(value) for name, value in history.iloc[-1].items()})
+        return True
+
+    trials.train_one("mlp", goal, drawn[config["number"]], watch)
 
 
 # --------------------------------------------------------------------------- kills
@@ -215,7 +277,10 @@ def from_command_line() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "what", nargs="*", choices=["speed", "kills", "noise"], help="all where nothing is named"
+        "what",
+        nargs="*",
+        choices=["speed", "tune", "kills", "noise"],
+        help="all but tune where nothing is named",
     )
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--keras", type=int, default=100, help="Keras fits to time; fewer are scaled up")
@@ -226,10 +291,11 @@ def from_command_line() -> None:
     plan = replace(PLAN, n_trials=chosen.trials, epochs=chosen.epochs, patience=chosen.epochs)
     measures = {
         "speed": lambda: measure_speed(plan, keras_fits=chosen.keras, whole=not chosen.no_whole),
+        "tune": lambda: measure_tune(plan),
         "kills": lambda: measure_kills(KILLS),
         "noise": lambda: measure_noise(chosen.draws, n_trials=chosen.trials),
     }
-    for name in chosen.what or measures:
+    for name in chosen.what or ["speed", "kills", "noise"]:
         for title, table in measures[name]().items():
             print(f"{title}\n{table.to_string()}\n", flush=True)
 

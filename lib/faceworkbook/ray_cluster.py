@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+STARTS = 3
+
 
 @contextmanager
 def connected(error: type[Exception], parameter: str) -> Iterator:
@@ -25,13 +27,24 @@ def connected(error: type[Exception], parameter: str) -> Iterator:
         raise error(f"{parameter} needs the extra [ray]: pip install 'faceworkbook[ray]'") from cause
     started = not ray.is_initialized()
     if started:
-        address = os.environ.get("RAY_ADDRESS")
-        ray.init(address=address, log_to_driver=False, include_dashboard=False, configure_logging=False)
+        _start(ray, os.environ.get("RAY_ADDRESS"))
     try:
         yield ray
     finally:
         if started:
             ray.shutdown()
+
+
+def _start(ray, address: str | None) -> None:
+    """Connect; a local cluster that a busy machine has not started within Ray's half a minute is started again."""
+    for left in reversed(range(STARTS)):
+        try:
+            ray.init(address=address, log_to_driver=False, include_dashboard=False, configure_logging=False)
+            return
+        except Exception as error:
+            ray.shutdown()
+            if address or not left or "timed out during startup" not in str(error):
+                raise
 
 
 def count_cores(ray) -> int:
