@@ -1,6 +1,6 @@
 """Searched settings are judged on faces that did not choose them."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from types import SimpleNamespace
 
 import cv2
@@ -18,7 +18,7 @@ from faceworkbook.experiments.prepared import PreparedData
 from faceworkbook.plots.parallel_coordinates import ParallelCoordinatesDisplay
 from faceworkbook.plots.search import SearchDisplay
 from faceworkbook.reports import experiments, parameters, searching, values
-from faceworkbook.training import balancing, networks
+from faceworkbook.training import balancing, batched, networks
 from faceworkbook.training.halving import Halving
 from faceworkbook.training.search import Plan
 from faceworkbook.training.search import search as run_search
@@ -126,6 +126,19 @@ def test_best_settings_are_parameters_that_03_and_06_take(noise, tmp_path, class
     given = training.options_for(classifier, settings, parameters.parse_options(read["classifier_options"]))
     for name, value in options.items():
         assert given[name] == (list(value) if isinstance(value, tuple) else value)
+
+
+@pytest.mark.parametrize("slowed", [{}, {"shared": 0.5}])
+def test_every_setting_of_an_mlp_arrives_in_03_and_06(noise, slowed):
+    labels = noise[2]
+    options = {"widths": (8,), "gamma": 0.9, "input_dropout": 0.2, "lr_multipliers": slowed}
+    chosen = search.parameters("mlp", options, labels)
+    further = parameters.parse_options(chosen["classifier_options"])
+    settings = {name: chosen[name] for name in set(chosen) & {f.name for f in fields(batched.Settings)}}
+    settings["lr_multipliers"] = parameters.parse_options(chosen["lr_multipliers"])
+    given = training.options_for("mlp", settings, further)
+    expected = batched.with_settings(batched.defaults(labels.task), **options)
+    assert batched.with_settings(batched.Settings(), **given) == expected
 
 
 @pytest.mark.parametrize(

@@ -244,12 +244,13 @@ def parameters(
     """
     from faceworkbook.training import batched
 
-    given = {"balance_by": balance_by, "searched_on": searched_on}
+    given: dict[str, Any] = {"balance_by": balance_by, "searched_on": searched_on}
     if not isinstance(classifier, str):
         return {**_of_network(classifier, options, labels), **given}
     settled = dict(options)
     if classifier == "mlp":  # the notebooks' own defaults differ from each other
         settled = asdict(batched.with_settings(batched.defaults(labels.task), **options))
+        given["lr_multipliers"] = [f"{group}: {value}" for group, value in settled.pop("lr_multipliers")]
     own = {name: settled.pop(name) for name in (_OWN if classifier == "mlp" else _OF_ALL) if name in settled}
     own = {name: list(value) if isinstance(value, tuple) else value for name, value in own.items()}
     further = [f"{name}: {_as_text(value)}" for name, value in sorted(settled.items())]
