@@ -87,7 +87,9 @@ def _become_kernel(job: dict) -> None:
     _draw_new_random_state()
     from ipykernel import kernelapp
 
-    sys.argv = ["ipykernel_launcher", *job["argv"], f"--IPKernelApp.parent_handle={os.getppid()}"]
+    # What a cell raises is a message; the log would only say that an idle kernel was interrupted to be ended.
+    quiet = "--IPKernelApp.log_level=CRITICAL"
+    sys.argv = ["ipykernel_launcher", *job["argv"], f"--IPKernelApp.parent_handle={os.getppid()}", quiet]
     kernelapp.launch_new_instance()
 
 
