@@ -14,6 +14,7 @@ from faceworkbook.reports import (
     doctor_command,
     history_command,
     inspect_command,
+    pdf_command,
     plan_command,
     run_command,
 )
@@ -55,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     show.set_defaults(command=_list)
     history_command.add(commands)
     bundle_command.add(commands)
+    pdf_command.add(commands)
     page = commands.add_parser("html", help="turn an executed notebook into an offline page")
     page.add_argument("notebook", type=Path)
     page.add_argument("output", type=Path, nargs="?")
