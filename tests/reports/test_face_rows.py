@@ -136,3 +136,9 @@ def test_faces_of_one_cluster_lie_together_on_the_map(faces):
     assert between > places[half].std() and "Map of the descriptors of 24 of 24" in display.describe()
     few = DescriptorMapDisplay.from_predictions(face_pages.predict(faces.head(LEAST - 1)), own).plot()
     assert len(few.points) == 0 and few.describe().startswith("No map: 9 test faces")
+
+
+def test_every_picture_of_a_page_has_an_alt_text(faces):
+    made = face_rows.make(face_pages.predict(faces.head(12)), faces)
+    body = face_browser.to_html(made, ROOT, static=(b"png", "A map"))
+    assert body.count("<img") == body.count('alt="') == 2 and 'alt=""' not in body

@@ -62,7 +62,7 @@ def to_html(
     picture = ""
     if sprite:
         data = base64.b64encode(sprite["webp"]).decode()
-        picture = f'<img class="sprite" alt="" style="display:none" src="data:image/webp;base64,{data}">'
+        picture = f'<img class="sprite" alt="the small pictures of all faces, shown one by one in the table and the map" style="display:none" src="data:image/webp;base64,{data}">'
     still = ""
     if static:
         png, alt = static
