@@ -63,9 +63,13 @@ class FaceMesh:
         except OSError as error:
             raise ValueError(f"no face mesh in {folder} ({error}); put {FILE} and {POINTS} there") from error
         except Exception as error:  # ONNX Runtime and JSON raise a dozen types on another file
-            raise ValueError(f"{folder} holds no face mesh ({type(error).__name__}: {error})") from error
+            raise ValueError(
+                f"{folder} holds no face mesh ({type(error).__name__}: {error}); restore weights/facemesh from the project"
+            ) from error
         if outputs != OUTPUTS or sorted(self.mirror) != list(range(N_POINTS)):
-            raise ValueError(f"{folder} holds no face mesh: outputs {outputs}, {len(self.mirror)} points")
+            raise ValueError(
+                f"{folder} holds no face mesh: outputs {outputs}, {len(self.mirror)} points; restore weights/facemesh from the project"
+            )
         self.sha256 = hashlib.sha256(network + points).hexdigest()
 
     def read(self, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

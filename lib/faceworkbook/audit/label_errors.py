@@ -118,7 +118,7 @@ def _usable_rows(faces, descriptors, label: str, least: int) -> tuple[np.ndarray
     if (counts >= least).sum() < 2:
         raise ValueError(
             f"label '{label}': two classes of {least} rows or more are needed to look for label errors; "
-            f"there are {counts[counts > 0].to_dict()}"
+            f"there are {counts[counts > 0].to_dict()}; name another label, or give more faces"
         )
     usable = faces[label].notna().to_numpy() & ~faces[label].isin(list(scarce)).to_numpy()
     return np.flatnonzero(usable & np.isfinite(descriptors).all(axis=1)), scarce

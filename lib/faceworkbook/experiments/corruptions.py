@@ -100,7 +100,9 @@ def jpeg(picture: np.ndarray, quality: float, rng=None) -> np.ndarray:
     """Compress to JPEG of `quality` (1..100) and decode."""
     kept, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(quality)])
     if not kept:
-        raise ValueError(f"a picture of shape {picture.shape} cannot be written as JPEG")
+        raise ValueError(
+            f"a picture of shape {picture.shape} cannot be written as JPEG; give uint8 RGB of at most 65,500 pixels a side"
+        )
     return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
 
 

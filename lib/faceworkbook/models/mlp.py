@@ -100,6 +100,8 @@ def set_weights(model: keras.Model, kernels: Sequence[np.ndarray], biases: Seque
     """Assign kernels (inputs x outputs) and biases layer by layer; ValueError where shapes differ."""
     layers = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
     if not len(layers) == len(kernels) == len(biases):
-        raise ValueError(f"{len(kernels)} kernels and {len(biases)} biases for {len(layers)} dense layers")
+        raise ValueError(
+            f"{len(kernels)} kernels and {len(biases)} biases for {len(layers)} dense layers; give one of each a layer"
+        )
     for layer, kernel, bias in zip(layers, kernels, biases, strict=True):
         layer.set_weights([kernel, bias])

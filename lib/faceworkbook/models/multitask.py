@@ -109,7 +109,7 @@ def make_head(labels: Labels, *, rows: np.ndarray, ordinal_loss: str = ordinal.C
     if not len(known) or known.std() == 0:
         raise ValueError(
             f"target '{labels.name}' has {len(known)} known training values and no two that differ; "
-            "there is nothing to learn"
+            "there is nothing to learn: leave the target out, or train on rows where it is known and differs"
         )
     return Head(labels.task, float(known.mean()), float(known.std()))
 

@@ -38,7 +38,9 @@ class TrainingHistoryDisplay:
         """Take the history of an MLP (`faceworkbook.training.Fitted.history`)."""
         lacking = {"epoch", "loss", "val_loss"} - set(history)
         if lacking:
-            raise ValueError(f"the history lacks {sorted(lacking)}; it has {list(history)}")
+            raise ValueError(
+                f"the history lacks {sorted(lacking)}, it has {list(history)}; give the `history` of a fitted network"
+            )
         metric = "mae" if "mae" in history else "accuracy"
         known = history["val_loss"].notna().any()
         best = int(history["epoch"][history["val_loss"].idxmin()]) if known else None

@@ -124,7 +124,8 @@ class Fitted:
         dropouts = self._dropouts()
         if not dropouts:
             raise ValueError(
-                f"this model ({type(self.model).__name__}) has no dropout: every sample would be the same"
+                f"this model ({type(self.model).__name__}) has no dropout, so that every sample would be the same; "
+                "fit one with dropout above 0"
             )
         for number, layer in enumerate(dropouts):
             layer.seed_generator.state.assign([np.uint32(seed), np.uint32(number)])

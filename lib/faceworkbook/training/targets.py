@@ -96,7 +96,10 @@ def _shares(head: Head, soft: np.ndarray, known: np.ndarray) -> np.ndarray:
         )
     total = soft.sum(axis=1, keepdims=True)
     if not (total[known] > 0).all() or (soft[known] < 0).any():
-        raise ValueError(f"soft targets of '{head.name}' hold rows without any share, or negative ones")
+        raise ValueError(
+            f"soft targets of '{head.name}' hold rows without any share, or negative ones; give shares of 0 and more, "
+            "and leave rows without any unknown"
+        )
     return (soft / np.where(total > 0, total, 1)).astype(np.float32)
 
 

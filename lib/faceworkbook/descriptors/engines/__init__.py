@@ -16,7 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from faceworkbook.backbones import UNTRAINED, Backbone
+from faceworkbook.backbones import UNTRAINED, Backbone, BackboneError
 from faceworkbook.descriptors.engines.base import (
     MAX_RELATIVE_ERROR,
     MIN_COSINE,
@@ -220,7 +220,9 @@ def _int8(backbone: Backbone, check_pixels: np.ndarray, threads: int | None) -> 
         "onnx-int8"
     ]
     if "error" in verdict:
-        raise ValueError(f"{backbone.name} cannot be quantised to int8: {verdict['error']}")
+        raise BackboneError(
+            f"{backbone.name} cannot be quantised to int8 ({verdict['error']}); use precision='float32'"
+        )
     engine = prepare.make("onnx-int8", folder, backbone.preprocessing, threads=threads)
     engine.settings |= {
         "calibration_faces": len(pixels),

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from faceworkbook.backbones import Backbone
+from faceworkbook.backbones import Backbone, BackboneError
 from faceworkbook.descriptors.engines.base import available_cores
 from faceworkbook.descriptors.engines.onnx_graph import INPUT
 from faceworkbook.images import Preprocessing, network_input
@@ -80,7 +80,10 @@ class OwnGraphEngine:
         from faceworkbook.backbones import onnx_file
 
         if backbone.graph is None:
-            raise ValueError(f"{backbone.name} has no ONNX graph of its own")
+            raise BackboneError(
+                f"{backbone.name} has no ONNX graph of its own; this engine runs networks that were loaded from .onnx, "
+                "others run with engine='auto'"
+            )
         onnx_file.import_runtime()
         threads = threads or available_cores()
         version = f"onnxruntime {importlib.metadata.version('onnxruntime')}"
