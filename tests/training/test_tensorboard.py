@@ -12,6 +12,7 @@ events = pytest.importorskip(
 )
 
 from faceworkbook import training  # noqa: E402
+from faceworkbook.files import FileError  # noqa: E402
 from faceworkbook.training import fine_tune, logs, networks  # noqa: E402
 from faceworkbook.training.batches import Joint, Stage  # noqa: E402
 from faceworkbook.training.search import Plan, search  # noqa: E402
@@ -124,3 +125,16 @@ def test_a_search_that_is_killed_shows_each_trial_once(toys, tmp_path, monkeypat
     assert [name.partition("/tensorboard/")[2] for name in read(tmp_path)] == [
         "round-0-trial-0", "round-0-trial-1", "round-1-trial-0"
     ]  # fmt: skip
+
+
+def test_a_disk_that_refuses_the_event_file_is_a_sentence(tmp_path, monkeypatch):
+    import tensorflow as tf
+
+    def refuse(path):
+        raise tf.errors.UnknownError(None, None, f"{path}; Input/output error")
+
+    monkeypatch.setattr(tf.io, "TFRecordWriter", refuse)
+    with pytest.raises(
+        FileError, match=r"cannot be written: TensorFlow: .*Input/output error; check the folder"
+    ):
+        logs.write_tensorboard(tmp_path, [{"epoch": 1, "loss": 0.5}])

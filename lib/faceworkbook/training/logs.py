@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -53,11 +54,16 @@ def write_tensorboard(folder: str | Path, rows: Sequence[dict]) -> Path:
     path = Path(folder) / f"events.out.tfevents.{int(rows[0]['epoch']):010d}.training"
     event, now = tf.compat.v1.Event, time.time()
     # TensorBoard reads a folder's files in the order of their names.
-    with open_beside(path) as beside, tf.io.TFRecordWriter(str(beside)) as writer:
-        writer.write(event(wall_time=now, file_version="brain.Event:2").SerializeToString())
-        for row in rows:
-            summary = tf.compat.v1.Summary(value=list(_values(row)))
-            writer.write(event(wall_time=now, step=int(row["epoch"]), summary=summary).SerializeToString())
+    with open_beside(path) as beside:
+        try:
+            with tf.io.TFRecordWriter(str(beside)) as writer:
+                writer.write(event(wall_time=now, file_version="brain.Event:2").SerializeToString())
+                for row in rows:
+                    summary = tf.compat.v1.Summary(value=list(_values(row)))
+                    record = event(wall_time=now, step=int(row["epoch"]), summary=summary)
+                    writer.write(record.SerializeToString())
+        except tf.errors.OpError as error:  # TensorFlow's own kind, where other writers raise OSError
+            raise OSError(errno.EIO, f"TensorFlow: {error.message}") from error
     return path
 
 
