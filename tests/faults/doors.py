@@ -252,7 +252,7 @@ def run_toy(place: Path, *arguments):
     results = place / "results"
     steps = {p.parent.relative_to(results).as_posix() for p in results.glob("*/*/done.json")}
     made = {k: v for k, v in contents(results, but=STAMPED).items() if ".lock" not in k and "/locks" not in k}
-    pages = sorted(p.relative_to(results).as_posix() for p in results.rglob("*.html"))
+    pages = sorted(p.relative_to(results).as_posix() for p in results.rglob("[!.]*.html"))
     return {"steps": sorted(steps), "files": made, "pages": pages}
 
 
