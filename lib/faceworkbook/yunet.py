@@ -77,6 +77,8 @@ class YuNet:
         """Return rows as `detect` does, one for each cell of a map `width` cells wide that scores enough."""
         score = np.sqrt(classes * objects).ravel()
         cells = np.flatnonzero(score >= self.min_score)
+        if not len(cells):  # of most strides: the rest takes as long for none as for some
+            return np.empty((0, 15))
         corner = np.stack([cells % width, cells // width], axis=1)
         centre, sides = (corner + boxes[cells, :2]) * stride, np.exp(boxes[cells, 2:]) * stride
         places = (corner[:, None] + points[cells].reshape(-1, 5, 2)) * stride

@@ -15,7 +15,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from faceworkbook.reports import kernels, runner
+from faceworkbook import cli
+from faceworkbook.reports import experiments, jobs, kernels, runner, sweeps
 from faceworkbook.reports.experiments import Step
 from faceworkbook.reports.runner import RunFailed
 
@@ -173,3 +174,24 @@ def test_what_a_notebook_imports_is_read_from_its_cells(tmp_path):
         "keras": [],
         "faceworkbook": ["tasks", "project"],
     }
+
+
+@pytest.mark.parametrize("cold", [True, False])
+def test_the_command_starts_kernels_cold_where_that_is_asked_for(cold, tmp_path, monkeypatch):
+    asked = []
+
+    def run(experiment, **options):
+        asked.append(options["cold"])
+        raise RunFailed("far enough")
+
+    monkeypatch.setattr(runner, "run", run)
+    command = ["run", "demo", "--smoke", "--results", str(tmp_path), *(["--cold"] if cold else [])]
+    assert cli.main(command) == 1 and asked == [cold]
+
+
+def test_the_points_of_a_sweep_start_their_kernels_cold_too(tmp_path):
+    point = sweeps.Point({}, experiments.read("demo", given={"smoke": True}))
+    assert (
+        jobs.specify(point, tmp_path, 0.0, cold=True)["cold"]
+        and not jobs.specify(point, tmp_path, 0.0)["cold"]
+    )
