@@ -259,14 +259,3 @@ def test_the_umpire_judges_beside_all_that_have_come():
     assert umpire.judge(0, 2, 0.4)  # a task that is given to another machine asks again
     umpire.note(2, {2: 0.1, 4: 0.1})
     assert not umpire.judge(3, 4, 0.2)
-
-
-@pytest.mark.xdist_group("ray")
-def test_trials_are_tasks_of_a_cluster(toys, tmp_path):
-    pytest.importorskip("ray", reason="the extra [ray] is not installed")
-    x, labels, split, _ = toys
-    plan = replace(PLAN, n_trials=2, cluster="ray")
-    space = {"strength": Range(1e-3, 1.0, log=True)}
-    result = search("linear", x, labels, split, space=space, plan=plan, folder=tmp_path)
-    own = search("linear", x, labels, split, space=space, plan=replace(plan, cluster=""))
-    pd.testing.assert_frame_equal(result.table, own.table, rtol=1e-4)
