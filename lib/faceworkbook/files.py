@@ -29,6 +29,7 @@ _OTHER_KINDS = (
     (rb"\xd0\xcf\x11\xe0", "a file of Excel or Word; save it as CSV"),
 )
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_REFUSED = (*_FULL, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class FileError(OSError):
@@ -83,6 +84,17 @@ def open_beside(path: str | Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def disk_errors(folder: str | Path | None) -> Iterator[None]:
+    """Turn what a disk refuses to a library that writes into `folder` into a `FileError`."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, FileError) or error.errno not in _REFUSED:
+            raise
+        raise FileError(f"{folder} cannot be written: {_reason(error)}") from error
 
 
 def _to_disk(path: Path) -> None:

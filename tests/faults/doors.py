@@ -303,6 +303,8 @@ def notebooks_here() -> Iterator[None]:
 
     with ExitStack() as stack:
         stack.enter_context(mock.patch.dict(papermill_engines._engines, {None: make_engine()}))
+        stack.enter_context(mock.patch("faceworkbook.reports.kernels.open_template", lambda *_, **__: None))
+        stack.enter_context(mock.patch("faceworkbook.reports.engine.options_of", lambda *_: {}))
         stack.enter_context(mock.patch("faceworkbook.reports.jobs.run_process", run_point))
         stack.enter_context(mock.patch("faceworkbook.reports.finished.hash_code", lambda: "this code"))
         yield

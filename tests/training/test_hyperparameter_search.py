@@ -1,5 +1,6 @@
 """Searches of hyper-parameters: judged alike in company and after a kill, and trained again from their options."""
 
+import errno
 import itertools
 import json
 import math
@@ -12,6 +13,7 @@ from training_toys import ages, blobs, cut
 optuna = pytest.importorskip("optuna", reason="the extra [search] is not installed")
 
 from faceworkbook import tasks, training  # noqa: E402
+from faceworkbook.files import FileError  # noqa: E402
 from faceworkbook.training import batched, spaces, studies, trials  # noqa: E402
 from faceworkbook.training.batched import TrainingError  # noqa: E402
 from faceworkbook.training.checkpoint import CheckpointError  # noqa: E402
@@ -190,6 +192,18 @@ def test_a_killed_search_ends_with_the_same_trials(toys, tmp_path, monkeypatch, 
     resumed = search("mlp", x, labels, split, space=SPACE, plan=PLAN, folder=tmp_path)
     assert resumed.table.equals(straight.table)
     assert resumed.options == straight.options
+
+
+def test_a_full_disk_under_the_journal_is_one_sentence(toys, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    x, labels, split = toys
+    monkeypatch.setattr("optuna.storages.journal.JournalFileBackend.append_logs", full)
+    with pytest.raises(
+        FileError, match=f"{tmp_path.name} cannot be written: the disk is full; free some space"
+    ):
+        search("mlp", x, labels, split, space=SPACE, plan=PLAN, folder=tmp_path)
 
 
 def test_a_finished_search_is_read_and_more_trials_go_on(toys, tmp_path, monkeypatch):

@@ -564,6 +564,14 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(kind, tmp_path):
     pd.testing.assert_frame_equal(whole.history, resumed.history)
 
 
+def test_a_kill_between_checkpoint_and_history_leaves_no_history_short(tmp_path):
+    train(prepare(), epochs=3, folder=tmp_path)
+    whole = (tmp_path / "history.csv").read_text()
+    (tmp_path / "history.csv").write_text("".join(whole.splitlines(keepends=True)[:-1]))
+    train(prepare(), epochs=3, folder=tmp_path)
+    assert (tmp_path / "history.csv").read_text() == whole
+
+
 def test_a_finished_run_is_not_trained_again_and_may_be_prolonged(tmp_path):
     first = train(prepare(), epochs=3, folder=tmp_path)
     again = train(prepare(), epochs=3, folder=tmp_path)

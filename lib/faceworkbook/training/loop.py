@@ -165,6 +165,9 @@ def fit(learner: Learner, examples: Examples, settings: Settings, *, folder: str
     history, best_epoch, best_weights = _resume(learner, identity, folder)
     counts = [examples.n_batches(epoch) for epoch in range(settings.epochs)]
     done = len(history)
+    if folder is not None and history:  # a kill after the checkpoint left them without the last epoch
+        logs.write_csv(folder / logs.HISTORY, history)
+        logs.write_tensorboard(folder / logs.TENSORBOARD, history[-1:])
     with tqdm(
         total=sum(counts), initial=sum(counts[:done]), unit="batch", disable=not settings.progress
     ) as bar:

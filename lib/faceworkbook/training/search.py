@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from faceworkbook import ray_cluster, tasks
-from faceworkbook.files import hash_values
+from faceworkbook.files import disk_errors, hash_values
 from faceworkbook.training import checkpoint, logs, ray_trials, spaces, trials
 from faceworkbook.training.batched import TrainingError, check_rows
 from faceworkbook.training.halving import Halving
@@ -159,8 +159,9 @@ def search(
     )
     name = f"{own}-{_identity(goal, classifier, space, plan)}"
     train = ray_trials.train if plan.cluster else trials.train
-    study = Study.open(folder, name, space, maximize=goal.sign == 1)
     with ExitStack() as held:
+        held.enter_context(disk_errors(folder))
+        study = Study.open(folder, name, space, maximize=goal.sign == 1)
         while (round_ := study.take(plan)) is not None:
             with round_:
                 if plan.cluster:
