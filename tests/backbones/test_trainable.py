@@ -164,7 +164,7 @@ def test_weights_of_another_network_are_refused(ssr, tmp_path):
 def test_damaged_and_missing_files_are_named(tmp_path):
     path = tmp_path / "broken.weights.h5"
     path.write_bytes(b"no weights")
-    with pytest.raises(WeightsError, match=r"broken.weights.h5: does not fit mini_xception"):
+    with pytest.raises(WeightsError, match=r"broken.weights.h5 is damaged or no file for this"):
         _ = backbones.load("mini_xception", weights=path).full
     with pytest.raises(WeightsError, match="does not exist"):
         backbones.load("mini_xception", weights=tmp_path / "none.weights.h5")

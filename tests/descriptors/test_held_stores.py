@@ -18,9 +18,11 @@ from tests.conftest import REPO
 from tests.descriptors.test_store import MeanColour, expected, make_pictures, run, table
 
 HOLDER = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from tests.descriptors.test_store import MeanColour, run
+
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, by children too
 
 class Slow(MeanColour):
     def run(self, pixels):
