@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import pandas as pd
 import pytest
+
+from tests.support import rendered_faces
 
 REPO = Path(__file__).resolve().parents[1]
 PAGE = REPO / "CONTRIBUTING.md"
@@ -43,13 +43,7 @@ def _blocks() -> list[tuple[str, int, str]]:
 @pytest.fixture
 def toy_folder(tmp_path):
     """A folder with ``data/synthetic``: all pictures of some people."""
-    source, target = REPO / "data" / "synthetic", tmp_path / "data" / "synthetic"
-    (target / "images").mkdir(parents=True)
-    rows = pd.read_csv(source / "labels.csv", dtype=str, keep_default_na=False)
-    rows = rows[rows["identity"].isin(rows["identity"].unique()[:PEOPLE])]
-    rows.to_csv(target / "labels.csv", index=False)
-    for image in rows["image"]:
-        shutil.copyfile(source / image, target / image)
+    rendered_faces.lay(tmp_path, people=PEOPLE)
     return tmp_path
 
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from faceworkbook import cli
 from faceworkbook.reports import experiments, parameters
+from tests.support import rendered_faces
 
 REPO = Path(__file__).resolve().parents[1]
 PAGES = [*sorted((REPO / "docs").glob("*.md")), REPO / "README.md"]
@@ -68,13 +67,7 @@ def test_commands_are_understood():
 @pytest.mark.tensorflow
 def test_code_of_the_tutorials_runs(tmp_path):
     """In a folder with some of the rendered faces, as it stands on the page."""
-    source, target = REPO / "data/synthetic", tmp_path / "data/synthetic"
-    (target / "images").mkdir(parents=True)
-    rows = pd.read_csv(source / "labels.csv", dtype=str, keep_default_na=False)
-    rows = rows[rows["identity"].isin(rows["identity"].unique()[:PEOPLE])]
-    rows.to_csv(target / "labels.csv", index=False)
-    for image in rows["image"]:
-        shutil.copyfile(source / image, target / image)
+    rendered_faces.lay(tmp_path, people=PEOPLE)
     (tmp_path / "weights").symlink_to(REPO / "weights")
     blocks = []
     for page in TUTORIALS:

@@ -125,6 +125,15 @@ def read_json(path: str | Path, error: type[Exception], *, advice: str) -> dict:
     return record
 
 
+def read_record(path: str | Path) -> dict:
+    """Return a JSON object for a page that shows what is there; empty where none can be read."""
+    try:
+        record = json.loads(Path(path).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
 def plain(value):
     """Turn numpy scalars and arrays, paths, tuples and sets into what JSON knows."""
     if isinstance(value, np.generic):

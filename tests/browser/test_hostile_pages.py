@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
 
 import nbformat
 import numpy as np
 import pandas as pd
 import pytest
-from playwright.sync_api import sync_playwright
 
 from faceworkbook.evaluation import predictions
 from faceworkbook.reports import answers, html, index, model_card, tables
@@ -21,8 +19,6 @@ from tests.serving.toys import load_toy, make_record
 from tests.support import face_pages
 from tests.support.serving import Serving
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no chromium on this machine")
 RUNS = "window.hostile=1"
 HOSTILE = [
     f"<script>{RUNS}</script>", f"</script><script>{RUNS}</script>", f"<img src=x onerror={RUNS}>",
@@ -38,14 +34,6 @@ THEIRS = (
     "iframe, object, embed, base, form, link, svg, b, meta[http-equiv=refresh], img:not([src^='data:']), "
     "a[href^='javascript'], a[href^='http'], [onload], [onerror], [onmouseover], body style, body script ~ script"
 )
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 def report(place):

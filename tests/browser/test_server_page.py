@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-
 import cv2
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import sync_playwright
 
 from tests.conftest import REPO
 from tests.serving.toys import load_toy, write_toy
 from tests.support.serving import Serving
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no chromium on this machine")
 FACES = sorted((REPO / "data" / "synthetic" / "images").glob("*"))
 
 
@@ -24,15 +19,6 @@ def serving(tmp_path_factory):
     server = Serving(load_toy(write_toy(tmp_path_factory.mktemp("toy") / "predictor")))
     yield server
     server.stop()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        arguments = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *arguments])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

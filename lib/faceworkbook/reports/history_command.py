@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -83,20 +82,12 @@ def _step_folders(folder: Path) -> list[Path]:
     )
 
 
-def _read(path: Path) -> dict:
-    try:
-        record = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) else {}
-
-
 def _started(step: Path) -> str:
-    return str(_read(step / "environment.json").get("started", ""))[:16].replace("T", " ")
+    return str(files.read_record(step / "environment.json").get("started", ""))[:16].replace("T", " ")
 
 
 def _read_notes(folder: Path) -> list[dict]:
-    notes = _read(folder / run_records.NOTES).get("notes", [])
+    notes = files.read_record(folder / run_records.NOTES).get("notes", [])
     return [note for note in notes if isinstance(note, dict) and "text" in note and "when" in note]
 
 
@@ -104,7 +95,7 @@ def _figures(folder: Path) -> dict[str, str]:
     """Return the figures of a run's steps as text, by step, model and metric."""
     out = {}
     for step in _step_folders(folder):
-        for figure in _read(step / "metrics.json").get("figures") or []:
+        for figure in files.read_record(step / "metrics.json").get("figures") or []:
             if not isinstance(figure, dict) or not isinstance(figure.get("value"), int | float):
                 continue
             model = figure.get("model", figure.get("run", figure.get("strategy", "")))
@@ -119,7 +110,7 @@ def _figures(folder: Path) -> dict[str, str]:
 
 def _show(options: argparse.Namespace) -> int:
     folder = find(options.run, options.results)
-    experiment = _read(folder / "experiment.json")
+    experiment = files.read_record(folder / "experiment.json")
     print(f"{folder.name}: {experiment.get('title', 'notebooks run by hand')}")
     print(f"answer: {index.answer_of(folder) or 'none of its notebooks gives one'}")
     for name in ("swept", "given"):
@@ -127,7 +118,7 @@ def _show(options: argparse.Namespace) -> int:
         if values:
             print(f"{name}: {', '.join(f'{key}={format_value(value)}' for key, value in values.items())}")
     for step in _step_folders(folder):
-        record = _read(step / finished.DONE)
+        record = files.read_record(step / finished.DONE)
         state = f"finished in {record.get('seconds', 0):.0f} s" if record else "not finished"
         state += f", copied from {record['copied_from']}" if "copied_from" in record else ""
         state = "failed" if (step / "failed.html").exists() else state
@@ -149,12 +140,12 @@ def _diff(options: argparse.Namespace) -> int:
             print(f"{step}: only in {folders[name].name}")
     lines = []
     for step in sorted(steps[0].keys() & steps[1].keys()):
-        params = [_read(own[step] / "params.json") for own in steps]
+        params = [files.read_record(own[step] / "params.json") for own in steps]
         for key in sorted(params[0].keys() | params[1].keys()):
             values = [format_value(own[key]) if key in own else "(none)" for own in params]
             if values[0] != values[1] and key not in _OF_PLACE:
                 lines.append(f"{step}: {key} {values[0]} | {values[1]}")
-        commits = [str(_read(own[step] / "environment.json").get("commit", "")) for own in steps]
+        commits = [str(files.read_record(own[step] / "environment.json").get("commit", "")) for own in steps]
         if commits[0] != commits[1]:
             lines.append(f"{step}: code {commits[0] or 'unknown'} | {commits[1] or 'unknown'}")
     print("\n".join(lines) if lines else "the same parameters and code in the steps that both have")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
-from faceworkbook import data_record
+from faceworkbook import data_record, files
 from faceworkbook.reports import looks
 from faceworkbook.reports.runs import EVALUATE, FACES, Run
 
@@ -17,7 +14,8 @@ def describe(run: Run) -> str:
 
     Nothing is noted as read: a page that names its data does not depend on it.
     """
-    made, settings = _read(run.path("environment.json")), _read(run.path("params.json"))
+    made = files.read_record(run.path("environment.json"))
+    settings = files.read_record(run.path("params.json"))
     parts = [f"{str(made['started'])[:16].replace('T', ' ')} UTC"] if made.get("started") else []
     if made.get("seed") is not None:
         parts.append(f"seed {made['seed']}")
@@ -42,11 +40,3 @@ def _data(run: Run) -> data_record.DataRecord | None:
         return data_record.read(path) if path else None
     except data_record.DataError:
         return None
-
-
-def _read(path: Path) -> dict:
-    try:
-        record = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) else {}
