@@ -8,7 +8,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from faceworkbook import alignment, datasets, facemesh, images, landmarks, mesh_detector, project
+from faceworkbook import (
+    alignment,
+    datasets,
+    facemesh,
+    images,
+    landmarks,
+    mesh_detector,
+    project,
+    small_networks,
+)
 from faceworkbook.backbones.base import sha256
 from faceworkbook.mesh_detector import MeshDetector, MeshFace
 from tests.support.copies import copy_faces
@@ -60,7 +69,7 @@ def test_the_graph_that_is_rewritten_for_speed_gives_the_points_of_the_file(pict
     np.testing.assert_allclose(points, expected.reshape(points.shape), atol=1e-3)  # pixels of 192
     np.testing.assert_allclose(certainty, is_face.ravel(), atol=1e-5)
     model = onnx.load(FOLDER / facemesh.FILE)
-    facemesh._rewrite(model.graph)
+    small_networks.rewrite(model.graph, facemesh._widen)
     onnx.checker.check_model(model)
     assert not {"PRelu", "Cast"} & {node.op_type for node in model.graph.node}
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from faceworkbook import small_networks
+
 SIDE = 192  # pixels of the crop
 N_POINTS = 468
 FILE, POINTS = "facemesh.onnx", "points.json"
@@ -43,7 +45,6 @@ class FaceMesh:
 
     def __init__(self, folder: Path):
         import onnx
-        import onnxruntime
 
         try:
             network, points = ((folder / name).read_bytes() for name in (FILE, POINTS))
@@ -51,14 +52,9 @@ class FaceMesh:
             self.mirror = np.array(named["mirror"], int)
             self._five = [named[name] for name in FIVE]
             self.five_points(np.zeros((N_POINTS, 3)))  # whether these are numbers of points
-            options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads = options.inter_op_num_threads = 1
-            options.log_severity_level = 3
-            providers = ["CPUExecutionProvider"]
             model = onnx.load_model_from_string(network)
-            _rewrite(model.graph)
-            graph = model.SerializeToString()
-            self._session = onnxruntime.InferenceSession(graph, options, providers=providers)
+            small_networks.rewrite(model.graph, _widen)
+            self._session = small_networks.open_session(model)
             outputs = [output.name for output in self._session.get_outputs()]
         except OSError as error:
             raise ValueError(f"no face mesh in {folder} ({error}); put {FILE} and {POINTS} there") from error
@@ -101,24 +97,13 @@ class FaceMesh:
         return np.array([mesh[indices, :2].mean(axis=0) for indices in self._five])
 
 
-def _rewrite(graph) -> None:
+def _widen(node, arrays: dict[str, np.ndarray]) -> list:
     """Widen weights to float32, and make each PReLU of slopes a of convolutions of a pixel: x + (1 - a) relu(-x)."""
-    from onnx import numpy_helper
-
-    arrays = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
-    nodes = []
-    for node in graph.node:
-        if node.op_type == "Cast" and node.input[0] in arrays:
-            arrays[node.output[0]] = arrays[node.input[0]].astype(np.float32)
-        elif node.op_type == "PRelu" and node.input[1] in arrays:
-            nodes += _without_prelu(node, arrays)
-        else:
-            nodes.append(node)
-    used = {name for node in nodes for name in node.input}
-    kept = [numpy_helper.from_array(array, name) for name, array in arrays.items() if name in used]
-    for field, values in ((graph.node, nodes), (graph.initializer, kept)):
-        del field[:]
-        field.extend(values)
+    if node.op_type == "Cast" and node.input[0] in arrays:
+        arrays[node.output[0]] = arrays[node.input[0]].astype(np.float32)
+        return []
+    is_prelu = node.op_type == "PRelu" and node.input[1] in arrays
+    return _without_prelu(node, arrays) if is_prelu else [node]
 
 
 def _without_prelu(node, arrays: dict[str, np.ndarray]) -> list:

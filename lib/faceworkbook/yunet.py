@@ -11,6 +11,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from faceworkbook import small_networks
+
 STRIDES = (8, 16, 32)
 HEADS = (
     "cls",
@@ -100,11 +102,10 @@ def open_session(path: Path):
         The file is no ONNX file, or of another network.
     """
     import onnx
-    import onnxruntime
 
     try:
         model = onnx.load(path)
-        _unfold_weights(model.graph)
+        small_networks.rewrite(model.graph, _unfold)
     except Exception as error:  # protobuf and numpy raise a dozen types on another file
         raise ValueError(
             f"{path} is no YuNet model ({type(error).__name__}: {error}); put back the file of the package"
@@ -115,32 +116,19 @@ def open_session(path: Path):
             f"{path} is no YuNet model: its outputs are {outputs}; put back the file of the package"
         )
     _take_pictures(model.graph)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    providers = ["CPUExecutionProvider"]
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=providers)
+    return small_networks.open_session(model)
 
 
-def _unfold_weights(graph) -> None:
+def _unfold(node, arrays: dict[str, np.ndarray]) -> list:
     """Replace each chain of constants, DequantizeLinear and Reshape by the array that it gives."""
-    from onnx import numpy_helper
-
-    arrays = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
-    nodes = []
-    for node in graph.node:
-        inputs = [arrays.get(name) for name in node.input]
-        if node.op_type == "DequantizeLinear" and all(x is not None for x in inputs):
-            arrays[node.output[0]] = _dequantise(*inputs, **{a.name: a.i for a in node.attribute})
-        elif node.op_type == "Reshape" and all(x is not None for x in inputs):
-            arrays[node.output[0]] = inputs[0].reshape(inputs[1])
-        else:
-            nodes.append(node)
-    used = {name for node in nodes for name in node.input}
-    kept = [numpy_helper.from_array(array, name) for name, array in arrays.items() if name in used]
-    for field, values in ((graph.node, nodes), (graph.initializer, kept)):
-        del field[:]
-        field.extend(values)
+    inputs = [arrays.get(name) for name in node.input]
+    if any(x is None for x in inputs) or node.op_type not in ("DequantizeLinear", "Reshape"):
+        return [node]
+    if node.op_type == "Reshape":
+        arrays[node.output[0]] = inputs[0].reshape(inputs[1])
+    else:
+        arrays[node.output[0]] = _dequantise(*inputs, **{a.name: a.i for a in node.attribute})
+    return []
 
 
 def _dequantise(values, scales, zero_points, *, axis: int = 1, block_size: int = 0) -> np.ndarray:
