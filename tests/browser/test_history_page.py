@@ -57,6 +57,16 @@ def test_a_row_a_run_the_latest_first(page):
         assert text in first
 
 
+def test_a_run_s_page_and_answer_are_reached_without_scrolling_sideways(page):
+    """The links stood in the last column, which 1,280 pixels do not show."""
+    row = page.locator("table.runs tbody tr").last
+    link = row.locator("th a")
+    assert link.inner_text() == "run000" and link.get_attribute("href").startswith("run000/")
+    assert page.locator("th[data-title=status]").bounding_box()["width"] > 80  # 'finished' is not broken
+    answer = page.locator("th[data-title=answer]").bounding_box()
+    assert answer["x"] + answer["width"] <= 1280
+
+
 def test_runs_are_filtered_by_text_state_and_tag(page):
     page.get_by_label("search").fill("utkface")
     assert page.inner_text(".filters [role=status]") == f"6 of {N} runs" and len(names(page)) == 6

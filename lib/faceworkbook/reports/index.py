@@ -6,6 +6,7 @@ Made from the run folders alone (`run_records`); the folder can be moved.
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import shorten
 from urllib.parse import quote
 
 from faceworkbook import files
@@ -37,7 +38,9 @@ def _sweeps(results: Path) -> str:
     for path in sorted(results.glob("*/sweep.json")):
         record = run_records.read_record(path) or {}
         link = escape(quote(f"{path.parent.name}/report.html"))
-        answer = escape(str(record.get("answer", "sweep.json is damaged"))[:LONGEST])
+        answer = escape(
+            shorten(str(record.get("answer", "sweep.json is damaged")), LONGEST, placeholder=" ...")
+        )
         items.append(f'<li><a href="{link}">{escape(path.parent.name)}</a>: {answer}</li>')
     listed = f"<ul>{''.join(items)}</ul>"
     return f"<p>Sweeps, several points of one experiment beside each other:</p>{listed}" if items else ""
@@ -57,7 +60,7 @@ def _row(number: int, record: RunRecord) -> str:
     links += [f'<span class="miss">{escape(text)}</span>' for text in record.damaged]
     bad = ' miss"' if record.status.startswith("failed") else '"'
     cells = [
-        f'<th scope="row" class="text">{escape(record.name)}</th>',
+        f'<th scope="row" class="text">{_link(record)}</th>',
         f'<td class="text{bad} data-label="status">{escape(record.status)}</td>',
         *(
             f'<td class="text" data-label="{label}">{escape(text)}</td>'
@@ -74,6 +77,12 @@ def _row(number: int, record: RunRecord) -> str:
         f'<td class="text" data-label="pages">{" · ".join(links)}</td>',
     ]
     return f'<tr data-run="{number}" title="{escape(record.question)}">{"".join(cells)}</tr>'
+
+
+def _link(record: RunRecord) -> str:
+    """Return the run's name, as a link to the first of its pages where it has any."""
+    name = escape(record.name)
+    return f'<a href="{escape(record.pages[0][1])}">{name}</a>' if record.pages else name
 
 
 def format_headline(record: RunRecord) -> str:
