@@ -116,6 +116,18 @@ def test_no_picture_is_in_a_bundle_and_its_alt_text_stands_there(bundle):
     assert [step["name"] for step in bundle.record["steps"]] == ["01_faces", "03_classifier"]
 
 
+def test_a_figure_that_is_undefined_now_is_not_the_same():
+    was = [
+        {"model": "mlp", "metric": "auc", "value": 0.9},
+        {"model": "mlp", "metric": "accuracy", "value": 0.8},
+    ]
+    now = [{**was[0], "value": None}, was[1]]
+    for first, second in ((was, now), (now, was)):
+        made = verifying._figures(first, second, "03_classifier")
+        assert made.state == "DIFFERENT" and "undefined in one of the two: mlp auc" in made.detail
+    assert verifying._figures(now, now, "03_classifier").state == "same"
+
+
 @pytest.mark.parametrize(
     ("changed", "expected"),
     [

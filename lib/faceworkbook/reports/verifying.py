@@ -176,9 +176,10 @@ def _figures(was: list, now: list, step: str) -> Finding:
     lacking = sorted(first.keys() ^ second.keys())
     if lacking:
         return Finding(what, DIFFERENT, f"only in one of the two: {', '.join(lacking[:3])}")
-    gaps = {
-        name: abs(value - second[name]) for name, value in first.items() if None not in (value, second[name])
-    }
+    undefined = sorted(name for name in first if (first[name] is None) != (second[name] is None))
+    if undefined:
+        return Finding(what, DIFFERENT, f"undefined in one of the two: {', '.join(undefined[:3])}")
+    gaps = {name: abs(value - second[name]) for name, value in first.items() if value is not None}
     worst = max(gaps, key=gaps.get, default="")
     if worst and gaps[worst] > TOLERANCE * max(abs(first[worst]), 1.0):
         return Finding(what, DIFFERENT, f"{worst} {first[worst]:.4f} before, {second[worst]:.4f} now")
