@@ -32,6 +32,7 @@ def test_a_step_may_stand_twice_under_two_names(tmp_path):
     read = experiments.read(write(tmp_path, steps=steps))
     assert [s.name for s in read.steps] == ["wide", "03_classifier"]
     assert read.steps[0].parameters["widths"] == [64]
+    assert [s.parameters["step"] for s in read.steps] == ["wide", ""]
 
 
 @pytest.mark.parametrize(
@@ -50,6 +51,9 @@ def test_a_step_may_stand_twice_under_two_names(tmp_path):
         ({"parameters": 3}, ExperimentError, "'parameters' got 3"),
         ({"expected": "high"}, ExperimentError, "'expected' got 'high'"),
         ({"name": "../x"}, ExperimentError, "allowed are letters"),
+        ({"steps": [{"notebook": "04_errors", "name": "wide"}]}, ExperimentError, r"no step of \['04_errors'\] has its notebook's name"),
+        ({"steps": [{"notebook": "01_faces", "parameters": {"out": "here"}}]}, ParameterError, "no parameter 'out'"),
+        ({"parameters": {"step": "wide"}}, ParameterError, "no parameter 'step'"),
     ],
 )  # fmt: skip
 def test_wrong_files_are_refused(tmp_path, content, error, message):

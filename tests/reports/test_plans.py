@@ -96,8 +96,8 @@ def test_final_is_true_or_false(tmp_path):
 def test_a_step_with_a_name_of_its_own_is_known_by_its_notebook(tmp_path):
     path = tmp_path / "two.yaml"
     steps = [
-        {"notebook": "07_compare", "name": metric, "parameters": {"metric": metric}}
-        for metric in ("accuracy", "auc")
+        {"notebook": "07_compare", "name": name, "parameters": {"metric": metric}}
+        for name, metric in (("07_compare", "accuracy"), ("by_auc", "auc"))
     ]
     path.write_text(yaml.safe_dump({"final": True, "steps": steps}))
     made = experiments.read(path, results=tmp_path / "results")

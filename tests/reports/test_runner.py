@@ -23,7 +23,7 @@ if fail:
 run.save_values({"figures": [{"model": "m", "metric": "accuracy", "value": 0.5, "low": 0.4, "high": 0.6, "n": 10}]})
 print("made with", seed)
 """
-PARAMETERS = "seed = 0  # any\nfail = False  # true: fail\nroot = ''  # folder\nout = ''  # folder\nsmoke = False  # quick"
+PARAMETERS = "seed = 0  # any\nfail = False  # true: fail\nroot = ''  # folder\nout = ''  # folder\nstep = ''  # own folder\nsmoke = False  # quick"
 
 
 @pytest.fixture
@@ -92,6 +92,21 @@ def test_a_failure_leaves_an_earlier_page_alone(home):
     assert "failed" not in page and "[0.400, 0.600]" in page
     assert "made with 4" in (folder / "report.html").read_text()
     assert not [*folder.glob("failed*"), *folder.glob("running*")]
+
+
+def test_a_notebook_that_runs_twice_keeps_the_results_of_both(home):
+    twice = home / "notebooks/experiments/twice.yaml"
+    steps = "[{notebook: first, name: seed_5, parameters: {seed: 5}}, first]"
+    twice.write_text(f"name: twice\ntitle: Twice\nsteps: {steps}\n")
+    results, _ = runner.run(experiments.read("twice"))
+    assert [result.folder.name for result in results] == ["seed_5", "first"]
+    folders = [result.folder for result in results]
+    assert [json.loads((f / "params.json").read_text())["seed"] for f in folders] == [5, 0]
+    assert all((f / "metrics.json").exists() for f in folders)
+    # What a step has lost is made again, and only that.
+    (folders[0] / "metrics.json").unlink()
+    again, _ = runner.run(experiments.read("twice"))
+    assert (folders[0] / "metrics.json").exists() and not again[0].skipped
 
 
 def test_unknown_parameter_stops_before_anything_runs(home, capsys):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from faceworkbook import plain_yaml, project
 from faceworkbook.reports import parameters as params
 from faceworkbook.reports import values
 from faceworkbook.reports.parameters import ParameterError
+from faceworkbook.reports.rules import NAME, NAMES
 
 KEYS = {"name", "title", "question", "expected", "final", "parameters", "steps", "sweep"}
 STEP_KEYS = {"notebook", "name", "parameters"}
@@ -146,11 +146,16 @@ def _read(
     steps = tuple(_step(step, shared, place, path, problems) for step in content["steps"])
     steps = _sweep_steps(steps, swept, problems)
     taken = set().union(*(set(params.read(step.notebook)) for step in steps))
-    problems += params.unknown_names(shared, taken - {"out", "experiment"})
+    problems += params.unknown_names(shared, taken - set(params.OF_PLACE))
     problems += _ambiguous(shared, steps, content["steps"])
     twice = sorted({step.name for step in steps if sum(other.name == step.name for other in steps) > 1})
     if twice:
         raise ExperimentError(f"{path}: several steps are called {twice}; give each a 'name' of its own")
+    nameless = sorted({step.notebook.stem for step in steps} - {step.name for step in steps})
+    if nameless:
+        raise ExperimentError(
+            f"{path}: no step of {nameless} has its notebook's name, by which other steps read it; leave one 'name' out"
+        )
     title, *described = _describe(content, own_name, {**given, **swept})
     values_here = ", ".join(f"{key} {params.format_value(value)}" for key, value in swept.items())
     experiment = Experiment(
@@ -216,10 +221,8 @@ def _ambiguous(shared: dict, steps: tuple[Step, ...], raw: list) -> list[str]:
 
 
 def _check_name(name: str, where: str) -> None:
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", name, re.ASCII):
-        raise ExperimentError(
-            f"{where} {shorten_value(name)}; allowed are letters, digits, dot, dash and underscore, at most 100 of them"
-        )
+    if not NAME.fullmatch(name):
+        raise ExperimentError(f"{where} {shorten_value(name)}; allowed are {NAMES}")
 
 
 def _describe(content: dict, name: str, given: dict) -> tuple[str, str, dict]:
@@ -305,18 +308,31 @@ def _step(raw: dict | str, shared: dict, place: tuple[str, str], path: Path, pro
         raise ExperimentError(
             f"{path}, step {notebook.stem}: 'parameters' got {shorten_value(own)}; it takes NAME: VALUE pairs"
         )
-    problems += [f"step {notebook.stem}: {problem}" for problem in params.unknown_names(own, set(allowed))]
-    out, experiment = place
-    wanted = {**shared, **own, "out": out, "experiment": experiment}
-    settled = {name: parameter.default for name, parameter in allowed.items()}
-    for name in settled.keys() & wanted.keys():
+    problems += [
+        f"step {notebook.stem}: {problem}"
+        for problem in params.unknown_names(own, set(allowed) - set(params.OF_PLACE))
+    ]
+    name, (out, experiment) = str(raw.get("name", called)), place
+    if name != called and "step" not in allowed:
+        raise ExperimentError(
+            f"{path}, step {name}: {called} has no parameter 'step', so that it would write into the folder {called}; "
+            'add step = "" to its cell of parameters, or leave the name out'
+        )
+    wanted = {**shared, **own, "out": out, "experiment": experiment, "step": name_step(name, notebook)}
+    settled = {key: parameter.default for key, parameter in allowed.items()}
+    for key in settled.keys() & wanted.keys():
         try:
-            settled[name] = allowed[name].check(wanted[name])
+            settled[key] = allowed[key].check(wanted[key])
         except ParameterError as error:
             # The same name has another comment in another notebook.
-            again = any(problem.startswith(f"parameter '{name}' ") for problem in problems)
+            again = any(problem.startswith(f"parameter '{key}' ") for problem in problems)
             problems += [] if again else [str(error)]
-    return Step(str(raw.get("name", notebook.stem)), notebook, settled)
+    return Step(name, notebook, settled)
+
+
+def name_step(name: str, notebook: Path) -> str:
+    """Return the parameter `step` of a step called `name`: empty where it is called as its notebook is."""
+    return "" if name == notebook.stem else name
 
 
 def localize(given: dict) -> dict:

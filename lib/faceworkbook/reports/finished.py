@@ -19,7 +19,6 @@ from faceworkbook.reports.experiments import Step
 DONE, NOTEBOOK = "done.json", "notebook.ipynb"
 # What a later step may write anew, and what holds times of its own.
 _NOT_OUTPUTS = (DONE, "running.ipynb", "failed.ipynb", "failed.html", "model_card.md", "model_card.html")
-_NOT_INPUTS = ("out", "experiment")
 
 
 def fingerprint(step: Step, code: str, before: str, *, hash_path: Callable[[Path], str] | None = None) -> str:
@@ -38,9 +37,9 @@ def fingerprint(step: Step, code: str, before: str, *, hash_path: Callable[[Path
     inputs = {
         name: [(hash_path or hash_input)(path) for path in _paths(value)]
         for name, value in step.parameters.items()
-        if name not in _NOT_INPUTS
+        if name not in parameters.OF_PLACE
     }
-    given = {name: value for name, value in step.parameters.items() if name not in _NOT_INPUTS}
+    given = {name: value for name, value in step.parameters.items() if name not in parameters.OF_PLACE}
     networks = _networks(step.parameters)
     text = json.dumps([step.name, given, inputs, networks, code, before, hash_notebook(step.notebook)])
     return hashlib.sha256(text.encode()).hexdigest()
@@ -158,7 +157,7 @@ def made_with(place: Path) -> dict:
         return {}
     try:
         given = json.loads((place / NOTEBOOK).read_bytes())["metadata"]["papermill"]["parameters"]
-        return {name: value for name, value in given.items() if name not in _NOT_INPUTS}
+        return {name: value for name, value in given.items() if name not in parameters.OF_PLACE}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
 

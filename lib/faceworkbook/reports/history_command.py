@@ -10,8 +10,6 @@ from faceworkbook import files, project
 from faceworkbook.reports import finished, index, parameters, run_records
 from faceworkbook.reports.parameters import format_value
 
-_OF_PLACE = ("out", "experiment")
-
 
 class HistoryError(ValueError):
     """A run that is not there; the text names those that are near."""
@@ -143,7 +141,7 @@ def _diff(options: argparse.Namespace) -> int:
         params = [files.read_record(own[step] / "params.json") for own in steps]
         for key in sorted(params[0].keys() | params[1].keys()):
             values = [format_value(own[key]) if key in own else "(none)" for own in params]
-            if values[0] != values[1] and key not in _OF_PLACE:
+            if values[0] != values[1] and key not in parameters.OF_PLACE:
                 lines.append(f"{step}: {key} {values[0]} | {values[1]}")
         commits = [str(files.read_record(own[step] / "environment.json").get("commit", "")) for own in steps]
         if commits[0] != commits[1]:

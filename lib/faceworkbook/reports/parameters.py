@@ -20,6 +20,11 @@ from faceworkbook import files, plain_yaml, project
 MAX_DIGITS = 400  # of a number on a command line
 TYPES = (str, int, float, bool, list)
 WRITTEN = "bool, true or false (True or False after papermill's -p and in Python, without quotes)"
+OF_PLACE = (
+    "out",
+    "experiment",
+    "step",
+)  # where a run is kept and what it is called: nothing that it computes
 INJECTED = "# Parameters"  # how papermill begins the cell with the values that it was given
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from faceworkbook import files
 from faceworkbook.reports import finished
+from faceworkbook.reports import parameters as params
 from faceworkbook.reports.experiments import Experiment
 from faceworkbook.reports.looks import Looks
 
 NAME = "plan.json"
-_NOT_PLANNED = ("out", "experiment")
 
 
 class PlanError(ValueError):
@@ -53,7 +53,7 @@ def seal(experiment: Experiment, folder: Path, *, code: str) -> None:
 
 
 def _planned(parameters: dict) -> dict:
-    return {name: value for name, value in parameters.items() if name not in _NOT_PLANNED}
+    return {name: value for name, value in parameters.items() if name not in params.OF_PLACE}
 
 
 def read(folder: Path) -> dict:
@@ -74,7 +74,6 @@ def hold_to(folder: Path, step: str, parameters: dict) -> None:
     if not plan:
         return
     advice = "the test rows are sealed by `final: true`. Change the experiment's file, which makes a new plan, or give another `out`"
-    # A step may have a name of its own; its notebook knows itself by the notebook's name.
     planned = [each["parameters"] for each in plan["steps"] if each["notebook"] == step]
     if not planned:
         known = [each["notebook"] for each in plan["steps"]]

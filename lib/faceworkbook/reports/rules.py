@@ -13,6 +13,9 @@ from faceworkbook import project
 Rule = Callable[[object], str]  # from a value to what is wrong with it, or an empty text
 
 SHOWN = 30  # allowed names that a message lists
+# What a folder may be called, in every file system and on every page.
+NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,99}", re.ASCII)
+NAMES = "letters, digits, dot, dash and underscore, at most 100 of them"
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
@@ -134,6 +137,11 @@ def _near_path(path: Path) -> str:
     if parent != path.parent:
         return f" ({project.shorten(parent)} is there, {path.relative_to(parent).parts[0]} is not in it)"
     return suggest(path.name, (entry.name for entry in parent.iterdir()))
+
+
+def name_of_folder(value) -> str:
+    """Allow a name that is a folder's everywhere, and ''."""
+    return "" if value == "" or NAME.fullmatch(str(value)) else f"allowed are {NAMES}"
 
 
 def anything(value) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from faceworkbook.reports import finished
+from faceworkbook.reports import finished, parameters
 from faceworkbook.reports.parameters import format_value
 
 FAILED_PAGE = "failed.html"
@@ -24,7 +24,6 @@ MEASURED_BY = (
     "10_fine_tune",
     "06_cross_validation",
 )  # whose first figure leads; else the first step's
-_OF_PLACE = ("out", "experiment")  # parameters that name the run itself
 _TAG = re.compile(r"(?<!\S)#([\w-]+)")
 
 
@@ -150,7 +149,7 @@ def _record(folder: Path, steps: list[Step], results: Path) -> RunRecord:
         f"{s.folder.name}.{key}": value
         for s in steps
         for key, value in s.params.items()
-        if key not in _OF_PLACE
+        if key not in parameters.OF_PLACE
     }
     given: dict = {}
     for step in reversed(steps):

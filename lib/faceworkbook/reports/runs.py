@@ -325,6 +325,8 @@ class Run:
 def start(out: str | Path, step: str, namespace: dict | None = None) -> Run:
     """Make the folder of `step` under the experiment's folder `out` and note what runs there.
 
+    Where an experiment runs a notebook more than once, its parameter `step` names the folder of all but one.
+
     Names, types and values of the parameters are checked, see `faceworkbook.reports.values`. Figures that an earlier
     run left go: they belong to its parameters. Its page stays.
 
@@ -346,7 +348,8 @@ def start(out: str | Path, step: str, namespace: dict | None = None) -> Run:
 
     own, sources = _notebook()
     parameters = params.current(step, own if namespace is None else namespace, sources)
-    run = Run(project.resolve(out) / step, step, parameters)
+    own_name = parameters.get("step") or step
+    run = Run(project.resolve(out) / own_name, own_name, parameters)
     # A label of one's own set stands in the table that an option of 01_faces names.
     earlier = run.values(FACES, "params") if step != FACES and run.has(FACES, "params.json") else {}
     settled = {name: earlier[name] for name in values.SETTLED if name in earlier}

@@ -230,7 +230,7 @@ def _refuse_same(points: list[Point], where: str) -> None:
     known: dict[str, Point] = {}
     for point in points:
         steps = [
-            (step.name, {name: v for name, v in step.parameters.items() if name not in ("out", "experiment")})
+            (step.name, {name: v for name, v in step.parameters.items() if name not in params.OF_PLACE})
             for step in point.experiment.steps
         ]
         other = known.setdefault(json.dumps(steps, sort_keys=True, default=str), point)

@@ -27,6 +27,7 @@ from faceworkbook.reports.rules import (
     each,
     file,
     folder,
+    name_of_folder,
     named,
     number,
     one_of,
@@ -241,6 +242,7 @@ RULES: dict[str, Rule] = {
         ("smoke", "one_face", "batch_norm", "both_sides", "xla", "reproducible", "resume"), anything
     ),
     **dict.fromkeys(("out", "experiment"), anything),
+    "step": name_of_folder,
 }
 
 # In a notebook that searches.

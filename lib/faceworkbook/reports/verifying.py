@@ -14,13 +14,12 @@ from faceworkbook.evaluation import predictions
 from faceworkbook.reports import parameters as params
 from faceworkbook.reports import run_records, runner, values
 from faceworkbook.reports.bundles import Bundle, BundleError, classifier_steps, hash_sources
-from faceworkbook.reports.experiments import Experiment, Step
+from faceworkbook.reports.experiments import Experiment, Step, name_step
 from faceworkbook.reports.runs import FACES
 
 SAME, ROUNDING, DIFFERENT = "same", "within rounding", "DIFFERENT"
 OTHER_CODE = "other cells"  # of a notebook: worth knowing, and no verdict on what came out
 TOLERANCE = 1e-4  # of probabilities and shares; of numbers, relative to their spread
-_PLACES = {"out", "experiment"}
 _BLANK = {"store": ""}  # where a store lies is this machine's own affair
 
 
@@ -86,9 +85,9 @@ def to_experiment(bundle: Bundle, *, root: str, results: str | Path) -> Experime
                 f"{bundle.path}: no notebook {described['notebook']!r} is here; bundle and workbook do not fit"
             )
         allowed = params.read(notebook)
-        given = {key: value for key, value in described["parameters"].items() if key not in _PLACES} | {
-            key: value for key, value in _BLANK.items() if key in described["parameters"]
-        }
+        given = {
+            key: value for key, value in described["parameters"].items() if key not in params.OF_PLACE
+        } | {key: value for key, value in _BLANK.items() if key in described["parameters"]}
         problems = params.unknown_names(given, set(allowed))
         values.refuse(problems, f"{bundle.path}, step {described['name']}")
         if "root" in given:
@@ -96,7 +95,8 @@ def to_experiment(bundle: Bundle, *, root: str, results: str | Path) -> Experime
         if given.get("corrections") and "corrections.csv" in bundle.content:
             given["corrections"] = project.shorten(project.resolve(results) / name / "corrections.csv")
         settled = {key: parameter.default for key, parameter in allowed.items()} | given
-        settled |= {key: value for key, value in {"out": out, "experiment": name}.items() if key in allowed}
+        place = {"out": out, "experiment": name, "step": name_step(described["name"], notebook)}
+        settled |= {key: value for key, value in place.items() if key in allowed}
         steps.append(
             Step(
                 described["name"],
