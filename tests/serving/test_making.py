@@ -192,7 +192,7 @@ def test_a_photo_s_face_is_cut_as_the_training_pictures_show_it(synthetic):
         assert made.shape == (96, 96, 3)
         top, left, _, _ = framing.region(face)
         off.append(max(abs(top - 200), abs(left - 300)) / chip.shape[0])
-        assert pose_band(face) and size_band(face)
+        assert pose_band(face.points) and size_band(face)
     assert len(off) >= 8 and np.median(off) < 0.15
 
 
@@ -280,6 +280,29 @@ def test_faces_of_boxed_pictures_are_aligned_by_the_points_of_training(boxed):
             photo.append(np.abs(face.points - points).max() / eyes)
             served.append(np.abs(cutter._points(picture, face) - points).max() / eyes)
     assert len(served) >= 16 and np.mean(served) < 0.85 * np.mean(photo)
+
+
+def test_poses_of_aligned_faces_are_read_from_the_mesh_where_they_are_measured_and_where_they_are_served(
+    boxed, monkeypatch
+):
+    """The detector's own nose says little of a face that is turned by 30 degrees."""
+    table, root = boxed
+    preprocessing = Preprocessing((112, 112), "RGB", (0, 0, 0), align="five_points")
+    cutter = _cutter(table, root, preprocessing, AlignOptions())
+    assert cutter._detection.bands == "mesh"
+    turned = np.array([[0, 0], [10, 0], [11, 10], [0, 20], [10, 20]], float)
+    monkeypatch.setattr(Cutter, "_points", lambda self, picture, face: turned)
+    monkeypatch.setattr(
+        mesh_detector.MeshDetector, "refine", lambda self, picture, face: replace(face, points=turned)
+    )
+    (served,) = cutter.cut(images.read(root / table["image"].iloc[0]))
+    assert served.bands["pose"] == "turned" == pose_band(turned)
+    marker = mesh_detector.MeshDetector()
+    _, bands = measure(table, root, preprocessing, detector=Detector(), marker=marker)
+    assert set(bands["pose"].dropna()) == {"turned"}
+    older = replace(cutter._detection, bands="yunet")
+    (served,) = _cutter_of(older, preprocessing).cut(images.read(root / table["image"].iloc[0]))
+    assert served.bands["pose"] == pose_band(served.face.points) == "frontal"
 
 
 @pytest.mark.parametrize("least", [0.0, 1.0])

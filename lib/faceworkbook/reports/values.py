@@ -173,6 +173,7 @@ RULES: dict[str, Rule] = {
     "cluster": one_of(("ray",), blank=True),
     "searched_on": searching.RULE,
     "classifiers": each(one_of(lambda: ["own", *_classifiers()]), least=1),
+    "frozen_heads": each(one_of(_classifiers)),
     "classifier_options": each(OPTION),
     **dict.fromkeys(("widths", "hidden"), each(COUNT)),
     **dict.fromkeys(("dropout", "input_dropout"), number(0, 0.99)),

@@ -119,11 +119,11 @@ def tilt_of(face: Face) -> float:
     return float(np.degrees(np.arctan2(dy, dx)))
 
 
-def pose_band(face: Face) -> str:
-    """Return how far a face is turned to the side, one of `POSES`, by where the nose lies between the eyes."""
-    (dx, dy), middle = face.points[1] - face.points[0], face.points[:2].mean(axis=0)
+def pose_band(points: np.ndarray) -> str:
+    """Return how far a face of five points (5, 2) is turned to the side, one of `POSES`, by where its nose lies."""
+    (dx, dy), middle = points[1] - points[0], points[:2].mean(axis=0)
     distance = max(np.hypot(dx, dy), 1e-6)
-    off = (face.points[2] - middle) @ np.array([dx, dy]) / distance**2
+    off = (points[2] - middle) @ np.array([dx, dy]) / distance**2
     return next(name for name, limit in POSES if abs(off) < limit)
 
 
@@ -133,7 +133,12 @@ def size_band(face: Face) -> str:
 
 
 def measure(
-    faces: pd.DataFrame, root: str | Path, preprocessing: Preprocessing, *, detector: Detector
+    faces: pd.DataFrame,
+    root: str | Path,
+    preprocessing: Preprocessing,
+    *,
+    detector: Detector,
+    marker: Detector | None = None,
 ) -> tuple[Framing, pd.DataFrame]:
     """Measure how pictures show a face.
 
@@ -144,6 +149,8 @@ def measure(
     root : path
     preprocessing : Preprocessing
     detector : alignment.Detector
+    marker : alignment.Detector, optional
+        Refines the points from which poses are read; those of `detector` where None.
 
     Returns
     -------
@@ -152,11 +159,13 @@ def measure(
     """
     shown, records = [], []
     for row in faces[["face_id", "image", *_BOX]].itertuples(index=False):
-        face, shape = _detect(row, Path(root), preprocessing, detector)
-        bands = (pose_band(face), size_band(face)) if face else (None, None)
-        records.append((row.face_id, *bands))
-        if face:
-            shown.append(_shares(face, shape))
+        face, picture = _detect(row, Path(root), preprocessing, detector)
+        if face is None:
+            records.append((row.face_id, None, None))
+            continue
+        marked = face if marker is None else marker.refine(picture, face)
+        records.append((row.face_id, pose_band(marked.points), size_band(face)))
+        shown.append(_shares(face, picture.shape))
     table = pd.DataFrame(records, columns=["face_id", "pose", "size"])
     return _summarise(np.array(shown), len(faces)), table
 
@@ -168,8 +177,8 @@ def _detect(row, root: Path, preprocessing: Preprocessing, detector: Detector):
             box = (row.top, row.left, row.bottom, row.right)
             picture = images.crop(picture, box, margin=preprocessing.crop_margin)
     except images.UnreadableImage:
-        return None, ()
-    return main_face(detector.detect(picture), picture.shape), picture.shape
+        return None, None
+    return main_face(detector.detect(picture), picture.shape), picture
 
 
 def _shares(face: Face, shape: tuple[int, ...]) -> tuple[float, ...]:

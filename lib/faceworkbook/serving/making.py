@@ -16,6 +16,7 @@ from faceworkbook import alignment, landmarks, project
 from faceworkbook.alignment import Detector
 from faceworkbook.evaluation import predictions as tables
 from faceworkbook.landmarks import AlignOptions
+from faceworkbook.mesh_detector import MESH, make_detector
 from faceworkbook.serving import card, folder, framing, measuring
 from faceworkbook.serving.answers import Answering
 from faceworkbook.serving.checks import PredictorError
@@ -106,7 +107,8 @@ def write(place: str | Path, given: Ingredients, options: Options = Options()) -
     detector = Detector()
     aligns = any(network.preprocessing.align != "none" for network in given.networks)
     detection = Detection.of(detector, given.align, search=_search(given), aligns=aligns)
-    framed, bands, networks = _measure_pictures(given, options, detector)
+    marker = make_detector(MESH) if detection.bands == MESH else None
+    framed, bands, networks = _measure_pictures(given, options, detector, marker)
     answering = [measuring.calibrate(table, coverage=options.coverage) for table in given.predicted.values()]
     answering = measuring.with_cells(answering, given.predicted, bands)
     judged = _judge(answering, given.predicted, options.seed)
@@ -182,7 +184,9 @@ def _judge(
     return {one.task.name: measuring.judge(predicted[one.task.name], one, seed=seed) for one in answering}
 
 
-def _measure_pictures(given: Ingredients, options: Options, detector: Detector):
+def _measure_pictures(
+    given: Ingredients, options: Options, detector: Detector, marker: Detector | None = None
+):
     """Measure the framing on training faces, and pose and size of test faces; return these and the networks, framed."""
     rng, ids = np.random.default_rng(options.seed), given.faces["face_id"]
     tested = {
@@ -210,7 +214,7 @@ def _measure_pictures(given: Ingredients, options: Options, detector: Detector):
         for network in given.networks
         for own in [margins[network.preprocessing.crop_margin]]
     ]
-    _, bands = framing.measure(draws[1], given.root, first, detector=detector)
+    _, bands = framing.measure(draws[1], given.root, first, detector=detector, marker=marker)
     return framed, bands, networks
 
 

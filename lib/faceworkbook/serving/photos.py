@@ -53,6 +53,8 @@ class Detection:
         Where the points that training aligned by came from.
     mesh_sha256 : str
         Of the face mesh's files; empty where training aligned nothing by them.
+    bands : {'mesh', 'yunet'}
+        Whose points the bands of pose are read from: the mesh's where faces are aligned by them, so that they cost nothing.
     """
 
     min_score: float = MIN_SCORE
@@ -63,13 +65,15 @@ class Detection:
     search: float = 1.0
     landmarks: str = YUNET  # of predictors that were written before there was a choice
     mesh_sha256: str = ""
+    bands: str = YUNET
 
     @classmethod
     def of(cls, detector: Detector, align: AlignOptions, *, search: float, aligns: bool) -> Detection:
         """Describe a detector, and what training aligned where it did."""
         settings = detector.min_score, detector.looks, detector.settings["sha256"]
-        mesh = make_detector(MESH).settings["mesh"]["sha256"] if aligns and align.landmarks == MESH else ""
-        return cls(*settings, align.min_score, align.no_face, search, align.landmarks, mesh)
+        bands = MESH if aligns and align.landmarks == MESH else YUNET
+        mesh = make_detector(MESH).settings["mesh"]["sha256"] if bands == MESH else ""
+        return cls(*settings, align.min_score, align.no_face, search, align.landmarks, mesh, bands)
 
     def to_record(self) -> dict:
         """Return plain values."""
@@ -90,6 +94,7 @@ class Detection:
         check_number(made.search, "detection.search", low=0.1, high=10)
         try:
             AlignOptions(made.align_score, made.no_face, made.landmarks)
+            AlignOptions(landmarks=made.bands)
         except ValueError as error:
             raise PredictorError(f"detection: {shorten(str(error))}") from error
         return made
@@ -111,6 +116,8 @@ class Cut:
         What the networks read, one for each preprocessing; None where the row has no answer.
     shape : tuple of int
         Height and width of the photo; empty where it was not read.
+    points : ndarray of shape (5, 2), optional
+        What the band of pose is read from where it is not the face's own points, pixels of the photo.
     """
 
     status: str
@@ -119,11 +126,15 @@ class Cut:
     face: Face | None = None
     pixels: tuple[np.ndarray, ...] | None = field(default=None, repr=False)
     shape: tuple[int, ...] = ()
+    points: np.ndarray | None = None
 
     @property
     def bands(self) -> dict[str, str]:
         """Pose and size of the face, where they are known."""
-        return {"pose": pose_band(self.face), "size": size_band(self.face)} if self.face else {}
+        if not self.face:
+            return {}
+        points = self.face.points if self.points is None else self.points
+        return {"pose": pose_band(points), "size": size_band(self.face)}
 
 
 class Cutter:
@@ -244,7 +255,9 @@ class Cutter:
         except images.UnreadableImage as error:
             return Cut(NO_FACE, str(error), n_faces, face, shape=shape)
         detail = f"{n_faces} faces; this is the main one" if status == SEVERAL else ""
-        return Cut(status, detail, n_faces, face, pixels, shape)
+        return Cut(
+            status, detail, n_faces, face, pixels, shape, points if self._detection.bands == MESH else None
+        )
 
     @property
     def _aligns(self) -> bool:
