@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from faceworkbook import faces as face_table
 from faceworkbook import splits
 from faceworkbook.splits import allocation
+from faceworkbook.splits.corrected import KEPT
 from tests.support import planting
 
 ONCE = splits.FoldSizes(n_repeats=1)
@@ -486,3 +487,91 @@ def test_damaged_split_files_end_in_a_sentence(tmp_path):
         except splits.SplitError:
             continue
         assert splits.hash_subsets(loaded, faces) == splits.hash_subsets(split, faces)
+
+
+def corrected(faces, column="gender", every=40):
+    """Return the table with every so manieth value of a class turned to the other."""
+    rows = np.arange(0, len(faces), every)
+    turned = faces[column].iloc[rows].map({"male": "female", "female": "male"})
+    out = faces.copy()
+    out.loc[rows, column] = turned.to_numpy()
+    return out
+
+
+def ids(faces, split):
+    return [set(faces["face_id"].iloc[getattr(split, subset)]) for subset in splits.SUBSETS]
+
+
+@pytest.mark.parametrize("scheme", ["identity", "random"])
+def test_corrected_labels_move_no_face(scheme):
+    before = table(n=400, identity=[None] * 400)
+    alone = np.full(400, -1)
+    made = splits.make(before, label="gender", seed=1, scheme=scheme)
+    after = corrected(before).drop(index=[3, 77]).reset_index(drop=True)  # two are unusable
+    options = {"label": "gender", "seed": 1, "scheme": scheme}
+    split = splits.make_corrected(after, before, keep_together=alone, **options)
+    gone = set(before["face_id"].iloc[[3, 77]])
+    assert ids(after, split) == [own - gone for own in ids(before, made)]
+    assert split.fingerprint == splits.fingerprint(after, ["gender"]) and KEPT in split.notices
+    assert ids(after, splits.make(after, **options)) != ids(after, split)  # what it was like before
+
+
+def test_without_corrections_the_split_is_the_usual_one():
+    faces = table()
+    usual = splits.make(faces, label="race", seed=2)
+    split = splits.make_corrected(
+        faces, faces.copy(), keep_together=np.full(len(faces), -1), label="race", seed=2
+    )
+    assert ids(faces, split) == ids(faces, usual) and split.notices == usual.notices
+
+
+def test_a_label_that_was_not_known_trains_or_stands_with_its_group():
+    after = table(n=300, n_people=150)
+    before = after.copy()
+    before.loc[range(0, 300, 7), "gender"] = None
+    split = splits.make_corrected(after, before, keep_together=np.full(300, -1), label="gender", seed=0)
+    assert sum(map(len, ids(after, split))) == 300 and split.leakage["same_person"] == 0
+    lost = splits.make_corrected(before, after, keep_together=np.full(300, -1), label="gender", seed=0)
+    assert sum(map(len, ids(before, lost))) == before["gender"].notna().sum()
+
+
+def test_official_rows_stay_where_the_set_has_them():
+    after = table(n=300, n_people=150)
+    after["split"] = np.where(np.arange(300) % 4 == 0, "test", "train")
+    before = after.copy()
+    before.loc[[0, 1, 4], "gender"] = None
+    split = splits.make_corrected(
+        after, before, keep_together=np.full(300, -1), label="gender", scheme="official"
+    )
+    assert set(split.test) == set(range(0, 300, 4))
+
+
+def test_corrected_people_never_stand_on_two_sides():
+    before = table(n=300, n_people=150)
+    after = before.copy()
+    made = splits.make(before, label="race", seed=0)
+    after.loc[made.test[:5], "identity"] = before["identity"].iloc[made.train[0]]
+    split = splits.make_corrected(after, before, keep_together=np.full(300, -1), label="race", seed=0)
+    assert split.leakage["leaked"] == 0 and any("two sides" in notice for notice in split.notices)
+
+
+def test_labels_of_which_no_split_could_be_made_are_split_once_corrected():
+    after = table(n=200)
+    before = after.assign(gender=pd.Categorical(["female"] * 200, after["gender"].cat.categories))
+    split = splits.make_corrected(after, before, keep_together=np.full(200, -1), label="gender")
+    assert len(split.test) and any("drawn anew" in notice for notice in split.notices)
+
+
+def test_a_contradiction_that_corrections_settle_tests_again():
+    before = table(n=300, identity=[None] * 300)
+    copies = np.full(300, -1)
+    first = splits.make(before, label="gender", seed=0)
+    pair = first.test[:2]
+    copies[pair] = 0
+    before.loc[pair, "gender"] = ["male", "female"]
+    after = before.copy()
+    after.loc[pair, "gender"] = ["male", "male"]
+    made = splits.make(before, label="gender", seed=0, keep_together=copies)
+    split = splits.make_corrected(after, before, keep_together=copies, label="gender", seed=0)
+    lost = set(before["face_id"].iloc[made.contradicting])
+    assert ids(after, split) == [ids(before, made)[0], ids(before, made)[1], ids(before, made)[2] | lost]

@@ -386,6 +386,11 @@ def draw(faces: pd.DataFrame, *, limit: int, seed: int = 0) -> pd.DataFrame:
     return faces.iloc[np.sort(chosen)].reset_index(drop=True)
 
 
+def pick(faces: pd.DataFrame, face_id: pd.Series) -> pd.DataFrame:
+    """Return those of `faces` whose face_id is listed, in their own order; a fresh RangeIndex."""
+    return faces[faces["face_id"].isin(face_id)].reset_index(drop=True)
+
+
 def count_labels(faces: pd.DataFrame) -> pd.DataFrame:
     """One row a label: classes that occur, how many faces bear it, how many do not, and its range or counts."""
     rows = []

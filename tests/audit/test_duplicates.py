@@ -243,3 +243,14 @@ def test_planted_copies_of_real_faces_are_listed_and_strangers_are_not(shared_da
     strangers = {pair for pair in folded if len(pair) == 2} - before
     assert len(truth & result) >= 0.95 * len(truth)
     assert len(strangers) <= 0.01 * len(result)
+
+
+def test_copies_among_some_faces_are_those_of_all_without_the_others(folder):
+    faces = table([f"{i}.png" for i in range(12)])
+    whole = audit.copies(faces, folder)
+    rest = faces[faces["image"] != "11.png"].reset_index(drop=True)
+    own, anew = whole.among(rest, faces), audit.copies(rest, folder)
+    sides = [{frozenset(ids) for _, ids in each.members.groupby("group")["face_id"]} for each in (own, anew)]
+    assert whole.n_groups == 2 and sides[0] == sides[1] and len(own.groups) == len(rest)
+    pd.testing.assert_frame_equal(own.pairs, anew.pairs)
+    assert own.unreadable.empty

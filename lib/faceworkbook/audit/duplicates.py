@@ -91,6 +91,18 @@ class Duplicates:
         table = table[table["pairs"] < table["of"]].reset_index()
         return table.sort_values("faces", ascending=False, kind="stable", ignore_index=True)
 
+    def among(self, faces: pd.DataFrame, before: pd.DataFrame) -> Duplicates:
+        """Return the copies among `faces`, which are some of the faces `before` of this table, with other labels perhaps."""
+        rows = pd.Index(before["face_id"]).get_indexer(faces["face_id"])
+        place = np.full(len(before), -1)
+        place[rows] = np.arange(len(rows))
+        moved = self.pairs.assign(
+            **{end: place[self.pairs[end].to_numpy(int)] for end in ("first", "second")}
+        )
+        pairs = moved[(moved["first"] >= 0) & (moved["second"] >= 0)].reset_index(drop=True)
+        unreadable = self.unreadable[self.unreadable["face_id"].isin(faces["face_id"])].reset_index(drop=True)
+        return _collect(self.how, faces, row_groups.renumber(self.groups[rows]), pairs, unreadable)
+
     def conflicts(self, column: str) -> pd.DataFrame:
         """Members of the groups whose known values of `column` differ, numbers by more than the copies' noise."""
         return self.members[row_groups.contradictions(self.members[column], self.members["group"])]

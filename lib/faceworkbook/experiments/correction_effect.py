@@ -178,19 +178,77 @@ def measure(
         )
     }  # fmt: skip
     metric = metric or pair.after.task.headline
-    given = {"metric": metric, "seed": seed}
-    old, relabelled, new = tested["before", "before"], tested["before", "after"], tested["after", "after"]
-    changes = {
-        MODEL: comparison.paired_difference(new, relabelled, **given),
-        LABELS: comparison.relabelled_difference(relabelled, old, **given),
-        BOTH: comparison.relabelled_difference(new, old, **given),
-    }
+    changes = _measure_changes(
+        tested["before", "before"],
+        tested["before", "after"],
+        tested["after", "after"],
+        metric=metric,
+        seed=seed,
+    )
     n_changed = {
         subset: sum(int(np.isin(getattr(split, subset), pair.changed).sum()) for split in splits)
         for subset in SUBSETS
     }
     rows = _rows(pair, splits, fits, readable)
-    return CorrectionEffect(pair.after.name, metric, _table(changes), rows, n_changed)
+    return CorrectionEffect(pair.after.name, metric, changes, rows, n_changed)
+
+
+def of_predictions(
+    pair: Relabelled,
+    before: pd.DataFrame,
+    after: pd.DataFrame,
+    *,
+    subsets: pd.Series,
+    metric: str = "",
+    seed: int = 0,
+) -> CorrectionEffect:
+    """Measure what corrections changed between two runs from the predictions tables that each left.
+
+    Parameters
+    ----------
+    pair : Relabelled
+        Of the faces of both runs.
+    before, after : pandas.DataFrame
+        Predictions of the model that was fitted on the labels of before, and of after; test faces that both have are judged.
+    subsets : pandas.Series
+        Subset of each face in the run of after, by face_id; '' for none.
+    metric, seed
+        See `measure`.
+
+    Raises
+    ------
+    PredictionsError, ComparisonError
+        No test face in common, or other classes.
+    """
+    metric = metric or pair.after.task.headline
+    tested = [table[table["split"] == "test"] for table in (before, after)]
+    truth = tested[1].drop_duplicates("face_id").set_index("face_id")["truth"]
+    relabelled = tested[0][tested[0]["face_id"].isin(truth.index)].copy()
+    relabelled["truth"] = truth.reindex(relabelled["face_id"]).to_numpy()
+    changes = _measure_changes(tested[0], relabelled, tested[1], metric=metric, seed=seed)
+    changed = pair.changed
+    rows = pair.faces[["face_id", "image"]].iloc[changed].reset_index(drop=True)
+    rows = rows.assign(was=pair.before.truth[changed], value=pair.after.truth[changed])
+    rows["subset"] = subsets.reindex(rows["face_id"]).fillna("").to_numpy()
+    for name, table in zip(("before", "after"), tested, strict=True):
+        predicted = table.drop_duplicates("face_id").set_index("face_id")["predicted"]
+        rows[f"predicted {name}"] = predicted.reindex(rows["face_id"]).to_numpy()
+    n_changed = {subset: int((rows["subset"] == subset).sum()) for subset in SUBSETS}
+    return CorrectionEffect(pair.after.name, metric, changes, rows, n_changed)
+
+
+def _measure_changes(
+    old: pd.DataFrame, relabelled: pd.DataFrame, new: pd.DataFrame, *, metric: str, seed: int
+) -> pd.DataFrame:
+    """Compare the predictions of before, the same against the corrected truth, and those of after."""
+    given = {"metric": metric, "seed": seed}
+    return _table(
+        {
+            MODEL: comparison.paired_difference(new, relabelled, **given),
+            LABELS: comparison.relabelled_difference(relabelled, old, **given),
+            BOTH: comparison.relabelled_difference(new, old, **given),
+        }
+    )
 
 
 def _restrict(split: Split, usable: np.ndarray) -> Split:

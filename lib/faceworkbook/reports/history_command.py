@@ -163,21 +163,44 @@ def _compare(folders: list[Path]) -> str:
     if folders[0] == folders[1] or not all(path.is_file() for path in paths):
         return "no test: it takes predictions of 03_classifier in two runs; others compares 07_compare, -p runs=[FOLDER, FOLDER]"
     from faceworkbook.evaluation import comparison, predictions
+    from faceworkbook.reports import corrected_runs
 
+    of = [corrected_runs.corrections_of(folder).get("hash", "") for folder in folders]
+    if of[0] != of[1]:
+        return _compare_corrected(folders, of)
     tables = [predictions.read(path) for path in paths]
     metric = predictions.task_of(tables[0]).headline
     try:
         text = str(comparison.compare(dict(zip(names, tables, strict=True)), metric=metric))
     except comparison.ComparisonError as error:
         return f"no test: {error}"
+    _keep_comparison(folders, text)
+    return text
+
+
+def _compare_corrected(folders: list[Path], of: list[str]) -> str:
+    """Return what corrected labels changed; the run without corrections is that of before, else the first."""
+    from faceworkbook.reports import corrected_runs
+
+    before, after = folders if of[1] else reversed(folders)
+    try:
+        text = " ".join(corrected_runs.Former(before.name, corrected_runs.measure(before, after)).describe())
+    except corrected_runs.UNREADABLE as error:
+        return f"no test: {error}"
+    if not corrected_runs.differ_in_corrections_alone(before, after):
+        text += " The runs differ in more than the corrections: what changed is not theirs alone."
+    _keep_comparison(folders, text)
+    return text
+
+
+def _keep_comparison(folders: list[Path], text: str) -> None:
     results = folders[0].parent
     if folders[1].parent == results:
         kept = run_records.read_record(results / run_records.COMPARISONS) or {}
         of = [run_records.trained_at(folder) for folder in folders]
-        kept[" | ".join(names)] = {"text": text, "of": of}
+        kept[" | ".join(folder.name for folder in folders)] = {"text": text, "of": of}
         files.write_json(results / run_records.COMPARISONS, kept)
         index.write(results)
-    return text
 
 
 def _note(options: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from faceworkbook import project
 from faceworkbook.reports import finished
-from faceworkbook.reports.experiments import Experiment
+from faceworkbook.reports.experiments import PATHS, Experiment
 from faceworkbook.reports.parameters import format_value
 from faceworkbook.reports.sweeps import name_point
 
@@ -65,4 +65,8 @@ def _suggest(experiment: Experiment, pairs: dict[str, tuple]) -> str:
     if experiment.swept:
         return "ANOTHER_NAME"
     values = {key.rpartition(".")[2]: new for key, (_, new) in pairs.items()}
+    values = {
+        name: Path(new).stem if name in PATHS and isinstance(new, str) else new
+        for name, new in values.items()
+    }
     return name_point(experiment.name, dict(list(values.items())[:2]))

@@ -11,11 +11,12 @@ import pandas as pd
 
 from faceworkbook import files, project
 from faceworkbook.evaluation import excluded_copies, groups
-from faceworkbook.reports import answers, parameters
+from faceworkbook.reports import answers, corrected_runs, parameters
 from faceworkbook.reports.runs import Run, RunError
 from faceworkbook.tasks import Task
 
 REFERENCE = "linear"
+CORRECTED = ".corrected"  # what is added to the name of a run with corrected labels
 LABELS = "Labels are what annotators saw or what a file says, not who people are."
 OF_CELEBRITIES = {"agegender_cleaned": "IMDB and WIKI", "imdb_wiki": "IMDB and Wikipedia"}
 _BLANK_EXPERIMENT = {
@@ -43,6 +44,8 @@ class ReportData:
         The table of figures of 03, of groups of 04.
     measure : str
         The metric of `groups`.
+    former : Former, optional
+        What corrected labels changed beside the run of before.
     """
 
     run: Run
@@ -55,6 +58,7 @@ class ReportData:
     figures: pd.DataFrame
     groups: pd.DataFrame
     measure: str
+    former: corrected_runs.Former | None = None
 
     @property
     def task(self) -> Task:
@@ -106,6 +110,7 @@ def read(run: Run) -> ReportData:
         figures=run.table("03_classifier", "figures"),
         groups=run.table("04_errors", "groups"),
         measure=run.values("04_errors")["measure"],
+        former=corrected_runs.beside(run.folder.parent),
     )
 
 
@@ -200,7 +205,8 @@ def list_findings(data: ReportData) -> list[str]:
     beside, unit = data.classifier.get("beside") or {}, data.task.unit
     findings = [f"{_capitalise(text)}." for text in beside.values()]
     gaps = data.run.table("04_errors", "gaps")
-    return [*findings, answers.of_gaps(groups.adjust(gaps), metric=data.measure, unit=unit)]
+    changed = data.former.describe() if data.former else []
+    return [*findings, answers.of_gaps(groups.adjust(gaps), metric=data.measure, unit=unit), *changed]
 
 
 def _capitalise(text: str) -> str:
@@ -279,3 +285,11 @@ def command_of(folder: Path, experiment: dict) -> str:
             for key, value in values.items()
         ]
     return " ".join(words)
+
+
+def corrected_command(folder: Path, experiment: dict) -> str:
+    """Return the command that runs the experiment in `folder` with corrected labels beside it; empty where there is none."""
+    if not experiment["name"] or experiment.get("sweep"):
+        return ""
+    given = {**experiment["given"], "corrections": "corrections.csv"}
+    return command_of(folder, {**experiment, "name": experiment["name"] + CORRECTED, "given": given})

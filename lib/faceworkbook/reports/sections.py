@@ -8,6 +8,7 @@ import pandas as pd
 from faceworkbook import project
 from faceworkbook.evaluation import excluded_copies, metrics
 from faceworkbook.reports import answers, described, face_browser, face_rows, identity, report_data, tables
+from faceworkbook.reports.corrected_runs import Former
 from faceworkbook.reports.pages import escape
 from faceworkbook.reports.report_data import ReportData
 from faceworkbook.reports.runs import Run
@@ -210,6 +211,13 @@ def show_faces(data: ReportData, which: str) -> None:
         f"<p>{escape(face_browser.describe_choice(which, rows))} {escape(report_data.LABELS)}</p>"
     )
     tables.show_html(face_browser.to_html(rows, root, which=which, static=face_browser.static_map(run)))
+    command = report_data.corrected_command(run.folder.parent, data.experiment)
+    if command:
+        tables.show_html(
+            f"<p>What marks change: save <code>corrections.csv</code>, put it where you work, and run <code>{escape(command)}</code>. "
+            "The same faces train and test there, and its first screen says what the corrected labels changed in the model, "
+            "and what in the truth that it is measured against.</p>"
+        )
 
 
 def allowed(names: list[str], which: str) -> list[str]:
@@ -268,8 +276,18 @@ def show_dataset(data: ReportData) -> None:
     if data.faces.get("corrections"):
         corrected = data.run.table("01_faces", "corrections")
         tables.show_long([corrected], caption="corrections of labels, row by row", open_rows=20)
+    if data.former:
+        show_correction_effect(data.former)
     tables.show_long([data.run.table("01_faces", "notices")], caption="noticed or repaired")
     tables.show_long([data.run.table("02_descriptors", "left_out")], caption="without a descriptor")
+
+
+def show_correction_effect(former: Former) -> None:
+    """Show what corrected labels changed beside the run of before, and what both models say of the corrected faces."""
+    effect = former.effect
+    caption = f"{effect.metric} beside the run {former.name}, on the test faces of both: the model's change, the labels', and both"
+    tables.show(tables.with_intervals(effect.changes, of="difference"), caption=caption, digits=4)
+    tables.show_long([effect.rows], caption="what both models say of the corrected test faces", open_rows=20)
 
 
 def show_split(data: ReportData) -> None:

@@ -6,6 +6,7 @@ never cross a split: rows of one identity, and rows that `keep_together` ties (c
 """
 
 from faceworkbook.row_groups import ALONE
+from faceworkbook.splits.corrected import make_corrected
 from faceworkbook.splits.making import (
     ALSO_IN_TEST,
     NO_LABEL,
@@ -38,6 +39,7 @@ __all__ = [
     "leave_one_dataset_out",
     "load",
     "make",
+    "make_corrected",
     "restrict",
     "save",
 ]

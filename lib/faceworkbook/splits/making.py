@@ -87,6 +87,13 @@ def make(
     return _finish(plan, subset, name=scheme, seed=seed)
 
 
+def split_as(plan: Plan, subset: np.ndarray, former: Split) -> Split:
+    """Return the split of a plan's faces whose subsets are given, with the scheme and seed of another split."""
+    return _finish(
+        ungroup(plan) if former.name == "random" else plan, subset, name=former.name, seed=former.seed
+    )
+
+
 def folds(
     faces: pd.DataFrame,
     *,
