@@ -7,7 +7,7 @@ Speed: the trials that TPE proposes on 7,881 x 1024 random descriptors, at most 
 after 4, 8, 16 epochs. Keras fits them one after another as a notebook would (best epoch kept, nothing stopped early).
 Bar: one program takes at most a sixth of Keras's time. "Nothing stopped" trains the same trials as one program to their last epoch.
 
-Tune: the same trials and the same pruning (its ASHA) on Ray Tune, a process a trial and a trial a core; its start is not
+Tune: the same trials and the same pruning (its ASHA) on Ray Tune, a trial a core, processes used again; its start is not
 counted. Each trial is trained by the program of one MLP, which is quicker than a Keras fit. Needs `pip install 'ray[tune]'`.
 Bar: one program takes at most half of Ray Tune's time.
 
@@ -138,7 +138,9 @@ def time_tune(goal: trials.Goal, drawn: list[dict], plan: Plan) -> dict:
         tuner = tune.Tuner(
             tune.with_parameters(train_on_tune, goal=goal, drawn=drawn),
             param_space={"number": tune.grid_search(list(range(len(drawn))))},
-            tune_config=tune.TuneConfig(scheduler=ASHAScheduler(time_attr="epoch", **rungs, **judged)),
+            tune_config=tune.TuneConfig(
+                scheduler=ASHAScheduler(time_attr="epoch", **rungs, **judged), reuse_actors=True
+            ),
             run_config=tune.RunConfig(storage_path=place, verbose=0),
         )
         (seconds, _), results = timed(tuner.fit)
