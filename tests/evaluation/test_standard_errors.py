@@ -129,6 +129,10 @@ def test_what_a_few_large_errors_decide_is_marked():
     assert not marks[0].any()
     assert marks[1].to_dict() == {"mae": True, "rmse": True, "within_5": False}
     assert metrics.doubt(Figure(0.9, 0.02, freedom=12, effective=30), metrics.find("accuracy")) == ""
+    few, many = (
+        metrics.doubt(Figure(0.9, effective=n, counts=n), metrics.find("accuracy")) for n in (30, 300)
+    )
+    assert "in steps" in few and many == ""
 
 
 def test_p_belongs_to_the_interval():

@@ -255,11 +255,14 @@ def describe_method(made: Figure, metric: Metric, rows: Rows) -> str:
 def doubt(made: Figure, metric: Metric) -> str:
     """Say why an interval may cover less than 95 %; empty where it covered in all simulations.
 
-    See docs/how_intervals_were_checked.md. Shares hold with few degrees of freedom; what weighs errors by their size
+    See docs/how_intervals_were_checked.md. Shares hold with few degrees of freedom, but those of few faces can only take
+    a few values, and it depends on the true share how many of them are covered. What weighs errors by their size
     (log loss, Brier score, errors of numbers) or by ranks (the area under the curve) does not.
     """
     if made.effective < ENOUGH_UNITS:
         return f"; below {ENOUGH_UNITS} it may cover less than 95 %"
+    if metric.proportion and not np.isfinite(made.freedom) and 0 < made.counts < ENOUGH_FREEDOM:
+        return f"; a share of {made.counts:.0f} goes in steps: it may cover less than 95 %"
     weighs = not metric.proportion and (metric.better == "lower" or metric.combine is None)
     if weighs and made.freedom < ENOUGH_FREEDOM:
         return f"; a few decide it ({made.freedom:.0f} degrees of freedom): it may cover less than 95 %"
