@@ -1,6 +1,9 @@
 """Atomic writes and fingerprints of content."""
 
 import errno
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -62,3 +65,52 @@ def test_arrays_of_other_shape_have_other_hashes():
     a = np.arange(6)
     assert files.hash_values(a) != files.hash_values(a.reshape(2, 3))
     assert files.hash_values(a) != files.hash_values(a.astype(np.int32))
+
+
+GONE = """
+import os, sys
+from faceworkbook import files
+with files.open_beside(sys.argv[1]) as beside:
+    beside.write_text("half")
+    os._exit(1)
+"""
+
+
+def test_what_a_killed_process_left_half_written_is_removed_by_the_next(tmp_path):
+    page = tmp_path / "page.html"
+    subprocess.run([sys.executable, "-c", GONE, str(page)], check=False)
+    (left,) = tmp_path.iterdir()
+    assert files.is_abandoned(left.name) and left.suffix == ".html"
+    with files.open_beside(page) as beside:  # of a process that lives
+        assert not files.is_abandoned(beside.name)
+        beside.write_text("whole")
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+    foreign = f".00000000-{'0' * 8}-{os.getpid()}-page.html"
+    assert not files.is_abandoned(foreign) and not files.is_abandoned(".hidden-page.html")
+
+
+def test_the_longest_names_can_be_written(tmp_path):
+    name = "n" * 250 + ".json"
+    assert files.write_json(tmp_path / name, {}).read_text() == "{}\n"
+
+
+def test_a_table_is_read_where_the_system_grants_no_thread(tmp_path):
+    """Under a limit of memory Arrow's own readers wait for threads for ever."""
+    pytest.importorskip("resource")
+    pd.DataFrame({f"c{i}": np.arange(100.0) for i in range(20)}).to_parquet(tmp_path / "t.parquet")
+    code = (
+        "import re, resource, sys; import pyarrow.parquet, pyarrow.dataset; from faceworkbook import files; "
+        "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize(); "
+        "resource.setrlimit(resource.RLIMIT_AS, (used + 2**21,) * 2); "
+        "assert files.read_parquet(sys.argv[1]).shape == (100, 20)"
+    )
+    if not Path("/proc/self/statm").exists():
+        pytest.skip("limits of memory are Linux's")
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "t.parquet")], check=True, timeout=300)
+
+
+def test_a_damaged_table_is_one_kind_of_error(tmp_path):
+    for content in (b"", b"PAR1", b"PAR1" * 9):
+        (tmp_path / "t.parquet").write_bytes(content)
+        with pytest.raises((OSError, ValueError)):
+            files.read_parquet(tmp_path / "t.parquet")

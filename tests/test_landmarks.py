@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -194,3 +196,41 @@ def test_options_of_parameters_from_before_there_was_a_mesh_mean_yunets_points()
     )
     given = landmarks.AlignOptions.from_parameters(parameters | {"landmarks": "mesh"})
     assert given == landmarks.AlignOptions(0.5, "leave_out", "mesh")
+
+
+def test_two_processes_fill_one_table_and_look_at_each_face_once(some, monkeypatch, capsys):
+    """The first removed the pieces of the second while it wrote them; now the second waits and takes what is there."""
+    monkeypatch.setattr(landmarks, "PIECE", 2)
+    waits, detector = threading.Event(), Counted()
+
+    class Slow(Counted):
+        def detect(self, image):
+            assert waits.wait(60)
+            return super().detect(image)
+
+    monkeypatch.setattr(landmarks.files, "hold", hold_and_say(waits))
+    with ThreadPoolExecutor(2) as executor:
+        slow = Slow()
+        results = [executor.submit(look, some, each) for each in (slow, detector)]
+        tables = [result.result()[0].table for result in results]
+    assert slow.asked + detector.asked == 6
+    pd.testing.assert_frame_equal(*tables)
+    assert sorted(path.suffix for path in (some[1] / "kept").iterdir()) == [".lock", ".parquet"]
+
+
+def hold_and_say(waits):
+    real, begun = landmarks.files.hold, []
+
+    def hold(*arguments):
+        begun.append(1)
+        if len(begun) == 2:
+            waits.set()
+        return real(*arguments)
+
+    return hold
+
+
+def test_a_table_that_is_whole_is_read_without_a_lock(some, monkeypatch):
+    look(some)
+    monkeypatch.setattr(landmarks.files, "hold", lambda *_: pytest.fail("held"))
+    assert look(some)[1].asked == 0

@@ -9,6 +9,7 @@ import time
 from importlib import metadata
 from pathlib import Path
 
+from faceworkbook import memory
 from faceworkbook.reports import (
     bundle_command,
     doctor_command,
@@ -36,6 +37,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except RuntimeError as error:
         print(f"workbook: {error}", file=sys.stderr)
+        return 1
+    except Exception as error:
+        if not memory.is_exhausted(error):
+            raise
+        print(f"workbook: {memory.USED_UP}; {memory.ADVICE}", file=sys.stderr)
         return 1
 
 

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import json
 import os
+import platform
 import re
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import xxhash
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 BLOCK_BYTES = 2**22
 ROWS = 50_000  # rows of a table that are turned into text at once
@@ -28,6 +34,8 @@ _OTHER_KINDS = (
     (rb"\x1f\x8b", "a gzip archive; unpack it"),
     (rb"\xd0\xcf\x11\xe0", "a file of Excel or Word; save it as CSV"),
 )
+LONGEST = 50  # characters of a name
+_OWNER = re.compile(r"-([0-9a-f]{8})-([0-9]{1,9})-")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _REFUSED = (*_FULL, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM)
 
@@ -73,9 +81,11 @@ def open_beside(path: str | Path) -> Iterator[Path]:
     stays, since some writers choose their format by it.
     """
     path = Path(path)
-    beside = path.with_name(f".{uuid.uuid4().hex[:8]}-{path.name}")
+    # Cut, since a name of 255 bytes is the longest that most file systems take.
+    beside = path.with_name(f".{uuid.uuid4().hex[:8]}-{name_owner()}-{path.name[-LONGEST:]}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(path.parent)
         yield beside
         _to_disk(beside)
         beside.replace(path)
@@ -84,6 +94,37 @@ def open_beside(path: str | Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
+
+
+def name_owner() -> str:
+    """Return what names this process on this machine, for files that are its own until they are whole."""
+    return f"{xxhash.xxh32_hexdigest(platform.node())}-{os.getpid()}"
+
+
+def is_abandoned(name: str) -> bool:
+    """Whether a name holds `name_owner` of a process of this machine that is gone."""
+    owner = _OWNER.search(name)
+    if not owner or owner[1] != xxhash.xxh32_hexdigest(platform.node()):
+        return False
+    try:
+        os.kill(int(owner[2]), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):  # another user's process
+        return False
+    return False
+
+
+@functools.cache
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what killed processes have left half-written; once a folder and process, which costs one look at it."""
+    if os.name != "posix":  # elsewhere a signal of 0 ends the process
+        return
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(".") and is_abandoned(entry.name):
+                with contextlib.suppress(OSError):
+                    os.unlink(entry.path)  # noqa: PTH108
 
 
 @contextlib.contextmanager
@@ -109,6 +150,32 @@ def _reason(error: OSError) -> str:
     return f"{error.strerror or error}; check the folder and its permissions, or name another one"
 
 
+@contextlib.contextmanager
+def hold(lock: str | Path, what: str) -> Iterator[None]:
+    """Hold a lock file; where another process holds it, say `what` it does, and wait for it.
+
+    Raises
+    ------
+    FileError
+        The folder cannot be written.
+    """
+    from filelock import FileLock, Timeout
+    from tqdm import tqdm
+
+    held = FileLock(lock)
+    with disk_errors(held.lock_file):
+        Path(lock).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            held.acquire(timeout=0)
+        except Timeout:
+            tqdm.write(f"{what}; waiting")
+            held.acquire()
+    try:
+        yield
+    finally:
+        held.release()
+
+
 def write_json(path: str | Path, record, *, default: Callable | None = None) -> Path:
     """Write a record as indented JSON, beside and renamed; see `plain` for what is turned into plain values."""
     return write_beside(path, json.dumps(record, indent=1, default=default or plain) + "\n")
@@ -132,6 +199,37 @@ def read_record(path: str | Path) -> dict:
     except (OSError, ValueError, RecursionError):
         return {}
     return record if isinstance(record, dict) else {}
+
+
+def read_arrow(source, columns: list[str] | None = None) -> pa.Table:
+    """Read a Parquet file; checksums of its pages, where it has any, are verified.
+
+    In this thread alone: Arrow waits for ever for threads that the system does not grant, as under a limit of memory.
+
+    Parameters
+    ----------
+    source : path or pyarrow file
+    columns : list of str, optional
+        All by default.
+
+    Raises
+    ------
+    OSError, ValueError
+        It is missing, damaged, or no such file.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(source, pre_buffer=False, page_checksum_verification=True) as file:
+            return file.read(columns, use_threads=False)
+    except pa.ArrowException as error:
+        raise error if isinstance(error, OSError | ValueError) else ValueError(str(error)) from error
+
+
+def read_parquet(source, columns: list[str] | None = None) -> pd.DataFrame:
+    """Read a Parquet file as a table; see `read_arrow`."""
+    return read_arrow(source, columns).to_pandas(use_threads=False)
 
 
 def plain(value):

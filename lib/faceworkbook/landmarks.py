@@ -5,6 +5,7 @@ Alignment, cleaning and head pose all read this table.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -251,29 +252,47 @@ def detect(
     settings = {**detector.settings, "cut": CUT}
     if path and isinstance(detector, mesh_detector.MeshDetector):
         path = path.with_name(f"{path.stem}-mesh{path.suffix}")
-    kept = _read_kept(path, settings)
     asked = faces[["face_id", *KEY]].reset_index(drop=True)
     asked = asked.astype({"face_id": str, "image": str, **dict.fromkeys(face_table.BOX, float)})
-    work = _Work(Path(root), detector, _by_content(kept))
-    looks: list[tuple] = []
-    anything_new = False
-    with (
-        ThreadPoolExecutor(threads) as executor,
-        tqdm(total=len(asked), desc="landmarks", unit=" faces", disable=not progress) as bar,
-    ):
-        for piece, known in _pieces(asked, kept):
-            fresh = list(executor.map(work.look, piece.itertuples(index=False), known))
-            looks += [look for look, _ in fresh]
-            bar.update(len(piece))
-            if any(is_new for _, is_new in fresh):
-                anything_new = True
-                _keep_piece(path, piece, _frame(look for look, _ in fresh), settings)
-    table = pd.concat([asked, _frame(looks)], axis=1)
-    if path and anything_new:
-        others = kept[~kept["face_id"].isin(table["face_id"])]
-        _write(path, pd.concat([table, others], ignore_index=True), settings)
-        shutil.rmtree(_partial(path), ignore_errors=True)
+    with contextlib.ExitStack() as stack:
+        kept = _read_kept(path, settings)
+        if path and not _are_current(asked, kept, Path(root)):
+            # The second of two processes takes what the first has computed.
+            stack.enter_context(
+                files.hold(path.with_name(f".{path.name}.lock"), f"{path}: another process fills it")
+            )
+            kept = _read_kept(path, settings)
+        work = _Work(Path(root), detector, _by_content(kept))
+        looks: list[tuple] = []
+        anything_new = False
+        executor = stack.enter_context(ThreadPoolExecutor(threads))
+        with tqdm(total=len(asked), desc="landmarks", unit=" faces", disable=not progress) as bar:
+            for piece, known in _pieces(asked, kept):
+                fresh = list(executor.map(work.look, piece.itertuples(index=False), known))
+                looks += [look for look, _ in fresh]
+                bar.update(len(piece))
+                if any(is_new for _, is_new in fresh):
+                    anything_new = True
+                    _keep_piece(path, piece, _frame(look for look, _ in fresh), settings)
+        table = pd.concat([asked, _frame(looks)], axis=1)
+        if path and anything_new:
+            others = kept[~kept["face_id"].isin(table["face_id"])]
+            _write(path, pd.concat([table, others], ignore_index=True), settings)
+            shutil.rmtree(_partial(path), ignore_errors=True)
     return Landmarks(table, settings)
+
+
+def _are_current(asked: pd.DataFrame, kept: pd.DataFrame, root: Path) -> bool:
+    """Whether every face is kept, with its file's size and times of now."""
+    for piece, looks in _pieces(asked, kept):
+        for image, known in zip(piece["image"], looks, strict=True):
+            try:
+                state = os.stat(os.path.join(root, image))  # noqa: PTH116, PTH118
+            except OSError:
+                return False
+            if not known or known[1:4] != (state.st_size, state.st_mtime_ns, state.st_ctime_ns):
+                return False
+    return True
 
 
 def _pieces(asked: pd.DataFrame, kept: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, list]]:
@@ -412,8 +431,8 @@ def _read_kept(path: Path | None, settings: dict) -> pd.DataFrame:
 
 def _read(path: Path, settings: dict) -> pd.DataFrame | None:
     try:
-        table = pq.read_table(path, page_checksum_verification=True).to_pandas()
-    except (OSError, pa.ArrowException):
+        table = files.read_parquet(path)
+    except (OSError, ValueError):
         return None  # missing or damaged: it is computed anew
     if MESH not in table:
         table[MESH] = b""  # written before there were meshes

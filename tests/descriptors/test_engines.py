@@ -356,7 +356,7 @@ def test_what_is_converted_is_read_where_nothing_may_be_written(toy, monkeypatch
     def refuse(*arguments):
         raise PermissionError("read-only file system")
 
-    monkeypatch.setattr(prepare, "FileLock", refuse)
+    monkeypatch.setattr(prepare.files, "hold", refuse)
     monkeypatch.setattr(engines, "_writable", refuse)
     assert engines.choose(toy, engine="onnx").name == "onnx"
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -142,3 +143,29 @@ def test_folders_of_many_files_are_looked_through_once(tmp_path, monkeypatch):
             assert sum(1 for _ in inputs.list_photos(str(folder))) == n
         looked.append(len(calls))
     assert looked[1] <= 2 * looked[0] + 20
+
+
+def test_two_extractions_and_a_reader_share_one_store(pictures, tmp_path, capsys):
+    """Whoever comes second waits and says so; a reader sees one whole store after the other."""
+    faces = table(pictures)
+    windows = [[faces.iloc[first + k : first + k + 6] for k in range(4)] for first in (0, 3)]
+    run(pictures, tmp_path, face_table=faces[:2])
+
+    def extract(windows):
+        for window in windows:
+            store = run(pictures, tmp_path, face_table=window)
+            np.testing.assert_array_equal(store.matrix, expected(window))
+
+    with ThreadPoolExecutor(2) as executor:
+        writers, generations = [executor.submit(extract, each) for each in windows], [0]
+        while not all(writer.done() for writer in writers):
+            store = descriptors.open_store(tmp_path / "store")
+            known = faces.set_index("face_id").loc[store.face_id]
+            np.testing.assert_array_equal(store.matrix, expected(known))
+            generations.append(store.generation)
+        for writer in writers:
+            writer.result()
+    assert generations == sorted(generations)
+    assert len(descriptors.open_store(tmp_path / "store")) == 12
+    said = set(capsys.readouterr().out.splitlines())
+    assert said <= {f"{tmp_path / 'store'}: another process fills this store; waiting"}

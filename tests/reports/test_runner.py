@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 
+import cv2
 import nbformat
 import pytest
 from filelock import FileLock
+from papermill.exceptions import PapermillExecutionError
 
 from faceworkbook import cli, project
 from faceworkbook.reports import experiments, finished, index, runner
@@ -75,6 +77,43 @@ def test_failed_notebook_leaves_a_readable_page_and_runs_again(home, capsys):
     assert cli.main(["run", "small"]) == 0
     out = capsys.readouterr().out
     assert "report: results/small/report.html" in out
+
+
+@pytest.mark.parametrize(
+    ("raised", "words"),
+    [
+        (
+            RuntimeError("Kernel died"),
+            "first.ipynb: Kernel died; often the memory is used up: end other programs",
+        ),
+        (
+            PapermillExecutionError(0, 3, "", "MemoryError", "Unable to allocate 9 GiB", []),
+            "failed in cell 3: MemoryError: Unable to allocate 9 GiB; the memory is used up: end other programs",
+        ),
+    ],
+)
+def test_a_kernel_without_memory_ends_in_a_sentence_with_advice(home, monkeypatch, capsys, raised, words):
+    def execute(source, output, **options):
+        nbformat.write(nbformat.read(source, 4), output)
+        raise raised
+
+    monkeypatch.setattr("papermill.execute_notebook", execute)
+    assert cli.main(["run", "small", "--cold"]) == 1
+    message = capsys.readouterr().err
+    assert words in message and "Traceback" not in message and "failed.html" in message
+    assert (home / "results" / "small" / "first" / "failed.html").is_file()
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), cv2.error("(-4:Insufficient memory) Failed to allocate 5952432 bytes")]
+)
+def test_a_command_without_memory_ends_in_a_sentence_with_advice(monkeypatch, capsys, error):
+    def raise_it(*_):
+        raise error
+
+    monkeypatch.setattr("faceworkbook.serving.command.run", raise_it)
+    assert cli.main(["predict", "photo.jpg"]) == 1
+    assert capsys.readouterr().err.startswith("workbook: the memory is used up; end other programs")
 
 
 def test_a_failure_leaves_an_earlier_page_alone(home):

@@ -401,3 +401,13 @@ def test_points_of_both_kinds_come_along_where_a_step_is_copied(home, tmp_path):
     sharing.copy(source, target)
     assert (target / "landmarks-mesh.parquet").read_text() == "landmarks-mesh.parquet"
     assert (target / "landmarks.parquet").read_text() == "its own"
+
+
+def test_a_step_that_is_begun_anew_while_it_is_copied_is_no_copy(tmp_path):
+    source, target = tmp_path / "a" / "01_faces", tmp_path / "b" / "01_faces"
+    for place in (source, target):
+        place.mkdir(parents=True)
+        (place / finished.DONE).write_text(json.dumps({"outputs": {"gone.json": "1"}}))
+    with pytest.raises(sharing.TwinGone, match=r"gone\.json is gone"):
+        sharing.copy(source, target)
+    assert not list(target.iterdir())

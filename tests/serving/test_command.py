@@ -97,6 +97,15 @@ def test_a_stopped_run_goes_on_where_the_file_ends(place, album, tmp_path, monke
         assert len(seen) == 7 - max(finished - 1, 0)
 
 
+def test_a_file_that_another_process_writes_is_refused(tmp_path):
+    path = tmp_path / "a.csv"
+    with CsvWriter(path, ["image", "status"], key="k") as first:
+        with pytest.raises(PredictorError, match=r"a\.csv is being written by another process; wait"):
+            CsvWriter(path, ["image", "status"], key="k")
+        first.append(pd.DataFrame({"image": ["a.png"], "status": ["ok"]}))
+    CsvWriter(path, ["image", "status"], key="k").close()
+
+
 @pytest.mark.parametrize("end", [0, 1, 9])
 def test_a_file_with_half_a_first_line_is_begun_anew(tmp_path, end):
     path = tmp_path / "x.csv"

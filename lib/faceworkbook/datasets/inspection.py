@@ -236,7 +236,7 @@ def read_any(path: Path) -> pd.DataFrame:
     kind = path.suffix.lower()
     try:
         if kind == ".parquet":
-            table = pd.read_parquet(path)
+            table = files.read_parquet(path)
         elif kind in (".jsonl", ".json"):
             table = _read_json(path)
         else:

@@ -30,7 +30,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
-from faceworkbook import project
+from faceworkbook import files, project
 from faceworkbook.descriptors import layout, manifest
 from faceworkbook.descriptors.layout import INDEX, MATRIX, UNREADABLE, StoreError
 from faceworkbook.landmarks import Aligned
@@ -66,19 +66,19 @@ class Store:
 
     def texts(self, name: str, *, column: str = "face_id"):
         """Return a column of text of ``index.parquet`` or ``unreadable.parquet``, as Arrow holds it."""
-        return pd.read_parquet(self._source(name), columns=[column])[column].astype(TEXT).array
+        return files.read_parquet(self._source(name), [column])[column].astype(TEXT).array
 
     def blocks(self, name: str, *, size: int = BLOCK_ROWS) -> Iterator[tuple[int, pd.DataFrame]]:
         """Yield ``index.parquet`` or ``unreadable.parquet`` a block at a time, with the number of each first row."""
         first = 0
         with pq.ParquetFile(self._source(name)) as file:
-            for block in file.iter_batches(size):
-                yield first, block.to_pandas()
+            for block in file.iter_batches(size, use_threads=False):
+                yield first, block.to_pandas(use_threads=False)
                 first += len(block)
 
     def left_out(self) -> pd.DataFrame:
         """Return the faces that could not be read: ``face_id``, ``image``, ``reason``, ``detail``."""
-        table = pd.read_parquet(self._source(UNREADABLE), columns=["face_id", "image", "detail"])
+        table = files.read_parquet(self._source(UNREADABLE), ["face_id", "image", "detail"])
         is_read = self.manifest["recipe"].get("kind") == READ
         table.insert(2, "reason", NO_DESCRIPTOR if is_read else "unreadable")
         return table

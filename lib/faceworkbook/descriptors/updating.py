@@ -12,9 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock
 
-from faceworkbook import images
+from faceworkbook import files, images
 from faceworkbook.descriptors import handover, manifest
 from faceworkbook.descriptors import store as stores
 from faceworkbook.descriptors.journal import Journal
@@ -72,13 +71,10 @@ def _locked(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"store {folder} cannot be a folder ({error.strerror}); name another one") from error
-    lock = FileLock(folder / ".lock")
-    with disk_errors(folder):
-        lock.acquire()
-    try:
+    with ExitStack() as stack:
+        with disk_errors(folder):
+            stack.enter_context(files.hold(folder / ".lock", f"{folder}: another process fills this store"))
         yield
-    finally:
-        lock.release()
 
 
 def _update(job: Job) -> tuple[Store, np.ndarray]:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from faceworkbook import hdf5
+from faceworkbook import files, hdf5
 from faceworkbook.descriptors.matching import FACE, IMAGE_NAMES
 
 NAMES = (FACE, *IMAGE_NAMES, "id", "ids", "face_ids", "images", "image_paths", "paths", "files", "filenames")
@@ -229,7 +229,7 @@ def _check_matrix(array: np.ndarray, path: Path, name: str = "") -> np.ndarray:
 def _read_table(path: Path) -> pd.DataFrame:
     suffix = path.suffix.lower()
     if suffix in (".parquet", ".pq"):
-        table = pd.read_parquet(path)
+        table = files.read_parquet(path)
         named = not isinstance(table.index, pd.RangeIndex) and table.index.name not in table
         return table.reset_index() if named else table
     return _read_json(path) if suffix in (".json", ".jsonl", ".ndjson") else _read_csv(path)

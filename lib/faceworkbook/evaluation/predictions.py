@@ -347,11 +347,11 @@ def read(path: str | Path) -> pd.DataFrame:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; run the notebook that writes it, or name another file")
     try:
-        read_table = pq.read_table(path, page_checksum_verification=True)
+        read_table = files.read_arrow(path)
         record = json.loads((read_table.schema.metadata or {}).get(METADATA, b"{}"))
-        table = read_table.to_pandas()
+        table = read_table.to_pandas(use_threads=False)
         content = record.pop("content", None)
-    except (OSError, ValueError, AttributeError, TypeError, LookupError, pa.ArrowException) as error:
+    except (OSError, ValueError, AttributeError, TypeError, LookupError) as error:
         raise PredictionsError(
             f"{path} is damaged or no table of predictions ({error}); write it again"
         ) from error

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 
+from faceworkbook import files
 from faceworkbook.evaluation import predictions as tables
 
 TRUTH = (
@@ -103,7 +104,7 @@ def _read_line(line: str, number: int, path: Path):
 
 def _read_parquet(path: Path) -> pd.DataFrame:
     if tables.METADATA not in (pq.read_schema(path).metadata or {}):
-        return pd.read_parquet(path)
+        return files.read_parquet(path)
     table = tables.read(path)
     tested = table[table["split"] == "test"]
     if len(tested[["repeat", "fold"]].drop_duplicates()) > 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -16,12 +17,13 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from faceworkbook import files, project
+from faceworkbook import files, memory, project
 from faceworkbook.reports import finished, inputs, kernels, plans, sharing
 from faceworkbook.reports.experiments import Experiment, Step
 
 FINISHED, FAILED, RUNNING = finished.NOTEBOOK, "failed.ipynb", "running.ipynb"
 LOG = "run.log"
+START = 300  # seconds until a kernel answers, on a machine with other work
 
 
 class RunFailed(RuntimeError):
@@ -147,7 +149,8 @@ def _settle_step(
         twin = sharing.find(place.parents[1], step, fingerprint, since=since)
         if twin is None:
             return start(step, place, fingerprint)
-        sharing.copy(twin, place)
+        with contextlib.suppress(sharing.TwinGone):
+            sharing.copy(twin, place)
         # Another process has begun it anew meanwhile, or it has read what this run's earlier steps do not hold.
         if not (finished.is_finished(place, fingerprint) and inputs.is_current(place)):
             return start(step, place, fingerprint)
@@ -203,18 +206,19 @@ def run_step(
                 parameters=step.parameters,
                 cwd=str(step.notebook.parent),
                 kernel_name="python3",
+                start_timeout=START,
                 progress_bar=bar if sys.stderr.isatty() else False,
                 config=config,
                 **engine.options_of(template, following),
             )
     except PapermillExecutionError as error:
-        html.scrub(output)
-        page = html.export(output.replace(place / FAILED), place / "failed.html")
-        log(place, f"failed in cell {error.exec_count}: {error.ename}: {error.evalue}")
-        raise RunFailed(
-            f"{step.notebook.name} failed in cell {error.exec_count}: {error.ename}: {error.evalue}\n"
-            f"Everything up to there is in {project.shorten(page)}#error"
-        ) from error
+        what = f"{step.notebook.name} failed in cell {error.exec_count}: {error.ename}: {error.evalue}"
+        if memory.is_exhausted(f"{error.ename}: {error.evalue}"):
+            what += f"; {memory.USED_UP}: {memory.ADVICE}"
+        raise _failed(place, what, anchor="#error") from error
+    except RuntimeError as error:  # of jupyter: its kernel is gone, or did not start
+        often = f"often {memory.USED_UP}: {memory.ADVICE}"
+        raise _failed(place, f"{step.notebook.name}: {error}; {often}") from error
     html.scrub(output)
     html.export(output.replace(place / FINISHED), place / "report.html")
     for name in (FAILED, "failed.html"):
@@ -223,6 +227,18 @@ def run_step(
     finished.mark(place, fingerprint, seconds)
     log(place, f"finished in {seconds:.0f} s")
     return Result(step, place, False, seconds)
+
+
+def _failed(place: Path, what: str, *, anchor: str = "") -> RunFailed:
+    """Leave the page of a notebook that failed; return the error that names it."""
+    from faceworkbook.reports import html
+
+    log(place, what)
+    if not (place / RUNNING).is_file():
+        return RunFailed(what)
+    html.scrub(place / RUNNING)
+    page = html.export((place / RUNNING).replace(place / FAILED), place / "failed.html")
+    return RunFailed(f"{what}\nEverything up to there is in {project.shorten(page)}{anchor}")
 
 
 def _literal(path: Path) -> str:
@@ -238,5 +254,9 @@ def _private_kernel():
     if os.name != "posix":
         yield Config()
         return
-    with tempfile.TemporaryDirectory(prefix="workbook-") as folder:
+    prefix = "workbook"
+    for left in Path(tempfile.gettempdir()).glob(f"{prefix}-*"):
+        if files.is_abandoned(left.name):
+            shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f"{prefix}-{files.name_owner()}-") as folder:
         yield Config({"KernelManager": {"transport": "ipc", "ip": f"{folder}/kernel"}})

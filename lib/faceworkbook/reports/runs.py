@@ -101,7 +101,7 @@ class Run:
         """Read a parquet table that another step wrote."""
         path = self.other(step, f"{name}.parquet")
         try:
-            return pd.read_parquet(path)
+            return files.read_parquet(path)
         except (OSError, ValueError) as error:
             raise RunError(f"{project.shorten(path)} is damaged ({error}); run {step} again") from error
 

@@ -12,9 +12,6 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-from tqdm import tqdm
-
 from faceworkbook import files, landmarks
 from faceworkbook.reports import finished, parameters
 from faceworkbook.reports.experiments import Step
@@ -36,22 +33,18 @@ def is_shared(step: Step) -> bool:
     )
 
 
+class TwinGone(ValueError):
+    """Another process has begun the finished step anew while it was copied."""
+
+
 @contextlib.contextmanager
 def lock(results: Path, step: Step, fingerprint: str) -> Iterator[None]:
     """Hold the lock of whoever runs the step of this fingerprint; wait for another process, and say so."""
     folder = results / LOCKS
-    folder.mkdir(parents=True, exist_ok=True)
     # Some thousand files at most: two steps that share one wait for each other, and lose nothing else.
-    held = FileLock(folder / f"{fingerprint[:3]}.lock")
-    try:
-        held.acquire(timeout=0)
-    except Timeout:
-        tqdm.write(f"{step.name}: another run is computing it, or one like it; waiting")
-        held.acquire()
-    try:
+    what = f"{step.name}: another run is computing it, or one like it"
+    with files.hold(folder / f"{fingerprint[:3]}.lock", what):
         yield
-    finally:
-        held.release()
 
 
 def find(results: Path, step: Step, fingerprint: str, *, since: float = 0.0) -> Path | None:
@@ -68,14 +61,17 @@ def find(results: Path, step: Step, fingerprint: str, *, since: float = 0.0) -> 
 
 def copy(source: Path, target: Path) -> None:
     """Copy what a finished step made; that it is finished is written last, so that half a copy is none."""
-    record = files.read_json(source / finished.DONE, ValueError, advice="run the step again")
+    record = files.read_json(source / finished.DONE, TwinGone, advice="run the step again")
     target.mkdir(parents=True, exist_ok=True)
     old = finished.outputs_of(target)
     for name in (finished.DONE, "failed.ipynb", "failed.html", *(set(old) - set(record["outputs"]))):
         (target / name).unlink(missing_ok=True)
     for name in record["outputs"]:
         with files.open_beside(target / name) as beside:
-            shutil.copyfile(source / name, beside)
+            try:
+                shutil.copyfile(source / name, beside)
+            except FileNotFoundError as error:
+                raise TwinGone(f"{source / name} is gone; run the step again") from error
     _copy_landmarks(source.parent, target.parent)
     files.write_json(target / finished.DONE, record | {"copied_from": source.parent.name})
 

@@ -278,7 +278,11 @@ def open_start(given: str, inputs: Sequence[Mapping]) -> Start:
             "again, to its end"
         )
     _compare_inputs(given, record["inputs"], inputs)
-    faces = pd.read_parquet(folder / TRAINED_ON)
+    try:
+        faces = files.read_parquet(folder / TRAINED_ON)
+    except (OSError, ValueError) as error:
+        where = project.shorten(folder / TRAINED_ON)
+        raise StartError(f"start={given}: {where} is damaged ({error}); run that step again") from error
     faces = faces.assign(image=[str(project.resolve(path)) for path in faces["image"]])
     return Start(given, folder, inputs, faces, file=file)
 

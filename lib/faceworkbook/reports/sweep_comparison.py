@@ -142,7 +142,7 @@ def _read_fit(point: Point, place: Path) -> Fit:
 
 def _read_strategies(point: Point, place: Path) -> list[Fit]:
     """Return a fit for each strategy, task and split of 09_multitask or 19_picture_tasks."""
-    fits, values = [], pd.read_parquet(place / STRATEGIES)
+    fits, values = [], files.read_parquet(place / STRATEGIES)
     several = values["strategy"].nunique() > 1
     setting = setting_of(point)
     for (strategy, task), own in values.groupby(["strategy", "task"], sort=False):

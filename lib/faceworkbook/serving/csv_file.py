@@ -38,8 +38,13 @@ class CsvWriter:
         self._columns = [PREDICTOR, *columns]
         self.done: set[str] = set()
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        keep = self._read() if self.path.exists() else 0
         self._file = self.path.open("a", encoding="utf-8", newline="")
+        try:
+            _claim(self._file, self.path)
+            keep = self._read()
+        except PredictorError:
+            self._file.close()
+            raise
         self._file.truncate(keep)
         if not keep:
             self._write([list(map(escape, self._columns))])
@@ -106,6 +111,22 @@ class CsvWriter:
 
     def __exit__(self, *_) -> None:
         self.close()
+
+
+def _claim(file, path: Path) -> None:
+    """Let no other process write to the file until it is closed here."""
+    try:
+        import fcntl
+    except ImportError:  # Windows has no such locks
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise PredictorError(
+            f"{path} is being written by another process; wait for it, or give another file"
+        ) from None
+    except OSError:  # a file system without locks
+        return
 
 
 def _lines(rows: Sequence[Sequence[str]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import hashlib
 import importlib.metadata
@@ -9,6 +10,7 @@ import importlib.util
 import json
 import platform
 import re
+import shutil
 import tempfile
 import warnings
 from pathlib import Path
@@ -271,7 +273,15 @@ def _writable(cache: Path) -> Path:
         with tempfile.TemporaryFile(dir=cache):
             return cache
     except OSError:
-        return Path(tempfile.mkdtemp(prefix="faceworkbook-"))
+        return _own_folder(cache)
+
+
+@functools.cache
+def _own_folder(cache: Path) -> Path:
+    """Return a folder that stands for `cache` while this process lives."""
+    folder = tempfile.mkdtemp(prefix="faceworkbook-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 def _check_faces(backbone: Backbone, check_pixels) -> np.ndarray:

@@ -15,9 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 
-from faceworkbook import backbones
+from faceworkbook import backbones, files
 from faceworkbook.backbones import Backbone
 from faceworkbook.descriptors.engines import onnx_graph, winograd
 from faceworkbook.descriptors.engines.base import Engine, agrees, compare
@@ -57,8 +56,7 @@ def prepared(
     """
     # The lock needs a folder that may be written; what is finished needs none.
     if not is_current(folder, made_for):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{folder}.lock"):
+        with files.hold(f"{folder}.lock", f"{backbone.name}: another process converts it"):
             if not is_current(folder, made_for):
                 _prepare(backbone, pixels, folder, engines, made_for)
     return json.loads((folder / VERDICT).read_text())

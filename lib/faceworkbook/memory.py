@@ -1,0 +1,27 @@
+"""Memory that is used up: what libraries raise then, each in its own words."""
+
+from __future__ import annotations
+
+import re
+
+USED_UP = "the memory is used up"
+ADVICE = (
+    "end other programs, or take fewer faces, smaller pictures or a smaller batch, and run again: "
+    "what is finished is kept"
+)
+_WORDS = re.compile(
+    r"memoryerror|bad_alloc|insufficient memory|allocate memory|(failed|unable) to allocate|out of memory|oom when|"
+    r"resourceexhausted|can't start new thread|launch worker thread",
+    re.IGNORECASE,
+)
+
+
+def is_exhausted(error: BaseException | str) -> bool:
+    """Whether an error, or what it came from, is that memory, or a thread's share of it, was not granted."""
+    if isinstance(error, str):
+        return bool(_WORDS.search(error))
+    causes: list[BaseException] = []
+    while error is not None and error not in causes:
+        causes.append(error)
+        error = error.__cause__ or error.__context__
+    return any(isinstance(e, MemoryError) or _WORDS.search(f"{type(e).__name__}: {e}") for e in causes)
