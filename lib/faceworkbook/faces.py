@@ -277,9 +277,13 @@ def _check_boxes(faces: pd.DataFrame) -> None:
     partial = ~sides.isin((0, len(BOX)))
     flat = ((faces["bottom"] <= faces["top"]) | (faces["right"] <= faces["left"])).fillna(False)
     if partial.any():
-        raise FaceTableError(f"face {faces.loc[partial, 'face_id'].iloc[0]!r} has a box with missing sides")
+        raise FaceTableError(
+            f"face {faces.loc[partial, 'face_id'].iloc[0]!r} has a box with missing sides; give all four, or none"
+        )
     if flat.any():
-        raise FaceTableError(f"face {faces.loc[flat, 'face_id'].iloc[0]!r} has a box without area")
+        raise FaceTableError(
+            f"face {faces.loc[flat, 'face_id'].iloc[0]!r} has a box without area; give top < bottom and left < right"
+        )
 
 
 def _check_ids(faces: pd.DataFrame) -> None:
@@ -297,7 +301,9 @@ def _check_ids(faces: pd.DataFrame) -> None:
 
 def _check_paths(images: pd.Series) -> None:
     if images.isna().any():
-        raise FaceTableError(f"column 'image' is missing in {int(images.isna().sum())} rows")
+        raise FaceTableError(
+            f"column 'image' is missing in {int(images.isna().sum())} rows; each face needs a picture"
+        )
     outside = images[
         images.str.match(r"^(/|[A-Za-z]:|\\)") | images.str.contains(r"(?:^|[\\/])\.\.(?:[\\/]|$)")
     ]

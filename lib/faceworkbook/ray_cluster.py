@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-STARTS = 3
+STARTS = 5
 
 
 @contextmanager
@@ -17,7 +17,7 @@ def connected(error: type[Exception], parameter: str) -> Iterator:
     Parameters
     ----------
     error : type
-        Raised where Ray is not installed.
+        Raised where Ray is not installed, or cannot be started or reached.
     parameter : str
         What asked for Ray, for the message.
     """
@@ -27,7 +27,16 @@ def connected(error: type[Exception], parameter: str) -> Iterator:
         raise error(f"{parameter} needs the extra [ray]: pip install 'faceworkbook[ray]'") from cause
     started = not ray.is_initialized()
     if started:
-        _start(ray, os.environ.get("RAY_ADDRESS"))
+        address = os.environ.get("RAY_ADDRESS")
+        try:
+            _start(ray, address)
+        except Exception as cause:
+            reason = str(cause).strip().partition("\n")[0] or type(cause).__name__
+            advice = "start it there, or leave RAY_ADDRESS empty" if address else "free memory or processors"
+            raise error(
+                f"{parameter}: the Ray cluster {address or 'of this machine'} did not start ({reason}); {advice}, and run "
+                "again, or run without Ray"
+            ) from cause
     try:
         yield ray
     finally:

@@ -54,14 +54,18 @@ class Assignment:
                 f"{self._file}: {variable} of layer {layer} has shape {array.shape}; expected {shape}"
             )
         if not np.isfinite(array.sum(dtype=np.float64)):
-            raise WeightsError(f"{self._file}: {variable} of layer {layer} holds values that are no numbers")
+            raise WeightsError(
+                f"{self._file}: {variable} of layer {layer} holds values that are no numbers; copy the file again"
+            )
         return _tensor(array, dtype)
 
     def finish(self, model) -> None:
         """Check that every array was used, and release the arrays from the layers' initialisers."""
         if self._waiting:
             names = ", ".join(f"{layer}/{variable}" for layer, variable in self._waiting)
-            raise WeightsError(f"{self._file}: no place in the network for {names}")
+            raise WeightsError(
+                f"{self._file}: no place in the network for {names}; give the file of this network"
+            )
         zeros = import_keras().initializers.Zeros()
         for layer in model.layers:
             for name in INITIALIZERS:

@@ -71,7 +71,7 @@ class Chain:
 def shapes(chain: Chain, *, file: str) -> dict[str, Shape]:
     """Return the output (height, width, channels) of every layer; raise `WeightsError` where two do not fit."""
     if len(chain.layers) > MAX_LAYERS:
-        raise WeightsError(f"{file} has {len(chain.layers)} layers; VGG-Face has 38")
+        raise WeightsError(f"{file} has {len(chain.layers)} layers; VGG-Face has 38, give its file")
     current: Shape = (*chain.preprocessing.size, 3)
     result: dict[str, Shape] = {}
     for layer in chain.layers:

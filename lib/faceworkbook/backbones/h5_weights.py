@@ -117,7 +117,7 @@ def _layer(root, layer: str) -> dict[str, np.ndarray]:
         arrays[variable] = _array(root[layer], name)
     if len(arrays) != len(names):
         raise WeightsError(
-            f"{root.file.filename}: layer {layer} has {', '.join(names)}, of which two are the same"
+            f"{root.file.filename}: layer {layer} has {', '.join(names)}, of which two are the same; save the weights again"
         )
     return arrays
 

@@ -31,7 +31,9 @@ def open_model(path: Path):
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises half a dozen types on a foreign or damaged file
         reason = " ".join(str(error).split())[:300]
-        raise WeightsError(f"{path}: Keras cannot open it ({reason})") from error
+        raise WeightsError(
+            f"{path}: Keras cannot open it ({reason}); save it again with model.save"
+        ) from error
 
 
 def read_config(path: Path) -> dict:
@@ -40,7 +42,9 @@ def read_config(path: Path) -> dict:
         if path.suffix == ".keras":
             with zipfile.ZipFile(path) as file:
                 if file.getinfo("config.json").file_size > MAX_CONFIG_BYTES:
-                    raise WeightsError(f"{path}: config.json is larger than {MAX_CONFIG_BYTES:,} bytes")
+                    raise WeightsError(
+                        f"{path}: config.json is larger than {MAX_CONFIG_BYTES:,} bytes; give a Keras model"
+                    )
                 text = file.read("config.json")
         else:
             text = h5_weights.read_attribute(path, "model_config")
@@ -48,9 +52,13 @@ def read_config(path: Path) -> dict:
     except (OSError, KeyError, ValueError, zipfile.BadZipFile, RecursionError) as error:
         if isinstance(error, WeightsError):
             raise
-        raise WeightsError(f"{path} is no Keras model, or damaged ({error})") from error
+        raise WeightsError(
+            f"{path} is no Keras model, or damaged ({error}); save it again with model.save"
+        ) from error
     if not isinstance(config, dict):
-        raise WeightsError(f"{path} is no Keras model: its config is no record of layers")
+        raise WeightsError(
+            f"{path} is no Keras model: its config is no record of layers; save it again with model.save"
+        )
     return config
 
 

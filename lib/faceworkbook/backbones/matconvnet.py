@@ -159,7 +159,9 @@ def _read_pool(struct, name: str, path: Path) -> Layer:
 def _preprocessing(meta, path: Path) -> Preprocessing:
     normalization = _one(_field(meta, "normalization", None))
     if normalization is None:
-        raise WeightsError(f"{path}: no normalization (imageSize, averageImage), so the input is unknown")
+        raise WeightsError(
+            f"{path}: no normalization (imageSize, averageImage), so the input is unknown; give the file as MatConvNet distributes it"
+        )
     size = _numbers(normalization, "imageSize", (224, 224, 3), path, low=1)
     interpolation = _text(_field(normalization, "interpolation", "bicubic"))
     if interpolation not in INTERPOLATIONS:

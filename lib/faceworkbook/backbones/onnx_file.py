@@ -135,9 +135,11 @@ def read_model(path: Path):
     try:
         model = onnx.load(str(path), load_external_data=False)
     except Exception as error:  # the parser raises its own type, which depends on its version
-        raise WeightsError(f"{path} is no ONNX file, or damaged ({_first_line(error)})") from error
+        raise WeightsError(
+            f"{path} is no ONNX file, or damaged ({_first_line(error)}); export it again"
+        ) from error
     if not model.graph.node or not model.graph.output:
-        raise WeightsError(f"{path} is no ONNX file, or damaged: it holds no graph")
+        raise WeightsError(f"{path} is no ONNX file, or damaged: it holds no graph; export it again")
     for file in external_files(model):
         _check_inside(path, file)
     return model

@@ -172,7 +172,9 @@ def read(path: Path) -> SideCar:
 def _mapping(path: Path) -> dict:
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise WeightsError(f"{path} has {path.stat().st_size:,} bytes; a side-car has a few lines")
+            raise WeightsError(
+                f"{path} has {path.stat().st_size:,} bytes; a side-car has a few lines; see weights/README.md"
+            )
         values = plain_yaml.load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, plain_yaml.YamlError) as error:
         reason = " ".join(str(error).split())[:200]

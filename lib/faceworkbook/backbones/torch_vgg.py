@@ -40,7 +40,7 @@ def _modules(sequential: torch7.TorchObject, path: Path) -> list[torch7.TorchObj
     table = sequential.get("modules")
     modules = [table[key] for key in sorted(table)] if _is_list(table) else []
     if not modules or not all(isinstance(module, torch7.TorchObject) for module in modules):
-        raise WeightsError(f"{path}: the nn.Sequential holds no list of modules")
+        raise WeightsError(f"{path}: the nn.Sequential holds no list of modules; give VGG_FACE.t7")
     return modules
 
 
@@ -76,7 +76,9 @@ class _Naming:
         elif module.type_name in SOFTMAX:
             self.layers.append(Layer("prob", "softmax"))
         elif module.type_name not in IGNORED:
-            raise WeightsError(f"{self.path}: module {module.type_name} does not occur in VGG-Face")
+            raise WeightsError(
+                f"{self.path}: module {module.type_name} does not occur in VGG-Face; give VGG_FACE.t7"
+            )
 
     def _label(self) -> str:
         return str(self.block) if self.linear else f"{self.block}_{self.inside}"
@@ -111,7 +113,9 @@ class _Naming:
 
     def _add_pool(self, module) -> None:
         if module.get("padW", 0) or module.get("padH", 0) or module.get("ceil_mode", False):
-            raise WeightsError(f"{self.path}: a pooling is padded or rounds up; VGG-Face's do not")
+            raise WeightsError(
+                f"{self.path}: a pooling is padded or rounds up; VGG-Face's do not, give VGG_FACE.t7"
+            )
         size = self._whole(module, "kH"), self._whole(module, "kW")
         stride = self._whole(module, "dH", size[0]), self._whole(module, "dW", size[1])
         self.layers.append(Layer(f"pool{self.block}", "pool", size=size, stride=stride))
@@ -120,7 +124,7 @@ class _Naming:
     def _add_linear(self, module) -> None:
         weight = module.get("weight")
         if not isinstance(weight, np.ndarray) or weight.ndim != 2:
-            raise WeightsError(f"{self.path}: a Linear module has no weight matrix")
+            raise WeightsError(f"{self.path}: a Linear module has no weight matrix; give VGG_FACE.t7")
         self.block += self.linear
         out, given = weight.shape
         side = 1 if self.linear else self._first_side(given)

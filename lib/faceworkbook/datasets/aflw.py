@@ -136,7 +136,7 @@ def _query(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         with closing(sqlite3.connect(address, uri=True)) as connection:
             state = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
             if state != "ok":
-                raise DatasetError(f"{path}: the SQLite file is damaged ({state})")
+                raise DatasetError(f"{path}: the SQLite file is damaged ({state}); copy it again")
             tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
             sex = "FaceMetadata" in tables
             text = _QUERY.format(sex=_SEX if sex else ", NULL AS sex", join=_JOIN_SEX if sex else "")

@@ -109,7 +109,9 @@ def _read(path: Path) -> pd.DataFrame:
     rows = rows.loc[:, ~rows.columns.duplicated()].map(spreadsheet.unescape)
     lacking = [name for name in ("face_id", "column", "value") if name not in rows]
     if lacking:
-        raise DatasetError(f"corrections {path}: the header lacks the columns {lacking}; it reads {[*rows]}")
+        raise DatasetError(
+            f"corrections {path}: the header lacks the columns {lacking}; it reads {[*rows]}, add them"
+        )
     if malformed.rows:
         raise DatasetError(f"corrections {path}: {'; '.join(detail for _, _, detail in malformed.rows)}")
     rows = rows.assign(**{name: "" for name in _OPTIONAL if name not in rows}).drop_duplicates()

@@ -86,7 +86,9 @@ def read(root: Path, options: Options) -> Dataset:
     rows = read_rows(root / options.table, left_out, notices, header=(), form=_form(options))
     rows = _name_columns(rows, root / options.table, options, notices)
     if rows.empty and not left_out.rows:
-        raise DatasetError(f"{root / options.table}: a header and no rows; its columns are {[*rows.columns]}")
+        raise DatasetError(
+            f"{root / options.table}: a header and no rows; its columns are {[*rows.columns]}; give a table of faces"
+        )
     rows = box_columns.split_cells(rows, options.table)
     rows = _translate(rows, options, notices)
     rows = rows.assign(image=without_missing(rows["image"], number=True))
@@ -148,7 +150,7 @@ def _name_columns(rows: pd.DataFrame, path: Path, options: Options, notices: Rea
             notices.add(path.name, "column renamed", f"column {written!r} is the column {name!r}")
     twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:
-        raise DatasetError(f"{path}: the columns {twice} stand twice in the header")
+        raise DatasetError(f"{path}: the columns {twice} stand twice in the header; rename one of each")
     if "image" not in names:
         _refuse_nameless(rows, path)
     return rows.loc[:, [bool(name) for name in names]].set_axis([name for name in names if name], axis=1)

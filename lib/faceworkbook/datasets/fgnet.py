@@ -126,5 +126,5 @@ def read_points(path: Path) -> np.ndarray:
         raise DatasetError(f"{path}: {len(rows)} points between braces, expected {POINTS} pairs of numbers")
     values = numbers(pd.Series([word for row in rows for word in row])).to_numpy().reshape(POINTS, 2)
     if np.isnan(values).any():
-        raise DatasetError(f"{path}: a point is not a pair of numbers")
+        raise DatasetError(f"{path}: a point is not a pair of numbers; copy the file again")
     return values

@@ -146,7 +146,9 @@ def _read_mat(path: Path, name: str) -> pd.DataFrame:
         raise DatasetError(f"{path}: expected one struct '{name}' with the fields {needed}") from error
     lengths = {field: len(values) for field, values in fields.items()}
     if len(set(lengths.values())) != 1:
-        raise DatasetError(f"{path}: the fields have different lengths {lengths}; the file is damaged")
+        raise DatasetError(
+            f"{path}: the fields have different lengths {lengths}; the file is damaged, copy it again"
+        )
     return _unwrap(path, fields)
 
 
@@ -158,7 +160,9 @@ def _unwrap(path: Path, fields: dict[str, np.ndarray]) -> pd.DataFrame:
         }
         boxes = np.array([_box(cell) for cell in fields["face_location"]], dtype=float).reshape(-1, 4)
     except (TypeError, ValueError) as error:
-        raise DatasetError(f"{path}: a field does not hold the numbers it should ({error})") from error
+        raise DatasetError(
+            f"{path}: a field does not hold the numbers it should ({error}); copy the file again"
+        ) from error
     texts = {name: [_text(cell) for cell in fields[name]] for name in ("full_path", "name")}
     sides = dict(zip(("left", "top", "right", "bottom"), boxes.T, strict=True))
     return pd.DataFrame({**numbers, **texts, **sides})

@@ -165,7 +165,7 @@ def read_lines(path: Path, encoding: str = "utf-8") -> list[str]:
             encoding = "utf-16"
         text = content.decode(encoding)
     except OSError as error:
-        raise DatasetError(f"{path}: cannot be opened ({error.strerror})") from error
+        raise DatasetError(f"{path}: cannot be opened ({error.strerror}); check its permissions") from error
     except LookupError as error:
         raise DatasetError(
             f"encoding={encoding!r} is none that Python knows; try cp1252 or latin-1"

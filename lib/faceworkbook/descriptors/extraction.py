@@ -161,7 +161,9 @@ def make_job(
 ) -> Extraction:
     """Return what a store is to hold; faces are searched for their points where the network aligns."""
     if not len(faces):
-        raise StoreError("there is no face to extract: the face table is empty")
+        raise StoreError(
+            "there is no face to extract: the face table is empty; look at what the data set left out"
+        )
     aligned = _align(faces, backbone, Path(root), Path(store), settings)
     asked = ask(faces if aligned.keep.all() else faces[aligned.keep])
     return Extraction(asked, Path(root), Path(store), backbone, settings, aligned)

@@ -95,7 +95,9 @@ def join(blocks: Sequence[Descriptors]) -> Descriptors | Joined:
     for other in others:
         kept &= find(first.ids, among=other.ids) >= 0
     if not kept.any():
-        raise StoreError(f"no face has descriptors in all of {', '.join(str(b.folder) for b in blocks)}")
+        raise StoreError(
+            f"no face has descriptors in all of {', '.join(str(b.folder) for b in blocks)}; extract the same faces for each"
+        )
     ids = first.ids[kept]
     same = tuple(replace(block, rows=block.rows[find(ids, among=block.ids)], ids=ids) for block in blocks)
     _check(same)

@@ -120,7 +120,9 @@ def read(
     """
     file, root = Path(file), Path(root)
     if not len(faces):
-        raise StoreError("there is no face to read descriptors for: the face table is empty")
+        raise StoreError(
+            "there is no face to read descriptors for: the face table is empty; look at what the data set left out"
+        )
     vectors, names, key = _with_names(file, ids, values)
     rows, reasons = _match(names, faces, root, file, len(vectors.matrix))
     reasons = _judge(vectors, rows, reasons)

@@ -169,7 +169,9 @@ def _opened(job: Job, store: Store, rows: np.ndarray) -> Descriptors:
     opened = store.take(rows, job.asked["face_id"].array)
     if not len(opened):
         first = opened.left_out["detail"].iloc[0]
-        raise StoreError(f"none of the {len(job.asked):,} pictures can be read; the first: {first}")
+        raise StoreError(
+            f"none of the {len(job.asked):,} pictures can be read; check the folder {job.root}. The first: {first}"
+        )
     return opened
 
 

@@ -96,7 +96,7 @@ def read(path: str | Path, *, ids: str = "", values: str = "") -> Vectors:
         raise VectorFileError(
             f"{path} {NO_PICKLE}"
             if "allow_pickle" in reason or "Python objects" in reason
-            else f"{path} cannot be read ({reason})"
+            else f"{path} cannot be read ({reason}); save it again"
         ) from error
 
 
@@ -121,7 +121,9 @@ def read_names(path: str | Path, *, ids: str = "") -> pd.Series:
     try:
         table = _read_table(path)
     except ValueError as error:
-        raise VectorFileError(f"{path} cannot be read ({' '.join(str(error).split())[:300]})") from error
+        raise VectorFileError(
+            f"{path} cannot be read ({' '.join(str(error).split())[:300]}); save it again"
+        ) from error
     key = table.columns[0] if table.shape[1] == 1 and not ids else _choose_key(table, ids, path)
     return _texts(table[key])
 
@@ -284,7 +286,7 @@ def _read_json(path: Path) -> pd.DataFrame:
 def _read_columns(path: Path, ids: str, values: str) -> Vectors:
     table = _read_table(path)
     if table.empty:
-        raise VectorFileError(f"{path} holds no row")
+        raise VectorFileError(f"{path} holds no row; give one a face")
     table.columns = [str(name) for name in table.columns]
     key = _find_key(table, ids, path)
     names = _texts(table[key]) if key else None

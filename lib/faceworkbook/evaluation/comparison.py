@@ -217,7 +217,9 @@ def _on_common_faces(first: pd.DataFrame, second: pd.DataFrame, subset: str) -> 
     tested = [table[table["split"] == subset] for table in (first, second)]
     common = set(tested[0]["face_id"]) & set(tested[1]["face_id"])
     if not common:
-        raise tables.PredictionsError(f"the two tables have no face of subset {subset!r} in common")
+        raise tables.PredictionsError(
+            f"the two tables have no face of subset {subset!r} in common; compare runs on one split"
+        )
     return [table[table["face_id"].isin(common)] for table in tested]
 
 
@@ -248,7 +250,9 @@ def _difference_of(
 def _require_same_classes(first: pd.DataFrame, second: pd.DataFrame) -> None:
     classes = [tables.class_names(table) for table in (first, second)]
     if classes[0] != classes[1]:
-        raise ComparisonError(f"classes of the first table are {classes[0]}, of the second {classes[1]}")
+        raise ComparisonError(
+            f"classes of the first table are {classes[0]}, of the second {classes[1]}; compare tables of one task"
+        )
 
 
 def _require_same_truth(first: pd.DataFrame, second: pd.DataFrame) -> None:

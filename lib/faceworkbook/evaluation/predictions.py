@@ -222,7 +222,9 @@ def average(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     keys = [key for key in KEYS if key != "predicted"]
     for other in tables[1:]:
         if list(other.columns) != list(first.columns) or not first[keys].equals(other[keys]):
-            raise PredictionsError("only predictions of the same rows and classes, in one order, have a mean")
+            raise PredictionsError(
+                "only predictions of the same rows and classes, in one order, have a mean; give those of one split"
+            )
     if not task_of(first).has_probabilities:
         raise PredictionsError("classes without probabilities have no mean; average models that give them")
     columns = [PROBABILITY + name for name in class_names(first)] or ["predicted"]
@@ -377,7 +379,7 @@ def check(predictions: pd.DataFrame, where: str) -> None:
     for key in keys:
         if predictions[key].isna().any():
             raise PredictionsError(
-                f"{where}: column {key!r} has {int(predictions[key].isna().sum())} empty rows"
+                f"{where}: column {key!r} has {int(predictions[key].isna().sum())} empty rows; leave such rows out"
             )
     texts = predictions[keys].astype(str)
     twice = texts.duplicated()

@@ -130,7 +130,9 @@ def find_columns(table: pd.DataFrame, task: Task, given: Mapping[str, str], path
     """
     lacking = [text for text in given.values() if text not in table]
     if lacking:
-        raise ExternalError(f"{path} has no column {lacking[0]!r}; its columns are {list(table)[:20]}")
+        raise ExternalError(
+            f"{path} has no column {lacking[0]!r}; its columns are {list(table)[:20]}, name one with --column"
+        )
     named = dict(given)
     face, image, answer = (named.pop(name, "") for name in (FACE, IMAGE, ANSWER))
     if not (face or image):

@@ -47,7 +47,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
             "lines or parquet"
         ) from error
     if table.empty:
-        raise ExternalError(f"{path} holds no row")
+        raise ExternalError(f"{path} holds no row; give a row a face")
     return table.reset_index(drop=True)
 
 

@@ -295,7 +295,9 @@ class _Scored:
 def _read_scores(table: pd.DataFrame, attribute: str) -> _Scored:
     classes = tables.class_names(table)
     if len(classes) != 2:
-        raise GroupsError(f"thresholds by group need two classes, the table has {classes or 'numbers'}")
+        raise GroupsError(
+            f"thresholds by group need two classes, the table has {classes or 'numbers'}; choose another mitigation"
+        )
     known = table[attribute].notna().to_numpy()
     validation, test = (known & (table["split"] == subset).to_numpy() for subset in ("validation", "test"))
     _require_both_classes(table[validation], table[test], attribute)

@@ -106,7 +106,9 @@ def parse(source: str, path: Path) -> dict[str, Parameter]:
         try:
             default = ast.literal_eval(node.value)
         except ValueError as error:
-            raise ParameterError(f"{path}: the default of '{target.id}' is not a plain value") from error
+            raise ParameterError(
+                f"{path}: the default of '{target.id}' is not a plain value; write a number, a text or a list"
+            ) from error
         if not isinstance(default, TYPES):
             raise ParameterError(
                 f"{path}: '{target.id}' is {type(default).__name__}; allowed are str, int, float, bool, list"

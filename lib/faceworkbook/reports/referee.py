@@ -107,7 +107,9 @@ def _judge_model(folder: Path, source: Source, reading: Reading) -> Judged:
     run = runs.of(folder.parent)
     label, records = run.values(runs.FACES, "params")["label"], run.values(runs.DESCRIPTORS)[described.BLOCKS]
     if reading.label not in ("", label):
-        raise ExternalError(f"the model in {project.shorten(folder)} reads '{label}', not '{reading.label}'")
+        raise ExternalError(
+            f"the model in {project.shorten(folder)} reads '{label}', not '{reading.label}'; name it with --label"
+        )
     data, nets = run.prepared_data(label), run.networks()
     fitted = training.load(folder, matrix=data.matrix, labels=data.labels, split=data.split)
 

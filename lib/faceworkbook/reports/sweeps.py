@@ -221,7 +221,7 @@ def _refuse_twins(points: list[dict], where: str) -> None:
     for point in points:
         text = describe(point)
         if text in known:
-            raise ExperimentError(f"{where}: the point {text} stands there twice")
+            raise ExperimentError(f"{where}: the point {text} stands there twice; leave one of them out")
         known.add(text)
 
 

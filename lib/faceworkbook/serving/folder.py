@@ -119,7 +119,9 @@ def read_record(folder: Path) -> dict:
             f"{folder} holds no {RECORD}; give a folder that a run wrote, such as results/EXPERIMENT/03_classifier/predictor"
         )
     if path.stat().st_size > MAX_RECORD:
-        raise PredictorError(f"{path} has {path.stat().st_size:,} bytes; at most {MAX_RECORD:,} are read")
+        raise PredictorError(
+            f"{path} has {path.stat().st_size:,} bytes; at most {MAX_RECORD:,} are read; {_AGAIN}"
+        )
     record = files.read_json(path, PredictorError, advice=_AGAIN)
     if record.get("format") != FORMAT:
         raise PredictorError(
@@ -156,7 +158,9 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
         with zipfile.ZipFile(path) as packed:
             size = sum(member.file_size for member in packed.infolist())
         if size > MAX_ARRAYS:
-            raise PredictorError(f"{path} unpacks to {size:,} bytes; at most {MAX_ARRAYS:,} are read")
+            raise PredictorError(
+                f"{path} unpacks to {size:,} bytes; at most {MAX_ARRAYS:,} are read; {_AGAIN}"
+            )
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except (ValueError, OSError, zipfile.BadZipFile, EOFError, MemoryError) as error:
