@@ -86,3 +86,6 @@ def test_two_thousand_classes_are_split_predicted_and_counted():
     summary = metrics.summary(made, names=["accuracy", "balanced_accuracy"]).set_index("metric")
     assert 0 <= summary.loc["accuracy", "low"] <= summary.loc["accuracy", "high"] < 0.01
     assert metrics.confusion(made).to_numpy().sum() == n
+    by_class = metrics.per_class(made)
+    assert by_class["support"].eq(3).all() and by_class["predicted"].sum() == n
+    assert by_class["recall"].mean() == pytest.approx(summary.loc["balanced_accuracy", "value"])

@@ -74,7 +74,7 @@ def test_other_failures_and_clusters_that_are_named_are_not_tried_again(install,
     monkeypatch.setenv("RAY_ADDRESS", "head:6379")
     other = install("The current node timed out during startup.")
     with (
-        pytest.raises(ValueError, match="cluster head:6379 did not start.*leave RAY_ADDRESS empty"),
+        pytest.raises(ValueError, match=r"cluster head:6379 did not start.*leave RAY_ADDRESS empty"),
         ray_cluster.connected(ValueError, "x"),
     ):
         pass

@@ -146,7 +146,9 @@ def _to_disk(path: Path) -> None:
 
 def _reason(error: OSError) -> str:
     if error.errno in _FULL:
-        return "the disk is full; free some space and run again"
+        return (
+            "the disk is full (of bytes, or of as many files as it can hold); free some space and run again"
+        )
     return f"{error.strerror or error}; check the folder and its permissions, or name another one"
 
 

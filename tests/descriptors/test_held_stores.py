@@ -167,5 +167,5 @@ def test_two_extractions_and_a_reader_share_one_store(pictures, tmp_path, capsys
             writer.result()
     assert generations == sorted(generations)
     assert len(descriptors.open_store(tmp_path / "store")) == 12
-    said = set(capsys.readouterr().out.splitlines())
-    assert said <= {f"{tmp_path / 'store'}: another process fills this store; waiting"}
+    lines = set(capsys.readouterr().out.splitlines())
+    assert lines <= {f"{tmp_path / 'store'}: another process fills this store; waiting"}

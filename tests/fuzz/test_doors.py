@@ -186,7 +186,7 @@ def assignment(path: Path) -> object:
     return parameters.parse_assignment(path.read_bytes().decode("utf-8", "replace"))
 
 
-EXPERIMENT = "name: x\ntitle: T\nexpected: {metric: accuracy, low: 0.5, high: 1}\nparameters: {seed: 1, label: gender}\nsteps: [01_faces, {notebook: 02_descriptors, name: a}]\n"
+EXPERIMENT = "name: x\ntitle: T\nexpected: {metric: accuracy, low: 0.5, high: 1}\nparameters: {seed: 1, label: gender}\nsteps: [01_faces, 02_descriptors, {notebook: 02_descriptors, name: a}]\n"
 SIDECAR = "size: 112\nchannels: RGB\nmean: [127.5, 1, 2]\nscale: 1/127.5\nalign: five_points\nlayout: NCHW\nlicence: x\n"
 DOORS = {
     "torch7": Door(make_torch, torch7.read, (WeightsError,)),

@@ -19,6 +19,8 @@ from faceworkbook.evaluation.rows import Rows, mean_known, members
 from faceworkbook.evaluation.standard_errors import effective_units
 from faceworkbook.tasks import ORDERED, Task
 
+GRADIENT_ROWS = 512  # totals that are moved at once, for the memory
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -72,15 +74,7 @@ class Metric:
         terms = self.terms(rows)
         if self.combine is None:
             return auc_contributions(terms)[:, None]
-        totals = terms.sum(axis=0)
-        step = 1e-6 * np.maximum(np.abs(totals), 1.0)
-        moved = np.diag(step)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            gradient = self.combine(totals + moved) - self.combine(totals - moved)
-        gradient = gradient.reshape(len(totals), -1) / (2 * step[:, None])
-        # A class that no row bears or is predicted: nothing is added, and 0 / 0 has no gradient.
-        gradient[~terms.any(axis=0)] = 0
-        return terms @ gradient
+        return linearise(terms, self.combine)[1]
 
     def wilson_count(self, rows: Rows) -> float:
         """Number of faces that Wilson's interval of a share counts; 0 where that interval does not hold.
@@ -239,6 +233,37 @@ def bounds(name: str) -> tuple[float, float]:
 
 
 # --------------------------------------------------------------------------- terms and how they combine
+
+
+def linearise(terms: np.ndarray, combine: Callable) -> tuple[np.ndarray, np.ndarray]:
+    """Return what the totals of terms combine to, and what each row contributes to it.
+
+    Parameters
+    ----------
+    terms : ndarray of shape (n, t), float
+    combine : callable
+        From totals (..., t) to figures.
+
+    Returns
+    -------
+    values : ndarray
+    contributions : ndarray of shape (n, n_figures)
+        Terms times the gradient of `combine` at their totals.
+    """
+    totals = terms.sum(axis=0)
+    step = 1e-6 * np.maximum(np.abs(totals), 1.0)
+    gradients = []
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for start in range(0, len(totals), GRADIENT_ROWS):
+            moved = np.zeros((min(GRADIENT_ROWS, len(totals) - start), len(totals)))
+            moved[np.arange(len(moved)), start + np.arange(len(moved))] = step[start : start + len(moved)]
+            change = combine(totals + moved) - combine(totals - moved)
+            gradients.append(change.reshape(len(moved), -1))
+        values = combine(totals)
+    gradient = np.concatenate(gradients) / (2 * step[:, None])
+    # A class that no row bears or is predicted: nothing is added, and 0 / 0 has no gradient.
+    gradient[~terms.any(axis=0)] = 0
+    return values, terms @ gradient
 
 
 def _ignore_empty(combine, totals: np.ndarray) -> np.ndarray:

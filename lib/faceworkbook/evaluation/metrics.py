@@ -22,6 +22,7 @@ from faceworkbook.evaluation.metric_definitions import (
     built_in_metrics,
     class_counts,
     find,
+    linearise,
     metrics_for,
     pick,
     precision_recall_f1,
@@ -116,39 +117,37 @@ def per_class(
     rows = rows_of(predictions, subset=subset)
     if rows.task.is_number:
         need_exclusive(rows, "a table of classes")
-    k = len(rows.classes)
     metric = Metric("per_class", "", "higher", class_counts, precision_recall_f1)
-    counts = class_counts(rows)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        values = precision_recall_f1(counts.sum(axis=0))
-    contributions = metric.contributions(rows)
-    _, true, predicted = np.split(counts, 3, axis=1)
-    of_class = (true > 0).T
-    people = [len(np.unique(rows.units[own])) if rows.by_identity else pd.NA for own in of_class]
-    table = pd.DataFrame(
-        {
-            "class": rows.classes,
-            "support": true.sum(axis=0),
-            "n_pictures": [len(np.unique(rows.pictures[own])) for own in of_class],
-            "n_identities": people,
-            "predicted": predicted.sum(axis=0),
+    narrow = replace(rows, probabilities=rows.probabilities[:, :0])
+    by_picture = rows.independent or rows.counted == "pictures"
+    records = []
+    for code, name in enumerate(rows.classes):
+        # Other rows add nothing to a class: with thousands of classes these are few.
+        true, predicted = (_of_class(values, code) for values in (rows.truth, rows.predicted))
+        own = narrow.take(true | predicted)
+        terms = np.column_stack([true & predicted, true, predicted])[true | predicted].astype(float)
+        values, contributions = linearise(terms, precision_recall_f1)
+        record = {
+            "class": name,
+            "support": int(true.sum()),
+            "n_pictures": len(np.unique(rows.pictures[true])),
+            "n_identities": len(np.unique(rows.units[true])) if rows.by_identity else pd.NA,
+            "predicted": int(predicted.sum()),
         }
-    ).astype({"support": int, "predicted": int, "n_identities": "Int64"})
-    counted = {"precision": predicted, "recall": true, "f1": true + predicted}
-    for i, (name, of) in enumerate(counted.items()):
-        made = [
-            _figure_of_rows(rows, metric, values[i * k + j], contributions[:, i * k + j], of[:, j] > 0)
-            for j in range(k)
-        ]
-        if (rows.independent or rows.counted == "pictures") and name != "f1":
-            made = [
-                replace(one, counts=_effective(rows, own), freedom=np.nan)
-                for one, own in zip(made, (of > 0).T, strict=True)
-            ]
-        ends = np.array([one.interval() for one in made])
-        table[name] = [one.value for one in made]
-        table[f"{name}_low"], table[f"{name}_high"] = ends.T
-    return table
+        about = {"precision": terms[:, 2] > 0, "recall": terms[:, 1] > 0, "f1": np.ones(len(terms), bool)}
+        for i, (figure_name, counted) in enumerate(about.items()):
+            made = _figure_of_rows(own, metric, values[i], contributions[:, i], counted)
+            if by_picture and figure_name != "f1":
+                made = replace(made, counts=_effective(own, counted), freedom=np.nan)
+            record[figure_name] = made.value
+            record[f"{figure_name}_low"], record[f"{figure_name}_high"] = made.interval()
+        records.append(record)
+    return pd.DataFrame(records).astype({"n_identities": "Int64"})
+
+
+def _of_class(values: np.ndarray, code: int) -> np.ndarray:
+    """Whether each row is of the class, bool (n,)."""
+    return values[:, code] == 1 if values.ndim == 2 else values == code
 
 
 def _effective(rows: Rows, own: np.ndarray) -> float:

@@ -97,13 +97,24 @@ def error_of_sum(
 
 def effective_units(units: np.ndarray, faces: np.ndarray, *, strata: np.ndarray | None = None) -> float:
     """Return the effective number of units, (sum n)^2 / sum n^2; with strata, of the class that has the fewest."""
-    classes = np.zeros(len(units), int) if strata is None else strata
-    each = []
-    for code in np.unique(classes):
-        own = classes == code
-        _, first = np.unique(faces[own], return_index=True)
-        each.append(_satterthwaite(np.unique(units[own][first], return_counts=True)[1].astype(float)))
-    return float(min(each))
+    if strata is None:
+        _, first = np.unique(faces, return_index=True)
+        return _satterthwaite(np.unique(units[first], return_counts=True)[1].astype(float))
+    # Each face once a class, then the faces of each unit in each class.
+    order = np.lexsort((faces, strata))
+    once = order[_begins(strata[order], faces[order])]
+    once = once[np.lexsort((units[once], strata[once]))]
+    first = np.flatnonzero(_begins(strata[once], units[once]))
+    sizes = np.diff([*first, len(once)]).astype(float)
+    _, owner = np.unique(strata[once[first]], return_inverse=True)
+    return float((np.bincount(owner, sizes) ** 2 / np.bincount(owner, sizes**2)).min())
+
+
+def _begins(*sorted_columns: np.ndarray) -> np.ndarray:
+    """Whether each row differs from the one before it."""
+    differs = np.ones(len(sorted_columns[0]), bool)
+    differs[1:] = np.any([column[1:] != column[:-1] for column in sorted_columns], axis=0)
+    return differs
 
 
 def _expected(of_face: np.ndarray, owner: np.ndarray, classes: np.ndarray) -> np.ndarray:
