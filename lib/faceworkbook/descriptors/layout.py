@@ -45,7 +45,7 @@ def disk_errors(folder: Path) -> Iterator[None]:
         if isinstance(error, FileError):
             reason = str(error)
         elif error.errno in FULL:
-            reason = f"{folder}: the disk is full (of bytes, or of as many files as it can hold)"
+            reason = f"{folder}: the disk is full, of bytes or of files (df -i)"
         else:
             reason = f"{error.filename or folder}: {error.strerror or error}"
         raise StoreError(
