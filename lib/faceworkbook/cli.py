@@ -12,6 +12,7 @@ from pathlib import Path
 from faceworkbook import memory
 from faceworkbook.reports import (
     bundle_command,
+    completion_command,
     doctor_command,
     history_command,
     inspect_command,
@@ -73,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     index = commands.add_parser("index", help="write results/index.html, the table of all runs")
     index.add_argument("--results", default="results")
     index.set_defaults(command=_index)
+    completion_command.add(commands, parser)
     return parser
 
 

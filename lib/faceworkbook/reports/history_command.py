@@ -37,6 +37,13 @@ def add(commands) -> None:
     params = commands.add_parser("params", help="list a notebook's parameters: type, default, meaning")
     params.add_argument("notebook", help="its name, such as 03_classifier, or its path")
     params.set_defaults(command=_params)
+    schema = commands.add_parser(
+        "schema", help="write the JSON schema of experiment files, by which editors check them"
+    )
+    schema.add_argument(
+        "output", nargs="?", default="", help="file to write (default: where the experiments look for it)"
+    )
+    schema.set_defaults(command=_schema)
     for each in (show, diff, note):
         each.add_argument("--results", default="results", help="folder of the results (default: results)")
 
@@ -221,4 +228,11 @@ def _params(options: argparse.Namespace) -> int:
     for name, parameter in parameters.read(given if given.is_file() else own).items():
         kind = type(parameter.default).__name__
         print(f"{name:20} {kind:6} {format_value(parameter.default):28} {parameter.comment}".rstrip())
+    return 0
+
+
+def _schema(options: argparse.Namespace) -> int:
+    from faceworkbook.reports import schema
+
+    print(project.shorten(schema.write(options.output)))
     return 0

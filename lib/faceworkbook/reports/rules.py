@@ -1,4 +1,7 @@
-"""Kinds of rules for a parameter's value: each returns what is wrong, or an empty text."""
+"""Kinds of rules for a parameter's value: each returns what is wrong, or an empty text.
+
+Those that JSON Schema can say have it as ``schema``, for editors; see `schema_of`.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,21 @@ from faceworkbook import project
 
 Rule = Callable[[object], str]  # from a value to what is wrong with it, or an empty text
 
+_SCHEMA = "schema"
 SHOWN = 30  # allowed names that a message lists
 # What a folder may be called, in every file system and on every page.
 NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,99}", re.ASCII)
 NAMES = "letters, digits, dot, dash and underscore, at most 100 of them"
+
+
+def schema_of(rule: Rule) -> dict:
+    """Return what JSON Schema says of the values that a rule allows; empty where it cannot say it."""
+    return getattr(rule, _SCHEMA, dict)()
+
+
+def _with_schema(rule: Rule, schema: Callable[[], dict]) -> Rule:
+    setattr(rule, _SCHEMA, schema)
+    return rule
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
@@ -35,7 +49,11 @@ def one_of(choices: Callable[[], Iterable[str]] | Sequence[str], *, blank: bool 
         shown = known[:SHOWN] + (["..."] if len(known) > SHOWN else [])
         return f"allowed are {', '.join(shown)}{suggest(value, known)}"
 
-    return rule
+    def schema() -> dict:
+        known = [*(choices() if callable(choices) else choices)]
+        return {"enum": [*dict.fromkeys([*known, *([""] if blank else [])])]}
+
+    return _with_schema(rule, schema)
 
 
 def number(
@@ -62,7 +80,14 @@ def number(
         beside = f", or {unset:g}" if unset is not None else ""
         return f"allowed is {' and '.join(filter(None, (least, most))) or 'a finite number'}{beside}"
 
-    return rule
+    def schema() -> dict:
+        bounds = {"minimum": low, "maximum": high, "exclusiveMinimum": above}
+        fits = {
+            name: bound for name, bound in bounds.items() if bound is not None and abs(bound) < float("inf")
+        }
+        return fits if unset is None else {"anyOf": [fits, {"const": unset}]}
+
+    return _with_schema(rule, schema)
 
 
 def each(rule: Rule, *, least: int = 0) -> Rule:
@@ -77,13 +102,17 @@ def each(rule: Rule, *, least: int = 0) -> Rule:
             return "a value in it has another type than the others"
         return "; ".join(wrong)
 
-    return check
+    return _with_schema(check, lambda: {"items": schema_of(rule)} | ({"minItems": least} if least else {}))
 
 
 def one_or_each(rule: Rule) -> Rule:
     """Allow a single value that `rule` allows, or a list of them."""
     of_list = each(rule)
-    return lambda value: of_list(value) if isinstance(value, list) else rule(value)
+
+    def check(value) -> str:
+        return of_list(value) if isinstance(value, list) else rule(value)
+
+    return _with_schema(check, lambda: schema_of(of_list))
 
 
 def texts(pattern: str, expected: str) -> Rule:

@@ -280,7 +280,7 @@ def check(
     for name, value in given.items():
         if value == allowed[name].default or (isinstance(value, str) and value in registered):
             continue
-        if complaint := _rule(name, allowed)(_without(value, registered)):
+        if complaint := rule_of(name, allowed)(_without(value, registered)):
             complaints.append(f"{name}={_shorten(value)}: {complaint}")
     if complaints:
         return complaints
@@ -296,7 +296,8 @@ def cuts_faces(allowed: Mapping) -> bool:
     return "align" in allowed
 
 
-def _rule(name: str, allowed: Mapping) -> Rule:
+def rule_of(name: str, allowed: Mapping) -> Rule:
+    """Return the rule for the parameter `name` of the notebook with the parameters `allowed`."""
     of_kind = (CUT_RULES if cuts_faces(allowed) else {}) | (SEARCH_RULES if "n_trials" in allowed else {})
     return (RULES | of_kind).get(name, anything)
 
