@@ -17,7 +17,7 @@ NAMES = {
     ("run", "experiment"): EXPERIMENTS,
     ("params", "notebook"): NOTEBOOKS,
     **dict.fromkeys((("show", "run"), ("diff", "first"), ("diff", "second"), ("note", "run")), RUNS),
-    **dict.fromkeys((("bundle", "run"), ("pdf", "page")), RUNS),
+    **dict.fromkeys((("bundle", "run"), ("pdf", "page"), ("export-runs", "runs")), RUNS),
 }
 FILES = {
     *(("run", "parameters"), ("inspect", "place"), ("evaluate", "predictions"), ("evaluate", "against")),

@@ -37,6 +37,18 @@ def add(commands) -> None:
     params = commands.add_parser("params", help="list a notebook's parameters: type, default, meaning")
     params.add_argument("notebook", help="its name, such as 03_classifier, or its path")
     params.set_defaults(command=_params)
+    export = commands.add_parser(
+        "export-runs",
+        help="write the runs' figures, parameters and curves for a spreadsheet, MLflow or TensorBoard",
+    )
+    export.add_argument("runs", nargs="*", metavar="RUN", help="names (default: all runs)")
+    export.add_argument(
+        "--to", choices=("csv", "mlflow", "tensorboard"), required=True, help="what shall read them"
+    )
+    export.add_argument(
+        "--out", default="", help="file or folder to write (default: runs.csv, mlruns, runs_tensorboard)"
+    )
+    export.set_defaults(command=_export_runs)
     schema = commands.add_parser(
         "schema", help="write the JSON schema of experiment files, by which editors check them"
     )
@@ -44,7 +56,7 @@ def add(commands) -> None:
         "output", nargs="?", default="", help="file to write (default: where the experiments look for it)"
     )
     schema.set_defaults(command=_schema)
-    for each in (show, diff, note):
+    for each in (show, diff, note, export):
         each.add_argument("--results", default="results", help="folder of the results (default: results)")
 
 
@@ -235,4 +247,17 @@ def _schema(options: argparse.Namespace) -> int:
     from faceworkbook.reports import schema
 
     print(project.shorten(schema.write(options.output)))
+    return 0
+
+
+def _export_runs(options: argparse.Namespace) -> int:
+    from faceworkbook.reports import export_runs
+
+    results = project.resolve(options.results)
+    records = export_runs.choose(run_records.read_all(results), options.runs)
+    out = Path(options.out or export_runs.USUAL[options.to])
+    export_runs.write(records, results, options.to, out)
+    print(
+        f"{len(records):,} {'run' if len(records) == 1 else 'runs'}: {out}{export_runs.READERS[options.to].format(out=out)}"
+    )
     return 0
