@@ -9,7 +9,7 @@ import time
 from importlib import metadata
 from pathlib import Path
 
-from faceworkbook import memory
+from faceworkbook import files, memory
 from faceworkbook.reports import (
     bundle_command,
     completion_command,
@@ -33,8 +33,11 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read our output (head, less) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         print(f"workbook: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"workbook: {files.describe(error)}", file=sys.stderr)
         return 2
     except RuntimeError as error:
         print(f"workbook: {error}", file=sys.stderr)

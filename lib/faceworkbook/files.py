@@ -138,6 +138,13 @@ def disk_errors(folder: str | Path | None) -> Iterator[None]:
         raise FileError(f"{folder} cannot be written: {_reason(error)}") from error
 
 
+def describe(error: OSError) -> str:
+    """Return what the system refused as a sentence; an error with a text of its own as it is."""
+    if isinstance(error, FileError) or error.errno is None or not error.filename:
+        return str(error)
+    return f"{os.fsdecode(error.filename)} cannot be opened or written: {_reason(error)}"
+
+
 def _to_disk(path: Path) -> None:
     # A rename may reach the disk before the content does; after a power cut the name would hold nothing.
     with path.open("rb") as file:
@@ -146,9 +153,7 @@ def _to_disk(path: Path) -> None:
 
 def _reason(error: OSError) -> str:
     if error.errno in _FULL:
-        return (
-            "the disk is full (of bytes, or of as many files as it can hold); free some space and run again"
-        )
+        return "the disk is full; free some space, or remove files where they are too many (df -i), and run again"
     return f"{error.strerror or error}; check the folder and its permissions, or name another one"
 
 

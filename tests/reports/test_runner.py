@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 
 import cv2
@@ -260,3 +261,29 @@ def test_other_weights_behind_a_network_s_name_are_another_step(tmp_path, monkey
     assert finished.fingerprint(step, "code", "") == known[-1]
     other = experiments.Step("02_descriptors", notebook, {"backbone": "nowhere_to_be_seen"})
     assert finished.fingerprint(other, "code", "") != known[-1]
+
+
+def test_a_folder_that_cannot_be_written_is_named_in_a_sentence(capsys, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EROFS, "Read-only file system", "/media/a.csv")
+
+    monkeypatch.setattr("faceworkbook.serving.command.run", refuse)
+    assert cli.main(["predict", "photo.jpg"]) == 2
+    text = (
+        "workbook: /media/a.csv cannot be opened or written: Read-only file system; check the folder and its"
+    )
+    assert capsys.readouterr().err.startswith(text)
+
+
+def test_a_sweep_into_a_folder_that_cannot_be_written_is_refused_before_anything_runs(
+    home, monkeypatch, capsys
+):
+    def refuse(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system", "x")
+
+    monkeypatch.setattr(runner.tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr("faceworkbook.reports.jobs.run", lambda *_, **__: pytest.fail("began"))
+    assert cli.main(["run", "small", "--set", "seed=1,2"]) == 2
+    assert (
+        "results cannot be written to results/small.sweep (Read-only file system)" in capsys.readouterr().err
+    )

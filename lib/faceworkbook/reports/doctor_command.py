@@ -7,6 +7,7 @@ import importlib.metadata
 import os
 import re
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,7 +106,15 @@ def check_weights(folder: str | Path = "weights") -> Iterator[Line]:
 
 
 def check_disk() -> Iterator[Line]:
-    """Yield how much space is left where results are written."""
+    """Yield whether results can be written, and how much space is left."""
+    place = project.resolve("results")
+    try:
+        tempfile.TemporaryFile(dir=place if place.is_dir() else project.root()).close()
+    except OSError as error:
+        yield (
+            WRONG,
+            f"disk: nothing can be written to {place} ({error.strerror}); mend that, or use --results",
+        )
     free = shutil.disk_usage(project.root()).free
     state = OK if free >= FREE_BYTES else WRONG
     yield (

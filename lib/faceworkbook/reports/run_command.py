@@ -112,7 +112,7 @@ def _print_report(report: Path) -> None:
 
 
 def _run_sweep(sweep: sweeps.Sweep, options: argparse.Namespace) -> int:
-    from faceworkbook.reports import index, jobs, progress, sweep_page
+    from faceworkbook.reports import index, jobs, progress, runner, sweep_page
 
     if options.jobs < 0:
         raise ValueError(f"--jobs {options.jobs}; allowed are 1 and more")
@@ -122,11 +122,12 @@ def _run_sweep(sweep: sweeps.Sweep, options: argparse.Namespace) -> int:
     if options.dry_run:
         return _print_plan(sweep.points, options)
     since, results = time.time() if options.force else 0.0, project.resolve(options.results)
+    runner.make_folder(results / sweep.folder)
     plan = jobs.plan(sweep.points, results, since=since)
-    runner = _make_runner(options)
-    shown = progress.Progress(plan, runner.jobs, results, write=lambda line: print(line, flush=True))
+    machines = _make_runner(options)
+    shown = progress.Progress(plan, machines.jobs, results, write=lambda line: print(line, flush=True))
     print(
-        f"{sweep.title}: {len(sweep.points)} points, {runner.jobs} at once; {shown.describe()}",
+        f"{sweep.title}: {len(sweep.points)} points, {machines.jobs} at once; {shown.describe()}",
         flush=True,
     )
     specs = {point.name: jobs.specify(point, results, since, cold=options.cold) for point in sweep.points}
@@ -138,7 +139,7 @@ def _run_sweep(sweep: sweeps.Sweep, options: argparse.Namespace) -> int:
         shown(name, event)
 
     try:
-        jobs.run(sweep.points, plan, runner, specs=specs, notice=notice)
+        jobs.run(sweep.points, plan, machines, specs=specs, notice=notice)
     finally:
         page, answer = sweep_page.write(sweep, outcomes, results)
         index.write(results)

@@ -82,7 +82,7 @@ def run(
         Nothing can be written to `results`.
     """
     folder = project.resolve(results) / experiment.name
-    _make(folder)
+    make_folder(folder)
     lock = FileLock(folder / ".lock", timeout=-1 if wait else 0)
     try:
         with lock:
@@ -94,7 +94,8 @@ def run(
         ) from error
 
 
-def _make(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Make a folder of results; `OSError` with advice where nothing can be written to it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
