@@ -18,7 +18,7 @@ import pandas as pd
 from joblib import Parallel, delayed
 
 from benchmarks import simulated_faces as simulated
-from benchmarks.null_designs import FEW, MANY, paired_shares, size_designs, worst_of
+from benchmarks.null_designs import FEW, MANY, MARKED, paired_shares, size_designs, worst_of
 from benchmarks.simulated_faces import Classes, Numbers, People
 from faceworkbook.evaluation import intervals, metrics, significance
 from faceworkbook.evaluation.figures import ENOUGH_FREEDOM, ENOUGH_UNITS
@@ -83,9 +83,12 @@ def sizes(simulations: float) -> Iterator[dict]:
     for design, of, count in size_designs():
         runs = max(round(count * simulations / MANY), CHUNK)
         seen = _in_parallel(lambda seeds, of=of: _p_values(of, seeds), runs)
-        for test, p in seen.groupby("of", sort=False)["p"]:
-            guaranteed = "invalid" not in test
-            yield _row("size", design, test, p.dropna() < significance.ALPHA, guaranteed=guaranteed)
+        marked = bool(seen.loc[seen["of"] == MARKED, "p"].mean() > 0.5)
+        for test, p in seen[seen["of"] != MARKED].groupby("of", sort=False)["p"]:
+            row = _row(
+                "size", design, test, p.dropna() < significance.ALPHA, guaranteed="invalid" not in test
+            )
+            yield row | {"marked": marked}
 
 
 def _p_values(of: Callable[[int], dict], seeds: range) -> pd.DataFrame:
@@ -158,7 +161,7 @@ def write_page(rows: pd.DataFrame) -> None:
         f"alarm less), and {(~careful).sum()} are less. **These are not to be relied on as far as the others.** Those that are",
         f"marked say so in the method column of a report too: with fewer than {ENOUGH_FREEDOM} degrees of freedom, log loss, Brier score,",
         "errors of numbers and areas under the curve hang on a few large errors or a few low ranks; a share of fewer faces than that",
-        "takes few values.",
+        "takes few values. Tables of groups name those whose figure a few large errors make.",
         "",
         *_markdown(fails[~careful].sort_values(["what", "share"])),
         "",

@@ -28,6 +28,7 @@ from faceworkbook.tasks import NUMBER, Task
 # Where a run costs milliseconds, and where it costs more.
 MANY, FEW = 2000, 400
 N_BOOT = 600
+MARKED = "marked"  # beside p values by test: whether the tables say that a few large errors make a figure
 
 
 def paired(people: People, model: Classes, metric: str, seed: int) -> dict[str, float]:
@@ -70,10 +71,11 @@ def table_of(people_of_groups: dict[str, np.ndarray], draw: Callable, rng) -> pd
 
 
 def alarms_of_groups(table: pd.DataFrame, metric: str, seed: int, *, group: str = "a") -> dict[str, float]:
-    """p of one group against the rest, of the largest gap, and of all groups (Holm)."""
+    """p of one group against the rest, of the largest gap, and of all groups (Holm); and `MARKED`."""
     rest = groups.against_rest(table, "group", metric=metric, n_boot=N_BOOT, seed=seed).set_index("group")
     gap = groups.gaps(table, "group", names=[metric], n_boot=N_BOOT, seed=seed).iloc[0]
     p = {f"{metric}: group against the rest": rest.loc[group, "p"], f"{metric}: largest gap": gap["p"]}
+    p |= {MARKED: float(rest["few_decide"].any())}
     if len(rest) > 2:
         p[f"{metric}: groups against the rest, Holm"] = rest["p_holm"].min()
     return p

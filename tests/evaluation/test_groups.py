@@ -78,6 +78,25 @@ def test_gaps_leave_small_groups_out_and_say_so(table):
     assert got["left_out"] == "Indian" and got["groups"] == 3
 
 
+def test_groups_whose_figure_a_few_large_errors_make_are_named():
+    rng = np.random.default_rng(3)
+    faces = made.faces_table(1000)
+    faces["race"] = pd.Categorical.from_codes(np.arange(1000) % 2, RACES[:2])
+    error = rng.normal(size=1000)
+    error[[0, 2, 4]] = 60  # three of the 500 of the first group
+    truth = rng.uniform(0, 90, 1000)
+    task = Task("age", "number", unit="years")
+    table = predictions.build(faces, task, truth=truth, output=truth + error, split="test")
+    table = groups.attach(table, faces, ["race"])
+    rest = groups.against_rest(table, "race", metric="mae").set_index("group")
+    assert rest["few_decide"].to_dict() == {"White": True, "Black": False}
+    gaps = groups.gaps(table, "race", names=["mae", "within_5"])
+    assert gaps["few_decide"].tolist() == ["White", ""]
+    (text,) = groups.describe_few(gaps)
+    assert text.startswith("race: a few large errors make the mae of White.")
+    assert groups.describe_few(gaps.drop(columns="few_decide")) == []
+
+
 def test_groups_that_are_all_small_have_no_gap(table):
     gap, odds = (function(table, "race", small=10_000) for function in (groups.gaps, groups.odds))
     assert gap["gap"].isna().all() and odds["value"].isna().all()

@@ -262,10 +262,15 @@ def doubt(made: Figure, metric: Metric) -> str:
         return f"; below {ENOUGH_UNITS} it may cover less than 95 %"
     if metric.proportion and not np.isfinite(made.freedom) and 0 < made.counts < ENOUGH_FREEDOM:
         return f"; a share of {made.counts:.0f} goes in steps: it may cover less than 95 %"
-    weighs = not metric.proportion and (metric.better == "lower" or metric.combine is None)
-    if weighs and made.freedom < ENOUGH_FREEDOM:
+    if few_decide(made, metric):
         return f"; a few decide it ({made.freedom:.0f} degrees of freedom): it may cover less than 95 %"
     return ""
+
+
+def few_decide(made: Figure, metric: Metric) -> bool:
+    """Whether a few large errors or low ranks make a figure: fewer than 40 degrees of freedom."""
+    weighs = not metric.proportion and (metric.better == "lower" or metric.combine is None)
+    return bool(weighs and made.freedom < ENOUGH_FREEDOM)
 
 
 def _figure_of_rows(

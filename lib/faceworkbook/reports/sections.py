@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from faceworkbook import project
-from faceworkbook.evaluation import excluded_copies, metrics
+from faceworkbook.evaluation import excluded_copies, groups, metrics
 from faceworkbook.reports import answers, described, face_browser, face_rows, identity, report_data, tables
 from faceworkbook.reports.corrected_runs import Former
 from faceworkbook.reports.pages import escape
@@ -173,6 +173,7 @@ def show_gaps(gaps: pd.DataFrame) -> None:
         "largest gap, its interval for all pairs together; null mean: that of groups which are served equally"
     )
     tables.show(tables.with_intervals(gaps[shown], of="gap"), caption=caption)
+    tables.show_html("".join(f"<p>{escape(text)}</p>" for text in groups.describe_few(gaps)))
 
 
 def show_saved(data: ReportData, step: str, names: list[str]) -> None:
