@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from bs4 import BeautifulSoup
 
-from faceworkbook.reports import index
+from faceworkbook import cli
+from faceworkbook.reports import finished, index
 
 GOOD = {
     "metrics": {
@@ -106,3 +107,23 @@ def test_an_experiment_answers_by_its_report_its_classifier_or_its_last_step(tmp
     (tmp_path / "03_classifier").mkdir()
     (tmp_path / "03_classifier" / "answer.json").write_text('{"answer": "Read right."}')
     assert index.answer_of(tmp_path) == "Read right."
+
+
+def test_a_step_that_was_run_again_by_hand_is_not_called_finished(tmp_path, monkeypatch, capsys):
+    """papermill on one notebook: the later steps are still of what it made before."""
+    monkeypatch.setenv("FACEWORKBOOK_HOME", str(tmp_path))
+    results = tmp_path / "results"
+    write_run(results, "one")
+    step = results / "one" / "03_classifier"
+    finished.mark(step, "fingerprint", 12.0)
+    assert "finished" in [cell.text for cell in rows_of(read(results), 0)[0].find_all("td")]
+    again = GOOD["environment"] | {"started": "2026-01-03T03:04:05+00:00"}
+    (step / "environment.json").write_text(json.dumps(again))
+    status = "03_classifier run again since, by hand"
+    assert status in [cell.text for cell in rows_of(read(results), 0)[0].find_all("td")]
+    assert cli.main(["show", "one"]) == 0
+    assert "finished in 12 s, run again since by hand" in capsys.readouterr().out
+
+
+def read(results):
+    return BeautifulSoup(index.write(results).read_text(), "html.parser")

@@ -16,7 +16,7 @@ from faceworkbook.backbones import several
 from faceworkbook.reports import described, parameters
 from faceworkbook.reports.experiments import Step
 
-DONE, NOTEBOOK = "done.json", "notebook.ipynb"
+DONE, NOTEBOOK, ENVIRONMENT = "done.json", "notebook.ipynb", "environment.json"
 # What a later step may write anew, and what holds times of its own.
 _NOT_OUTPUTS = (DONE, "running.ipynb", "failed.ipynb", "failed.html", "model_card.md", "model_card.html")
 
@@ -149,6 +149,15 @@ def outputs_of(place: Path) -> list[str]:
         return list(json.loads((place / DONE).read_bytes())["outputs"])
     except (OSError, ValueError, KeyError, TypeError):
         return []
+
+
+def was_run_again(place: Path) -> bool:
+    """Whether the notebook of the finished step in `place` began again since, alone: later steps are of what it made before."""
+    try:
+        known = json.loads((place / DONE).read_bytes())["outputs"][ENVIRONMENT]
+        return bool(files.hash_file(place / ENVIRONMENT) != known)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def made_with(place: Path) -> dict:

@@ -138,6 +138,7 @@ def _show(options: argparse.Namespace) -> int:
         record = files.read_record(step / finished.DONE)
         state = f"finished in {record.get('seconds', 0):.0f} s" if record else "not finished"
         state += f", copied from {record['copied_from']}" if "copied_from" in record else ""
+        state += ", run again since by hand" if finished.was_run_again(step) else ""
         state = "failed" if (step / "failed.html").exists() else state
         print(f"  {step.name:24} {_started(step):16} {state}")
     for name, text in _figures(folder).items():

@@ -207,6 +207,9 @@ def _status(steps: list[Step]) -> str:
     failed = [step.folder.name for step in steps if (step.folder / FAILED_PAGE).exists()]
     if failed:
         return f"failed in {failed[-1]}"
+    again = [step.folder.name for step in steps if step.done and finished.was_run_again(step.folder)]
+    if again:
+        return f"{', '.join(again)} run again since, by hand"
     done = sum(bool(step.done) for step in steps)
     return (
         "finished" if done == len(steps) else f"{done} of {len(steps)} steps finished" if done else "by hand"

@@ -12,6 +12,7 @@ const make = (tag, attributes = {}, ...children) => {
   element.append(...children);
   return element;
 };
+const MOST = 100;  // rows that are laid out at once: a filter over 500 runs answers within a tenth of a second
 const compare = new Intl.Collator("en", { numeric: true }).compare;
 const paramOf = (name, row) => { const own = data.params[name], code = own.codes[row.dataset.run]; return code < 0 ? null : own.values[code]; };
 
@@ -51,7 +52,9 @@ const sort = th => {
   th.setAttribute("aria-sort", up ? "ascending" : "descending");
   const key = new Map(rows.map(row => [row, byValue ? runOf(row).value ?? Infinity : textOf(row, at)]));
   const order = byValue ? (a, b) => key.get(a) - key.get(b) : (a, b) => compare(key.get(a), key.get(b));
-  body.append(...[...rows].sort((a, b) => (up ? 1 : -1) * order(a, b)));
+  rows.sort((a, b) => (up ? 1 : -1) * order(a, b));
+  filter();  // before the rows are moved: those that are hidden cost nothing
+  body.append(...rows);
 };
 const differing = among => Object.keys(data.params).filter(name => new Set(among.map(row => data.params[name].codes[row.dataset.run])).size > 1);
 const boxFor = (title, text, on = false) => make("label", {}, make("input", { type: "checkbox", checked: on, onchange: event => {
@@ -73,15 +76,20 @@ const haystack = new Map(rows.map(row => [row, (row.textContent + " " + runOf(ro
 const filters = { status: row => [textOf(row, at.status)], "data set": row => [textOf(row, at["data set"])], label: row => [textOf(row, at.label)], tag: row => runOf(row).tags };
 const values = Object.fromEntries(Object.entries(filters).map(([name, of]) => [name, new Map(rows.map(row => [row, of(row)]))]));
 const count = make("span", { role: "status" });
+let most = MOST;
 const filter = () => {
   let shown = 0;
   for (const row of rows) {
     const fits = haystack.get(row).includes(asked.text) && Object.keys(filters).every(name => !asked[name] || values[name].get(row).includes(asked[name]));
-    row.hidden = !fits;
     shown += fits;
+    row.hidden = !fits || shown > most;
   }
   count.textContent = `${shown} of ${rows.length} runs`;
+  more.hidden = shown <= most;
+  more.textContent = `show the other ${shown - most}`;
 };
+const more = make("button", { type: "button", class: "more", hidden: true, onclick: () => { most = Infinity; filter(); } });
+addEventListener("beforeprint", () => { most = Infinity; filter(); });
 const search = make("input", { type: "search", oninput: () => { asked.text = search.value.toLowerCase(); filter(); } });
 const selects = Object.keys(filters).map(name => {
   const known = [...new Set([...values[name].values()].flat())].filter(Boolean).sort(compare);
@@ -121,5 +129,6 @@ const none = make("button", { type: "button", onclick: () => {
 } }, "choose none");
 root.prepend(make("div", { class: "filters" }, make("label", {}, "search ", search), ...selects, count, none), columns,
   make("p", { class: "hint" }, "Check two or more runs to see them beside each other, below the table. A click on a heading sorts."));
+root.querySelector(".scroll").after(more);
 root.append(compared);
 filter();
