@@ -114,3 +114,9 @@ def test_a_damaged_table_is_one_kind_of_error(tmp_path):
         (tmp_path / "t.parquet").write_bytes(content)
         with pytest.raises((OSError, ValueError)):
             files.read_parquet(tmp_path / "t.parquet")
+
+
+def test_what_is_nested_too_deep_is_no_json():
+    with pytest.raises(ValueError, match="nested too deep"):
+        files.parse_json("[" * 100_000)
+    assert files.parse_json(b'{"a": [1]}') == {"a": [1]}

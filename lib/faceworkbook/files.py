@@ -188,6 +188,14 @@ def write_json(path: str | Path, record, *, default: Callable | None = None) -> 
     return write_beside(path, json.dumps(record, indent=1, default=default or plain) + "\n")
 
 
+def parse_json(data: str | bytes):
+    """Return what a JSON text holds; `ValueError` where it is none, or nested so deep that Python's parser gives up."""
+    try:
+        return json.loads(data)
+    except RecursionError:
+        raise ValueError("its values are nested too deep") from None
+
+
 def read_json(path: str | Path, error: type[Exception], *, advice: str) -> dict:
     """Read a JSON object, or raise `error` with the file's name, what is wrong with it and `advice`."""
     try:

@@ -153,3 +153,8 @@ def test_test_rows_without_a_fingerprint_are_known_by_their_faces_and_truth(tmp_
         for seed, n in ((0, 40), (1, 40), (0, 30))
     )
     assert first.data == again.data != other.data
+
+
+def test_a_line_that_is_nested_too_deep_is_a_damaged_one(tmp_path):
+    (tmp_path / looks.NAME).write_text("[" * 100_000 + "\n")
+    assert looks.read(tmp_path) == ([], 1)

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
-import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from faceworkbook import project
-from faceworkbook.files import FileError, name_kind, write_json
+from faceworkbook.files import FileError, name_kind, parse_json, write_json
 from faceworkbook.images import Preprocessing
 
 if TYPE_CHECKING:
@@ -363,7 +362,7 @@ def remember(path: Path, cache: Path, compute: Callable[[], dict], *, key: str =
 
 def _read_record(path: Path) -> dict:
     try:
-        record = json.loads(path.read_text())
+        record = parse_json(path.read_text())
     except (OSError, ValueError):
         return {}
     return record if isinstance(record, dict) and "facts" in record else {}

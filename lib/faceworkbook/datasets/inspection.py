@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -258,9 +257,9 @@ def read_any(path: Path) -> pd.DataFrame:
 def _read_json(path: Path) -> pd.DataFrame:
     text = path.read_text(encoding="utf-8-sig")
     records = (
-        json.loads(text)
+        files.parse_json(text)
         if text.lstrip().startswith("[")
-        else [json.loads(line) for line in text.splitlines() if line.strip()]
+        else [files.parse_json(line) for line in text.splitlines() if line.strip()]
     )
     return pd.DataFrame(records)
 

@@ -350,7 +350,7 @@ def read(path: str | Path) -> pd.DataFrame:
         raise FileNotFoundError(f"{path} is missing; run the notebook that writes it, or name another file")
     try:
         read_table = files.read_arrow(path)
-        record = json.loads((read_table.schema.metadata or {}).get(METADATA, b"{}"))
+        record = files.parse_json((read_table.schema.metadata or {}).get(METADATA, b"{}"))
         table = read_table.to_pandas(use_threads=False)
         content = record.pop("content", None)
     except (OSError, ValueError, AttributeError, TypeError, LookupError) as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import csv
-import json
 import warnings
 from pathlib import Path
 
@@ -80,7 +79,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
 def _read_json(path: Path) -> pd.DataFrame:
     text = path.read_text(encoding="utf-8-sig").strip()
     try:
-        records = json.loads(text)
+        records = files.parse_json(text)
     except ValueError:
         records = [
             _read_line(line, number, path) for number, line in enumerate(text.splitlines(), 1) if line.strip()
@@ -95,7 +94,7 @@ def _read_json(path: Path) -> pd.DataFrame:
 
 def _read_line(line: str, number: int, path: Path):
     try:
-        return json.loads(line)
+        return files.parse_json(line)
     except ValueError as error:
         raise ExternalError(
             f"{path}: line {number:,} is no JSON; the file may be cut off ({line[:60]!r})"

@@ -71,7 +71,7 @@ class Bundle:
     def values(self, step: str, name: str) -> dict:
         """Return a JSON record of a step; empty where the bundle has none."""
         data = self.content.get(f"{step}/{name}.json")
-        return json.loads(data) if data else {}
+        return files.parse_json(data) if data else {}
 
     def predictions(self, step: str, name: str = "predictions") -> pd.DataFrame | None:
         """Return a step's table of predictions; None where the bundle has none."""
@@ -208,7 +208,7 @@ def read(path: str | Path) -> Bundle:
     path = Path(path)
     try:
         with zipfile.ZipFile(path) as packed:
-            record = json.loads(packed.read(INDEX))
+            record = files.parse_json(packed.read(INDEX))
             content = {name: packed.read(name) for name in record["files"]}
             named = record["version"], record["name"], record["steps"]
     except FileNotFoundError as error:

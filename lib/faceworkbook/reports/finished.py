@@ -133,7 +133,7 @@ def _outputs(place: Path) -> list[str]:
 def _stores(place: Path) -> list[dict]:
     """The descriptor stores that the step filled, and their state; none where it filled none."""
     try:
-        blocks = json.loads((place / "metrics.json").read_bytes()).get(described.BLOCKS, [])
+        blocks = files.parse_json((place / "metrics.json").read_bytes()).get(described.BLOCKS, [])
         named = [block["store"] for block in blocks]
         return [
             {"path": name, "generation": descriptors.open_store(project.resolve(name)).generation}
@@ -146,7 +146,7 @@ def _stores(place: Path) -> list[dict]:
 def outputs_of(place: Path) -> list[str]:
     """Return the files that the finished step in `place` made; none where none is finished."""
     try:
-        return list(json.loads((place / DONE).read_bytes())["outputs"])
+        return list(files.parse_json((place / DONE).read_bytes())["outputs"])
     except (OSError, ValueError, KeyError, TypeError):
         return []
 
@@ -165,7 +165,7 @@ def made_with(place: Path) -> dict:
     if not (place / DONE).is_file():
         return {}
     try:
-        given = json.loads((place / NOTEBOOK).read_bytes())["metadata"]["papermill"]["parameters"]
+        given = files.parse_json((place / NOTEBOOK).read_bytes())["metadata"]["papermill"]["parameters"]
         return {name: value for name, value in given.items() if name not in parameters.OF_PLACE}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}

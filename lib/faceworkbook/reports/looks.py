@@ -141,7 +141,7 @@ def read(results: str | Path) -> tuple[list[Look], int]:
     lines = path.read_bytes().splitlines() if path.is_file() else []
     for line in filter(None, lines):
         try:
-            looks.append(Look(**json.loads(line)))
+            looks.append(Look(**files.parse_json(line)))
         except (ValueError, TypeError):
             damaged += 1
     return looks, damaged

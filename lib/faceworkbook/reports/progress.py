@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from faceworkbook import files
 from faceworkbook.reports import finished, jobs
 
 
@@ -87,7 +87,7 @@ def earlier_seconds(results: Path, steps: Iterable[str]) -> dict[str, float]:
         each = []
         for path in results.glob(f"*/{step}/{finished.DONE}"):
             try:
-                record = json.loads(path.read_bytes())
+                record = files.parse_json(path.read_bytes())
                 each += [] if "copied_from" in record else [float(record["seconds"])]
             except (OSError, ValueError, KeyError, TypeError):
                 continue

@@ -5,13 +5,13 @@ A record that is damaged or of another shape is named in its run's row; it never
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from faceworkbook import files
 from faceworkbook.reports import finished, parameters
 from faceworkbook.reports.parameters import format_value
 
@@ -96,10 +96,10 @@ def read_all(results: Path) -> list[RunRecord]:
 def read_record(path: Path) -> dict | None:
     """Return a JSON object; empty where there is none, None where it is damaged (a run was stopped, a foreign file)."""
     try:
-        record = json.loads(path.read_text())
+        record = files.parse_json(path.read_text())
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError):
         return None
     return record if isinstance(record, dict) else None
 

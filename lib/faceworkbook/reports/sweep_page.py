@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
@@ -85,7 +84,7 @@ def write(sweep: Sweep, outcomes: Sequence[jobs.Outcome], results: str | Path) -
         "title": sweep.title,
         "answer": answer,
         "keys": sweep.keys,
-        "points": json.loads(points.to_json(orient="records")),
+        "points": files.parse_json(points.to_json(orient="records")),
     }
     body = "".join(
         [
@@ -297,7 +296,7 @@ def _shared_html(sweep: Sweep, root: Path) -> str:
         for step in point.experiment.steps:
             place = root / point.name / step.name
             try:
-                record = json.loads((place / finished.DONE).read_bytes())
+                record = files.parse_json((place / finished.DONE).read_bytes())
             except (OSError, ValueError):
                 continue
             copied = "copied_from" in record

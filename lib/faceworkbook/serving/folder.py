@@ -74,7 +74,7 @@ def write(
 def read_names(folder: Path) -> list[str]:
     """Return the names of the files that the predictor in `folder` consists of; empty where there is none."""
     try:
-        names = [*json.loads((folder / RECORD).read_bytes())["files"], RECORD]
+        names = [*files.parse_json((folder / RECORD).read_bytes())["files"], RECORD]
     except (OSError, ValueError, KeyError, TypeError):
         return []
     return [name for name in names if _PLAIN_NAME.fullmatch(str(name))]

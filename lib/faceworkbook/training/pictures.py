@@ -6,7 +6,6 @@ Every source gives the pixels of ``images.face_pixels`` and every batch goes thr
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from tqdm.auto import tqdm
 
 from faceworkbook import faces as face_table
 from faceworkbook import images
-from faceworkbook.files import hash_file, hash_values, write_json
+from faceworkbook.files import hash_file, hash_values, parse_json, write_json
 from faceworkbook.images import Preprocessing
 from faceworkbook.training.checkpoint import fingerprint_rows
 
@@ -170,7 +169,7 @@ class PixelShards:
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
         try:
-            manifest = json.loads((self.folder / MANIFEST).read_text())
+            manifest = parse_json((self.folder / MANIFEST).read_text())
             with np.load(self.folder / INDEX, allow_pickle=False) as index:
                 self._shard, self._offset, self._length = (index[k] for k in ("shard", "offset", "length"))
         except (OSError, ValueError, KeyError) as error:

@@ -59,7 +59,7 @@ def prepared(
         with files.hold(f"{folder}.lock", f"{backbone.name}: another process converts it"):
             if not is_current(folder, made_for):
                 _prepare(backbone, pixels, folder, engines, made_for)
-    return json.loads((folder / VERDICT).read_text())
+    return files.parse_json((folder / VERDICT).read_text())
 
 
 def is_current(folder: Path, made_for: dict) -> bool:
@@ -68,7 +68,7 @@ def is_current(folder: Path, made_for: dict) -> bool:
     One that an earlier version wrote, that was cut short or copied from elsewhere, is none.
     """
     try:
-        record = json.loads((folder / VERDICT).read_text())
+        record = files.parse_json((folder / VERDICT).read_text())
         whole = all((folder / name).stat().st_size == size for name, size in record["models"].items())
         return whole and record["format"] == FORMAT and record["made_for"] == made_for
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -126,7 +126,7 @@ def _step(step: str, folder: Path, options: dict) -> dict:
     if done.returncode or not answer.is_file():
         lines = [line for line in done.stderr.splitlines() if line.strip()] or ["no reason given"]
         raise PreparationError(f"{step} ended with status {done.returncode}: {lines[-1][:300]}")
-    result = json.loads(answer.read_text())
+    result = files.parse_json(answer.read_text())
     answer.unlink()
     return result
 
