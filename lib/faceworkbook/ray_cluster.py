@@ -59,3 +59,8 @@ def _start(ray, address: str | None) -> None:
 def count_cores(ray) -> int:
     """Return the cores of the cluster, at least 1."""
     return max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+
+def list_nodes(ray) -> list[dict]:
+    """Return the resources (CPU, GPU) of each machine of the cluster that is alive."""
+    return [dict(node["Resources"]) for node in ray.nodes() if node.get("Alive", True)]

@@ -152,7 +152,7 @@ def passes(monkeypatch, tmp_path):
         monkeypatch.setattr(cluster, "_computed", computed)
         plan = pd.DataFrame({"image": [f"{i}.png" for i in range(5)]})
         partial = SimpleNamespace(plan=plan, folder=tmp_path, path=tmp_path)
-        ray = SimpleNamespace(cluster_resources=lambda: {"CPU": 2})
+        ray = SimpleNamespace(nodes=lambda: [{"Resources": {"CPU": 2.0}, "Alive": True}])
         job = SimpleNamespace(options=ExtractionOptions(progress=False), root=tmp_path, backbone=None)
         cluster._run(ray, job, partial, np.arange(5), None)
         return asked
@@ -167,3 +167,95 @@ def test_what_was_put_off_is_computed_in_another_pass(passes):
 def test_a_picture_that_kills_every_actor_is_named(passes):
     with pytest.raises(descriptors.StoreError, match=r"1 faces were begun 2 times.*3\.png"):
         passes([0, 1, 2, 4], [], [])
+
+
+@pytest.mark.parametrize(
+    ("nodes", "engine", "precision", "expected"),
+    [
+        ([{"CPU": 8}], "auto", "float32", [(8, 1, 0)]),
+        ([{}], "auto", "float32", [(1, 1, 0)]),
+        ([{"CPU": 16, "GPU": 2}, {"CPU": 12}], "auto", "float32", [(2, 8, 1), (12, 1, 0)]),
+        ([{"CPU": 64, "GPU": 1}], "gpu", "tf32", [(1, 16, 1)]),
+        ([{"CPU": 1, "GPU": 4}, {"CPU": 12}], "auto", "float16", [(4, 1, 1)]),
+        ([{"CPU": 16, "GPU": 2}, {"CPU": 12}], "winograd", "float32", [(28, 1, 0)]),
+        ([{"CPU": 16, "GPU": 2}], "auto", "int8", [(16, 1, 0)]),
+    ],
+)
+def test_one_actor_a_gpu_and_engines_of_the_cpu_on_other_machines(nodes, engine, precision, expected):
+    """No actor asked for a GPU, and all of them would have opened the same."""
+    pools = cluster.plan_pools(nodes, engine, precision)
+    assert [pool[:3] for pool in pools] == expected
+    for pool in pools:
+        assert pool.options["num_gpus"] == pool.gpus and pool.options["num_cpus"] == pool.cores
+        assert ("runtime_env" in pool.options) == (pool.gpus == 0)
+
+
+@pytest.mark.parametrize(("engine", "precision"), [("gpu", "float32"), ("auto", "tf32")])
+def test_a_cluster_without_a_gpu_refuses_what_needs_one(engine, precision):
+    with pytest.raises(descriptors.StoreError, match="no machine of the Ray cluster has one"):
+        cluster.plan_pools([{"CPU": 8}], engine, precision)
+
+
+class FakeRay:
+    """Runs actors in this process; those of a GPU are done sooner than those of a core."""
+
+    class exceptions:
+        class RayActorError(Exception):
+            pass
+
+    def __init__(self, dying=()):
+        self.started, self.killed, self.dying = [], [], set(dying)
+
+    def remote(self, kind):
+        ray = self
+
+        class Remote:
+            def options(self, **options):
+                self.asked = options
+                return self
+
+            def remote(self, *args, **given):
+                ray.started.append((self.asked, given))
+                actor, wait = kind(*args, **given), 1 if self.asked["num_gpus"] else 5
+                task = lambda block: (len(ray.started), wait, actor, block)  # noqa: E731
+                return SimpleNamespace(compute=SimpleNamespace(remote=lambda block: Task(*task(block))))
+
+        return Remote()
+
+    def wait(self, tasks, *, num_returns):
+        soonest = min(tasks, key=lambda task: task.left)
+        for task in tasks:
+            task.left -= soonest.left
+        return [soonest], [task for task in tasks if task is not soonest]
+
+    def get(self, task):
+        if self.dying & set(task.block["row"].tolist()):
+            self.dying -= set(task.block["row"].tolist())
+            raise self.exceptions.RayActorError
+        return task.actor.compute(task.block)
+
+    def kill(self, actor):
+        self.killed.append(actor)
+
+
+class Task:
+    def __init__(self, number, left, actor, block):
+        self.left, self.actor, self.block = left, actor, block
+
+
+def test_blocks_go_to_whoever_is_idle_and_a_dead_actors_one_to_the_next_pass(pictures, tmp_path):
+    plan = journal.plain(table(pictures))
+    partial = journal.Journal(tmp_path / "store", plan, {}, BACKBONE.dim)
+    job = SimpleNamespace(
+        options=ExtractionOptions(engine=MeanColour(), batch_size=3),
+        root=pictures,
+        backbone=BACKBONE,
+        points=lambda n: None,
+    )
+    ray = FakeRay(dying=[4])
+    pools = [cluster.Pool(1, 4, 1, "auto"), cluster.Pool(2, 1, 0, "auto")]
+    blocks = [b["row"].tolist() for b in cluster._computed(ray, job, partial, np.arange(30), pools, None)]
+    assert sorted(row for block in blocks for row in block) == [*range(3), *range(6, 30)]
+    assert [(asked["num_gpus"], given["readers"]) for asked, given in ray.started] == [(1, 4), (0, 1), (0, 1)]
+    assert len(ray.killed) == 3 and all(len(block) == 3 for block in blocks)
+    assert np.flatnonzero(partial.read_entries().done).tolist() == [*range(3), *range(6, 30)]

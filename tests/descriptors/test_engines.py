@@ -236,16 +236,13 @@ def test_preprocessing_in_the_keras_engine(channels, options):
 
     from faceworkbook.descriptors.engines.keras_engine import _compiled
 
-    class Flat:
-        preprocessing = images.Preprocessing((5, 4), channels, **options)
-        model = keras.Sequential(
-            [keras.Input((5, 4, 1 if channels == "GRAY" else 3)), keras.layers.Flatten()]
-        )
+    record = images.Preprocessing((5, 4), channels, **options)
+    flat = keras.Sequential([keras.Input((5, 4, 1 if channels == "GRAY" else 3)), keras.layers.Flatten()])
 
     pixels = np.random.default_rng(0).integers(0, 256, (3, 5, 4, 3), np.uint8)
     pixels[2] = 77
-    expected = images.network_input(pixels, Flat.preprocessing).reshape(3, -1)
-    np.testing.assert_allclose(_compiled(Flat, xla=False)(pixels).numpy(), expected, atol=1e-5)
+    expected = images.network_input(pixels, record).reshape(3, -1)
+    np.testing.assert_allclose(_compiled(flat, record, xla=False)(pixels).numpy(), expected, atol=1e-5)
 
 
 def test_comparison_reports_the_worst_face():
@@ -317,10 +314,10 @@ def test_a_toy_is_not_worth_converting(toy, monkeypatch):
 
 
 def test_unknown_options_are_answered_with_what_is_allowed(toy):
-    with pytest.raises(ValueError, match="auto, keras, onnx, winograd"):
-        engines.choose(toy, engine="tensorrt")
-    with pytest.raises(ValueError, match="float32, int8"):
-        engines.choose(toy, precision="float16")
+    with pytest.raises(ValueError, match="auto, winograd, onnx, keras, gpu, tensorrt"):
+        engines.choose(toy, engine="torch")
+    with pytest.raises(ValueError, match="float32, tf32, float16, bfloat16, int8"):
+        engines.choose(toy, precision="float64")
     with pytest.raises(ValueError, match="calibrated on real faces"):
         engines.choose(toy, precision="int8")
     with pytest.raises(ValueError, match="has no int8"):

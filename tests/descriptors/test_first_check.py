@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 
@@ -17,6 +19,8 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (6, 4, 4, 3), np.uint8)
 
 
 class Runner:
+    settings: ClassVar = {}
+
     def __init__(self, run):
         self.run = run
 

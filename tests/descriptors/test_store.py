@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from faceworkbook import descriptors, faces, images
-from faceworkbook.descriptors import StoreError, engines, handover, int8, journal
+from faceworkbook.descriptors import StoreError, engines, handover, journal, lower_precision
 from faceworkbook.descriptors import batches as batching
 from faceworkbook.descriptors import store as stores
 
@@ -420,24 +420,45 @@ def test_int8_warns_and_is_calibrated_on_the_same_faces_after_a_kill(pictures, t
     monkeypatch.setattr(engines, "choose", choose)
     options = {"root": pictures, "store": tmp_path / "store", "precision": "int8", "progress": False}
     with (
-        pytest.warns(descriptors.Int8Warning, match="int8 changes descriptors"),
+        pytest.warns(descriptors.PrecisionWarning, match="int8 changes descriptors"),
         pytest.raises(KeyboardInterrupt),
     ):
         descriptors.extract(table(pictures), BACKBONE, **options)
     make_pictures(pictures, 40, first=100)
-    with pytest.warns(descriptors.Int8Warning):
+    with pytest.warns(descriptors.PrecisionWarning):
         descriptors.extract(table(pictures), BACKBONE, **options)
     (_, first), (precision, second) = given
     assert precision == "int8" and len(first) == 30
     assert np.array_equal(first, second)
 
 
-def test_what_int8_costs_is_described_for_the_network_it_was_measured_on():
-    measured = json.loads(int8.MEASURED.read_text())[0]
-    net = SimpleNamespace(name="n", tap=measured["tap"], fingerprint=measured["weights_sha256"], mirror="")
-    assert descriptors.int8_cost(net)["label"].tolist() == ["gender", "race"]
-    assert "UTKFace faces: gender 0." in descriptors.describe_int8_cost(net)
-    assert "was not measured" in descriptors.describe_int8_cost(BACKBONE)
+def test_what_a_precision_costs_is_described_for_the_network_it_was_measured_on():
+    for measured in json.loads(lower_precision.MEASURED.read_text()):
+        net = SimpleNamespace(
+            name="n", tap=measured["tap"], fingerprint=measured["weights_sha256"], mirror=""
+        )
+        precision = measured["precision"]
+        assert descriptors.precision_cost(net, precision)["label"].tolist() == ["gender", "race"]
+        assert f"{precision} changes" in descriptors.describe_precision_cost(net, precision)
+        assert "UTKFace faces: gender 0." in descriptors.describe_precision_cost(net, precision)
+        assert "was not measured" in descriptors.describe_precision_cost(BACKBONE, precision)
+
+
+def test_a_store_of_one_precision_refuses_another(pictures, tmp_path, monkeypatch):
+    """It was computed anew, and replaced, without a word."""
+    monkeypatch.setattr(engines, "choose", lambda *args, **options: MeanColour())
+    first = run(pictures, tmp_path)
+    with (
+        pytest.warns(descriptors.PrecisionWarning, match="bfloat16 changes descriptors"),
+        pytest.raises(StoreError, match=r"holds float32 descriptors and precision='bfloat16' was asked for"),
+    ):
+        run(pictures, tmp_path, "auto", precision="bfloat16")
+    assert len(run(pictures, tmp_path)) == len(first)
+    with pytest.raises(StoreError, match="expected one of float32, tf32, float16, bfloat16, int8"):
+        run(pictures, tmp_path, "auto", precision="float64")
+    with pytest.warns(descriptors.PrecisionWarning):
+        other = run(pictures, tmp_path, "auto", precision="bfloat16", store=tmp_path / "other")
+    assert other.manifest["recipe"]["precision"] == "bfloat16"
 
 
 def test_a_store_that_is_a_file_is_named(pictures, tmp_path):

@@ -166,13 +166,13 @@ def test_a_large_matrix_is_checked_block_by_block(tmp_path, monkeypatch):
 
 def test_damaged_calibration_faces_are_refused(pictures, tmp_path, monkeypatch):
     monkeypatch.setattr("faceworkbook.descriptors.engines.choose", lambda *_, **__: MeanColour(fail_after=8))
-    with pytest.raises(KeyboardInterrupt), pytest.warns(descriptors.Int8Warning):
+    with pytest.raises(KeyboardInterrupt), pytest.warns(descriptors.PrecisionWarning):
         run(pictures, tmp_path, "auto", precision="int8")
     path = next((tmp_path / "store").glob("calibration-*"))
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    with pytest.raises(StoreError, match="calibration"), pytest.warns(descriptors.Int8Warning):
+    with pytest.raises(StoreError, match="calibration"), pytest.warns(descriptors.PrecisionWarning):
         run(pictures, tmp_path, "auto", precision="int8")
 
 

@@ -97,7 +97,7 @@ def test_the_defaults_of_the_shipped_notebooks_are_allowed(path):
         ("10_fine_tune", {"align": "five_point"}, "did you mean 'five_points'"),
         ("07_compare", {"margin": -0.2}, "allowed is 0 or more, or -1"),
         ("02_descriptors", {"engine": "onxx"}, "did you mean 'onnx'"),
-        ("02_descriptors", {"precision": "int16"}, "allowed are float32, int8"),
+        ("02_descriptors", {"precision": "int16"}, "allowed are float32, tf32, float16, bfloat16, int8"),
         ("02_descriptors", {"store": "README.md/x"}, "a file; expected a folder"),
         ("03_classifier", {"widths": [16, 0]}, "0: allowed is 1 or more"),
         ("03_classifier", {"balance": "over_sample"}, "did you mean 'oversample'"),
@@ -283,7 +283,7 @@ def test_an_outline_asks_for_no_folder(tmp_path):
 def test_choices_are_those_of_the_rooms_that_own_them():
     """They stand twice because the rooms import TensorFlow."""
     from faceworkbook.models import multitask, ordinal
-    from faceworkbook.training import balancing, batches, cutting, pictures, pseudo_labels, schedules
+    from faceworkbook.training import balancing, batches, pictures, pseudo_labels, schedules
 
     owned = {
         "heads": multitask.HEADS,
@@ -292,7 +292,7 @@ def test_choices_are_those_of_the_rooms_that_own_them():
         "mixing": batches.MIXINGS,
         "turn": batches.TURNS,
         "selection": pseudo_labels.SELECTIONS,
-        "dtype_policy": cutting.PRECISIONS,
+        "dtype_policy": multitask.DTYPE_POLICIES,
         "memory": pictures.MEMORIES,
         "schedule": schedules.SCHEDULES,
         "ordinal_loss": ordinal.LOSSES,

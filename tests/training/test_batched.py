@@ -92,6 +92,20 @@ def test_the_learning_rate_decays_as_keras_has_it():
     np.testing.assert_allclose(np.asarray(model(x))[:, 0], stack.predict(x)[0, :, 1], atol=1e-3)
 
 
+def test_bfloat16_learns_what_float32_does():
+    x, target = blobs(n=240, noise=2.5)
+    split, lower = cut(240), batched.with_settings(QUICK, dtype_policy="mixed_bfloat16")
+    full, half = (batched.fit(x, target, [split], own, seeds=[3]) for own in (QUICK, lower))
+    apart = np.abs(half.predict(x)[0] - full.predict(x)[0])
+    assert 1e-6 < apart.max() < 0.05 and apart.mean() < 0.01
+    assert half.history["val_loss"].min() == pytest.approx(full.history["val_loss"].min(), abs=0.01)
+    assert half.kernels[0].dtype == np.float32
+    with pytest.raises(batched.TrainingError, match="several shapes"):
+        batched.fit(x, target, [split] * 2, [QUICK, lower], seeds=[0, 1])
+    with pytest.raises(ValueError, match="dtype_policy='float16'; allowed are"):
+        batched.with_settings(QUICK, dtype_policy="float16")
+
+
 def test_numbers_in_company_as_alone():
     x, years = ages(300)
     target = tasks.labels_of_numbers(years, name="age")

@@ -641,3 +641,27 @@ def test_several_yes_no_labels_are_one_head():
     right = (predicted > 0.5) == labels.codes[validation]
     assert right.mean() > 0.95
     assert fitted.history["validation_smile+hat_rate"][fitted.best_epoch] == pytest.approx(right.mean())
+
+
+# ------------------------------------------------------------------ precision
+
+
+@pytest.mark.parametrize("head", ["linear", "stitch"])
+def test_bfloat16_learns_what_float32_does(head):
+    policy, outputs = keras.config.dtype_policy(), []
+    for dtype_policy in ("float32", "mixed_bfloat16"):
+        prepared = prepare(head=head, hidden=(8,), dtype_policy=dtype_policy)
+        fitted = train(prepared, epochs=3)
+        assert {w.dtype for w in fitted.net.model.weights} - {"uint32", "int64"} == {"float32"}
+        outputs.append(multitask.predict(fitted.net, prepared[1])["race"])
+    assert outputs[1].dtype == outputs[0].dtype
+    assert 1e-6 < np.abs(outputs[1] - outputs[0]).max() < 0.05
+    assert keras.config.dtype_policy() == policy
+    with pytest.raises(ValueError, match="dtype_policy='float16'; allowed are"):
+        prepare(dtype_policy="float16")
+
+
+def test_a_step_that_xla_compiles_is_the_same():
+    plain, compiled = (train(prepare(dropout=0.0), epochs=1, xla=xla) for xla in (False, True))
+    for a, b in zip(plain.net.model.weights, compiled.net.model.weights, strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-3, atol=1e-4)

@@ -3,13 +3,18 @@
 Every actor writes its rows straight into the store's ``journal/`` folder and lists them in a journal of
 its own, so that a kill of any process, the driver too, loses nothing that stands in a journal. The
 folder of the store and that of the pictures must be visible to all machines under the same path.
+
+On each GPU one actor computes, with the cores of its machine to read pictures with; machines without one compute
+beside it with engines of the CPU, where the precision is one of theirs.
 """
 
 from __future__ import annotations
 
-import importlib
 import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,8 +27,73 @@ from faceworkbook.descriptors.layout import StoreError
 from faceworkbook.descriptors.store import BOX
 from faceworkbook.landmarks import POINTS
 
-BLOCK = 64
+BLOCK, GPU_BLOCK = 64, 256
 TRIES = 2  # passes that may finish nothing: one kill may hit the only block that is left
+ON_GPU = ("auto", "gpu", "tensorrt", "keras")
+MOST_READERS = 16  # cores that read pictures for one GPU
+HIDDEN = {"env_vars": {"CUDA_VISIBLE_DEVICES": "-1"}}
+
+
+class Pool(NamedTuple):
+    """Actors of one kind: how many, the cores and GPUs of each, and the engine that they compute with."""
+
+    size: int
+    cores: int
+    gpus: int
+    engine: str
+
+    @property
+    def options(self) -> dict:
+        """What Ray is told of each actor; where none is asked for, Ray would let all of them open the first GPU."""
+        hidden = {} if self.gpus else {"runtime_env": HIDDEN}
+        return {"num_cpus": self.cores, "num_gpus": self.gpus, "max_restarts": -1, **hidden}
+
+    @property
+    def block(self) -> int:
+        """Faces a block."""
+        return GPU_BLOCK if self.gpus else BLOCK
+
+
+def plan_pools(nodes: Sequence[Mapping], engine: str, precision: str) -> list[Pool]:
+    """Return the actors that the machines of a cluster have room for.
+
+    Parameters
+    ----------
+    nodes : sequence of mapping
+        Resources (CPU, GPU) of each machine.
+    engine, precision : str
+        See `engines.choose`.
+
+    Returns
+    -------
+    list of Pool
+        One actor a GPU, where `engine` and `precision` are computed there; one a core of the other machines, where
+        'auto' has an engine of the CPU for the precision.
+
+    Raises
+    ------
+    StoreError
+        A GPU is needed and no machine has one.
+    """
+    from faceworkbook.descriptors import engines
+
+    with_gpu = [node for node in nodes if node.get("GPU", 0) >= 1]
+    others = [node for node in nodes if node.get("GPU", 0) < 1]
+    needs_gpu = engine in ("gpu", "tensorrt") or precision == "tf32"
+    if needs_gpu and not with_gpu:
+        raise StoreError(
+            f"engine={engine!r} in {precision} needs a GPU, and no machine of the Ray cluster has one (ray start --num-gpus=1); "
+            "expected engine='auto' and another precision"
+        )
+    if not with_gpu or engine not in ON_GPU or precision == "int8":
+        return [Pool(max(1, sum(int(node.get("CPU", 0)) for node in nodes)), 1, 0, engine)]
+    n_gpus = sum(int(node["GPU"]) for node in with_gpu)
+    cores = min(int(node.get("CPU", 1)) // int(node["GPU"]) for node in with_gpu)
+    pools = [Pool(n_gpus, max(1, min(cores, MOST_READERS)), 1, engine)]
+    rest = sum(int(node.get("CPU", 0)) for node in others)
+    if engine == "auto" and rest and any(precision in engines.COMPUTES[name] for name in engines.ON_CPU):
+        pools.append(Pool(rest, 1, 0, engine))
+    return pools
 
 
 class Actor:
@@ -39,13 +109,21 @@ class Actor:
         When this pass over the faces began, in nanoseconds.
     runner : Engine or None
         A ready engine; None chooses one by the options of `engines.choose` that follow.
+    readers : int
+        Threads that read pictures.
     """
 
-    def __init__(self, backbone, root: str, journal: str, since: int, *, runner, **choice):
+    def __init__(self, backbone, root: str, journal: str, since: int, *, runner, readers: int = 1, **choice):
         self.backbone, self.root = backbone, Path(root)
         self.put_off = np.unique(read_begun(Path(journal), since=since))
         self.writer = JournalWriter(Path(journal))
         self.choice, self.runner = choice, runner
+        self.readers = ThreadPoolExecutor(readers)
+        self.n_readers = readers
+
+    def compute(self, block: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Compute one block; what Ray calls by its name."""
+        return self(block)
 
     def __call__(self, block: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Compute one block of the plan (columns row, face_id, image and box); return its row numbers.
@@ -55,15 +133,27 @@ class Actor:
         """
         if np.isin(block["row"], self.put_off).any():
             return {"row": block["row"][:0], "engine": np.empty(0, str)}
-        boxes = np.column_stack([block[edge] for edge in BOX])
-        chunk = batches.Chunk(block["row"], block["image"].tolist(), boxes, _points_of(block))
-        batch = batches.read_batch(chunk, self.root, self.backbone.preprocessing)
+        batch = self._read(block)
         if self.runner is None:
             from faceworkbook.descriptors import engines
 
             self.runner = engines.choose(self.backbone, **self.choice)
         batches.write_batch([self.writer], batch, self.runner, [self.backbone.dim])
         return {"row": batch.rows, "engine": np.repeat(str(self.runner.settings), len(batch.rows))}
+
+    def _read(self, block: dict[str, np.ndarray]) -> batches.Batch:
+        boxes, points = np.column_stack([block[edge] for edge in BOX]), _points_of(block)
+
+        def read(rows: np.ndarray) -> batches.Batch:
+            own = None if points is None else points[rows]
+            chunk = batches.Chunk(block["row"][rows], block["image"][rows].tolist(), boxes[rows], own)
+            return batches.read_batch(chunk, self.root, self.backbone.preprocessing)
+
+        n = len(block["row"])
+        shares = np.array_split(np.arange(n), min(self.n_readers, n))
+        read_ = list(self.readers.map(read, shares))
+        pixels = np.concatenate([batch.pixels for batch in read_])
+        return batches.Batch(block["row"], pixels, [stamp for batch in read_ for stamp in batch.stamps])
 
 
 def _points_of(block: dict[str, np.ndarray]) -> np.ndarray | None:
@@ -94,23 +184,24 @@ def compute(job, journal: Journal, todo: np.ndarray, check_pixels: np.ndarray | 
         Ray is not installed, or what is left brings every actor down.
     """
     with ray_cluster.connected(StoreError, "cluster='ray'") as ray:
-        importlib.import_module("ray.data").DataContext.get_current().enable_progress_bars = False
         return _run(ray, job, journal, todo, check_pixels)
 
 
 def _run(ray, job, journal: Journal, todo: np.ndarray, check_pixels: np.ndarray | None) -> dict:
-    cores = ray_cluster.count_cores(ray)
+    nodes, options = ray_cluster.list_nodes(ray), job.options
+    ready = options.ready_engine
+    pools = plan_pools(nodes, ready.name if ready else str(options.engine), options.precision)
     total, used, fruitless = len(journal.plan), set(), 0
     with tqdm(
         total=total,
         initial=total - len(todo),
         unit=" faces",
         desc="descriptors (ray)",
-        disable=not job.options.progress,
+        disable=not options.progress,
     ) as bar:
         while len(todo):
             done = [np.zeros(0, np.int64)]
-            for block in _computed(ray, job, journal, todo, _actor_of(job, journal, check_pixels), cores):
+            for block in _computed(ray, job, journal, todo, pools, check_pixels):
                 used.update(block["engine"].tolist())
                 bar.update(len(block["row"]))
                 done.append(block["row"])
@@ -119,37 +210,59 @@ def _run(ray, job, journal: Journal, todo: np.ndarray, check_pixels: np.ndarray 
             if fruitless == TRIES:
                 raise StoreError(_describe_none_finished(left, journal))
             todo = left
-    return {"name": "ray", "actors": cores, "engines": sorted(used)}
+    return {"name": "ray", "actors": sum(pool.size for pool in pools), "engines": sorted(used)}
 
 
-def _actor_of(job, journal: Journal, check_pixels: np.ndarray | None) -> dict:
-    """Return how Ray constructs an `Actor` for a pass that begins now."""
+def _start(ray, job, journal: Journal, pool: Pool, check_pixels: np.ndarray | None, n: int) -> list:
+    """Start up to `n` actors of a pool for a pass that begins now."""
     options = job.options
     choice = {
-        "engine": options.engine,
+        "engine": pool.engine,
         "precision": options.precision,
         "check_pixels": check_pixels,
         "threads": 1,
     }
     folders = str(job.root.resolve()), str(journal.path.resolve())
-    runner = {"runner": options.ready_engine}
-    return {
-        "fn_constructor_args": (job.backbone, *folders, time.time_ns()),
-        "fn_constructor_kwargs": runner if options.ready_engine else runner | choice,
-    }
+    given = {"runner": options.ready_engine, "readers": pool.cores}
+    given |= {} if options.ready_engine else choice
+    remote = ray.remote(Actor).options(**pool.options)
+    return [remote.remote(job.backbone, *folders, time.time_ns(), **given) for _ in range(min(pool.size, n))]
 
 
-def _computed(ray, job, journal: Journal, todo: np.ndarray, actor: dict, cores: int):
-    """Yield row numbers and engines as blocks are finished."""
-    size = job.options.batch_size or BLOCK
-    points = job.points(len(journal.plan))
-    pieces = (_piece(journal, todo[i : i + size], points) for i in range(0, len(todo), size))
-    blocks = ray.data.from_pandas(
-        [piece.astype({"face_id": str, "image": str}).rename_axis("row").reset_index() for piece in pieces]
-    )
-    actors = ray.data.ActorPoolStrategy(min_size=1, max_size=cores)
-    done = blocks.map_batches(Actor, batch_size=size, num_cpus=1, compute=actors, **actor)
-    return done.iter_batches(batch_size=None, batch_format="numpy")
+def _computed(
+    ray, job, journal: Journal, todo: np.ndarray, pools: Sequence[Pool], check_pixels: np.ndarray | None
+) -> Iterator[dict[str, np.ndarray]]:
+    """Yield row numbers and engines as blocks are finished; an actor that is done takes the next rows."""
+    taken, points = 0, job.points(len(journal.plan))
+    idle = []
+    for pool in pools:
+        size = job.options.batch_size or pool.block
+        n = -(-len(todo) // size)
+        idle += [(actor, size) for actor in _start(ray, job, journal, pool, check_pixels, n)]
+    working: dict = {}
+    try:
+        while True:
+            while idle and taken < len(todo):
+                actor, size = idle.pop(0)
+                block = _block(_piece(journal, todo[taken : taken + size], points))
+                taken += size
+                working[actor.compute.remote(block)] = actor, size
+            if not working:
+                return
+            (ready,), _ = ray.wait(list(working), num_returns=1)
+            idle.append(working.pop(ready))
+            try:
+                yield ray.get(ready)
+            except ray.exceptions.RayActorError:
+                continue  # Ray starts the actor again; its block comes last, in another pass
+    finally:
+        for actor, _ in [*idle, *working.values()]:
+            ray.kill(actor)
+
+
+def _block(piece: pd.DataFrame) -> dict[str, np.ndarray]:
+    columns = piece.astype({"face_id": str, "image": str}).rename_axis("row").reset_index()
+    return {name: columns[name].to_numpy() for name in columns}
 
 
 def _piece(journal: Journal, rows: np.ndarray, points: np.ndarray | None) -> pd.DataFrame:

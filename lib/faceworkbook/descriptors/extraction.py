@@ -19,9 +19,10 @@ from tqdm.auto import tqdm
 from faceworkbook import landmarks
 from faceworkbook.descriptors import first_check
 from faceworkbook.descriptors.batches import draw_pixels, read_batches, write_batch
-from faceworkbook.descriptors.int8 import Int8Warning, describe_int8_cost
+from faceworkbook.descriptors.engines.base import FLOAT32, PRECISIONS
 from faceworkbook.descriptors.journal import Journal
 from faceworkbook.descriptors.layout import StoreError, disk_errors
+from faceworkbook.descriptors.lower_precision import PrecisionWarning, describe_precision_cost
 from faceworkbook.descriptors.store import Descriptors
 from faceworkbook.descriptors.updating import CHECK, Job, ask, bring_up_to_date
 from faceworkbook.files import write_beside
@@ -43,8 +44,9 @@ class ExtractionOptions:
     engine : str or Engine
         'auto' (the fastest that computes the same descriptors), the name of an engine, or one made
         by ``descriptors.engines.choose``.
-    precision : {'float32', 'int8'}
-        'int8' takes less memory and changes descriptors; it is calibrated on 64 of the faces.
+    precision : {'float32', 'tf32', 'float16', 'bfloat16', 'int8'}
+        What the network computes in, see ``descriptors.engines.choose``; a store has one. All but 'float32' change
+        descriptors; 'int8' is calibrated on 64 of the faces.
     batch_size : int, optional
         Faces a batch; the engine's best by default.
     cluster : {None, 'ray'}
@@ -58,7 +60,7 @@ class ExtractionOptions:
     """
 
     engine: str | Engine = "auto"
-    precision: str = "float32"
+    precision: str = FLOAT32
     batch_size: int | None = None
     cluster: str | None = None
     progress: bool = True
@@ -68,6 +70,8 @@ class ExtractionOptions:
     def __post_init__(self):
         if self.cluster not in CLUSTERS:
             raise StoreError(f"cluster={self.cluster!r}; allowed are None and 'ray'")
+        if self.precision not in PRECISIONS:
+            raise StoreError(f"precision={self.precision!r}; expected one of {', '.join(PRECISIONS)}")
         if self.batch_size is not None and self.batch_size < 1:
             raise StoreError(f"batch_size={self.batch_size!r}; allowed are None and 1 or more faces")
 
@@ -135,24 +139,24 @@ def extract(faces: pd.DataFrame, backbone, *, root: str | Path, store: str | Pat
     Raises
     ------
     StoreError
-        No face at all, none that can be read or is detected, a full disk, a folder that cannot be written, or a damaged store.
+        No face at all, none that can be read or is detected, a full disk, a folder that cannot be written, a damaged
+        store, or one of another precision.
 
     Warns
     -----
-    Int8Warning
-        With int8: what it cost a classifier, as far as that was measured.
+    PrecisionWarning
+        With another precision than float32: what it cost a classifier, as far as that was measured.
 
     Notes
     -----
     Beside the face table, memory grows by some 60 bytes a face while computing, and by some 100 for a
     moment at the end. A run that was killed goes on where it stopped.
-    A face is computed anew when its file's content, its box, the weights, the tap, the
-    preprocessing or the precision changed. A file of unchanged size and times counts as unchanged, unless the
+    A face is computed anew when its file's content, its box, the weights, the tap or the preprocessing changed. A file of unchanged size and times counts as unchanged, unless the
     store was computed from another root.
     """
     settings = ExtractionOptions(**options)
-    if settings.precision == "int8":
-        warnings.warn(describe_int8_cost(backbone), Int8Warning, stacklevel=2)
+    if settings.precision != FLOAT32:
+        warnings.warn(describe_precision_cost(backbone, settings.precision), PrecisionWarning, stacklevel=2)
     return carry_out(make_job(faces, backbone, root, store, settings))
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from faceworkbook.descriptors.engines.base import Engine, agrees, compare
+from faceworkbook.descriptors.engines.base import FLOAT32, TOLERANCES, Engine, compare
 from faceworkbook.descriptors.layout import StoreError
 
+BATCH_ERROR = 1e-3  # of a face in a batch against it alone; a file of one's own may compute in float16
 SAME = 1e-5  # relative distance below which two descriptors are one
 MOST_SAME = 0.1  # share of the pairs of different pictures that may have one descriptor
 
@@ -47,7 +48,7 @@ def check(name: str, engine: Engine, pixels: np.ndarray) -> dict:
         )
     single = np.concatenate([engine.run(face[None]) for face in pixels])
     difference = compare(batch, single)
-    if not agrees(difference):
+    if not difference["relative_error"] <= _allowed(engine):
         _refuse(
             name,
             f"gives other descriptors in a batch than one by one (relative error {difference['relative_error']:.1e}): its "
@@ -70,6 +71,11 @@ def check(name: str, engine: Engine, pixels: np.ndarray) -> dict:
         "same_pairs": float(same.mean()) if len(same) else None,
         "median_cosine": float(np.median(cosines)) if len(same) else None,
     }
+
+
+def _allowed(engine: Engine) -> float:
+    rounded = TOLERANCES.get(engine.settings.get("precision", FLOAT32), TOLERANCES[FLOAT32])
+    return max(BATCH_ERROR, rounded.relative_error)
 
 
 def describe(figures: dict) -> dict[str, str]:

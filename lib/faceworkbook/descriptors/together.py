@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 
 from faceworkbook.descriptors import extraction
+from faceworkbook.descriptors.engines.base import FLOAT32
 from faceworkbook.descriptors.engines.columns import ColumnsEngine
 from faceworkbook.descriptors.extraction import Extraction, ExtractionOptions
-from faceworkbook.descriptors.int8 import Int8Warning, describe_int8_cost
 from faceworkbook.descriptors.layout import StoreError
+from faceworkbook.descriptors.lower_precision import PrecisionWarning, describe_precision_cost
 from faceworkbook.descriptors.store import Descriptors
 from faceworkbook.descriptors.updating import Begun, begin_all
 
@@ -65,14 +66,16 @@ def extract_all(
     twice = next((folder for folder in folders if folders.count(folder) > 1), None)
     if twice is not None:  # its lock would wait for itself
         raise StoreError(f"store {twice} is named twice; give each tap or network a folder of its own")
-    if settings.precision == "int8":
+    if settings.precision != FLOAT32:
         for backbone in backbones:
-            warnings.warn(describe_int8_cost(backbone), Int8Warning, stacklevel=2)
+            warnings.warn(
+                describe_precision_cost(backbone, settings.precision), PrecisionWarning, stacklevel=2
+            )
     jobs = [
         extraction.make_job(faces, backbone, root, store, settings)
         for backbone, store in zip(backbones, stores, strict=True)
     ]
-    if settings.precision == "float32" and settings.cluster is None and settings.ready_engine is None:
+    if settings.precision != "int8" and settings.cluster is None and settings.ready_engine is None:
         for places in group(backbones):
             computed = _compute_together([jobs[place] for place in places])
             for place, job in zip(places, computed, strict=True):

@@ -118,6 +118,7 @@ class Begun:
 
 def _begin(job: Job) -> Begun:
     before, nothing = manifest.read_previous(job.folder), np.zeros(0, np.int64)
+    _check_precision(job, before.get("recipe", {}))
     rows, others, store = np.full(len(job.asked), STALE), nothing, None
     if before.get("recipe") == job.recipe:
         store = stores.open_files(job.folder)
@@ -125,6 +126,16 @@ def _begin(job: Job) -> Begun:
     if store is not None and (rows != STALE).all():
         return Begun(before, store, rows, None, nothing)
     return Begun(before, store, rows, *_prepare(job, store, rows, others))
+
+
+def _check_precision(job: Job, before: dict) -> None:
+    """Refuse a store that differs in precision alone; what differs in more is another network's and is replaced."""
+    there, asked = before.get("precision"), job.recipe.get("precision")
+    if there != asked and {**before, "precision": asked} == job.recipe:
+        raise StoreError(
+            f"{job.folder} holds {there} descriptors and precision={asked!r} was asked for: a store has one precision; name "
+            "another folder as store, or remove this one"
+        )
 
 
 @contextmanager

@@ -7,8 +7,9 @@ the double underscore; a layer without one belongs to the trunk.
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import keras
@@ -19,6 +20,7 @@ from faceworkbook.models.cross_stitch import CrossStitch
 from faceworkbook.tasks import ORDERED, PLUS, Labels, Task
 
 HEADS = ("linear", "bottleneck", "stitch")
+DTYPE_POLICIES = ("float32", "mixed_bfloat16")
 POOLS = ("average", "flatten")
 TRUNK, SHARED = "trunk", "shared"
 MARK = "__"
@@ -174,6 +176,8 @@ class HeadOptions:
         Widths of the shared and of each task's layer in 'stitch'.
     pool : {'average', 'flatten'}
         How a trunk's (h, w, d) becomes a vector.
+    dtype_policy : {'float32', 'mixed_bfloat16'}
+        What the layers between trunk and outputs compute in; weights, standardisation, outputs and losses stay in float32.
     """
 
     head: str = "linear"
@@ -183,8 +187,11 @@ class HeadOptions:
     dropout: float = 0.5
     stitch_widths: tuple[int, int] = (1024, 128)
     pool: str = "average"
+    dtype_policy: str = "float32"
 
     def __post_init__(self):
+        if self.dtype_policy not in DTYPE_POLICIES:
+            raise ValueError(f"dtype_policy={self.dtype_policy!r}; allowed are {list(DTYPE_POLICIES)}")
         if self.head not in HEADS:
             raise ValueError(f"head={self.head!r}; allowed are {list(HEADS)}")
         if self.pool not in POOLS:
@@ -227,13 +234,31 @@ def build(
     inputs, x = _enter(trunk, chosen.pool)
     if standardise is not None:
         x = _standardiser(*standardise)(x)
-    for position, width in enumerate(hidden):
-        x = _hidden(x, width, f"{SHARED}{MARK}hidden{position + 1}", **options)
     makers = {"linear": _linear_features, "bottleneck": _bottleneck_features, "stitch": _stitch_features}
     widths = {"widths": chosen.stitch_widths} if chosen.head == "stitch" else {}
-    features = makers[chosen.head](x, heads, **widths, **options)
+    with _computing_in(chosen.dtype_policy):
+        for position, width in enumerate(hidden):
+            x = _hidden(x, width, f"{SHARED}{MARK}hidden{position + 1}", **options)
+        features = makers[chosen.head](x, heads, **widths, **options)
+    if chosen.dtype_policy != "float32":
+        features = {t.name: _as_float32(features[t.name], t.prefix) for t in heads}
     outputs = {t.name: _logits(t, features[t.name], seeds) for t in heads}
     return MultitaskNet(keras.Model(inputs, outputs), keras.Model(inputs, features), tuple(heads))
+
+
+@contextlib.contextmanager
+def _computing_in(policy: str) -> Iterator[None]:
+    """Let layers that are made within a ``with`` compute under a policy."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _as_float32(x, prefix: str):
+    return keras.layers.Activation("linear", dtype="float32", name=f"{prefix}{MARK}float32")(x)
 
 
 def _enter(trunk: keras.Model | int, pool: str):

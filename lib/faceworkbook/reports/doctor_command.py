@@ -125,9 +125,18 @@ def check_disk() -> Iterator[Line]:
 
 def check_gpu() -> Iterator[Line]:
     """Yield whether an NVIDIA GPU is there; TensorFlow, which would use it, is not loaded."""
-    there = Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
-    cores = f"{os.cpu_count()} cores"
-    yield OK, f"computes on: {'an NVIDIA GPU (pip install the extra gpu) and ' if there else ''}{cores}"
+    from faceworkbook.descriptors.engines import devices
+
+    gpu, cores = devices.find_gpu(), f"{os.cpu_count()} cores"
+    card = ""
+    if gpu is not None:
+        lacks = (
+            ""
+            if devices.CUDA in devices.providers()
+            else ": pip install 'faceworkbook[gpu]' in place of [fast]"
+        )
+        card = f"{gpu.name} ({gpu.memory / 1024:.0f} GB, driver {gpu.driver}{lacks}) and "
+    yield OK, f"computes on: {card}{cores}"
 
 
 def check_network() -> Iterator[Line]:

@@ -64,6 +64,12 @@ def _engines() -> Sequence[str]:
     return engines.ENGINES
 
 
+def _precisions() -> Sequence[str]:
+    from faceworkbook.descriptors import engines
+
+    return engines.PRECISIONS
+
+
 def _schemes() -> Sequence[str]:
     from faceworkbook import splits
 
@@ -161,7 +167,7 @@ RULES: dict[str, Rule] = {
     "no_face": one_of(NO_FACE),
     "descriptors": file,
     "engine": one_of(_engines),
-    "precision": one_of(("float32", "int8")),
+    "precision": one_of(_precisions),
     "store": writable_folder,
     "landmarks": one_of(LANDMARKS),
     "target": texts(r"\w*", "the NAME of one of the sets"),

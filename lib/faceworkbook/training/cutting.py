@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 
 import keras
 
-from faceworkbook.backbones import Backbone
+from faceworkbook.backbones import Backbone, casting
 from faceworkbook.backbones.base import at_resolution
 from faceworkbook.images import Preprocessing
 from faceworkbook.models import multitask
-from faceworkbook.models.multitask import TRUNK, Head, MultitaskNet
+from faceworkbook.models.multitask import DTYPE_POLICIES, TRUNK, Head, MultitaskNet
 from faceworkbook.training.param_groups import ParamGroup
 
-PRECISIONS = ("float32", "mixed_bfloat16")
+PRECISIONS = DTYPE_POLICIES
 OWN = "own"
 MOMENTUM = 0.9
 
@@ -105,7 +105,7 @@ def assemble(
     cut = cut or backbone.tap_table[backbone.tap].layer
     trunk = _with_earlier(full, cut, tuple(also)) if also else upto(full, cut)
     if precision != "float32":
-        trunk = _with_precision(trunk, precision)
+        trunk = casting.cast(trunk, precision)
     if trunk_momentum:
         _set_momentum(trunk, trunk_momentum)
     if options.get("head") == OWN:
@@ -186,15 +186,6 @@ def _layer(model: keras.Model, name: str) -> keras.layers.Layer:
         near = [n for n in names if n.split("_")[0] == name.split("_")[0]] or names
         raise ValueError(f"{model.name} has no layer {name!r}; expected one of {', '.join(near)}")
     return model.get_layer(name)
-
-
-def _with_precision(model: keras.Model, precision: str) -> keras.Model:
-    def copy(layer):
-        return layer.__class__.from_config({**layer.get_config(), "dtype": precision})
-
-    lower = keras.models.clone_model(model, clone_function=copy)
-    lower.set_weights(model.get_weights())
-    return lower
 
 
 def _own_head(trunk: keras.Model, tasks: list[Head]) -> MultitaskNet:

@@ -39,6 +39,8 @@ class Settings(loop.Settings):
         stored statistics.
     fill : Fill
         What stands for missing labels; nothing by default.
+    xla : bool
+        Compile the step with XLA: faster on a GPU, slower on a processor.
 
     Notes
     -----
@@ -48,6 +50,7 @@ class Settings(loop.Settings):
     task_weights: dict | str = field(default_factory=dict)
     frozen_epochs: dict = field(default_factory=dict)
     fill: Fill = field(default_factory=Fill)
+    xla: bool = False
 
 
 def fit(
@@ -87,7 +90,8 @@ def fit(
     validation = np.asarray(validation)
     targets.check(net, labels, {"train": _train_rows(plan), "validation": validation})
     weights = weighting.make(net.heads, settings.task_weights)
-    learner = Learner(net, _param_groups(net, weights, settings), settings, weights=weights)
+    groups, options = _param_groups(net, weights, settings), loop.StepOptions(xla=settings.xla)
+    learner = Learner(net, groups, settings, weights=weights, options=options)
     train = _train_rows(plan)
     made = {
         head.name: targets.Targets(

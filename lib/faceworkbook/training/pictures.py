@@ -427,8 +427,18 @@ def stream(
         return tuple(arrays)
 
     try:
-        yield from tf.data.Dataset.range(len(batches)).map(fetch).prefetch(2)
+        yield from _ahead(tf.data.Dataset.range(len(batches)).map(fetch))
     except tf.errors.OpError:
         if not failures:
             raise
         raise failures[0] from None
+
+
+def _ahead(batches, depth: int = 2):
+    """Return a tf.data set whose next elements are ready: on the GPU where there is one."""
+    import tensorflow as tf
+
+    cards = tf.config.list_logical_devices("GPU")
+    if not cards:
+        return batches.prefetch(depth)
+    return batches.apply(tf.data.experimental.prefetch_to_device(cards[0].name, depth))

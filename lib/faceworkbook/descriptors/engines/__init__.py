@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import functools
 import hashlib
-import importlib.metadata
 import importlib.util
 import json
 import platform
@@ -18,23 +17,40 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from faceworkbook.backbones import UNTRAINED, Backbone, BackboneError
+from faceworkbook.backbones import UNTRAINED, Backbone, BackboneError, import_keras
+from faceworkbook.descriptors.engines import devices
 from faceworkbook.descriptors.engines.base import (
-    MAX_RELATIVE_ERROR,
-    MIN_COSINE,
+    FLOAT32,
+    PRECISIONS,
+    TOLERANCES,
     Engine,
     EngineWarning,
     agrees,
     compare,
+    describe_difference,
+    describe_version,
 )
+from faceworkbook.descriptors.engines.devices import CUDA, TENSORRT, TF32_SINCE, Gpu
 from faceworkbook.descriptors.engines.mirrored import MirroredEngine
 
-__all__ = ["Engine", "EngineWarning", "agrees", "choose", "compare"]
+__all__ = ["PRECISIONS", "TOLERANCES", "Engine", "EngineWarning", "agrees", "choose", "compare"]
 
-ENGINES = ("auto", "keras", "onnx", "winograd")
-PRECISIONS = ("float32", "int8")
-# In the order in which they are tried: Winograd's kernels were the fastest wherever a network suits them.
-PACKAGES = {"winograd": ("numba", "onnxruntime", "onnx"), "onnx": ("onnxruntime", "onnx")}
+# What each computes, in the order in which 'auto' tries them on a CPU.
+COMPUTES = {
+    "winograd": (FLOAT32,),
+    "onnx": (FLOAT32, "int8"),
+    "keras": (FLOAT32, "tf32", "float16", "bfloat16"),
+    "gpu": (FLOAT32, "tf32", "float16"),
+    "tensorrt": ("tf32", "float16", "bfloat16"),
+}
+ENGINES = ("auto", *COMPUTES)
+ON_CPU = ("winograd", "onnx")
+PROVIDERS = {"gpu": CUDA, "tensorrt": TENSORRT}
+PACKAGES = {
+    "winograd": ("numba", "onnxruntime", "onnx"),
+    **dict.fromkeys(("onnx", "gpu", "tensorrt"), ("onnxruntime", "onnx")),
+}
+EXTRAS = {"gpu": "gpu", "tensorrt": "gpu"}
 CHECK_FACES = 16
 MIN_BYTES = 1_000_000  # of weights: converting a smaller network takes longer than it saves
 
@@ -43,7 +59,7 @@ def choose(
     backbone: Backbone,
     *,
     engine: str = "auto",
-    precision: str = "float32",
+    precision: str = FLOAT32,
     check_pixels: np.ndarray | None = None,
     threads: int | None = None,
 ) -> Engine:
@@ -53,12 +69,15 @@ def choose(
     ----------
     backbone : Backbone
         The network and its tap.
-    engine : {'auto', 'keras', 'onnx', 'winograd'}
-        'auto': Keras on a GPU. On a CPU, 'winograd' for a network that begins with 3 x 3 convolutions such
-        as VGG-Face, else ONNX Runtime; Keras where neither is installed or neither agrees with it.
-    precision : {'float32', 'int8'}
-        'int8' quantises weights and activations, calibrated on `check_pixels`, and runs in ONNX Runtime. It
-        changes descriptors; the engine's ``settings`` record by how much.
+    engine : {'auto', 'keras', 'onnx', 'winograd', 'gpu', 'tensorrt'}
+        'auto': where there is an NVIDIA GPU 'gpu' (ONNX Runtime's CUDA provider), else Keras on it. On a CPU 'winograd'
+        for a network that begins with 3 x 3 convolutions such as VGG-Face, else ONNX Runtime; Keras where neither is
+        installed or neither agrees with it. 'tensorrt' takes minutes to build a network once for each card.
+    precision : {'float32', 'tf32', 'float16', 'bfloat16', 'int8'}
+        What convolutions and products are computed in; see `TOLERANCES` for how far each may lie from float32.
+        'float32' is strict: TF32 is switched off. 'tf32' needs an NVIDIA GPU from Ampere on. 'int8' quantises weights and
+        activations, calibrated on `check_pixels`, and runs in ONNX Runtime on the CPU. All but float32 change
+        descriptors; the engine's ``settings`` record by how much.
     check_pixels : ndarray of shape (n, height, width, 3), uint8, RGB, optional
         A few real faces at the backbone's input size; smooth random pictures where None. int8 needs real
         faces.
@@ -73,7 +92,9 @@ def choose(
     Raises
     ------
     ValueError
-        An unknown engine or precision, a package that is missing, int8 without faces, or untrained weights.
+        An unknown engine or precision, a package or device that is missing, int8 without faces, or untrained weights.
+    BackboneError
+        Descriptors in this precision lie too far from those in float32.
 
     Warns
     -----
@@ -86,7 +107,9 @@ def choose(
     The converted models and the verdict are kept in ``backbone.cache`` under the weights' fingerprint. Later
     calls do not import TensorFlow unless Keras is the engine.
     """
+    gpu = devices.find_gpu()
     _check_options(engine, precision, check_pixels)
+    _check_device(engine, precision, gpu)
     _check_weights(backbone)
     if backbone.mirror:
         one_side = choose(
@@ -99,12 +122,10 @@ def choose(
         return MirroredEngine(one_side, backbone.mirror)
     if backbone.graph is not None:
         return _own_graph(backbone, engine, precision, threads)
-    if precision == "int8":
-        return _int8(backbone, check_pixels, threads)
-    candidates = _candidates(engine, backbone)
+    candidates = _candidates(engine, precision, backbone, gpu)
     if not candidates or not re.fullmatch("[0-9a-f]{64}", backbone.fingerprint):
-        return _keras(backbone, threads)
-    return _fastest(backbone, candidates, check_pixels, threads)
+        return _keras(backbone, precision, check_pixels, threads)
+    return _fastest(backbone, candidates, precision, check_pixels, threads)
 
 
 def _check_options(engine: str, precision: str, check_pixels) -> None:
@@ -112,17 +133,43 @@ def _check_options(engine: str, precision: str, check_pixels) -> None:
         raise ValueError(f"engine={engine!r}; expected one of {', '.join(ENGINES)}")
     if precision not in PRECISIONS:
         raise ValueError(f"precision={precision!r}; expected one of {', '.join(PRECISIONS)}")
-    if precision == "int8" and engine not in ("auto", "onnx"):
-        raise ValueError(f"engine={engine!r} has no int8; expected 'onnx' or 'auto'")
+    if engine != "auto" and precision not in COMPUTES[engine]:
+        able = [repr(name) for name, computed in COMPUTES.items() if precision in computed]
+        raise ValueError(f"engine={engine!r} has no {precision}; expected {', '.join(able)} or 'auto'")
     if precision == "int8" and (check_pixels is None or not len(check_pixels)):
         raise ValueError("precision='int8' is calibrated on real faces: give some as check_pixels")
     needed = "onnx" if precision == "int8" else engine
     missing = _missing(needed)
     if missing:
         raise ValueError(
-            f"engine {needed!r} needs {' and '.join(missing)}: pip install 'faceworkbook[fast]', "
+            f"engine {needed!r} needs {' and '.join(missing)}: pip install 'faceworkbook[{EXTRAS.get(needed, 'fast')}]', "
             "or choose engine='keras'"
         )
+
+
+def _check_device(engine: str, precision: str, gpu: Gpu | None) -> None:
+    if precision == "tf32" and (gpu is None or gpu.capability < TF32_SINCE):
+        there = "there is none here" if gpu is None else f"{gpu.name} has {gpu.capability}"
+        raise ValueError(
+            f"precision='tf32' is computed by NVIDIA GPUs of compute capability {TF32_SINCE} or higher alone, and {there}; "
+            "expected float32, float16, bfloat16 or int8"
+        )
+    if engine not in PROVIDERS:
+        return
+    if gpu is None:
+        raise ValueError(
+            f"engine={engine!r} needs an NVIDIA GPU, and this process sees none; expected 'auto', 'keras', 'onnx' or 'winograd'"
+        )
+    if PROVIDERS[engine] not in devices.providers():
+        raise ValueError(f"engine={engine!r} needs {_describe_lack(engine)}, or choose engine='keras'")
+
+
+def _describe_lack(engine: str) -> str:
+    """Return what is to be installed for a device's engine, as the end of a sentence."""
+    return (
+        f"an ONNX Runtime with {PROVIDERS[engine]}: pip uninstall onnxruntime, which excludes it, then "
+        "pip install 'faceworkbook[gpu]'"
+    )
 
 
 def _check_weights(backbone: Backbone) -> None:
@@ -149,62 +196,110 @@ def _missing(engine: str) -> list[str]:
     return [name for name in PACKAGES.get(engine, ()) if importlib.util.find_spec(name) is None]
 
 
-def _candidates(engine: str, backbone: Backbone) -> tuple[str, ...]:
+def _candidates(engine: str, precision: str, backbone: Backbone, gpu: Gpu | None) -> tuple[str, ...]:
     """Return the engines to try before Keras."""
     if engine != "auto":
         return (engine,) if engine in PACKAGES else ()
-    if backbone.n_bytes < MIN_BYTES or _has_gpu():
+    if precision == "int8":
+        return ("onnx",)
+    if backbone.n_bytes < MIN_BYTES:
         return ()
-    return tuple(name for name in PACKAGES if not _missing(name))
+    on_cpu = tuple(name for name in ON_CPU if precision in COMPUTES[name] and not _missing(name))
+    if gpu is None:
+        return on_cpu
+    if precision not in COMPUTES["gpu"]:
+        return ()
+    if not _missing("gpu") and CUDA in devices.providers():
+        return ("gpu",)
+    instead, candidates = ("Keras on that GPU", ()) if _tensorflow_sees_gpu() else ("the CPU", on_cpu)
+    message = f"engine 'gpu' on {gpu.name} needs {_describe_lack('gpu')}; {instead} computes in its place"
+    warnings.warn(message, EngineWarning, stacklevel=3)
+    return candidates
 
 
-def _has_gpu() -> bool:
-    if not Path("/dev/nvidiactl").exists():  # answers without importing TensorFlow
-        return False
-    from faceworkbook.backbones import import_keras
-
+def _tensorflow_sees_gpu() -> bool:
     import_keras()
     import tensorflow as tf
 
     return bool(tf.config.list_physical_devices("GPU"))
 
 
-def _keras(backbone: Backbone, threads: int | None) -> Engine:
+def _keras(backbone: Backbone, precision: str, check_pixels, threads: int | None) -> Engine:
+    """Return Keras, compared with itself in float32 on the CPU wherever it computes something else."""
     from faceworkbook.descriptors.engines.keras_engine import KerasEngine
 
-    return KerasEngine(backbone, threads=threads)
+    engine = KerasEngine(backbone, precision=precision, threads=threads)
+    if precision == FLOAT32 and engine.settings["device"] == "cpu":
+        return engine
+    pixels = _check_faces(backbone, check_pixels)
+    reference = KerasEngine(backbone, device="cpu").run(pixels)
+    difference = compare(engine.run(pixels), reference, dims=backbone.dims)
+    if not agrees(difference, precision):
+        raise _too_far(backbone, precision, difference)
+    engine.settings |= _recorded(difference)
+    return engine
 
 
-def _fastest(backbone: Backbone, candidates: tuple[str, ...], check_pixels, threads: int | None) -> Engine:
+def _too_far(backbone: Backbone, precision: str, difference: dict) -> BackboneError:
+    instead = "engine='onnx', on the CPU" if precision == FLOAT32 else "precision='float32'"
+    return BackboneError(
+        f"{backbone.name} at {' and '.join(backbone.read)} has other descriptors in {precision} than in float32 on the "
+        f"CPU: {describe_difference(difference, precision)}; use {instead}"
+    )
+
+
+def _recorded(difference: dict) -> dict:
+    return {
+        "cosine_to_float32": round(difference["cosine"], 6),
+        "relative_error": round(difference["relative_error"], 8),
+    }
+
+
+def _fastest(
+    backbone: Backbone, candidates: tuple[str, ...], precision: str, check_pixels, threads: int | None
+) -> Engine:
     from faceworkbook.descriptors.engines import prepare
 
-    folder, made_for = _folder(backbone, candidates)
-    pixels = _check_faces(backbone, check_pixels)
+    pixels = _check_faces(backbone, check_pixels, all_of_them=precision == "int8")
+    folder, made_for = _folder(backbone, candidates, precision, pixels)
     try:
         verdict = prepare.prepared(backbone, pixels, folder, engines=candidates, made_for=made_for)
     except (prepare.PreparationError, OSError) as error:
+        if precision == "int8":
+            raise _not_quantised(backbone, error) from error
         _warn(backbone, f"could not be converted ({error})")
-        return _keras(backbone, threads)
+        return _keras(backbone, precision, check_pixels, threads)
     for name in candidates:
-        fault = _fault(name, verdict[name])
+        fault = _fault(name, verdict[name], precision)
         if not fault:
-            return prepare.make(name, folder, backbone.preprocessing, threads=threads)
+            engine = prepare.make(name, folder, backbone.preprocessing, precision=precision, threads=threads)
+            return engine if precision == FLOAT32 else _noted(engine, verdict[name], precision, len(pixels))
+        if precision == "int8":
+            raise _not_quantised(backbone, fault)
         if "unsuited" not in verdict[name] or len(candidates) == 1:
             _warn(backbone, fault)
-    return _keras(backbone, threads)
+    return _keras(backbone, precision, check_pixels, threads)
 
 
-def _fault(name: str, verdict: dict) -> str:
+def _noted(engine: Engine, verdict: dict, precision: str, n: int) -> Engine:
+    """Return the engine with what its precision costs in its settings."""
+    calibrated = {"calibration_faces": n} if precision == "int8" else {}
+    engine.settings |= calibrated | _recorded(verdict)
+    return engine
+
+
+def _not_quantised(backbone: Backbone, reason) -> BackboneError:
+    return BackboneError(f"{backbone.name} cannot be quantised to int8 ({reason}); use precision='float32'")
+
+
+def _fault(name: str, verdict: dict, precision: str) -> str:
     """Return why an engine is not to be used; '' where it may be."""
     reason = verdict.get("error") or verdict.get("unsuited")
     if reason:
         return f"could not be run by {name} ({reason})"
-    if agrees(verdict):
+    if agrees(verdict, precision):
         return ""
-    return (
-        f"has other descriptors in {name}: cosine {verdict['cosine']:.6f} (at least {MIN_COSINE}), "
-        f"relative error {verdict['relative_error']:.1e} (at most {MAX_RELATIVE_ERROR})"
-    )
+    return f"has other descriptors in {name}: {describe_difference(verdict, precision)}"
 
 
 def _warn(backbone: Backbone, fault: str) -> None:
@@ -212,40 +307,24 @@ def _warn(backbone: Backbone, fault: str) -> None:
     warnings.warn(message, EngineWarning, stacklevel=4)
 
 
-def _int8(backbone: Backbone, check_pixels: np.ndarray, threads: int | None) -> Engine:
-    from faceworkbook.descriptors.engines import prepare
-
-    pixels = np.ascontiguousarray(check_pixels)
-    digest = hashlib.sha256(pixels).hexdigest()[:8]
-    folder, made_for = _folder(backbone, ("onnx-int8", digest))
-    verdict = prepare.prepared(backbone, pixels, folder, engines=("onnx-int8",), made_for=made_for)[
-        "onnx-int8"
-    ]
-    if "error" in verdict:
-        raise BackboneError(
-            f"{backbone.name} cannot be quantised to int8 ({verdict['error']}); use precision='float32'"
-        )
-    engine = prepare.make("onnx-int8", folder, backbone.preprocessing, threads=threads)
-    engine.settings |= {
-        "calibration_faces": len(pixels),
-        "cosine_to_float32": round(verdict["cosine"], 6),
-        "relative_error": round(verdict["relative_error"], 6),
-    }
-    return engine
-
-
-def _folder(backbone: Backbone, candidates: tuple[str, ...]) -> tuple[Path, dict]:
+def _folder(
+    backbone: Backbone, candidates: tuple[str, ...], precision: str, pixels: np.ndarray
+) -> tuple[Path, dict]:
     """Return the folder for the converted models of a backbone, and what the verdict on them depends on."""
     from faceworkbook.descriptors.engines import prepare
 
-    packages = sorted({package for name in candidates for package in PACKAGES.get(name, PACKAGES["onnx"])})
+    packages = sorted({package for name in candidates for package in PACKAGES[name]})
+    on_device = not set(candidates).isdisjoint(PROVIDERS)
     made_for = {
         "weights_sha256": backbone.fingerprint,
         "taps": list(backbone.read),
         "resolution": backbone.resolution,
         "engines": list(candidates),
-        "versions": {package: importlib.metadata.version(package) for package in packages},
+        "precision": precision,
+        "versions": {package: describe_version(package) for package in packages},
         "processor": describe_processor(),
+        **({"device": list(devices.find_gpu() or ())} if on_device else {}),
+        **({"calibration": hashlib.sha256(pixels).hexdigest()} if precision == "int8" else {}),
     }
     tag = hashlib.sha256(json.dumps(made_for, sort_keys=True).encode()).hexdigest()[:8]
     size = f"-{backbone.resolution}px" if backbone.resolution else ""
@@ -284,9 +363,9 @@ def _own_folder(cache: Path) -> Path:
     return Path(folder)
 
 
-def _check_faces(backbone: Backbone, check_pixels) -> np.ndarray:
+def _check_faces(backbone: Backbone, check_pixels, *, all_of_them: bool = False) -> np.ndarray:
     if check_pixels is not None and len(check_pixels):
-        return np.ascontiguousarray(check_pixels[:CHECK_FACES])
+        return np.ascontiguousarray(check_pixels if all_of_them else check_pixels[:CHECK_FACES])
     height, width = backbone.preprocessing.size
     coarse = np.random.default_rng(0).integers(0, 256, (CHECK_FACES, 14, 14, 3), np.uint8)
     return np.stack([cv2.resize(c, (width, height), interpolation=cv2.INTER_CUBIC) for c in coarse])

@@ -1,44 +1,92 @@
-"""The reference engine: Keras on TensorFlow, on the CPU or a GPU."""
+"""The reference engine: Keras on TensorFlow, on the CPU or, compiled by XLA, on a GPU."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
 from faceworkbook.backbones import Backbone, import_keras
+from faceworkbook.backbones.casting import cast
+from faceworkbook.descriptors.engines.base import FLOAT32
+from faceworkbook.descriptors.engines.fixed_sizes import run_padded
 from faceworkbook.preprocessing import GREY_WEIGHTS
 
 CPU_BATCH, GPU_BATCH = 32, 128
+POLICIES = {"float16": "mixed_float16", "bfloat16": "mixed_bfloat16"}
 
 
 class KerasEngine:
-    """Runs the Keras model as one TensorFlow function that starts from uint8 pixels. See `Engine`."""
+    """Runs the Keras model as one TensorFlow function that starts from uint8 pixels. See `Engine`.
+
+    Parameters
+    ----------
+    backbone : Backbone
+    precision : {'float32', 'tf32', 'float16', 'bfloat16'}
+        TF32 is switched off but for 'tf32', which needs a GPU.
+    threads : int, optional
+        Written into `settings`.
+    device : {'', 'cpu'}
+        'cpu' leaves a GPU alone: what descriptors of any device are compared with.
+    """
 
     name = "keras"
 
-    def __init__(self, backbone: Backbone, *, threads: int | None = None):
+    def __init__(
+        self,
+        backbone: Backbone,
+        *,
+        precision: str = FLOAT32,
+        threads: int | None = None,
+        device: str = "",
+    ):
         keras = import_keras()
         import tensorflow as tf
 
-        on_gpu = bool(tf.config.list_physical_devices("GPU"))
+        cards = tf.config.list_physical_devices("GPU")
+        on_gpu = bool(cards) and device != "cpu"
         self.batch_size = GPU_BATCH if on_gpu else CPU_BATCH
         self.settings = {
             "name": self.name,
             "version": f"keras {keras.__version__}, tensorflow {tf.__version__}",
-            "precision": "float32",
+            "precision": precision,
             "device": "gpu" if on_gpu else "cpu",
             "threads": threads or 0,
         }
-        self._function = _compiled(backbone, xla=on_gpu)
+        if on_gpu:
+            self.settings["card"] = tf.config.experimental.get_device_details(cards[0]).get("device_name", "")
+        model = cast(backbone.model, POLICIES[precision]) if precision in POLICIES else backbone.model
+        self._function = _compiled(model, backbone.preprocessing, xla=on_gpu)
+        self._sizes = (CPU_BATCH, GPU_BATCH) if on_gpu else ()
+        self._device = "/GPU:0" if on_gpu else "/CPU:0"
+        self._tf32 = precision == "tf32"
 
     def run(self, pixels: np.ndarray) -> np.ndarray:
         """Compute descriptors: (n, height, width, 3) uint8 RGB -> (n, dim) float32."""
-        return self._function(pixels).numpy()
+        import tensorflow as tf
+
+        with _tf32(self._tf32), tf.device(self._device):
+            return run_padded(lambda batch: self._function(batch).numpy(), pixels, self._sizes)
 
 
-def _compiled(backbone: Backbone, *, xla: bool):
+@contextmanager
+def _tf32(allowed: bool) -> Iterator[None]:
+    """Allow TF32 or not for the length of a ``with``: TensorFlow computes float32 in it where nobody forbids that."""
     import tensorflow as tf
 
-    preprocessing, model = backbone.preprocessing, backbone.model
+    switch = tf.config.experimental
+    before = switch.tensor_float_32_execution_enabled()
+    switch.enable_tensor_float_32_execution(allowed)
+    try:
+        yield
+    finally:
+        switch.enable_tensor_float_32_execution(before)
+
+
+def _compiled(model, preprocessing, *, xla: bool):
+    import tensorflow as tf
+
     mean, scale = tf.constant(preprocessing.mean), tf.constant(preprocessing.scale, tf.float32)
 
     @tf.function(
@@ -53,7 +101,7 @@ def _compiled(backbone: Backbone, *, xla: bool):
         elif preprocessing.channels == "BGR":
             x = x[..., ::-1]
         x = _prewhitened(x) if preprocessing.prewhiten else (x - mean) * scale
-        return model(x, training=False)
+        return tf.cast(model(x, training=False), tf.float32)
 
     return descriptors
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import cv2
 import numpy as np
 
 from faceworkbook.backbones import Backbone, BackboneError
-from faceworkbook.descriptors.engines.base import available_cores
+from faceworkbook.descriptors.engines.base import available_cores, describe_version
 from faceworkbook.descriptors.engines.onnx_graph import INPUT
 from faceworkbook.images import Preprocessing, network_input
 
@@ -44,7 +43,7 @@ class OnnxEngine:
         import onnxruntime
 
         threads = threads or available_cores()
-        version = f"onnxruntime {importlib.metadata.version('onnxruntime')}"
+        version = f"onnxruntime {describe_version('onnxruntime')}"
         self.batch_size = BATCH
         self.settings = {"name": self.name, "version": version, "precision": precision, "threads": threads}
         self._preprocessing = preprocessing
@@ -86,7 +85,7 @@ class OwnGraphEngine:
             )
         onnx_file.import_runtime()
         threads = threads or available_cores()
-        version = f"onnxruntime {importlib.metadata.version('onnxruntime')}"
+        version = f"onnxruntime {describe_version('onnxruntime')}"
         self.batch_size = BATCH
         self.settings = {
             "name": self.name,

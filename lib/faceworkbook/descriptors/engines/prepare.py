@@ -19,10 +19,11 @@ import numpy as np
 from faceworkbook import backbones, files
 from faceworkbook.backbones import Backbone
 from faceworkbook.descriptors.engines import onnx_graph, winograd
-from faceworkbook.descriptors.engines.base import Engine, agrees, compare
+from faceworkbook.descriptors.engines.base import FLOAT32, Engine, agrees, compare
+from faceworkbook.descriptors.engines.devices import CUDA, TENSORRT
 from faceworkbook.images import Preprocessing
 
-VERDICT, FORMAT = "verdict.json", 5
+VERDICT, FORMAT = "verdict.json", 6
 GRAPH, QUANTISED = "model.onnx", "int8.onnx"
 PIXELS, REFERENCE = "pixels.npy", "reference.npy"
 
@@ -32,7 +33,12 @@ class PreparationError(RuntimeError):
 
 
 def prepared(
-    backbone: Backbone, pixels: np.ndarray, folder: Path, *, engines: tuple[str, ...], made_for: dict
+    backbone: Backbone,
+    pixels: np.ndarray,
+    folder: Path,
+    *,
+    engines: tuple[str, ...],
+    made_for: dict,
 ) -> dict:
     """Return the verdict on each engine, from `folder` where it was reached before.
 
@@ -44,9 +50,9 @@ def prepared(
     folder : pathlib.Path
         Holds the converted models and the verdict afterwards.
     engines : tuple of str
-        Those to try in turn until one gives the descriptors, of 'winograd', 'onnx', 'onnx-int8'.
+        Those to try in turn until one gives the descriptors, of 'gpu', 'tensorrt', 'winograd', 'onnx'.
     made_for : dict
-        What the verdict depends on: weights, versions, processor. That of something else is none.
+        What the verdict depends on: precision, weights, versions, processor. That of something else is none.
 
     Returns
     -------
@@ -85,8 +91,8 @@ def _prepare(
         np.save(beside / PIXELS, pixels)
         verdict = {"format": FORMAT, "made_for": made_for, "keras": _export(backbone, beside)}
         for engine in engines:
-            verdict[engine] = tried = _try(engine, beside, backbone)
-            if "cosine" in tried and agrees(tried):
+            verdict[engine] = tried = _try(engine, beside, backbone, made_for["precision"])
+            if "cosine" in tried and agrees(tried, made_for["precision"]):
                 break
         for name in (PIXELS, REFERENCE):
             (beside / name).unlink()
@@ -105,12 +111,12 @@ def _export(backbone: Backbone, folder: Path) -> dict:
     return _step("export", folder, {**address, "resolution": backbone.resolution})
 
 
-def _try(engine: str, folder: Path, backbone: Backbone) -> dict:
+def _try(engine: str, folder: Path, backbone: Backbone, precision: str) -> dict:
     try:
         if engine == "winograd":
             winograd.check_graph(folder / GRAPH)
         tried = {"preprocessing": backbone.preprocessing.to_dict(), "dims": backbone.dims}
-        return _step("try", folder, {"engine": engine, **tried})
+        return _step("try", folder, {"engine": engine, "precision": precision, **tried})
     except winograd.UnsuitedGraph as error:
         return {"unsuited": str(error)}
     except PreparationError as error:
@@ -121,6 +127,8 @@ def _step(step: str, folder: Path, options: dict) -> dict:
     """Run one of `STEPS` in a fresh process and return its result."""
     command = [sys.executable, "-m", __name__, step, str(folder), json.dumps(options)]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    if step == "export":  # the reference is computed on the CPU, whatever device is there
+        environment["CUDA_VISIBLE_DEVICES"] = "-1"
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     answer = folder / f"{step}.json"
     if done.returncode or not answer.is_file():
@@ -142,28 +150,40 @@ def write_graph(backbone: Backbone, folder: Path) -> dict:
     from faceworkbook.descriptors.engines.keras_engine import KerasEngine
 
     onnx_graph.write(backbone.model, folder)
-    np.save(folder / REFERENCE, KerasEngine(backbone).run(np.load(folder / PIXELS)))
+    np.save(folder / REFERENCE, KerasEngine(backbone, device="cpu").run(np.load(folder / PIXELS)))
     return {"cosine": 1.0, "relative_error": 0.0}
 
 
-def try_engine(folder: Path, *, engine: str, preprocessing: dict, dims: list[int]) -> dict:
+def try_engine(folder: Path, *, engine: str, precision: str, preprocessing: dict, dims: list[int]) -> dict:
     """Convert what an engine needs and compare its descriptors with the reference's."""
-    runner = make(engine, folder, Preprocessing.from_dict(preprocessing))
+    runner = make(engine, folder, Preprocessing.from_dict(preprocessing), precision=precision)
     return compare(runner.run(np.load(folder / PIXELS)), np.load(folder / REFERENCE), dims=dims)
 
 
-def make(engine: str, folder: Path, preprocessing: Preprocessing, *, threads: int | None = None) -> Engine:
+def make(
+    engine: str,
+    folder: Path,
+    preprocessing: Preprocessing,
+    *,
+    precision: str = FLOAT32,
+    threads: int | None = None,
+) -> Engine:
     """Make an engine on the models in `folder`; convert a model that it needs first."""
     if engine == "winograd":
         return winograd.make_engine(folder / GRAPH, preprocessing, threads=threads)
+    if engine in ("gpu", "tensorrt"):
+        from faceworkbook.descriptors.engines.gpu_engine import GpuEngine
+
+        provider = TENSORRT if engine == "tensorrt" else CUDA
+        return GpuEngine(folder / GRAPH, preprocessing, precision=precision, provider=provider)
     from faceworkbook.descriptors.engines import onnx_engine
 
-    if engine == "onnx":
+    if precision == FLOAT32:
         return onnx_engine.OnnxEngine(folder / GRAPH, preprocessing, threads=threads)
     if not (folder / QUANTISED).is_file():
         pixels = np.load(folder / PIXELS)
         onnx_engine.quantise(folder / GRAPH, folder / QUANTISED, pixels, preprocessing)
-    return onnx_engine.OnnxEngine(folder / QUANTISED, preprocessing, precision="int8", threads=threads)
+    return onnx_engine.OnnxEngine(folder / QUANTISED, preprocessing, precision=precision, threads=threads)
 
 
 STEPS: dict[str, Callable[..., dict]] = {"export": export, "try": try_engine}

@@ -171,7 +171,7 @@ def _each(settings: Settings | Sequence[Settings], n: int) -> tuple[Settings, ..
     shapes = sorted({own.shape for own in each})
     if len(shapes) > 1:
         raise TrainingError(
-            f"settings of several shapes (widths, batch_size, lr_multipliers, ordinal_loss): {shapes}; fit those of one shape at a time"
+            f"settings of several shapes (widths, batch_size, lr_multipliers, ordinal_loss, dtype_policy): {shapes}; fit those of one shape at a time"
         )
     return each
 
@@ -190,6 +190,7 @@ def _epoch(data: Data, state: State, settings: Sequence[Settings], seeds) -> Non
         dropping,
         alive[0].multipliers(task),
         head=alive[0].ordinal_head(task),
+        dtype_policy=alive[0].dtype_policy,
     )
     fixed = (
         data.x,

@@ -33,13 +33,16 @@ def compile_program(
     multipliers: tuple[float, ...] = (),
     *,
     head: Head | None = None,
+    dtype_policy: str = "float32",
 ) -> Program:
     """Return the compiled epoch for nets of this depth; all sizes are free, so it is traced once.
 
     `dropping` says whether input and hidden units are dropped at all: what is not, is not in the program.
     `multipliers` are those of the learning rate, one a layer; none means 1 for each. `head` has a loss that knows the
-    order of its classes, in place of `loss`.
+    order of its classes, in place of `loss`. `dtype_policy` is that of the matrix products, see `Settings`. XLA would
+    compile the program anew whenever a model stops.
     """
+    multiply = tf.matmul if dtype_policy == "float32" else _multiply_in_bfloat16
     losses = _row_losses(loss, n_outputs) if head is None else _ordinal_losses(head)
     hits = _row_metric(loss, n_outputs)
     multipliers = multipliers or (1.0,) * (n_hidden + 1)
@@ -63,9 +66,8 @@ def compile_program(
             count = tf.reduce_sum(mask[i], axis=1)
             with tf.GradientTape() as tape:
                 tape.watch(params)
-                z = _forward(
-                    tf.gather(x, rows[i]), params, inverse, shift, drops, seeds, step0 + tf.cast(i, tf.int64)
-                )
+                drawn = drops, seeds, step0 + tf.cast(i, tf.int64)
+                z = _forward(multiply, tf.gather(x, rows[i]), params, (inverse, shift), drawn)
                 each = losses(truth, z) * weight
                 loss = tf.reduce_sum(each, axis=1) / tf.maximum(count, 1.0)
             gradients = tape.gradient(loss, params)
@@ -81,7 +83,7 @@ def compile_program(
         sums = tf.zeros((3, tf.shape(y)[0]))
         for i in tf.range(tf.shape(rows)[0]):
             truth = tf.gather(y, rows[i], batch_dims=1)
-            z = _forward(tf.gather(x, rows[i]), params, inverse, shift)
+            z = _forward(multiply, tf.gather(x, rows[i]), params, (inverse, shift))
             weight = tf.gather(weights, rows[i], batch_dims=1) * mask[i]
             sums += tf.stack(
                 [
@@ -95,20 +97,29 @@ def compile_program(
     return Program(train, score)
 
 
-def _forward(x, params, inverse, shift, drops=(None, None), seeds=None, step=None):
-    """Return logits (m, batch, outputs) of rows (m, batch, d); `drops` are rates (m,), None where nothing is dropped."""
+def _multiply_in_bfloat16(a, b):
+    return tf.cast(tf.matmul(tf.cast(a, tf.bfloat16), tf.cast(b, tf.bfloat16)), tf.float32)
+
+
+def _forward(multiply, x, params, moments, drawn=((None, None), None, None)):
+    """Return logits (m, batch, outputs) of rows (m, batch, d).
+
+    `moments` are those of `data`; `drawn` has the rates (m,) by which input and hidden units are dropped, None where nothing
+    is, the models' seeds and the step's number.
+    """
+    (inverse, shift), (drops, seeds, step) = moments, drawn
     kernels, biases = params[0::2], params[1::2]
     n_hidden = len(kernels) - 1
     # Standardisation by each model's own moments, folded into its first layer.
     kept = 1.0
     if drops[0] is not None:
         x, kept = _drop_input(x, -shift * tf.transpose(1.0 / inverse, [0, 2, 1]), drops[0], seeds, step)
-    z = tf.matmul(x, kernels[0] * (inverse / kept)) + biases[0] + tf.matmul(shift / kept, kernels[0])
+    z = multiply(x, kernels[0] * (inverse / kept)) + biases[0] + tf.matmul(shift / kept, kernels[0])
     for layer in range(n_hidden):
         z = tf.nn.relu(z)
         if drops[1] is not None and mlp.has_dropout(layer, n_hidden):
             z = _drop(z, drops[1], seeds, step, layer + 1)
-        z = tf.matmul(z, kernels[layer + 1]) + biases[layer + 1]
+        z = multiply(z, kernels[layer + 1]) + biases[layer + 1]
     return z
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 
 from faceworkbook import tasks
 from faceworkbook.models import mlp, ordinal
-from faceworkbook.models.multitask import SHARED, Head
+from faceworkbook.models.multitask import DTYPE_POLICIES, SHARED, Head
 from faceworkbook.training import balancing
 from faceworkbook.training.param_groups import check_names
 
@@ -40,6 +40,9 @@ class Settings:
         How the training rows are evened out, see `faceworkbook.training.balancing`.
     ordinal_loss : {'cross_entropy', 'dldl_v2', 'sord', 'mean_variance'}
         Of ordered classes, such as single years; see `faceworkbook.training.ordinal_losses`.
+    dtype_policy : {'float32', 'mixed_bfloat16'}
+        What matrix products are computed in; weights, sums and losses stay in float32. 'mixed_bfloat16' is quicker on a GPU
+        that has units for it and no gain on a processor.
     """
 
     widths: tuple[int, ...] = (16, 16)
@@ -54,6 +57,7 @@ class Settings:
     balance: str = "none"
     patience: int = 8
     ordinal_loss: str = ordinal.CROSS_ENTROPY
+    dtype_policy: str = "float32"
 
     def __post_init__(self):
         object.__setattr__(self, "widths", tuple(int(w) for w in self.widths))
@@ -75,6 +79,8 @@ class Settings:
         if any(factor < 0 for factor in pairs.values()):
             raise ValueError(f"lr_multipliers={pairs}; allowed are numbers of 0 or more")
         balancing.check(self.balance)
+        if self.dtype_policy not in DTYPE_POLICIES:
+            raise ValueError(f"dtype_policy={self.dtype_policy!r}; allowed are {list(DTYPE_POLICIES)}")
         if self.ordinal_loss not in ORDINAL_LOSSES:
             raise ValueError(
                 f"ordinal_loss={self.ordinal_loss!r}; an MLP takes {list(ORDINAL_LOSSES)}, and 'coral' and 'or_cnn', which have "
@@ -83,8 +89,8 @@ class Settings:
 
     @property
     def shape(self) -> tuple:
-        """What models of one program have in common: layers, faces a step, rates of layers, and the loss."""
-        return self.widths, self.batch_size, self.lr_multipliers, self.ordinal_loss
+        """What models of one program have in common: layers, faces a step, rates of layers, loss, and precision."""
+        return self.widths, self.batch_size, self.lr_multipliers, self.ordinal_loss, self.dtype_policy
 
     def ordinal_head(self, task: tasks.Task) -> Head | None:
         """Return the head whose loss knows an order; None where it is the task's own.
