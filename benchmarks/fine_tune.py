@@ -82,16 +82,15 @@ def time_steps(paths: list[Path]) -> list[tuple[str, float]]:
         backbone = backbones.load(name)
         network = cutting.assemble(backbone, [Head(Task("gender", classes=("male", "female")))])
         array, _ = read_all(PixelFiles(paths[:BATCH], backbone.preprocessing), progress=False)
-        settings = fine_tune.Settings(freeze=freeze)
-        learner = loop.Learner(network.net, fine_tune.param_groups(network, settings), settings)
+        learner = fine_tune.make_learner(network, fine_tune.Settings(freeze=freeze))
         x = tf.constant(Prepared(array)[np.arange(len(array))])
         target, mask = tf.constant(np.eye(2, dtype=np.float32)[np.arange(len(x)) % 2]), tf.ones(len(x))
         rows = _OneBatch(loop.Batch(x, {"gender": (target, mask)}))
-        learner.train_epoch(rows, 0)
+        learner.train_epoch(rows, 0, 1e-4)
         speeds.append(
             (
                 f"training {name}" + (f", frozen up to {freeze}" if freeze else ""),
-                len(x) / _seconds(lambda learner=learner, rows=rows: learner.train_epoch(rows, 0)),
+                len(x) / _seconds(lambda learner=learner, rows=rows: learner.train_epoch(rows, 0, 1e-4)),
             )
         )
     return speeds

@@ -175,7 +175,7 @@ class Made:
     [
         ("NVIDIA H100 80GB HBM3, 9.0, 81559, 570.133.20\n", ("NVIDIA H100 80GB HBM3", 9.0, 81559)),
         ("", None),
-        ("No devices were found\n", None),
+        ("NVIDIA-SMI has failed\n", None),
         ("Old, [N/A], 81559, 1\n", None),
     ],
 )

@@ -282,6 +282,7 @@ def test_an_outline_asks_for_no_folder(tmp_path):
 
 def test_choices_are_those_of_the_rooms_that_own_them():
     """They stand twice because the rooms import TensorFlow."""
+    from faceworkbook.descriptors import engines
     from faceworkbook.models import multitask, ordinal
     from faceworkbook.training import balancing, batches, pictures, pseudo_labels, schedules
 
@@ -292,6 +293,7 @@ def test_choices_are_those_of_the_rooms_that_own_them():
         "mixing": batches.MIXINGS,
         "turn": batches.TURNS,
         "selection": pseudo_labels.SELECTIONS,
+        "precision": engines.PRECISIONS,
         "dtype_policy": multitask.DTYPE_POLICIES,
         "memory": pictures.MEMORIES,
         "schedule": schedules.SCHEDULES,

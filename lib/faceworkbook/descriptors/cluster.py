@@ -44,7 +44,7 @@ class Pool(NamedTuple):
 
     @property
     def options(self) -> dict:
-        """What Ray is told of each actor; where none is asked for, Ray would let all of them open the first GPU."""
+        """Options of each actor; an actor that asks for no GPU would open the first one, as all of them do."""
         hidden = {} if self.gpus else {"runtime_env": HIDDEN}
         return {"num_cpus": self.cores, "num_gpus": self.gpus, "max_restarts": -1, **hidden}
 

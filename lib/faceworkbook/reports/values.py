@@ -64,12 +64,6 @@ def _engines() -> Sequence[str]:
     return engines.ENGINES
 
 
-def _precisions() -> Sequence[str]:
-    from faceworkbook.descriptors import engines
-
-    return engines.PRECISIONS
-
-
 def _schemes() -> Sequence[str]:
     from faceworkbook import splits
 
@@ -167,7 +161,7 @@ RULES: dict[str, Rule] = {
     "no_face": one_of(NO_FACE),
     "descriptors": file,
     "engine": one_of(_engines),
-    "precision": one_of(_precisions),
+    "precision": one_of(("float32", "tf32", "float16", "bfloat16", "int8")),
     "store": writable_folder,
     "landmarks": one_of(LANDMARKS),
     "target": texts(r"\w*", "the NAME of one of the sets"),

@@ -179,7 +179,7 @@ def _open(graph, folder: Path, provider: str, precision: str):
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
     # Not in the folder of the models, whose files are known by their sizes.
     cache = folder.with_name(f"{folder.name}-tensorrt-{precision}")
-    with warnings.catch_warnings():  # that a provider is missing is said below, once
+    with warnings.catch_warnings():  # the error below names what is missing
         warnings.filterwarnings("ignore", message="Specified provider")
         session = onnxruntime.InferenceSession(
             graph.SerializeToString(), options, providers=provider_options(provider, precision, cache)

@@ -1,0 +1,324 @@
+"""Faces a second on a GPU: every engine, precision and batch; from memory and from JPEG files; training; memory.
+
+    python -m benchmarks gpu [--quick]
+    python -m benchmarks.gpu [--networks vgg_face faceres_deep] [--precisions float16] [--seconds 3]
+
+One command fills the whole table in some minutes. Each engine runs in a process of its own. "Kernels" leaves faces and
+descriptors on the device, "memory" copies them there and back, "store" reads JPEG files and writes the store. The limit is
+the card's arithmetic over the network's operations, which no network reaches; without a card it is NumPy's sgemm.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from benchmarks import extraction, fresh_process
+from benchmarks.from_files import face_files, read_pixels
+from benchmarks.loading import vgg_face_file
+
+HERE = Path(__file__).parent
+NETWORKS = ("vgg_face", "faceres_deep")
+ON_GPU = ("gpu", "tensorrt", "keras")
+ON_CPU = ("keras", "onnx", "winograd")
+LOWER = ("float32", "tf32", "float16", "bfloat16")
+BATCHES, FILES, SECONDS = (1, 8, 32, 128, 256), 2048, 2.0
+# Dense peaks in TFLOP/s by the makers' data sheets, by a word of the card's name
+PEAKS = {
+    "H200": {"float16": 989.4, "bfloat16": 989.4, "tf32": 494.7, "float32": 66.9},
+    "H100 PCIe": {"float16": 756.0, "bfloat16": 756.0, "tf32": 378.0, "float32": 51.0},
+    "H100": {"float16": 989.4, "bfloat16": 989.4, "tf32": 494.7, "float32": 66.9},
+    "A100": {"float16": 312.0, "bfloat16": 312.0, "tf32": 156.0, "float32": 19.5},
+    "T4": {"float16": 65.0, "float32": 8.1},
+}
+UNKNOWN = float("nan")
+
+
+def main(quick: bool = False) -> dict[str, pd.DataFrame]:
+    """Measure on the card that is there; on the CPU the embedded network alone."""
+    from faceworkbook.descriptors.engines import devices
+
+    card = devices.find_gpu()
+    return tables(
+        NETWORKS if card else NETWORKS[1:],
+        precisions=LOWER if card else ("float32", "bfloat16"),
+        batches=BATCHES[1:3] if quick or not card else BATCHES,
+        n_files=FILES if card and not quick else 64,
+        seconds=SECONDS if card and not quick else 0.2,
+    )
+
+
+def tables(
+    networks, *, precisions=LOWER, batches=BATCHES, n_files: int = FILES, seconds: float = SECONDS
+) -> dict[str, pd.DataFrame]:
+    """Return all tables: a line an engine and precision of each network, then training."""
+    from faceworkbook.descriptors.engines import COMPUTES, devices
+
+    card = devices.find_gpu()
+    place = card.name if card else "the CPU, without a card"
+    result = {}
+    for name in networks:
+        weights = str(vgg_face_file()) if name == "vgg_face" else ""
+        rows = []
+        for engine in ON_GPU if card else ON_CPU:
+            for precision in (one for one in precisions if one in COMPUTES[engine]):
+                print(f"  {name} {engine} {precision}", flush=True)
+                given = (name, weights, engine, precision, list(batches), n_files, seconds)
+                rows += attempt(lambda given=given: measure_apart(*given), engine, precision)
+        table = pd.DataFrame(rows).set_index(["engine", "precision", "batch"])
+        result[f"{name} on {place}"] = table
+    rows = fresh_process.call("benchmarks.gpu", "training_rows", bool(card), seconds)["rows"]
+    result[f"training on {place}"] = pd.DataFrame(rows).set_index(["what", "dtype_policy"])
+    return result
+
+
+def measure_apart(*given) -> list[dict]:
+    """What `measure` returns, computed in a process of its own."""
+    return fresh_process.call("benchmarks.gpu", "measure", *given)["rows"]
+
+
+def attempt(action: Callable[[], list[dict]], engine: str, precision: str) -> list[dict]:
+    """Return the rows of an engine, or one that says why there are none."""
+    try:
+        return action()
+    except (subprocess.SubprocessError, RuntimeError) as error:
+        text = getattr(error, "stderr", None) or str(error)
+        lines = [line for line in str(text).splitlines() if line.strip()] or ["no reason given"]
+        return [{"engine": engine, "precision": precision, "batch": 0, "note": lines[-1][:200]}]
+
+
+def measure(
+    name: str,
+    weights: str,
+    engine: str,
+    precision: str,
+    batches: list[int],
+    n_files: int,
+    seconds: float,
+) -> dict:
+    """Measure one engine in one precision at every batch size."""
+    from faceworkbook import backbones
+    from faceworkbook.descriptors import engines
+
+    backbone = backbones.load(name, weights=weights or None)
+    root, names = face_files(max(*batches, 32))
+    pixels = read_pixels(root, names, backbone.preprocessing)
+    runner = engines.choose(backbone, engine=engine, precision=precision, check_pixels=pixels[:16])
+    if runner.name != engine:
+        return {
+            "rows": [{"engine": engine, "precision": precision, "batch": 0, "note": f"{runner.name} ran"}]
+        }
+    operations = 2 * sum(extraction.multiplications(one) for one in backbone.model.layers if one.weights)
+    limit = peak(precision) / operations
+    rows = []
+    for batch in batches:
+        faces = np.resize(pixels, (batch, *pixels.shape[1:]))
+        from_memory = speed(lambda faces=faces: len(runner.run(faces)), seconds)
+        rows.append(
+            {
+                "engine": engine,
+                "precision": precision,
+                "batch": batch,
+                "kernels, faces/s": kernels_alone(runner, faces, seconds),
+                "memory, faces/s": from_memory,
+                "store, faces/s": UNKNOWN,
+                "limit, faces/s": limit,
+                "share of the limit": from_memory / limit,
+                "relative error": runner.settings.get("relative_error", UNKNOWN),
+            }
+        )
+    rows[-1]["store, faces/s"] = from_files(backbone, runner, precision, n_files)
+    for row in rows:
+        row["GB on the card"], row["GB"] = card_memory(), fresh_process.peak_memory()
+    return {"rows": rows}
+
+
+def speed(run: Callable[[], int], seconds: float) -> float:
+    """Faces a second over at least so many seconds, after a first call that compiles."""
+    run()
+    n, begun = 0, time.perf_counter()
+    while (taken := time.perf_counter() - begun) < seconds or not n:
+        n += run()
+    return n / taken
+
+
+def kernels_alone(runner, faces: np.ndarray, seconds: float) -> float:
+    """Faces a second with faces and descriptors left on the device; unknown for engines of the CPU."""
+    if runner.settings.get("device") == "gpu":
+        return _keras_alone(runner, faces, seconds)
+    if "provider" not in runner.settings:
+        return UNKNOWN
+    import onnxruntime
+
+    session, device = runner._session, ("cuda" if runner.settings["card"] else "cpu")
+    binding = session.io_binding()
+    there = onnxruntime.OrtValue.ortvalue_from_numpy(faces, device, 0)
+    binding.bind_ortvalue_input(session.get_inputs()[0].name, there)
+    binding.bind_output(session.get_outputs()[0].name, device)
+
+    def run() -> int:
+        session.run_with_iobinding(binding)
+        return len(faces)
+
+    return speed(run, seconds)
+
+
+def _keras_alone(runner, faces: np.ndarray, seconds: float) -> float:
+    import tensorflow as tf
+
+    with tf.device(runner._device):
+        there = tf.constant(faces)
+
+    def run() -> int:
+        for _ in range(8):
+            result = runner._function(there)
+        result[0, 0].numpy()  # waits for all of them
+        return 8 * len(faces)
+
+    return speed(run, seconds)
+
+
+def from_files(backbone, runner, precision: str, n: int) -> float:
+    """Faces a second from JPEG files to the finished store."""
+    from faceworkbook import descriptors, faces
+
+    root, names = face_files(n)
+    table = faces.build({"image": names}, dataset="files")
+    with tempfile.TemporaryDirectory() as store, warnings.catch_warnings():
+        warnings.simplefilter("ignore", descriptors.PrecisionWarning)
+        options = {"root": root, "store": store, "engine": runner, "precision": precision}
+        begun = time.perf_counter()
+        descriptors.extract(table, backbone, progress=False, **options)
+        return len(names) / (time.perf_counter() - begun)
+
+
+def peak(precision: str) -> float:
+    """Operations a second that the card's maker promises for a precision; without a card, of NumPy's sgemm."""
+    from faceworkbook.descriptors.engines import devices
+
+    card = devices.find_gpu()
+    if card is None:
+        return extraction.sgemm_flops(1024)
+    known = next((peaks for word, peaks in PEAKS.items() if word in card.name), {})
+    return known.get(precision, UNKNOWN) * 1e12
+
+
+def card_memory() -> float:
+    """GB of the card's memory that are taken."""
+    command = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
+        return float(done.stdout.split()[0]) / 1024
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+        return UNKNOWN
+
+
+# --------------------------------------------------------------------------- training
+
+
+def training_rows(on_gpu: bool, seconds: float) -> dict:
+    """Faces a second of training: 25 small nets at once, a step of fine-tuning, in float32 and mixed_bfloat16."""
+    rows = []
+    for policy in ("float32", "mixed_bfloat16"):
+        rows.append(small_nets(policy, n=20_000 if on_gpu else 400))
+        for name in ("faceres_deep",) if on_gpu else ("mini_xception",):
+            rows += [fine_tuning(name, policy, xla=xla, seconds=seconds) for xla in sorted({False, on_gpu})]
+    return {"rows": rows}
+
+
+def small_nets(policy: str, *, n: int, d: int = 1024, fits: int = 25, epochs: int = 3) -> dict:
+    """So many MLPs as one program, on random descriptors."""
+    from types import SimpleNamespace
+
+    from faceworkbook import tasks
+    from faceworkbook.training import batched
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(n, d)).astype(np.float32)
+    labels = tasks.labels_of_classes(np.array(["no", "yes"])[rng.integers(0, 2, n)], name="label")
+    orders = [np.random.default_rng(seed).permutation(n) for seed in range(fits)]
+    splits = [
+        SimpleNamespace(train=np.sort(o[: n * 3 // 4]), validation=np.sort(o[n * 3 // 4 :])) for o in orders
+    ]
+    settings = batched.Settings(epochs=epochs, patience=epochs, dtype_policy=policy)
+    batched.fit(x, labels, splits, batched.with_settings(settings, epochs=1), seeds=range(fits))
+    begun = time.perf_counter()
+    batched.fit(x, labels, splits, settings, seeds=range(fits))
+    trained = fits * epochs * (n * 3 // 4)
+    return {
+        "what": f"{fits} MLPs at once, {d} inputs",
+        "dtype_policy": policy,
+        "faces/s": trained / (time.perf_counter() - begun),
+    }
+
+
+def fine_tuning(name: str, policy: str, *, xla: bool, seconds: float, batch: int = 64) -> dict:
+    """A step of fine-tuning a whole network."""
+    import tensorflow as tf
+
+    from faceworkbook import backbones
+    from faceworkbook.models.multitask import Head
+    from faceworkbook.tasks import Task
+    from faceworkbook.training import cutting, fine_tune, loop
+
+    backbone = backbones.load(name)
+    heads = [Head(Task("gender", classes=("male", "female")))]
+    network = cutting.assemble(backbone, heads, precision=policy)
+    learner = fine_tune.make_learner(network, fine_tune.Settings(xla=xla))
+    shape = (batch, *network.net.model.input_shape[1:])
+    x = tf.constant(np.random.default_rng(0).normal(size=shape).astype(np.float32))
+    target = tf.constant(np.eye(2, dtype=np.float32)[np.arange(batch) % 2])
+    rows = loop.Batch(x, {"gender": (target, tf.ones(batch))})
+
+    def run() -> int:
+        learner.step(rows, 1e-4)
+        return batch
+
+    return {
+        "what": f"fine-tuning {name}{', XLA' if xla else ''}",
+        "dtype_policy": policy,
+        "faces/s": speed(run, seconds),
+    }
+
+
+def from_command_line() -> None:
+    """Measure what the command line names and print it as Markdown."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--networks", nargs="+", default=list(NETWORKS))
+    parser.add_argument("--precisions", nargs="+", default=list(LOWER))
+    parser.add_argument("--batches", nargs="+", type=int, default=list(BATCHES))
+    parser.add_argument("--files", type=int, default=FILES, help="JPEG files of the way to the store")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="of each measurement")
+    chosen = parser.parse_args()
+    options = {"precisions": chosen.precisions, "batches": chosen.batches}
+    made = tables(chosen.networks, n_files=chosen.files, seconds=chosen.seconds, **options)
+    for title, table in made.items():
+        print(f"\n{title}\n\n{as_markdown(table.reset_index())}")
+
+
+def as_markdown(table: pd.DataFrame) -> str:
+    """Format a table for a README."""
+    cells = [[format_cell(value) for value in row] for row in table.itertuples(index=False, name=None)]
+    lines = [list(table.columns), ["---"] * table.shape[1], *cells]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def format_cell(value) -> str:
+    """Return a number with three digits, an unknown one as nothing."""
+    if not isinstance(value, float):
+        return str(value)
+    return "" if np.isnan(value) else f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+if __name__ == "__main__":
+    from_command_line()
