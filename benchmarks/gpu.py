@@ -201,7 +201,7 @@ def from_files(backbone, runner, precision: str, n: int) -> float:
 
 
 def peak(precision: str) -> float:
-    """Operations a second that the card's maker promises for a precision; without a card, of NumPy's sgemm."""
+    """Operations a second that the maker of the card states for a precision; without a card, of NumPy's sgemm."""
     from faceworkbook.descriptors.engines import devices
 
     card = devices.find_gpu()

@@ -54,13 +54,15 @@ def compile_program(
     draws = (of((None,), tf.int64), of((), tf.int64), of((2, None)))
     state = (params, params, params, of((None,)))
 
-    @tf.function(input_signature=[data, chosen, draws, of((2, None)), state])
+    # Loops are written out: converting Python's took longer than training a small net.
+    @tf.function(input_signature=[data, chosen, draws, of((2, None)), state], autograph=False)
     def train(data, chosen, draws, rates, state):
         x, y, weights, inverse, shift = data
-        (rows, mask), (seeds, step0, drops), (params, m, v, steps) = chosen, draws, state
+        (rows, mask), (seeds, step0, drops) = chosen, draws
         drops = [rate if used else None for rate, used in zip(tf.unstack(drops), dropping, strict=True)]
-        sums = tf.zeros((3, tf.shape(seeds)[0]))
-        for i in tf.range(tf.shape(rows)[0]):
+
+        def step(i, state, sums):
+            params, m, v, steps = state
             truth = tf.gather(y, rows[i], batch_dims=1)
             weight = tf.gather(weights, rows[i], batch_dims=1) * mask[i]
             count = tf.reduce_sum(mask[i], axis=1)
@@ -75,13 +77,16 @@ def compile_program(
             steps = steps + tf.cast(moved, tf.float32)
             params, m, v = _adam((params, gradients, m, v), steps, moved, rates, multipliers)
             sums += tf.stack([loss * count, tf.reduce_sum(hits(truth, z) * mask[i], axis=1), count])
-        return params, m, v, steps, sums[0] / sums[2], sums[1] / sums[2]
+            return i + 1, (params, m, v, steps), sums
 
-    @tf.function(input_signature=[data, chosen, params])
+        state, sums = _repeat(step, rows, (state, tf.zeros((3, tf.shape(seeds)[0]))))
+        return *state, sums[0] / sums[2], sums[1] / sums[2]
+
+    @tf.function(input_signature=[data, chosen, params], autograph=False)
     def score(data, chosen, params):
         (x, y, weights, inverse, shift), (rows, mask) = data, chosen
-        sums = tf.zeros((3, tf.shape(y)[0]))
-        for i in tf.range(tf.shape(rows)[0]):
+
+        def step(i, sums):
             truth = tf.gather(y, rows[i], batch_dims=1)
             z = _forward(multiply, tf.gather(x, rows[i]), params, (inverse, shift))
             weight = tf.gather(weights, rows[i], batch_dims=1) * mask[i]
@@ -92,9 +97,20 @@ def compile_program(
                     tf.reduce_sum(mask[i], axis=1),
                 ]
             )
+            return i + 1, sums
+
+        (sums,) = _repeat(step, rows, (tf.zeros((3, tf.shape(y)[0])),))
         return sums[0] / sums[2], sums[1] / sums[2]
 
     return Program(train, score)
+
+
+def _repeat(step, rows, values: tuple) -> tuple:
+    """Call ``step(i, *values)``, which returns ``i + 1`` and the new values, once for each of the `rows`' batches."""
+    n, shapes = tf.shape(rows)[0], tf.nest.map_structure(lambda value: value.shape, values)
+    return tf.while_loop(
+        lambda i, *_: i < n, step, (0, *values), shape_invariants=(tf.TensorShape([]), *shapes)
+    )[1:]
 
 
 def _multiply_in_bfloat16(a, b):
