@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import nbformat
 import numpy as np
@@ -10,8 +11,10 @@ import pandas as pd
 import pytest
 
 from faceworkbook.evaluation import predictions
-from faceworkbook.reports import answers, html, index, model_card, tables
+from faceworkbook.reports import answers, html, index, model_card, sweep_page, tables
+from faceworkbook.reports.jobs import FAILED, Outcome
 from faceworkbook.reports.runs import Run
+from faceworkbook.reports.sweeps import Point, Sweep
 from faceworkbook.serving import card, folder
 from faceworkbook.serving.answers import Answering, Cell
 from faceworkbook.tasks import Task
@@ -124,7 +127,17 @@ def faces_page(place):
     return face_pages.write_faces(place, face_pages.make_rows(faces, rows, ("race",)), place)
 
 
-@pytest.mark.parametrize("make", [report, networks_card, predictor_card, index_page, faces_page])
+def comparison_page(place):
+    """A sweep whose texts are hostile and whose points all failed, with errors that are."""
+    points = [Point({"seed": i}, SimpleNamespace(name=f"x.seed-{i}", steps=[])) for i in range(len(HOSTILE))]
+    outcomes = [Outcome(point.name, FAILED, error=text) for point, text in zip(points, HOSTILE, strict=True)]
+    sweep = Sweep("x", HOSTILE[0], " ".join(HOSTILE), "", tuple(points))
+    return sweep_page.write(sweep, outcomes, place)[0]
+
+
+@pytest.mark.parametrize(
+    "make", [report, networks_card, predictor_card, index_page, faces_page, comparison_page]
+)
 def test_a_page_of_hostile_names_runs_nothing_and_asks_for_nothing(browser, tmp_path, make):
     path = make(tmp_path)
     page, requests = browser.new_page(), []
