@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 
-STARTS = 5
+STARTS = 3
+SLOWER = 10
 
 
 @contextmanager
@@ -29,7 +32,7 @@ def connected(error: type[Exception], parameter: str) -> Iterator:
     if started:
         address = os.environ.get("RAY_ADDRESS")
         try:
-            _start(ray, address)
+            start(ray, address)
         except Exception as cause:
             reason = str(cause).strip().partition("\n")[0] or type(cause).__name__
             advice = "start it there, or leave RAY_ADDRESS empty" if address else "free memory or processors"
@@ -44,16 +47,45 @@ def connected(error: type[Exception], parameter: str) -> Iterator:
             ray.shutdown()
 
 
-def _start(ray, address: str | None) -> None:
-    """Connect; a local cluster that a busy machine has not started within Ray's half a minute is started again."""
+def start(ray, address: str | None = None, **options) -> None:
+    """Connect to a cluster; a local one may take as long to start as a busy machine needs.
+
+    Parameters
+    ----------
+    ray : module
+    address : str, optional
+        A local cluster by default.
+    **options
+        Of ``ray.init``.
+    """
+    options = {"log_to_driver": False, "include_dashboard": False, "configure_logging": False, **options}
     for left in reversed(range(STARTS)):
         try:
-            ray.init(address=address, log_to_driver=False, include_dashboard=False, configure_logging=False)
+            with contextlib.nullcontext() if address else _patience():
+                ray.init(address=address, **options)
             return
         except Exception as error:
             ray.shutdown()
             if address or not left or "timed out during startup" not in str(error):
                 raise
+
+
+@contextmanager
+def _patience() -> Iterator[None]:
+    """Let Ray wait `SLOWER` times its half a minute for its own processes; it has no parameter for that."""
+    os.environ.setdefault("RAY_worker_register_timeout_seconds", str(60 * SLOWER))
+    try:
+        node = importlib.import_module("ray._private.node")
+        clock = node.time
+    except (ImportError, AttributeError):  # another version of Ray waits as long as it does
+        yield
+        return
+    node.time = SimpleNamespace(**vars(clock))
+    node.time.monotonic = lambda: clock.monotonic() / SLOWER
+    try:
+        yield
+    finally:
+        node.time = clock
 
 
 def count_cores(ray) -> int:

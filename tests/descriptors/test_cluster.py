@@ -26,12 +26,13 @@ from tests.descriptors.test_store import BACKBONE, MeanColour, expected, make_pi
 pytest.importorskip("ray", reason="the extra [ray] is not installed")
 pytestmark = pytest.mark.xdist_group("ray")
 
-STARTS, PATIENCE = 4, 600  # Ray itself gives up where it is not up within 30 s; seconds
+STARTS, PATIENCE = 4, 600  # of a driver that Ray gave up; seconds
 SCRIPT = """
 import os, signal, sys, time
 sys.path.insert(0, {repo!r})
 from pathlib import Path
 import ray
+from faceworkbook import ray_cluster
 from tests.descriptors.test_store import MeanColour, run
 class Logged(MeanColour):
     def run(self, pixels):
@@ -44,7 +45,7 @@ class Logged(MeanColour):
         while {held} and len(before) + len(faces) >= {held} and os.getppid() != 1:
             time.sleep(0.05)
         return vectors
-ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
+ray_cluster.start(ray, num_cpus=2)
 run(Path({pictures!r}), Path({out!r}), Logged(), cluster="ray", batch_size=3)
 """
 
