@@ -298,3 +298,11 @@ def test_an_answer_says_of_which_run_it_is(tmp_path):
     assert "data" not in identity.describe(run)
     page = answers.to_html("All is <well>.", of="seed 4 <b>")
     assert "seed 4 &lt;b&gt;" in page and "All is &lt;well&gt;." in page
+
+
+def test_a_warning_stands_below_the_answer_and_not_in_it():
+    body = answers.to_html(
+        answers.with_warnings("8 <faces>.", ["4 of 12 rows & more were left out."]), of="seed 0"
+    )
+    assert '<strong>Answer.</strong> 8 &lt;faces&gt;.</p><p class="warning">' in body
+    assert "</strong> 4 of 12 rows &amp; more were left out.</p>" in body and body.endswith(">seed 0</p>")

@@ -21,6 +21,7 @@ from faceworkbook.reports.runs import Run
 from faceworkbook.tasks import Task
 
 RECORD = "answer"
+WARNING = " Warning: "  # begins a warning behind the answer, which a page shows below it
 UNFINISHED = "No answer yet: the run has not come to its end."
 LOWER_IS_BETTER = {"mae", "expected_mae", "rmse", "error", "log_loss", "brier", "ece"}
 
@@ -61,12 +62,14 @@ def to_html(sentence: str, *, of: str = "") -> str:
         Which run it is of, see `identity.describe`; a smaller line below.
     """
     line = f'<p class="identity" style="font-size:85%">{escape(of)}</p>' if of else ""
-    return f'<p class="answer" style="font-size:115%"><strong>Answer.</strong> {escape(sentence)}</p>{line}'
+    answer, *warnings = sentence.split(WARNING)
+    warned = "".join(f'<p class="warning"><strong>Warning.</strong> {escape(text)}</p>' for text in warnings)
+    return f'<p class="answer" style="font-size:115%"><strong>Answer.</strong> {escape(answer)}</p>{warned}{line}'
 
 
 def with_warnings(sentence: str, warnings: Sequence[str]) -> str:
     """Return an answer with what must be known before anything is trained, see `faceworkbook.datasets.Dataset`."""
-    return " ".join([sentence, *(f"Warning: {text.rstrip('.')}." for text in warnings)])
+    return sentence + "".join(f"{WARNING}{text.rstrip('.')}." for text in warnings)
 
 
 # --------------------------------------------------------------------------- one sentence a notebook

@@ -21,11 +21,15 @@ TOC = "<!--contents-->"
 MORE = "# --- more ---"  # in a cell of parameters: what stands below it is folded once more
 SCRIPT = """
 if (window.matchMedia("(max-width: 1000px)").matches) document.querySelector("nav details").open = false;
+const named = new Map();  // each region bears a name of its own
 for (const table of document.querySelectorAll("main table:not(.faces)")) {
-  const box = document.createElement("div");
-  box.className = "scroll"; box.tabIndex = 0; box.setAttribute("role", "region"); box.setAttribute("aria-label", "table");
+  const box = document.createElement("div"), name = table.caption ? table.caption.textContent.trim().slice(0, 80) : "table";
+  named.set(name, (named.get(name) ?? 0) + 1);
+  box.className = "scroll"; box.tabIndex = 0; box.setAttribute("role", "region");
+  box.setAttribute("aria-label", named.get(name) > 1 ? `${name} (${named.get(name)})` : name);
   table.replaceWith(box); box.append(table);
 }
+for (const code of document.querySelectorAll(".highlight pre")) code.tabIndex = 0;  // long lines scroll
 """
 _HEADING = re.compile(r'<h([23]) id="([^"]+)">(.*?)<a class="anchor-link"', re.DOTALL)
 _NOISE = re.compile(
@@ -138,7 +142,7 @@ def _parameter_table(source: str, values: dict) -> str:
     rows = [
         {
             "name": p.name,
-            "value": parameters.format_value(values.get(p.name, p.default)),
+            "value": parameters.format_value(values.get(p.name, p.default)) or "(empty)",
             "meaning": p.comment,
         }
         for p in parameters.parse(source, Path("this notebook")).values()
@@ -240,7 +244,8 @@ def _shows_nothing(cell) -> bool:
 
 
 def _code_css() -> str:
-    light = HtmlFormatter(style="friendly").get_style_defs(".highlight")
+    # Of Pygments' own light styles the one whose every colour stands out from the shaded ground (4.5 to 1).
+    light = HtmlFormatter(style="xcode").get_style_defs(".highlight")
     dark = HtmlFormatter(style="github-dark").get_style_defs(".highlight")
     return f"{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numbers
 import re
 
+import numpy as np
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
@@ -128,7 +129,7 @@ def _cell(value, digits: int) -> str:
         return escape(describe(value))
     if pd.isna(value):
         return "–"
-    if isinstance(value, bool):
+    if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
     return _number(value, digits) if isinstance(value, numbers.Number) else escape(value)
 
