@@ -172,7 +172,7 @@ def near_duplicates(
 
     Pairs whose 64-bit perceptual hashes (imagehash's DCT hash) differ in few bits are candidates;
     a pair is kept where the grey 24 x 24 thumbnails correlate too. No pair of close hashes is missed, see
-    `close_hashes`; after decoding 200,000 faces take some seconds.
+    `close_hashes`; after decoding 200,000 faces take up to some 15 s.
 
     Parameters
     ----------
