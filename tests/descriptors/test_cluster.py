@@ -204,8 +204,8 @@ class FakeRay:
         class RayActorError(Exception):
             pass
 
-    def __init__(self, dying=()):
-        self.started, self.killed, self.dying = [], [], set(dying)
+    def __init__(self, dying=(), room=9):
+        self.started, self.killed, self.dying, self.room = [], [], set(dying), room
 
     def remote(self, kind):
         ray = self
@@ -218,8 +218,11 @@ class FakeRay:
             def remote(self, *args, **given):
                 ray.started.append((self.asked, given))
                 actor, wait = kind(*args, **given), 1 if self.asked["num_gpus"] else 5
-                task = lambda block: (len(ray.started), wait, actor, block)  # noqa: E731
-                return SimpleNamespace(compute=SimpleNamespace(remote=lambda block: Task(*task(block))))
+                late = len(ray.started) > ray.room
+                return SimpleNamespace(
+                    ready=SimpleNamespace(remote=lambda: Task(1e9 if late else 0, actor, None)),
+                    compute=SimpleNamespace(remote=lambda block: Task(wait, actor, block)),
+                )
 
         return Remote()
 
@@ -230,6 +233,8 @@ class FakeRay:
         return [soonest], [task for task in tasks if task is not soonest]
 
     def get(self, task):
+        if task.block is None:
+            return task.actor.ready()
         if self.dying & set(task.block["row"].tolist()):
             self.dying -= set(task.block["row"].tolist())
             raise self.exceptions.RayActorError
@@ -240,19 +245,20 @@ class FakeRay:
 
 
 class Task:
-    def __init__(self, number, left, actor, block):
+    def __init__(self, left, actor, block):
         self.left, self.actor, self.block = left, actor, block
 
 
-def test_blocks_go_to_whoever_is_idle_and_a_dead_actors_one_to_the_next_pass(pictures, tmp_path):
+def extraction_of(pictures, tmp_path):
+    """Thirty faces, described by their mean colour in blocks of three."""
     plan = journal.plain(table(pictures))
     partial = journal.Journal(tmp_path / "store", plan, {}, BACKBONE.dim)
-    job = SimpleNamespace(
-        options=ExtractionOptions(engine=MeanColour(), batch_size=3),
-        root=pictures,
-        backbone=BACKBONE,
-        points=lambda n: None,
-    )
+    options = ExtractionOptions(engine=MeanColour(), batch_size=3, progress=False)
+    return SimpleNamespace(options=options, root=pictures, backbone=BACKBONE, points=lambda n: None), partial
+
+
+def test_blocks_go_to_whoever_is_idle_and_a_dead_actors_one_to_the_next_pass(pictures, tmp_path):
+    job, partial = extraction_of(pictures, tmp_path)
     ray = FakeRay(dying=[4])
     pools = [cluster.Pool(1, 4, 1, "auto"), cluster.Pool(2, 1, 0, "auto")]
     blocks = [b["row"].tolist() for b in cluster._computed(ray, job, partial, np.arange(30), pools, None)]
@@ -260,3 +266,23 @@ def test_blocks_go_to_whoever_is_idle_and_a_dead_actors_one_to_the_next_pass(pic
     assert [(asked["num_gpus"], given["readers"]) for asked, given in ray.started] == [(1, 4), (0, 1), (0, 1)]
     assert len(ray.killed) == 3 and all(len(block) == 3 for block in blocks)
     assert np.flatnonzero(partial.read_entries().done).tolist() == [*range(3), *range(6, 30)]
+
+
+def test_actors_that_the_cluster_has_no_room_for_get_no_block(pictures, tmp_path):
+    job, partial = extraction_of(pictures, tmp_path)
+    ray, pools = FakeRay(room=1), [cluster.Pool(3, 1, 0, "auto")]
+    rows = np.concatenate(
+        [b["row"] for b in cluster._computed(ray, job, partial, np.arange(30), pools, None)]
+    )
+    assert rows.tolist() == [*range(30)] and len(ray.killed) == 3
+
+
+def test_a_picture_that_kills_the_only_actor_comes_last(pictures, tmp_path):
+    job, partial = extraction_of(pictures, tmp_path)
+    ray = FakeRay(dying=[1])
+    ray.nodes = lambda: [{"Resources": {"CPU": 1.0}}]
+    partial.writer.begin(np.arange(3))
+    assert cluster._begun_last(np.arange(5), partial).tolist() == [3, 4, 0, 1, 2]
+    settings = cluster._run(ray, job, partial, np.arange(30), None)
+    assert settings["actors"] == 1 and len(ray.started) == 2
+    assert partial.read_entries().done.all()

@@ -46,7 +46,7 @@ class Pool(NamedTuple):
     def options(self) -> dict:
         """Options of each actor; an actor that asks for no GPU would open the first one, as all of them do."""
         hidden = {} if self.gpus else {"runtime_env": HIDDEN}
-        return {"num_cpus": self.cores, "num_gpus": self.gpus, "max_restarts": -1, **hidden}
+        return {"num_cpus": self.cores, "num_gpus": self.gpus, **hidden}
 
     @property
     def block(self) -> int:
@@ -120,6 +120,9 @@ class Actor:
         self.choice, self.runner = choice, runner
         self.readers = ThreadPoolExecutor(readers)
         self.n_readers = readers
+
+    def ready(self) -> None:
+        """Do nothing; that it is answered says that the actor is there."""
 
     def compute(self, block: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Compute one block; what Ray calls by its name."""
@@ -209,8 +212,15 @@ def _run(ray, job, journal: Journal, todo: np.ndarray, check_pixels: np.ndarray 
             fruitless = fruitless + 1 if len(left) == len(todo) else 0
             if fruitless == TRIES:
                 raise StoreError(_describe_none_finished(left, journal))
-            todo = left
+            todo = _begun_last(left, journal)
     return {"name": "ray", "actors": sum(pool.size for pool in pools), "engines": sorted(used)}
+
+
+def _begun_last(rows: np.ndarray, journal: Journal) -> np.ndarray:
+    """Return rows with those last that were begun, by how often: one that kills its actor may not hold up the rest."""
+    begun = read_begun(journal.path)
+    times = np.bincount(begun[(begun >= 0) & (begun < len(journal.plan))], minlength=len(journal.plan))
+    return rows[np.argsort(times[rows], kind="stable")]
 
 
 def _start(ray, job, journal: Journal, pool: Pool, check_pixels: np.ndarray | None, n: int) -> list:
@@ -234,29 +244,33 @@ def _computed(
 ) -> Iterator[dict[str, np.ndarray]]:
     """Yield row numbers and engines as blocks are finished; an actor that is done takes the next rows."""
     taken, points = 0, job.points(len(journal.plan))
-    idle = []
+    actors, waiting, computing = [], {}, set()
     for pool in pools:
         size = job.options.batch_size or pool.block
-        n = -(-len(todo) // size)
-        idle += [(actor, size) for actor in _start(ray, job, journal, pool, check_pixels, n)]
-    working: dict = {}
+        started = _start(ray, job, journal, pool, check_pixels, -(-len(todo) // size))
+        actors += started
+        # Blocks are for actors that are there: the cluster may have no room for all of them.
+        waiting |= {actor.ready.remote(): (actor, size) for actor in started}
     try:
-        while True:
-            while idle and taken < len(todo):
-                actor, size = idle.pop(0)
+        while waiting and (computing or taken < len(todo)):
+            (done,), _ = ray.wait(list(waiting), num_returns=1)
+            actor, size = waiting.pop(done)
+            try:
+                result = ray.get(done)
+            except ray.exceptions.RayActorError:
+                computing.discard(done)
+                continue  # it is dead, and its block is for another pass
+            if done in computing:
+                computing.remove(done)
+                yield result
+            if taken < len(todo):
                 block = _block(_piece(journal, todo[taken : taken + size], points))
                 taken += size
-                working[actor.compute.remote(block)] = actor, size
-            if not working:
-                return
-            (ready,), _ = ray.wait(list(working), num_returns=1)
-            idle.append(working.pop(ready))
-            try:
-                yield ray.get(ready)
-            except ray.exceptions.RayActorError:
-                continue  # Ray starts the actor again; its block comes last, in another pass
+                task = actor.compute.remote(block)
+                waiting[task] = actor, size
+                computing.add(task)
     finally:
-        for actor, _ in [*idle, *working.values()]:
+        for actor in actors:
             ray.kill(actor)
 
 

@@ -17,13 +17,13 @@ class Tolerance(NamedTuple):
     relative_error: float
 
 
-# What rounding costs grows with a network's depth. Measured on UTKFace faces: the embedded network (28 convolutions
-# with batch normalisation) 1.8e-2 in tf32, 1.7e-2 in float16, 1.1e-1 in bfloat16; VGG-16 1.1e-3, 1.1e-3, 8.5e-3.
+# What rounding costs grows with a network's depth. `python -m benchmarks.precision_cost` on 7,881 UTKFace faces, the worst
+# by the embedded network: 7.3e-2 in tf32, 3.8e-2 in float16, 4.2e-1 in bfloat16, 2.9e-1 in int8.
 TOLERANCES = {
     "float32": Tolerance(0.999999, 1e-4),
-    "tf32": Tolerance(0.999, 5e-2),
-    "float16": Tolerance(0.999, 5e-2),
-    "bfloat16": Tolerance(0.97, 2.5e-1),
+    "tf32": Tolerance(0.995, 1e-1),
+    "float16": Tolerance(0.995, 1e-1),
+    "bfloat16": Tolerance(0.9, 5e-1),
     "int8": Tolerance(0.9, 5e-1),
 }
 PRECISIONS = tuple(TOLERANCES)
