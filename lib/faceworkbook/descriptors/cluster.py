@@ -244,7 +244,9 @@ def _computed(
 ) -> Iterator[dict[str, np.ndarray]]:
     """Yield row numbers and engines as blocks are finished; an actor that is done takes the next rows."""
     taken, points = 0, job.points(len(journal.plan))
-    actors, waiting, computing = [], {}, set()
+    actors: list = []
+    waiting: dict = {}
+    computing: set = set()
     for pool in pools:
         size = job.options.batch_size or pool.block
         started = _start(ray, job, journal, pool, check_pixels, -(-len(todo) // size))
