@@ -1,7 +1,6 @@
 """The connection to a Ray cluster: begun once, ended where it began, started again on a busy machine."""
 
 import sys
-import time
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -66,18 +65,6 @@ def test_a_local_cluster_that_starts_too_slowly_is_started_again(install):
     words = r"^x: the Ray cluster of this machine did not start \(The current.*startup\.\); free memory.* run without Ray$"
     with pytest.raises(ValueError, match=words), ray_cluster.connected(ValueError, "x"):
         pass
-
-
-def test_the_clock_by_which_ray_gives_up_runs_slower_while_it_starts(install, monkeypatch):
-    fake, node = install(), SimpleNamespace(time=time)
-    monkeypatch.setitem(sys.modules, "ray._private.node", node)
-    monkeypatch.setattr(time, "monotonic", lambda: 100.0)
-    seen = []
-    fake.init = lambda **_: seen.append((node.time.monotonic(), node.time.sleep))
-    ray_cluster.start(fake)
-    ray_cluster.start(fake, "head:6379")
-    assert seen == [(100.0 / ray_cluster.SLOWER, time.sleep), (100.0, time.sleep)]
-    assert node.time is time
 
 
 def test_other_failures_and_clusters_that_are_named_are_not_tried_again(install, monkeypatch):

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import SimpleNamespace
 
-STARTS = 3
-SLOWER = 10
+STARTS = 6
 
 
 @contextmanager
@@ -48,7 +45,9 @@ def connected(error: type[Exception], parameter: str) -> Iterator:
 
 
 def start(ray, address: str | None = None, **options) -> None:
-    """Connect to a cluster; a local one may take as long to start as a busy machine needs.
+    """Connect to a cluster; a local one that a busy machine has not started in time is started again.
+
+    Ray gives its own processes 15 and 30 seconds, for which it has no parameter; each try leaves more of it in memory.
 
     Parameters
     ----------
@@ -61,31 +60,12 @@ def start(ray, address: str | None = None, **options) -> None:
     options = {"log_to_driver": False, "include_dashboard": False, "configure_logging": False, **options}
     for left in reversed(range(STARTS)):
         try:
-            with contextlib.nullcontext() if address else _patience():
-                ray.init(address=address, **options)
+            ray.init(address=address, **options)
             return
         except Exception as error:
             ray.shutdown()
             if address or not left or "timed out during startup" not in str(error):
                 raise
-
-
-@contextmanager
-def _patience() -> Iterator[None]:
-    """Let Ray wait `SLOWER` times its half a minute for its own processes; it has no parameter for that."""
-    os.environ.setdefault("RAY_worker_register_timeout_seconds", str(60 * SLOWER))
-    try:
-        node = importlib.import_module("ray._private.node")
-        clock = node.time
-    except (ImportError, AttributeError):  # another version of Ray waits as long as it does
-        yield
-        return
-    node.time = SimpleNamespace(**vars(clock))
-    node.time.monotonic = lambda: clock.monotonic() / SLOWER
-    try:
-        yield
-    finally:
-        node.time = clock
 
 
 def count_cores(ray) -> int:

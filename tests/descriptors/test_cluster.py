@@ -26,7 +26,7 @@ from tests.descriptors.test_store import BACKBONE, MeanColour, expected, make_pi
 pytest.importorskip("ray", reason="the extra [ray] is not installed")
 pytestmark = pytest.mark.xdist_group("ray")
 
-STARTS, PATIENCE = 4, 600  # of a driver that Ray gave up; seconds
+STARTS, PATIENCE = 4, 900  # of a driver that Ray gave up; seconds
 SCRIPT = """
 import os, signal, sys, time
 sys.path.insert(0, {repo!r})
