@@ -16,6 +16,7 @@ version = release = faceworkbook.__version__
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 exclude_patterns = ["_build", "README.md"]  # README.md lists the pages for who reads them as files
 html_theme = "furo"
+html_static_path, html_js_files = ["static"], ["readable.js"]
 html_title = f"faceworkbook {release}"
 
 nb_execution_mode = "off"  # the report was run before it was committed

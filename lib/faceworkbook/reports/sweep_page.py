@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
@@ -102,8 +104,20 @@ def write(sweep: Sweep, outcomes: Sequence[jobs.Outcome], results: str | Path) -
         files.write_beside(folder / f"{name}.csv", spreadsheet.to_csv(table))
     files.write_json(folder / RECORD, record)
     title = f"{sweep.title}: sweep"
-    path = files.write_beside(folder / PAGE, page(title, body, style=STYLE, script=SORTING))
+    path = files.write_beside(folder / PAGE, page(title, _number_regions(body), style=STYLE, script=SORTING))
     return path, answer
+
+
+def _number_regions(body: str) -> str:
+    """Return the body with a name of its own for each region: groups share their tables' captions."""
+    known: Counter[str] = Counter()
+
+    def name(match: re.Match) -> str:
+        known[match[2]] += 1
+        again = f" ({known[match[2]]})" if known[match[2]] > 1 else ""
+        return f"{match[1]}{match[2]}{again}"
+
+    return re.sub(r'(role="region" aria-label=")([^"]*)', name, body)
 
 
 # --------------------------------------------------------------------------- the answer
@@ -137,7 +151,7 @@ def _describe_group(group: Group) -> list[str]:
         spread = f", standard deviation {row['sd_seeds']:.4f}" if pd.notna(row["sd_seeds"]) else ""
         sentences.append(f"{_figure(row, group.metric)} over {int(row['seeds'])} fits{spread}.")
     elif len(pairs) and len(pairs) <= FEW_PAIRS:
-        sentences += list(pairs["sentence"])
+        sentences += map(_without_test, pairs["sentence"])
     elif len(pairs):
         counts = pairs["verdict"].value_counts()
         differ, equal = int(counts.get(DIFFER, 0)), int((pairs["relevance"] == EQUIVALENT).sum())
@@ -151,6 +165,12 @@ def _describe_group(group: Group) -> list[str]:
             f"Validation rows choose {chosen.iloc[0]['setting']}: {_figure(chosen.iloc[0], group.metric)}."
         )
     return sentences
+
+
+def _without_test(sentence: str) -> str:
+    """Return a pair's sentence up to its interval; test, margin and probabilities stand under Pair by pair."""
+    short = re.match(r".*?95 % interval [^;)]+", sentence)
+    return f"{short[0]})." if short else sentence
 
 
 def _figure(row: pd.Series, metric: str) -> str:
@@ -215,6 +235,8 @@ def _pairs_html(group: Group) -> str:
     ]
     caption = f"difference of {group.metric}; margin {group.margin:g}"
     pieces = ["<h3>Pair by pair</h3>", _scroll(every[names], caption)]
+    if len(pairs) <= FEW_PAIRS:
+        pieces.append(f"<ul>{''.join(f'<li>{escape(text)}</li>' for text in pairs['sentence'])}</ul>")
     if len(pairs) <= MOST_DRAWN:
         from faceworkbook.plots.comparison import ComparisonDisplay
 
@@ -260,7 +282,7 @@ def _points_html(points: pd.DataFrame, sweep: Sweep, root: Path) -> str:
     body = "".join(_point_row(row, sweep.keys, kinds, root) for row in points.to_dict("records"))
     return (
         "<h2>Points</h2><p>Each point is a run of its own. A click on a heading sorts by it. Seconds are those of the steps that it "
-        'ran itself, in this command.</p><div class="scroll"><table><thead><tr>'
+        'ran itself, in this command.</p><div class="scroll" tabindex="0" role="region" aria-label="points"><table><thead><tr>'
         f"{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
@@ -326,7 +348,8 @@ def _group_tables(compared: Result) -> list[tuple[str, pd.DataFrame]]:
 
 
 def _scroll(table: pd.DataFrame, caption: str, *, digits: int = 3) -> str:
-    return f'<div class="scroll">{tables.to_html(table, caption=caption, digits=digits)}</div>'
+    body = tables.to_html(table, caption=caption, digits=digits)
+    return f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">{body}</div>'
 
 
 def _picture(display) -> str:
