@@ -181,7 +181,7 @@ def _opened(job: Job, store: Store, rows: np.ndarray) -> Descriptors:
     if not len(opened):
         first = opened.left_out["detail"].iloc[0]
         raise StoreError(
-            f"none of the {len(job.asked):,} pictures can be read; check the folder {job.root}. The first: {first}"
+            f"none of the {len(job.asked):,} pictures can be read; the first: {first}. Check the folder {job.root}"
         )
     return opened
 
