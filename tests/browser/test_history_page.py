@@ -145,3 +145,11 @@ def test_many_runs_are_laid_out_in_part_and_searched_whole(browser, tmp_path):
     page.click("text=show the other 30")
     assert len(names(page)) == 130 and names(page)[-1] == "run129"
     page.close()
+
+
+def test_the_table_fits_the_paper(browser, path):
+    page = browser.new_page(viewport={"width": 718, "height": 1000})
+    page.emulate_media(media="print")
+    page.goto(path.as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.close()

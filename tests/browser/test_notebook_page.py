@@ -60,3 +60,11 @@ def test_no_value_is_blank_and_truths_are_words(browser, path):
     text = page.inner_text("main")
     assert "(empty)" in text and "yes" in text and "True" not in text
     page.close()
+
+
+def test_tables_of_long_words_fit_the_paper(browser, path):
+    page = browser.new_page(viewport={"width": 718, "height": 1000})
+    page.emulate_media(media="print")
+    page.goto(path.as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.close()
