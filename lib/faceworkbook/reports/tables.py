@@ -18,6 +18,10 @@ STYLE = (
     ".workbook td{vertical-align:top}</style>"
 )
 
+_LONG = re.compile(
+    r"[^\s\u00a0]{25,}"
+)  # words that may be broken where a table would be wider than the paper
+
 
 def show(table: pd.DataFrame, *, caption: str = "", digits: int = 3) -> None:
     """Show `table` in a notebook, without its index; numbers with `digits` decimals, NA as a dash."""
@@ -131,7 +135,9 @@ def _cell(value, digits: int) -> str:
         return "–"
     if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
-    return _number(value, digits) if isinstance(value, numbers.Number) else escape(value)
+    if isinstance(value, numbers.Number):
+        return _number(value, digits)
+    return _LONG.sub(r'<span class="long">\g<0></span>', escape(value))
 
 
 def _p_value(value: float) -> str:
