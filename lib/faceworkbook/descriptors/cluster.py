@@ -35,17 +35,18 @@ HIDDEN = {"env_vars": {"CUDA_VISIBLE_DEVICES": "-1"}}
 
 
 class Pool(NamedTuple):
-    """Actors of one kind: how many, the cores and GPUs of each, and the engine that they compute with."""
+    """Actors of one kind: how many, the cores and GPUs of each, their engine, and whether GPUs are hidden from them."""
 
     size: int
     cores: int
     gpus: int
     engine: str
+    hides: bool = False
 
     @property
     def options(self) -> dict:
         """Options of each actor; an actor that asks for no GPU would open the first one, as all of them do."""
-        hidden = {} if self.gpus else {"runtime_env": HIDDEN}
+        hidden = {"runtime_env": HIDDEN} if self.hides else {}
         return {"num_cpus": self.cores, "num_gpus": self.gpus, **hidden}
 
     @property
@@ -86,13 +87,13 @@ def plan_pools(nodes: Sequence[Mapping], engine: str, precision: str) -> list[Po
             "expected engine='auto' and another precision"
         )
     if not with_gpu or engine not in ON_GPU or precision == "int8":
-        return [Pool(max(1, sum(int(node.get("CPU", 0)) for node in nodes)), 1, 0, engine)]
+        return [Pool(max(1, sum(int(node.get("CPU", 0)) for node in nodes)), 1, 0, engine, bool(with_gpu))]
     n_gpus = sum(int(node["GPU"]) for node in with_gpu)
     cores = min(int(node.get("CPU", 1)) // int(node["GPU"]) for node in with_gpu)
     pools = [Pool(n_gpus, max(1, min(cores, MOST_READERS)), 1, engine)]
     rest = sum(int(node.get("CPU", 0)) for node in others)
     if engine == "auto" and rest and any(precision in engines.COMPUTES[name] for name in engines.ON_CPU):
-        pools.append(Pool(rest, 1, 0, engine))
+        pools.append(Pool(rest, 1, 0, engine, hides=True))
     return pools
 
 
