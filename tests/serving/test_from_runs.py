@@ -30,6 +30,15 @@ def test_descriptors_of_an_earlier_version_are_to_be_extracted_again(parameters,
     )
 
 
+def test_another_precision_than_that_of_training_is_a_limit_of_the_predictor():
+    blocks = [{"precision": "float16"}, {"precision": "float32"}, {"kind": "file"}]
+    run = SimpleNamespace(values=lambda step: {"blocks": blocks})
+    (limit,) = from_runs.limits_of_precision(run)
+    assert "descriptors in float16" in limit and "computes them in float32" in limit
+    blocks[0]["precision"] = "float32"
+    assert from_runs.limits_of_precision(run) == []
+
+
 @pytest.mark.parametrize("source", ["landmarks", "mesh", "both"])
 def test_nets_on_landmarks_have_no_predictor_and_say_on_what_they_are(source):
     run = SimpleNamespace(parameters={"source": source})

@@ -15,12 +15,13 @@ import pandas as pd
 
 from faceworkbook import backbones, project, splits
 from faceworkbook.data_record import DataError
+from faceworkbook.descriptors.engines.base import FLOAT32
 from faceworkbook.descriptors.engines.onnx_graph import UnsupportedLayer
 from faceworkbook.evaluation import predictions
 from faceworkbook.experiments import multi_dataset, strategies
 from faceworkbook.experiments.prepared import PreparedData
 from faceworkbook.landmarks import AlignOptions
-from faceworkbook.reports import model_card, report_data
+from faceworkbook.reports import described, model_card, report_data
 from faceworkbook.reports.runs import DESCRIPTORS, FACES, Run, RunError
 from faceworkbook.serving import making
 from faceworkbook.serving.checks import PredictorError
@@ -137,10 +138,20 @@ def of_classifier(
         validation=data.matrix[held if len(held) else data.split.train],
         trained_on=data.faces["face_id"].iloc[data.split.train].tolist(),
         keras={_file_name(name, len(fitted)): one.model for name, one in fitted.items() if one.is_network},
-        made=describe_run(run, made_from=data.made_from),
+        made=describe_run(run, made_from=data.made_from) | {"limits": limits_of_precision(run)},
         align=align_options(run.values(DESCRIPTORS, "params")),
     )
-    return write(run, given, seed=seed, smoke=smoke)
+    return " ".join([write(run, given, seed=seed, smoke=smoke), *given.made["limits"]])
+
+
+def limits_of_precision(run: Run) -> list[str]:
+    """Say that a predictor computes descriptors in another precision than training did, where that is so."""
+    computed = {record.get("precision", FLOAT32) for record in described.records_of(run.values(DESCRIPTORS))}
+    return [
+        f"The model was fitted on descriptors in {precision}; the predictor computes them in {FLOAT32}, so that its "
+        "answers may differ a little from the run's predictions."
+        for precision in sorted(computed - {FLOAT32})
+    ]
 
 
 def _translate(fitted, name: str, data: PreparedData) -> Head:
