@@ -65,6 +65,12 @@ def test_a_model_that_has_seen_nobody_is_started_from(earlier):
     inside = starts.open_start("results/a/03_classifier/predictor", [BLOCK])
     assert inside.folder == earlier.folder, "the predictor's folder leads to its run"
     assert starts.open_start("", []).checked == "The weights begin at random."
+    network = {"kind": starts.PICTURES, "network": "faceres_deep", "weights_sha256": "f81b"}
+    assert starts.open_start("", [network]).checked == (
+        "The network begins with the weights of faceres_deep, its heads at random."
+    )
+    fresh = network | {"weights_sha256": "untrained"}
+    assert starts.open_start("", [fresh]).checked == "The weights begin at random."
 
 
 def plant_bytes(a, b):

@@ -18,7 +18,7 @@ import pandas as pd
 
 from faceworkbook import faces as face_table
 from faceworkbook import files, project, row_groups
-from faceworkbook.backbones import several
+from faceworkbook.backbones import UNTRAINED, several
 from faceworkbook.experiments import overlap
 from faceworkbook.landmarks import AlignOptions
 from faceworkbook.reports.described import NETWORK
@@ -38,6 +38,7 @@ SAME = {
     NETWORK: ("network", "tap", "mirror", "weights_sha256", "preprocessing", "alignment", "precision", "dim"),
     PICTURES: ("network", "cut", "weights_sha256", "preprocessing", "alignment"),
 }
+AT_RANDOM = "The weights begin at random."
 _KINDS = {NETWORK: "descriptors", PICTURES: "pictures"}
 _COLUMNS = ["face_id", "dataset", "identity", "image", *face_table.BOX]
 _PICTURE = ["image", *face_table.BOX]
@@ -72,7 +73,7 @@ class Start:
     folder: Path
     inputs: list
     faces: pd.DataFrame
-    checked: str = "The weights begin at random."
+    checked: str = AT_RANDOM
     file: Path | None = None
 
     def net(self):
@@ -261,7 +262,8 @@ def open_start(given: str, inputs: Sequence[Mapping]) -> Start:
     """
     inputs = list(inputs)
     if not given:
-        return Start("", Path(), inputs, pd.DataFrame(columns=_COLUMNS))
+        nobody = pd.DataFrame(columns=_COLUMNS)
+        return Start("", Path(), inputs, nobody, checked=_describe_own_weights(inputs))
     folder = project.resolve(given)
     file = folder if folder.suffix == ".keras" else None
     folder = folder.parent if file or folder.name == PREDICTOR else folder
@@ -285,6 +287,18 @@ def open_start(given: str, inputs: Sequence[Mapping]) -> Start:
         raise StartError(f"start={given}: {where} is damaged ({error}); run that step again") from error
     faces = faces.assign(image=[str(project.resolve(path)) for path in faces["image"]])
     return Start(given, folder, inputs, faces, file=file)
+
+
+def _describe_own_weights(inputs: Sequence[Mapping]) -> str:
+    """Say what a model begins with that takes over no other run's: a network on pictures may have weights of its own."""
+    trained = [
+        record
+        for record in inputs
+        if record.get("kind") == PICTURES and record.get("weights_sha256") != UNTRAINED
+    ]
+    if not trained:
+        return AT_RANDOM
+    return f"The network begins with the weights of {trained[0]['network']}, its heads at random."
 
 
 def _hash_models(folder: Path) -> dict[str, str]:
