@@ -175,7 +175,7 @@ def detect(some, detector):
 
 def test_points_of_two_networks_are_kept_apart_and_each_computed_once(some, monkeypatch):
     plain, meshed = detect(some, alignment.Detector()), detect(some, MeshDetector())
-    assert sorted(p.name for p in (some[1] / "kept").iterdir()) == [
+    assert sorted(p.name for p in (some[1] / "kept").glob("*.parquet")) == [
         "landmarks-mesh.parquet",
         "landmarks.parquet",
     ]
