@@ -96,6 +96,33 @@ def test_two_forked_kernels_draw_different_numbers(tmp_path):
     assert first[2] == second[2] != str(os.getpid())
 
 
+LEAVES = """
+import atexit, os, threading, time, weakref
+from pathlib import Path
+where = Path(os.environ["OF_THE_RUN"])
+left_open = (where / "open").open("w")
+left_open.write("written by its end")
+atexit.register((where / "registered").write_text, "called")
+class Held: pass
+held = Held()
+weakref.finalize(held, (where / "finalized").write_text, "called")
+def finish():
+    threading.main_thread().join()
+    (where / "thread").write_text("ended")
+threading.Thread(target=finish).start()
+"""
+
+
+@pytest.mark.parametrize("cold", [True, False])
+def test_what_a_notebook_leaves_open_is_finished_when_its_kernel_ends(cold, tmp_path, monkeypatch):
+    monkeypatch.setenv("OF_THE_RUN", str(tmp_path))
+    outputs(tmp_path, step(tmp_path, "leaves", LEAVES), cold=cold)
+    left = {name: (tmp_path / name).read_text() for name in ("open", "registered", "finalized", "thread")}
+    assert left == {
+        "open": "written by its end", "registered": "called", "finalized": "called", "thread": "ended",
+    }  # fmt: skip
+
+
 def test_a_kernel_that_is_killed_takes_nobody_with_it(tmp_path):
     dies = step(tmp_path, "dies", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
     with pytest.raises(Exception, match="Kernel died"):
