@@ -22,7 +22,7 @@ from benchmarks.loading import vgg_face_file
 
 HERE = Path(__file__).parent
 CACHE = HERE / "results" / "converted"
-ENGINES = ("keras", "onnx", "winograd")
+ENGINES = ("keras", "onnx", "winograd", "separable")
 ONE, MANY = "predict, one a call", "predict"
 BATCHES, FACES = (1, 8, 32), 200
 ROUNDS = {"faceres_deep": 20, "vgg_face": 5}  # a short run catches more of what else the machine does

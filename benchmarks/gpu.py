@@ -28,7 +28,7 @@ from benchmarks.loading import vgg_face_file
 HERE = Path(__file__).parent
 NETWORKS = ("vgg_face", "faceres_deep")
 ON_GPU = ("gpu", "tensorrt", "keras")
-ON_CPU = ("keras", "onnx", "winograd")
+ON_CPU = ("keras", "onnx", "winograd", "separable")
 LOWER = ("float32", "tf32", "float16", "bfloat16")
 BATCHES, FILES, SECONDS = (1, 8, 32, 128, 256), 2048, 2.0
 # Dense peaks in TFLOP/s by the makers' data sheets, by a word of the card's name

@@ -257,9 +257,10 @@ def test_comparison_reports_the_worst_face():
 
 @pytest.fixture
 def verdict(monkeypatch):
-    """``verdict(winograd=..., onnx=...)`` makes a trial end like that; models are not converted."""
+    """``verdict(winograd=..., onnx=...)`` makes a trial end like that, the others unsuited; no model is converted."""
 
-    def plant(**verdicts):
+    def plant(**given):
+        verdicts = {**dict.fromkeys(("winograd", "separable"), UNSUITED), **given}
         monkeypatch.setattr(prepare, "prepared", lambda *args, **options: verdicts)
         monkeypatch.setattr(prepare, "make", lambda name, *args, **options: name)
         monkeypatch.setattr(engines, "_keras", lambda *args: "keras")
@@ -268,11 +269,9 @@ def verdict(monkeypatch):
     return plant
 
 
+UNSUITED = {"unsuited": "begins with 0 convolutions"}
 GOOD = {"cosine": 1.0, "relative_error": 1e-5}
 WRONG = {"cosine": 0.99, "relative_error": 0.1}
-
-
-UNSUITED = {"unsuited": "begins with 0 convolutions"}
 
 
 def test_an_engine_that_disagrees_is_not_used(toy, verdict):
@@ -281,10 +280,12 @@ def test_an_engine_that_disagrees_is_not_used(toy, verdict):
         assert engines.choose(toy) == "onnx"
 
 
-def test_auto_takes_winograd_where_it_suits(toy, verdict, recwarn):
+def test_auto_takes_own_kernels_where_they_suit(toy, verdict, recwarn):
     verdict(winograd=GOOD)
     assert engines.choose(toy) == "winograd"
-    verdict(winograd=UNSUITED, onnx=GOOD)
+    verdict(separable=GOOD)
+    assert engines.choose(toy) == "separable"
+    verdict(onnx=GOOD)
     assert engines.choose(toy) == "onnx"
     assert not [w for w in recwarn if w.category is engines.EngineWarning]
 
@@ -314,7 +315,7 @@ def test_a_toy_is_not_worth_converting(toy, monkeypatch):
 
 
 def test_unknown_options_are_answered_with_what_is_allowed(toy):
-    with pytest.raises(ValueError, match="auto, winograd, onnx, keras, gpu, tensorrt"):
+    with pytest.raises(ValueError, match="auto, winograd, separable, onnx, keras, gpu, tensorrt"):
         engines.choose(toy, engine="torch")
     with pytest.raises(ValueError, match="float32, tf32, float16, bfloat16, int8"):
         engines.choose(toy, precision="float64")

@@ -6,13 +6,16 @@ import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 pytest.importorskip("numba", reason="the extra [fast] is not installed")
 
-from faceworkbook.descriptors.engines.winograd import kernels, vectors
+from faceworkbook.descriptors.engines.compiled import vectors
+from faceworkbook.descriptors.engines.compiled.products import ROWS, padded, panels, zeros
+from faceworkbook.descriptors.engines.winograd import kernels
 
 SIZES = [(1, 1), (4, 4), (5, 9), (8, 17), (13, 6), (31, 22)]
 
@@ -38,9 +41,9 @@ def drawn(rng, *shape):
 
 
 def biases(values):
-    padded = kernels.zeros(kernels.padded(len(values)))
-    padded[: len(values)] = values
-    return padded
+    full = zeros(padded(len(values)))
+    full[: len(values)] = values
+    return full
 
 
 def inner(y, height, width, channels):
@@ -63,8 +66,8 @@ def test_equals_the_formula(height, width, pools, channels):
     size = (height // 2, width // 2) if pools else (height, width)
     y = kernels.activations(3, *size, outputs)
     y[:, 1:, 1:] = np.nan  # of an earlier picture
-    tiles = 2 * kernels.ROWS
-    scratch = [kernels.zeros(kernels.PATCH, tiles, kernels.padded(c)) for c in channels]
+    tiles = 2 * ROWS
+    scratch = [zeros(kernels.PATCH, tiles, padded(c)) for c in channels]
     weights = kernels.transformed_kernel(kernel)
     kernels.convolve(x, (height, width), weights, biases(bias), pools, y, tuple(scratch))
     expected = convolved(pictures, kernel, bias, pools=pools)
@@ -79,13 +82,11 @@ def test_equals_the_formula(height, width, pools, channels):
 def test_the_first_layer_equals_the_formula(height, width):
     rng = np.random.default_rng(1)
     picture, kernel, bias = drawn(rng, 1, height, width, 3), drawn(rng, 3, 3, 3, 40), drawn(rng, 40)
-    x = kernels.zeros(height + 2, width + kernels.ROWS + 1, 3)
+    x = zeros(height + 2, width + ROWS + 1, 3)
     x[1 : height + 1, 1 : width + 1] = picture[0]
     y = kernels.activations(1, height, width, 40)
-    rows = kernels.zeros(width + kernels.ROWS, kernels.padded(40))
-    kernels.convolve_first(
-        x, (height, width), kernels.panels(kernel.reshape(27, 40)), biases(bias), y[0], rows
-    )
+    rows = zeros(width + ROWS, padded(40))
+    kernels.convolve_first(x, (height, width), panels(kernel.reshape(27, 40)), biases(bias), y[0], rows)
     expected = convolved(picture, kernel, bias)
     np.testing.assert_allclose(inner(y, height, width, 40), expected, rtol=1e-5, atol=1e-5)
 
@@ -101,8 +102,8 @@ def test_the_combinations_filter_four_places_by_six_products():
 
 def test_memory_begins_with_a_cache_line():
     """Registers are as wide as a line: what begins elsewhere costs two lines a register."""
-    made = [kernels.zeros(n, 5) for n in range(1, 40)]  # so many that not all are aligned without care
-    made += [kernels.panels(np.ones((3, n, 40), np.float32)) for n in range(1, 20)]
+    made = [zeros(n, 5) for n in range(1, 40)]  # so many that not all are aligned without care
+    made += [panels(np.ones((3, n, 40), np.float32)) for n in range(1, 20)]
     assert {array.ctypes.data % 64 for array in made} == {0}
     assert not made[6].any() and made[6].shape == (7, 5)
 
@@ -116,11 +117,21 @@ def test_processors_with_narrower_registers(tmp_path, features, lanes, registers
     command = [
         sys.executable,
         "-c",
-        "from faceworkbook.descriptors.engines.winograd import vectors as v; print(v.LANES, v.REGISTERS)",
+        "from faceworkbook.descriptors.engines.compiled import vectors as v; print(v.LANES, v.REGISTERS)",
     ]
     assert subprocess.check_output(command, env=environment, text=True).split() == [
         str(lanes),
         str(registers),
     ]
-    tests = [sys.executable, "-m", "pytest", "-q", "-n0", "-k", "formula", __file__]
+    tests = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-n0",
+        "-k",
+        "formula",
+        __file__,
+        str(Path(__file__).with_name("test_separable.py")),
+    ]
     subprocess.run(tests, env=environment, check=True)

@@ -38,16 +38,17 @@ __all__ = ["PRECISIONS", "TOLERANCES", "Engine", "EngineWarning", "agrees", "cho
 # What each computes, in the order in which 'auto' tries them on a CPU.
 COMPUTES = {
     "winograd": (FLOAT32,),
+    "separable": (FLOAT32,),
     "onnx": (FLOAT32, "int8"),
     "keras": (FLOAT32, "tf32", "float16", "bfloat16"),
     "gpu": (FLOAT32, "tf32", "float16"),
     "tensorrt": ("tf32", "float16", "bfloat16"),
 }
 ENGINES = ("auto", *COMPUTES)
-ON_CPU = ("winograd", "onnx")
+ON_CPU = ("winograd", "separable", "onnx")
 PROVIDERS = {"gpu": CUDA, "tensorrt": TENSORRT}
 PACKAGES = {
-    "winograd": ("numba", "onnxruntime", "onnx"),
+    **dict.fromkeys(("winograd", "separable"), ("numba", "onnxruntime", "onnx")),
     **dict.fromkeys(("onnx", "gpu", "tensorrt"), ("onnxruntime", "onnx")),
 }
 EXTRAS = {"gpu": "gpu", "tensorrt": "gpu"}
@@ -69,10 +70,11 @@ def choose(
     ----------
     backbone : Backbone
         The network and its tap.
-    engine : {'auto', 'keras', 'onnx', 'winograd', 'gpu', 'tensorrt'}
+    engine : {'auto', 'keras', 'onnx', 'winograd', 'separable', 'gpu', 'tensorrt'}
         'auto': where there is an NVIDIA GPU 'gpu' (ONNX Runtime's CUDA provider), else Keras on it. On a CPU 'winograd'
-        for a network that begins with 3 x 3 convolutions such as VGG-Face, else ONNX Runtime; Keras where neither is
-        installed or neither agrees with it. 'tensorrt' takes minutes to build a network once for each card.
+        for a network that begins with 3 x 3 convolutions such as VGG-Face, 'separable' for one that begins with
+        depthwise-separable ones such as MobileNet, else ONNX Runtime; Keras where none of them is installed or agrees
+        with it. 'tensorrt' takes minutes to build a network once for each card.
     precision : {'float32', 'tf32', 'float16', 'bfloat16', 'int8'}
         What convolutions and products are computed in; see `TOLERANCES` for how far each may lie from float32.
         'float32' is strict: TF32 is switched off. 'tf32' needs an NVIDIA GPU from Ampere on. 'int8' quantises weights and
@@ -158,7 +160,7 @@ def _check_device(engine: str, precision: str, gpu: Gpu | None) -> None:
         return
     if gpu is None:
         raise ValueError(
-            f"engine={engine!r} needs an NVIDIA GPU, and this process sees none; expected 'auto', 'keras', 'onnx' or 'winograd'"
+            f"engine={engine!r} needs an NVIDIA GPU, and this process sees none; expected 'auto', 'keras', 'onnx', 'winograd' or 'separable'"
         )
     if PROVIDERS[engine] not in devices.providers():
         raise ValueError(f"engine={engine!r} needs {_describe_lack(engine)}, or choose engine='keras'")

@@ -40,7 +40,7 @@ class Engine(Protocol):
     Attributes
     ----------
     name : str
-        'keras', 'onnx', 'winograd', 'gpu' or 'tensorrt'.
+        'keras', 'onnx', 'winograd', 'separable', 'gpu' or 'tensorrt'.
     batch_size : int
         The number of faces a call at which this engine is quickest.
     settings : dict

@@ -18,13 +18,15 @@ import numpy as np
 
 from faceworkbook import backbones, files
 from faceworkbook.backbones import Backbone
-from faceworkbook.descriptors.engines import onnx_graph, winograd
+from faceworkbook.descriptors.engines import onnx_graph, separable, winograd
 from faceworkbook.descriptors.engines.base import FLOAT32, Engine, agrees, compare
+from faceworkbook.descriptors.engines.compiled.graphs import UnsuitedGraph
 from faceworkbook.descriptors.engines.devices import CUDA, TENSORRT
 from faceworkbook.images import Preprocessing
 
-VERDICT, FORMAT = "verdict.json", 6
+VERDICT, FORMAT = "verdict.json", 7
 GRAPH, QUANTISED = "model.onnx", "int8.onnx"
+COMPILED = {"winograd": winograd, "separable": separable}  # engines of own kernels
 PIXELS, REFERENCE = "pixels.npy", "reference.npy"
 
 
@@ -50,7 +52,7 @@ def prepared(
     folder : pathlib.Path
         Holds the converted models and the verdict afterwards.
     engines : tuple of str
-        Those to try in turn until one gives the descriptors, of 'gpu', 'tensorrt', 'winograd', 'onnx'.
+        Those to try in turn until one gives the descriptors, of 'gpu', 'tensorrt', 'winograd', 'separable', 'onnx'.
     made_for : dict
         What the verdict depends on: precision, weights, versions, processor. That of something else is none.
 
@@ -113,11 +115,11 @@ def _export(backbone: Backbone, folder: Path) -> dict:
 
 def _try(engine: str, folder: Path, backbone: Backbone, precision: str) -> dict:
     try:
-        if engine == "winograd":
-            winograd.check_graph(folder / GRAPH)
+        if engine in COMPILED:
+            COMPILED[engine].check_graph(folder / GRAPH)
         tried = {"preprocessing": backbone.preprocessing.to_dict(), "dims": backbone.dims}
         return _step("try", folder, {"engine": engine, "precision": precision, **tried})
-    except winograd.UnsuitedGraph as error:
+    except UnsuitedGraph as error:
         return {"unsuited": str(error)}
     except PreparationError as error:
         return {"error": str(error)}
@@ -169,8 +171,8 @@ def make(
     threads: int | None = None,
 ) -> Engine:
     """Make an engine on the models in `folder`; convert a model that it needs first."""
-    if engine == "winograd":
-        return winograd.make_engine(folder / GRAPH, preprocessing, threads=threads)
+    if engine in COMPILED:
+        return COMPILED[engine].make_engine(folder / GRAPH, preprocessing, threads=threads)
     if engine in ("gpu", "tensorrt"):
         from faceworkbook.descriptors.engines.gpu_engine import GpuEngine
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from faceworkbook.descriptors.engines.base import Engine
-from faceworkbook.descriptors.engines.winograd.leading import UnsuitedGraph, split_graph
+from faceworkbook.descriptors.engines.compiled.graphs import UnsuitedGraph
+from faceworkbook.descriptors.engines.winograd.leading import split_graph
 from faceworkbook.images import Preprocessing
 
 __all__ = ["UnsuitedGraph", "check_graph", "make_engine"]

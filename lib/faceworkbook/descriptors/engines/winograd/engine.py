@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from faceworkbook.descriptors.engines.base import available_cores
+from faceworkbook.descriptors.engines.compiled.graphs import open_rest
+from faceworkbook.descriptors.engines.compiled.products import ROWS, padded, panels, zeros
 from faceworkbook.descriptors.engines.onnx_graph import INPUT
 from faceworkbook.descriptors.engines.winograd import kernels
 from faceworkbook.descriptors.engines.winograd.leading import Convolution, split_graph
@@ -18,7 +20,7 @@ from faceworkbook.images import Preprocessing, network_input
 GROUP = 8  # faces that a thread takes at a time: small pictures together fill a matrix product
 BATCH = 64  # at least so many faces share one reading of the dense layers' weights
 GROUPS_A_THREAD = 2
-TILES = 56 // kernels.ROWS * kernels.ROWS  # that go through a layer together: more fall out of the cache
+TILES = 56 // ROWS * ROWS  # that go through a layer together: more fall out of the cache
 LARGE = 400  # tiles of a picture from which on it goes alone, so that its activations stay in the cache
 # A few floats more keep the 36 planes from the same lines of a cache: their distance would be a power of two.
 PLANE_GAP = 48
@@ -36,7 +38,7 @@ class WinogradEngine:
         self.settings = {"name": self.name, "version": versions, "precision": "float32", "threads": threads}
         self._preprocessing = preprocessing
         convolutions, rest = split_graph(path)
-        self._rest = _session(rest, path.parent, threads)
+        self._rest = open_rest(rest, path.parent, threads)
         layers = [_Layer(convolution, first=i == 0) for i, convolution in enumerate(convolutions)]
         self._idle: queue.SimpleQueue[_Workspace] = queue.SimpleQueue()
         for _ in range(threads):
@@ -65,10 +67,10 @@ class _Layer:
     def __init__(self, convolution: Convolution, *, first: bool):
         self.convolution = convolution
         self.size = convolution.height, convolution.width
-        self.bias = kernels.zeros(kernels.padded(convolution.outputs))
+        self.bias = zeros(padded(convolution.outputs))
         self.bias[: convolution.outputs] = convolution.bias
         self.kernel = (
-            kernels.panels(convolution.kernel.reshape(-1, convolution.outputs))
+            panels(convolution.kernel.reshape(-1, convolution.outputs))
             if first
             else kernels.transformed_kernel(convolution.kernel)
         )
@@ -89,10 +91,10 @@ class _Workspace:
             for i, layer in enumerate(layers, start=1)
         ]
         widest = max(max(layer.convolution.inputs, layer.convolution.outputs) for layer in layers[1:])
-        self._scratch = kernels.zeros(2, kernels.PATCH * _plane(widest))
+        self._scratch = zeros(2, kernels.PATCH * _plane(widest))
         first = layers[0].convolution
-        self._picture = kernels.zeros(first.height + 2, first.width + kernels.ROWS + 1, first.inputs)
-        self._products = kernels.zeros(first.width + kernels.ROWS, kernels.padded(first.outputs))
+        self._picture = zeros(first.height + 2, first.width + ROWS + 1, first.inputs)
+        self._products = zeros(first.width + ROWS, padded(first.outputs))
 
     def convolve(self, x: np.ndarray) -> np.ndarray:
         """(n, height, width, channels) float32 -> (n, channels, height, width) float32, n at most `GROUP`."""
@@ -127,23 +129,10 @@ class _Workspace:
 
 
 def _plane(channels: int) -> int:
-    return TILES * kernels.padded(channels) + PLANE_GAP
+    return TILES * padded(channels) + PLANE_GAP
 
 
 def _planes(memory: np.ndarray, channels: int) -> np.ndarray:
     """Return a view of scratch memory as 36 planes, (36, tiles, channels) float32."""
     planes = memory[: kernels.PATCH * _plane(channels)].reshape(kernels.PATCH, -1)
     return planes[:, :-PLANE_GAP].reshape(kernels.PATCH, TILES, -1)
-
-
-def _session(model, folder: Path, threads: int):
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # our threads want the cores
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
-    return onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )

@@ -12,45 +12,27 @@ import math
 
 import numpy as np
 from numba import njit, types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
-from faceworkbook.descriptors.engines.winograd.vectors import (
-    LANES,
-    REGISTERS,
-    Loop,
-    Memory,
-    constant,
-    times,
-    whole,
+from faceworkbook.descriptors.engines.compiled.products import (
+    OPTIONS,
+    PANEL,
+    ROWS,
+    multiply,
+    padded,
+    panels,
+    zeros,
 )
+from faceworkbook.descriptors.engines.compiled.vectors import LANES, Memory, constant, times
 
-OPTIONS = {"nogil": True, "cache": True}
-LINE = 16  # floats of a cache line
 PATCH = 36  # entries of a transformed tile
-PANEL = 2 * LANES  # outputs of a matrix product that are computed at a time
-ROWS = (REGISTERS - 4) // 2  # and rows of it: all the sums stay in registers, four are left for operands
-AHEAD = 32  # rows of a panel that are prefetched
 # Lavin and Gray's G, the transform of a kernel
 G = np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24
-
-
-def padded(channels: int) -> int:
-    """Return the number of channels as stored: rounded up to a multiple of `PANEL`."""
-    return -(-channels // PANEL) * PANEL
 
 
 def tiles(length: int) -> int:
     """Return the number of tiles along an axis of `length` pixels."""
     return math.ceil(length / 4)
-
-
-def zeros(*shape: int) -> np.ndarray:
-    """Return float32 zeros that start at a cache line, since a register may be as wide as one."""
-    memory = np.empty(math.prod(shape) + LINE, np.float32)
-    start = -memory.ctypes.data // memory.itemsize % LINE
-    memory[...] = 0  # unlike numpy.zeros, takes large pages
-    return memory[start : start + math.prod(shape)].reshape(shape)
 
 
 def activations(faces: int, height: int, width: int, channels: int) -> np.ndarray:
@@ -59,17 +41,6 @@ def activations(faces: int, height: int, width: int, channels: int) -> np.ndarra
     The three extra rows and columns take what the last tile computes beyond the picture.
     """
     return zeros(faces, 4 * tiles(height) + 3, 4 * tiles(width) + 3, padded(channels))
-
-
-def panels(matrix: np.ndarray) -> np.ndarray:
-    """Lay out (..., inputs, outputs) float32 as (..., panels, inputs, `PANEL`), the order `multiply` reads."""
-    *others, inputs, outputs = matrix.shape
-    full = np.zeros((*others, inputs, padded(outputs)), np.float32)
-    full[..., :outputs] = matrix
-    blocks = np.moveaxis(full.reshape(*others, inputs, -1, PANEL), -2, -3)
-    aligned = zeros(*blocks.shape)
-    aligned[...] = blocks
-    return aligned
 
 
 def transformed_kernel(kernel: np.ndarray) -> np.ndarray:
@@ -98,48 +69,6 @@ def output_combinations(m: list) -> list:
         sum_1 + 4 * sum_2,
         difference_1 + 8 * difference_2 + m[5],
     ]
-
-
-@intrinsic
-def multiply(_, left, panel, result):
-    """Multiply `ROWS` rows of a matrix by one panel of (pieces * depth, `PANEL`) floats.
-
-    Parameters
-    ----------
-    left : (address, row, pieces, piece, depth)
-        The matrix: `row` floats from row to row; a row consists of `pieces` runs of `depth` floats, which begin
-        `piece` floats apart. A picture's 3 x 3 neighbourhood is three such runs.
-    panel : address
-    result : (address, row)
-        Takes `ROWS` rows of `PANEL` floats, `row` floats apart.
-    """
-
-    def generate(context, builder, _, arguments):
-        a, a_row, pieces, piece, depth = cgutils.unpack_tuple(builder, arguments[0])
-        c, c_row = cgutils.unpack_tuple(builder, arguments[2])
-        matrix, weights, target = (Memory(builder, address) for address in (a, arguments[1], c))
-        with Loop(builder, pieces, [constant(builder, 0)] * 2 * ROWS) as outer:
-            first = builder.mul(outer.index, depth)
-            with Loop(builder, depth, outer.carried) as inner:
-                line = builder.mul(builder.add(first, inner.index), whole(PANEL))
-                halves = [weights.load(line, half * LANES) for half in (0, 1)]
-                for half in (0, 1):
-                    weights.prefetch(line, half * LANES + AHEAD * PANEL)
-                start, sums = builder.add(builder.mul(outer.index, piece), inner.index), inner.carried
-                inner.carried = []
-                for row in range(ROWS):
-                    value = matrix.spread(times(builder, row, a_row), start)
-                    inner.carried += [sums[2 * row + half] + value * halves[half] for half in (0, 1)]
-            outer.carried = inner.carried
-        for i, total in enumerate(outer.carried):
-            target.store(total, times(builder, i // 2, c_row), i % 2 * LANES)
-        return context.get_dummy_value()
-
-    return types.void(_integers(5), types.intp, _integers(2)), generate
-
-
-def _integers(count: int) -> types.UniTuple:
-    return types.UniTuple(types.intp, count)
 
 
 @intrinsic

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from faceworkbook.descriptors.engines.onnx_graph import INPUT, OUTPUT
+from faceworkbook.descriptors.engines.compiled.graphs import (
+    UnsuitedGraph,
+    attributes,
+    is_chain,
+    make_rest,
+    read_array,
+)
 
 if TYPE_CHECKING:
     import onnx
 
 MIN_CONVOLUTIONS = 2  # fewer save no time
-
-
-class UnsuitedGraph(ValueError):
-    """A network that does not begin with 3 x 3 convolutions; the text says what it begins with."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def split_graph(path: Path) -> tuple[list[Convolution], onnx.ModelProto]:
     height, width = (d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim[2:])
     layers, used = [], 0
     for count, node, pools in _leading(nodes):
-        kernel, bias = (_array(weights[name], path.parent) for name in node.input[1:])
+        kernel, bias = (read_array(weights[name], path.parent) for name in node.input[1:])
         layer = Convolution(kernel.transpose(2, 3, 1, 0), bias, height, width, pools)
         layers.append(layer)
         used, (height, width) = count, layer.output_size
@@ -94,7 +96,7 @@ def split_graph(path: Path) -> tuple[list[Convolution], onnx.ModelProto]:
             f"{path.name} begins with {len(layers)} 3 x 3 convolutions of stride 1 with ReLU; at least {MIN_CONVOLUTIONS} "
             "are expected, without pooling after the first"
         )
-    return layers, _make_rest(
+    return layers, make_rest(
         model, nodes[used:], nodes[used - 1].output[0], (layers[-1].outputs, height, width)
     )
 
@@ -106,23 +108,11 @@ def _leading(nodes: list) -> Iterator[tuple[int, onnx.NodeProto, bool]]:
         i + 1 < len(nodes)
         and _is_convolution(nodes[i])
         and nodes[i + 1].op_type == "Relu"
-        and _is_chain(nodes, i + 2)
+        and is_chain(nodes, i + 2)
     ):
-        pools = i + 2 < len(nodes) and _is_pooling(nodes[i + 2]) and _is_chain(nodes, i + 3)
+        pools = i + 2 < len(nodes) and _is_pooling(nodes[i + 2]) and is_chain(nodes, i + 3)
         i, node = i + 2 + pools, nodes[i]
         yield i, node, pools
-
-
-def _is_chain(nodes: list, end: int) -> bool:
-    """Return whether the nodes from `end` on read nothing of those before it but the last one's output."""
-    before = {name for node in nodes[: end - 1] for name in node.output} | {INPUT}
-    return not any(name in before for node in nodes[end:] for name in node.input)
-
-
-def _attributes(node) -> dict:
-    import onnx
-
-    return {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
 
 
 def _is_convolution(node) -> bool:
@@ -135,33 +125,9 @@ def _is_convolution(node) -> bool:
         "pads": [1, 1, 1, 1],
         "group": 1,
     }
-    return {**expected, **_attributes(node)} == expected
+    return {**expected, **attributes(node)} == expected
 
 
 def _is_pooling(node) -> bool:
     expected = {"kernel_shape": [2, 2], "strides": [2, 2], "pads": [0, 0, 0, 0]}
-    return node.op_type == "MaxPool" and _attributes(node) == expected
-
-
-def _array(proto, folder: Path) -> np.ndarray:
-    """Return a weight; one that lies in the weights file is memory-mapped."""
-    from onnx import numpy_helper
-
-    if not proto.external_data:
-        return numpy_helper.to_array(proto)
-    entry = {e.key: e.value for e in proto.external_data}
-    file, start = folder / entry["location"], int(entry["offset"])
-    return np.memmap(file, np.float32, "r", offset=start, shape=tuple(proto.dims))
-
-
-def _make_rest(model, nodes: list, last: str, shape: tuple[int, int, int]):
-    """Make a model of `nodes`; the tensor `last`, of `shape` for each face, becomes its input."""
-    from onnx import TensorProto, helper
-
-    for node in nodes:
-        node.input[:] = [INPUT if name == last else name for name in node.input]
-    used = {name for node in nodes for name in node.input}
-    weights = [proto for proto in model.graph.initializer if proto.name in used]
-    start = helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["n", *shape])
-    graph = helper.make_graph(nodes, OUTPUT, [start], model.graph.output, weights)
-    return helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
+    return node.op_type == "MaxPool" and attributes(node) == expected

@@ -57,6 +57,11 @@ class Vector:
         less = self.builder.fcmp_ordered("<", self.value, other.value)
         return Vector(self.builder, self.builder.select(less, other.value, self.value))
 
+    def minimum(self, other: Vector) -> Vector:
+        """Return the smaller value of each lane; this vector's where one of them is NaN."""
+        less = self.builder.fcmp_ordered("<", other.value, self.value)
+        return Vector(self.builder, self.builder.select(less, other.value, self.value))
+
 
 def constant(builder: ir.IRBuilder, number: float) -> Vector:
     """Return `number` in every lane."""

@@ -1,0 +1,42 @@
+"""The separable engine, for networks that begin with depthwise-separable convolutions, such as MobileNet.
+
+``README.md`` beside this file explains the method and the layout. Only `make_engine` and `check_graph` are used
+from outside; numba and ONNX Runtime are imported when an engine is made.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from faceworkbook.descriptors.engines.base import Engine
+from faceworkbook.descriptors.engines.compiled.graphs import UnsuitedGraph
+from faceworkbook.descriptors.engines.separable.leading import split_graph
+from faceworkbook.images import Preprocessing
+
+__all__ = ["UnsuitedGraph", "check_graph", "make_engine"]
+
+
+def check_graph(path: Path) -> None:
+    """Raise `UnsuitedGraph` where the ONNX graph at `path` does not begin with separable convolutions."""
+    split_graph(path)
+
+
+def make_engine(path: Path, preprocessing: Preprocessing, *, threads: int | None = None) -> Engine:
+    """Make an engine for an ONNX graph.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The graph, written by `onnx_graph.write`.
+    preprocessing : Preprocessing
+    threads : int, optional
+        Threads to compute with; all cores that this process may use where None.
+
+    Raises
+    ------
+    UnsuitedGraph
+        The network does not begin with separable convolutions.
+    """
+    from faceworkbook.descriptors.engines.separable.engine import SeparableEngine
+
+    return SeparableEngine(path, preprocessing, threads=threads)
