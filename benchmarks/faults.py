@@ -4,7 +4,8 @@
 
 Each door (extraction, every training, runs, sweeps, searches, predictions) is run in a process whose disk is
 `tests/faults/shim.c`, failed at its n-th operation, run again, and compared bit by bit with the run that nothing
-disturbed. Needs Linux and a C compiler.
+disturbed. Needs Linux and a C compiler. What a door's points came to is kept in ``benchmarks/results/faults/`` until the
+code changes, so that a run that is stopped goes on with the next door.
 """
 
 from __future__ import annotations
@@ -13,16 +14,22 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
+from tqdm import tqdm
 
+from faceworkbook import files
+from faceworkbook.reports import finished
 from tests.faults import disk, doors
+
+KEPT = Path(__file__).parent / "results" / "faults"
 
 # Of doors that take long; of the others all points.
 POINTS = {
     **dict.fromkeys(("dense training", "multi-task training", "fine-tuning", "folds", "a fitted model"), 50),
-    **dict.fromkeys(("workbook run", "workbook run --smoke"), 110),
+    "workbook run": 110,
     **dict.fromkeys(("sweep", "search"), 55),
 }
 QUICK = 3
@@ -30,19 +37,40 @@ QUICK = 3
 
 def main(quick: bool = False) -> dict[str, pd.DataFrame]:
     """Try the points of all doors; a table of counts, and one of what went wrong."""
-    with tempfile.TemporaryDirectory() as folder:
+    KEPT.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, tqdm(desc="failed operations", unit="point") as bar:
         library = disk.build(Path(folder))
-        records = [record for door in doors.DOORS for record in drive(library, door, quick=quick)]
-    return tables(records)
+        return tables([record for door in doors.DOORS for record in kept(library, door, bar, quick=quick)])
 
 
-def drive(library: Path, door: str, *, quick: bool) -> list[dict]:
-    """Return the records of one door."""
+def kept(library: Path, door: str, bar: tqdm, *, quick: bool) -> list[dict]:
+    """Return the records of one door, those of an earlier run where the code is the same."""
     points = QUICK if quick else POINTS.get(door, 0)
+    sources = [path.read_bytes() for path in sorted(Path(disk.__file__).parent.glob("*.*")) if path.is_file()]
+    of = files.hash_values(finished.hash_code(), door, points, *sources)[:16]
+    path = KEPT / f"{door.replace(' ', '_')}-{of}.jsonl"
+    bar.set_postfix_str(door)
+    if not path.is_file():
+        beside = path.with_suffix(".part")
+        with beside.open("w") as file:
+            for line in drive(library, door, points):
+                file.write(line)
+                file.flush()
+                bar.update()
+        beside.replace(path)
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def drive(library: Path, door: str, points: int) -> Iterator[str]:
+    """Yield the records of one door as its process prints them."""
     command = [sys.executable, "-m", "tests.faults.drive", door, "--points", str(points)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
-    done = subprocess.run(command, cwd=disk.REPO, env=disk.environment(library), check=True, **pipes)
-    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"door"')]
+    with subprocess.Popen(command, cwd=disk.REPO, env=disk.environment(library), **pipes) as process:
+        yield from (line for line in process.stdout or () if line.startswith('{"door"'))
+    if process.returncode:
+        raise RuntimeError(
+            f"{' '.join(command)} ended with status {process.returncode}: run it by itself to see why"
+        )
 
 
 def tables(records: list[dict]) -> dict[str, pd.DataFrame]:
