@@ -51,7 +51,7 @@ class Activations:
     def _compute(self) -> None:
         rows, shape = self._rows, (len(self._sources), len(self._rows), *self._model.output.shape[1:])
         values = _room(shape, self._file)
-        forward = tf.function(self._model, reduce_retracing=True)
+        forward = tf.function(self._model, reduce_retracing=True, autograph=False)
         total = len(rows) * len(self._sources)
         with tqdm(total=total, unit="face", desc="frozen layers", disable=not self._progress) as bar:
             for own, pictures in zip(values, map(Prepared, self._sources), strict=True):

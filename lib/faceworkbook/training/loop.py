@@ -349,7 +349,6 @@ class Learner:
             model = keras.Model(model.input, {name: model.output[name] for name in present})
         values = [variable.value for variable in self._optimizers.variables(groups)]
 
-        @tf.function(reduce_retracing=True, jit_compile=options.xla)
         def differentiate(x, targets, counts):
             with tf.GradientTape() as tape:
                 measured = self._measure(heads, model(x, training=True), targets)
@@ -357,7 +356,6 @@ class Learner:
                 total = self._weights.total(losses) + sum(model.losses) / options.accumulate
             return tape.gradient(total, values, unconnected_gradients="zero"), (total, measured)
 
-        @tf.function(reduce_retracing=True)
         def move(gradients):
             self._optimizers.apply(gradients, groups)
             if self._average is not None:
@@ -378,7 +376,13 @@ class Learner:
             move(added[0])
             return added[1]
 
-        return in_pieces if options.accumulate > 1 else tf.function(whole, reduce_retracing=True)
+        if (
+            options.accumulate == 1 and not options.xla
+        ):  # one graph is traced sooner than one with two more inside
+            return _trace(whole)
+        differentiate = _trace(differentiate, jit_compile=options.xla)
+        move = _trace(move)
+        return in_pieces if options.accumulate > 1 else _trace(whole)
 
     def _measure(self, heads, outputs, targets) -> dict:
         number_loss = self._options.number_loss
@@ -392,11 +396,10 @@ class Learner:
         if "evaluate" not in self._steps:
             heads, model = self.net.heads, self._model
 
-            @tf.function(reduce_retracing=True)
             def evaluate(x, targets):
                 return self._measure(heads, model(x, training=False), targets)
 
-            self._steps["evaluate"] = evaluate
+            self._steps["evaluate"] = _trace(evaluate)
         measured = [
             ((0.0, self._steps["evaluate"](b.x, dict(b.targets))), len(b.x)) for b in examples.validation()
         ]
@@ -415,6 +418,11 @@ class Learner:
             row[f"{head.name}_loss"] = float(loss / count) if count else np.nan
             row[f"{head.name}_rate"] = float(rate / count) if count else np.nan
         return row
+
+
+def _trace(function: Callable, **options):
+    # Nothing here branches on a tensor: looking for that in every function that is called takes a tenth of tracing.
+    return tf.function(function, reduce_retracing=True, autograph=False, **options)
 
 
 def _counts(targets: Mapping[str, tuple]) -> dict:
