@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,13 @@ from hypothesis import settings
 # A busy machine makes an example slow, never wrong.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+# Each worker has a core: a second thread of OpenBLAS or OpenMP would only take time from the other worker.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Tracing a network makes a million objects that live; looking through all of them over and over takes a tenth of
+# the time.
+gc.set_threshold(100_000, 50, 100)
 
 REPO = Path(__file__).resolve().parents[1]
 SHARED = REPO.parent / "shared"
