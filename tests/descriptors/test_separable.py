@@ -77,9 +77,9 @@ def test_equals_the_formula(window, inputs, outputs, limits):
     )  # fmt: skip
     middle = filtered(pictures, window, kernel, bias, limits)
     expected = np.clip(middle @ weights + shift, *limits).reshape(-1, outputs)
-    found = y[: len(expected)]
-    np.testing.assert_allclose(found[:, :outputs], expected, atol=1e-5 * np.abs(expected).max(initial=1))
-    assert not found[:, outputs:].any()  # channels that only fill up
+    opening = y[: len(expected)]
+    np.testing.assert_allclose(opening[:, :outputs], expected, atol=1e-5 * np.abs(expected).max(initial=1))
+    assert not opening[:, outputs:].any()  # channels that only fill up
 
 
 def mobile_network(height, width, *, end="relu6", stride=2):
@@ -183,8 +183,8 @@ def test_a_branch_ends_what_it_takes(tmp_path):
     both = [layers.Flatten()(each) for each in (second, third)]
     model = drawn_weights(keras.Model(full.inputs, layers.Concatenate()(both)), np.random.default_rng(1))
     onnx_graph.write(model, tmp_path)
-    found, _ = leading.split_graph(tmp_path / "model.onnx")
-    assert len(found.blocks) == 2
+    opening, _ = leading.split_graph(tmp_path / "model.onnx")
+    assert len(opening.blocks) == 2
     pixels = np.random.default_rng(0).integers(0, 256, (3, 20, 20, 3), np.uint8)
     record = images.Preprocessing((20, 20), "RGB", (0.0, 0.0, 0.0), 1 / 255)
     result = prepare.make("separable", tmp_path, record, threads=1).run(pixels)

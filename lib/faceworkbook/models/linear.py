@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
+from threadpoolctl import threadpool_limits
 
 from faceworkbook import linear
 
@@ -43,6 +44,7 @@ class Linear:
     history: pd.DataFrame
 
 
+@threadpool_limits.wrap(limits=1)  # more wait for each other, on a machine with other work ten times as long
 def fit_classes(
     train: tuple[np.ndarray, np.ndarray],
     validation: tuple[np.ndarray, np.ndarray],

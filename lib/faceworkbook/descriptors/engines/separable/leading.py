@@ -110,18 +110,18 @@ def split_graph(path: Path) -> tuple[Leading, onnx.ModelProto]:
     model = onnx.load(path, load_external_data=False)
     reader = _Reader(list(model.graph.node), model.graph.initializer, path.parent)
     size = tuple(d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim[2:])
-    found = reader.read_first(size)
+    opening = reader.read_first(size)
     blocks: list[Block] = []
-    while found is not None and (block := reader.read_block(_size_after(found[0], blocks))) is not None:
+    while opening is not None and (block := reader.read_block(_size_after(opening[0], blocks))) is not None:
         blocks.append(block)
-    if found is None or len(blocks) < MIN_BLOCKS:
+    if opening is None or len(blocks) < MIN_BLOCKS:
         raise UnsuitedGraph(
             f"{path.name} begins with {len(blocks)} depthwise-separable convolutions after one of 3 x 3, each with ReLU or a "
             f"clip; at least {MIN_BLOCKS} are expected"
         )
     shape = (len(blocks[-1].pointwise.bias), *blocks[-1].window.output_size)
     rest = make_rest(model, reader.nodes[reader.used :], reader.nodes[reader.used - 1].output[0], shape)
-    return Leading(*found, blocks), rest
+    return Leading(*opening, blocks), rest
 
 
 def _size_after(first: Window, blocks: list[Block]) -> tuple[int, int]:
@@ -174,12 +174,12 @@ class _Reader:
         """Return the window of node `i`, a 3 x 3 convolution in so many groups; None where it is none."""
         if i >= len(self.nodes) or not self._is_convolution(i):
             return None
-        found = {"strides": [1, 1], "pads": [0, 0, 0, 0], "group": 1, **attributes(self.nodes[i])}
+        given = {"strides": [1, 1], "pads": [0, 0, 0, 0], "group": 1, **attributes(self.nodes[i])}
         expected = {"kernel_shape": [3, 3], "dilations": [1, 1], "group": groups}
         kernel = self._weights[self.nodes[i].input[1]].dims
-        if {**expected, **found} != {**found, **expected} or (groups > 1 and list(kernel[:2]) != [groups, 1]):
+        if {**expected, **given} != {**given, **expected} or (groups > 1 and list(kernel[:2]) != [groups, 1]):
             return None
-        (stride, other), pads = found["strides"], found["pads"]
+        (stride, other), pads = given["strides"], given["pads"]
         window = Window(*size, stride, *pads)
         regular = stride == other and stride in (1, 2) and max(pads) <= 1
         return window if regular and min(window.output_size) > 0 else None
