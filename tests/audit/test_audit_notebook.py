@@ -9,11 +9,26 @@ import papermill
 import pytest
 
 from faceworkbook import datasets
+from faceworkbook.reports import engine, kernels
 
 REPO = Path(__file__).resolve().parents[2]
 FACES = REPO / "data" / "synthetic"
 
 pytestmark = [pytest.mark.notebooks, pytest.mark.tensorflow, pytest.mark.xdist_group("tensorflow")]
+
+
+def execute(name, folder, parameters):
+    """Run a notebook by papermill from its folder of results, in a forked kernel."""
+    notebook = REPO / "notebooks" / f"{name}.ipynb"
+    return papermill.execute_notebook(
+        notebook,
+        folder / "out.ipynb",
+        parameters,
+        cwd=folder,
+        kernel_name="python3",
+        progress_bar=False,
+        **engine.options_of(kernels.open_template(notebook)),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -23,14 +38,7 @@ def audited(tmp_path_factory):
     folder = tmp_path_factory.mktemp("audit")
     parameters = {"limit": 60, "smoke": False, "out": str(folder), "store": str(folder / "store"), "seed": 3}
     parameters |= {"dataset": "synthetic", "root": str(FACES), "label": "gender"}
-    notebook = papermill.execute_notebook(
-        REPO / "notebooks" / "01_audit.ipynb",
-        folder / "out.ipynb",
-        parameters,
-        cwd=folder,
-        progress_bar=False,
-    )
-    return folder / "01_audit", notebook
+    return folder / "01_audit", execute("01_audit", folder, parameters)
 
 
 def test_the_verdict_stands_on_top(audited):
@@ -73,13 +81,7 @@ def looked_at(audited, tmp_path):
 
 def run_faces(folder, **given):
     parameters = {"out": str(folder), "dataset": "synthetic", "root": str(FACES), "label": "gender"}
-    papermill.execute_notebook(
-        REPO / "notebooks" / "01_faces.ipynb",
-        folder / "out.ipynb",
-        parameters | given,
-        cwd=folder,
-        progress_bar=False,
-    )
+    execute("01_faces", folder, parameters | given)
     return folder / "01_faces"
 
 
