@@ -1,5 +1,6 @@
 """TensorFlow starts in silence, whoever imports it; what fails is heard."""
 
+import ast
 import os
 import subprocess
 import sys
@@ -7,6 +8,8 @@ import sys
 import pytest
 
 from faceworkbook import quiet
+from faceworkbook.reports import parameters
+from tests.conftest import REPO
 
 
 @pytest.mark.parametrize("first", ["import keras", "from faceworkbook.training import batched"])
@@ -44,3 +47,21 @@ def test_jsonschema_builds_no_grammars_which_others_may_have():
         "import rfc3987_syntax; assert rfc3987_syntax.is_valid_syntax('iri', 'https://example.org/')"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+
+
+@pytest.mark.parametrize("notebook", sorted((REPO / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_a_notebook_imports_this_package_before_it_imports_tensorflow(notebook):
+    """So that nothing is printed in JupyterLab, or with cold kernels."""
+    cells = [source for kind, source, _ in parameters.read_cells(notebook) if kind == "code"]
+    nodes = [node for source in cells for node in ast.parse(source).body]
+    names = [
+        name
+        for node in nodes
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in (
+            [node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+        )
+    ]
+    imported = [str(name).partition(".")[0] for name in names]
+    first = [name for name in imported if name in ("faceworkbook", "keras", "tensorflow")]
+    assert first[:1] == ["faceworkbook"] or not first
