@@ -376,9 +376,8 @@ class Learner:
             move(added[0])
             return added[1]
 
-        if (
-            options.accumulate == 1 and not options.xla
-        ):  # one graph is traced sooner than one with two more inside
+        # One graph is traced sooner than one with two more inside.
+        if options.accumulate == 1 and not options.xla:
             return _trace(whole)
         differentiate = _trace(differentiate, jit_compile=options.xla)
         move = _trace(move)

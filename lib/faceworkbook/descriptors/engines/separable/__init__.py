@@ -37,6 +37,6 @@ def make_engine(path: Path, preprocessing: Preprocessing, *, threads: int | None
     UnsuitedGraph
         The network does not begin with separable convolutions.
     """
-    from faceworkbook.descriptors.engines.separable.engine import SeparableEngine
+    from faceworkbook.descriptors.engines.separable import engine
 
-    return SeparableEngine(path, preprocessing, threads=threads)
+    return engine.make(path, preprocessing, threads=threads)

@@ -2,61 +2,36 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import queue
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
 from faceworkbook.descriptors.engines.base import available_cores
+from faceworkbook.descriptors.engines.compiled.engine import CompiledEngine
 from faceworkbook.descriptors.engines.compiled.graphs import open_rest
 from faceworkbook.descriptors.engines.compiled.products import ROWS, padded, panels, zeros
-from faceworkbook.descriptors.engines.onnx_graph import INPUT
 from faceworkbook.descriptors.engines.separable import kernels
 from faceworkbook.descriptors.engines.separable.leading import Block, Leading, Weights, split_graph
 from faceworkbook.images import Preprocessing, network_input
 
 GROUP = 4  # faces that a thread takes at a time: small pictures together fill a matrix product
 BATCH = 32
+GROUPS_A_THREAD = 2
 LARGE = 400  # pixels of a result from which on a face goes alone, so that it stays in the cache
 # Floats of depthwise results that go on to the product: beside few weights they stay in the first-level cache, beside
 # many in the second, and the weights are read less often.
 FEW_WEIGHTS, BESIDE_FEW, BESIDE_MANY = 75_000, 16_000, 65_000
 
 
-class SeparableEngine:
-    """Runs an ONNX graph; see `make_engine` and `Engine`."""
-
-    name = "separable"
-
-    def __init__(self, path: Path, preprocessing: Preprocessing, *, threads: int | None = None):
-        threads = threads or available_cores()
-        self.batch_size = max(BATCH, 2 * GROUP * threads)
-        versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("numba", "numpy"))
-        self.settings = {"name": self.name, "version": versions, "precision": "float32", "threads": threads}
-        leading, rest = split_graph(path)
-        self._rest = open_rest(rest, path.parent, threads)
-        layers = _Layers(leading, preprocessing)
-        self._idle: queue.SimpleQueue[_Workspace] = queue.SimpleQueue()
-        for _ in range(threads):
-            self._idle.put(_Workspace(layers))
-        self._n_threads = threads
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="separable")
-
-    def run(self, pixels: np.ndarray) -> np.ndarray:
-        """Compute descriptors: (n, height, width, 3) uint8 RGB -> (n, dim) float32."""
-        size = max(1, min(GROUP, -(-len(pixels) // self._n_threads)))
-        groups = [pixels[start : start + size] for start in range(0, len(pixels), size)]
-        maps = np.concatenate(list(self._threads.map(self._convolve, groups)))
-        return self._rest.run(None, {INPUT: maps})[0]
-
-    def _convolve(self, pixels: np.ndarray) -> np.ndarray:
-        workspace = self._idle.get()
-        try:
-            return workspace.convolve(pixels)
-        finally:
-            self._idle.put(workspace)
+def make(path: Path, preprocessing: Preprocessing, *, threads: int | None = None) -> CompiledEngine:
+    """Make the engine; see `separable.make_engine`."""
+    threads = threads or available_cores()
+    leading, rest = split_graph(path)
+    layers = _Layers(leading, preprocessing)
+    workspaces = [_Workspace(layers) for _ in range(threads)]
+    opened = open_rest(rest, path.parent, threads)
+    batch_size = max(BATCH, GROUPS_A_THREAD * GROUP * threads)
+    return CompiledEngine("separable", workspaces, opened, group=GROUP, batch_size=batch_size)
 
 
 class _Layers:

@@ -37,6 +37,6 @@ def make_engine(path: Path, preprocessing: Preprocessing, *, threads: int | None
     UnsuitedGraph
         The network does not begin with 3 x 3 convolutions.
     """
-    from faceworkbook.descriptors.engines.winograd.engine import WinogradEngine
+    from faceworkbook.descriptors.engines.winograd import engine
 
-    return WinogradEngine(path, preprocessing, threads=threads)
+    return engine.make(path, preprocessing, threads=threads)

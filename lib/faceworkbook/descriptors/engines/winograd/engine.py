@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import queue
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
 from faceworkbook.descriptors.engines.base import available_cores
+from faceworkbook.descriptors.engines.compiled.engine import CompiledEngine
 from faceworkbook.descriptors.engines.compiled.graphs import open_rest
 from faceworkbook.descriptors.engines.compiled.products import ROWS, padded, panels, zeros
-from faceworkbook.descriptors.engines.onnx_graph import INPUT
 from faceworkbook.descriptors.engines.winograd import kernels
 from faceworkbook.descriptors.engines.winograd.leading import Convolution, split_graph
 from faceworkbook.images import Preprocessing, network_input
@@ -26,39 +23,15 @@ LARGE = 400  # tiles of a picture from which on it goes alone, so that its activ
 PLANE_GAP = 48
 
 
-class WinogradEngine:
-    """Runs an ONNX graph; see `make_engine` and `Engine`."""
-
-    name = "winograd"
-
-    def __init__(self, path: Path, preprocessing: Preprocessing, *, threads: int | None = None):
-        threads = threads or available_cores()
-        self.batch_size = max(BATCH, GROUPS_A_THREAD * GROUP * threads)
-        versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("numba", "numpy"))
-        self.settings = {"name": self.name, "version": versions, "precision": "float32", "threads": threads}
-        self._preprocessing = preprocessing
-        convolutions, rest = split_graph(path)
-        self._rest = open_rest(rest, path.parent, threads)
-        layers = [_Layer(convolution, first=i == 0) for i, convolution in enumerate(convolutions)]
-        self._idle: queue.SimpleQueue[_Workspace] = queue.SimpleQueue()
-        for _ in range(threads):
-            self._idle.put(_Workspace(layers))
-        self._n_threads = threads
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="winograd")
-
-    def run(self, pixels: np.ndarray) -> np.ndarray:
-        """Compute descriptors: (n, height, width, 3) uint8 RGB -> (n, dim) float32."""
-        size = min(GROUP, -(-len(pixels) // self._n_threads))
-        groups = [pixels[start : start + size] for start in range(0, len(pixels), size)]
-        maps = np.concatenate(list(self._threads.map(self._convolve, groups)))
-        return self._rest.run(None, {INPUT: maps})[0]
-
-    def _convolve(self, pixels: np.ndarray) -> np.ndarray:
-        workspace = self._idle.get()
-        try:
-            return workspace.convolve(network_input(pixels, self._preprocessing))
-        finally:
-            self._idle.put(workspace)
+def make(path: Path, preprocessing: Preprocessing, *, threads: int | None = None) -> CompiledEngine:
+    """Make the engine; see `winograd.make_engine`."""
+    threads = threads or available_cores()
+    convolutions, rest = split_graph(path)
+    layers = [_Layer(convolution, first=i == 0) for i, convolution in enumerate(convolutions)]
+    workspaces = [_Workspace(layers, preprocessing) for _ in range(threads)]
+    opened = open_rest(rest, path.parent, threads)
+    batch_size = max(BATCH, GROUPS_A_THREAD * GROUP * threads)
+    return CompiledEngine("winograd", workspaces, opened, group=GROUP, batch_size=batch_size)
 
 
 class _Layer:
@@ -80,8 +53,8 @@ class _Layer:
 class _Workspace:
     """One thread's activations and scratch memory for all convolutions in turn."""
 
-    def __init__(self, layers: list[_Layer]):
-        self._layers = layers
+    def __init__(self, layers: list[_Layer], preprocessing: Preprocessing):
+        self._layers, self._preprocessing = layers, preprocessing
         # Layers before this one are computed face by face, later ones for a group of faces.
         self._n_alone = next((i for i, layer in enumerate(layers) if layer.tiles < LARGE), len(layers))
         self._results = [
@@ -96,8 +69,9 @@ class _Workspace:
         self._picture = zeros(first.height + 2, first.width + ROWS + 1, first.inputs)
         self._products = zeros(first.width + ROWS, padded(first.outputs))
 
-    def convolve(self, x: np.ndarray) -> np.ndarray:
-        """(n, height, width, channels) float32 -> (n, channels, height, width) float32, n at most `GROUP`."""
+    def convolve(self, pixels: np.ndarray) -> np.ndarray:
+        """(n, height, width, 3) uint8 RGB -> (n, channels, height, width) float32, n at most `GROUP`."""
+        x = network_input(pixels, self._preprocessing)
         for face, picture in enumerate(x):
             self._run_first(picture, self._target(0, face)[0])
             for i in range(1, self._n_alone):
