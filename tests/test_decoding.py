@@ -227,6 +227,25 @@ def test_a_png_whose_data_end_early_is_refused(kind, depth):
         decode(png(192, 256, (b"\0" + b"\x80" * bytes_a_row) * 100, kind=kind, depth=depth))
 
 
+@pytest.mark.parametrize(
+    "compression", ["", "tiff_lzw", "tiff_deflate", "jpeg", "group4"], ids=lambda name: name or "png"
+)
+def test_damaged_pictures_are_refused_without_a_word_of_the_decoder(compression, capfd):
+    pixels = Image.fromarray(PHOTO).convert("1") if compression == "group4" else PHOTO
+    whole = encode(pixels, "TIFF", compression=compression) if compression else encode(pixels, "PNG")
+    draws = np.random.default_rng(0)
+    refused = 0
+    for _ in range(30):
+        damaged = bytearray(whole)
+        for at in draws.integers(8, len(whole), 3):
+            damaged[at] ^= 0x55
+        try:
+            decode(bytes(damaged))
+        except UnreadableImage:
+            refused += 1
+    assert refused and not capfd.readouterr().err
+
+
 @pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM", "PNG"])
 @pytest.mark.parametrize("share", [0.03, 0.3, 0.6, 0.95])
 def test_cut_files_of_every_format_are_refused(kind, share):

@@ -10,6 +10,7 @@ import re
 import stat
 import struct
 import warnings
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ import PIL
 import simplejpeg
 from PIL import Image
 
+from faceworkbook import quiet
 from faceworkbook.files import name_other_kind
 
 MAX_BYTES = 2**28  # of a picture's file
@@ -37,6 +39,8 @@ DECODER = (
     f"{BACKGROUND}; colour profiles are not applied"
 )
 
+quiet.silence_libtiff(Image.core.__file__)
+
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 _PILLOW_FORMATS = ("BMP", "WEBP", "TIFF", "GIF", "AVIF", "JPEG2000", "PPM")
 _ORIENTATION = 0x0112  # the EXIF tag
@@ -51,6 +55,7 @@ _TURNS = {
     7: lambda p: np.rot90(p, 2).swapaxes(0, 1),
     8: lambda p: np.rot90(p, 1),
 }
+_PNG_PIXELS = (b"IHDR", b"PLTE", b"IDAT")  # the chunks that pixels are made of
 _MARKER = re.compile(rb"\xff([\x02-\xcf\xd8-\xfe])")  # neither a stuffed byte nor a restart
 _SOI, _EOI, _SOS, _APP1 = 0xD8, 0xD9, 0xDA, 0xE1
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
@@ -287,6 +292,17 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         at += 12 + length
 
 
+def _check_png(data: bytes) -> None:
+    """Refuse pixels that fail their checksum, as libpng does, which however prints so for every picture."""
+    at = 8
+    while at + 12 <= len(data):
+        length = int.from_bytes(data[at : at + 4])
+        kind, end = data[at + 4 : at + 8], at + 8 + length
+        if kind in _PNG_PIXELS and zlib.crc32(data[at + 4 : end]) != int.from_bytes(data[end : end + 4]):
+            raise ValueError(f"a damaged PNG: {kind.decode()} fails its checksum")
+        at = end + 4
+
+
 def _decode_png(data: bytes) -> tuple[np.ndarray, bytes]:
     # Pillow returns half a picture where the compressed data end early.
     chunks = dict(_png_chunks(data))
@@ -294,6 +310,7 @@ def _decode_png(data: bytes) -> tuple[np.ndarray, bytes]:
     _check_size(height, width)
     if b"IEND" not in chunks:
         raise ValueError("cut short: the end of the PNG is missing")
+    _check_png(data)
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise ValueError("a damaged PNG")

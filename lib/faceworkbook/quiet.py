@@ -1,6 +1,6 @@
 """What libraries do when they are imported, and what is kept from that.
 
-TensorFlow and OpenCV are used in silence: what their native libraries print fills notebooks and pages. jsonschema,
+TensorFlow, OpenCV and libtiff are used in silence: what native libraries print fills notebooks and pages. jsonschema,
 which comes with every notebook's format, builds no parsers of web addresses: 38 grammars, a second, for formats that no
 notebook has.
 """
@@ -8,6 +8,7 @@ notebook has.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib.util
 import os
 import sys
@@ -62,6 +63,21 @@ class _NoGrammars(MetaPathFinder):
 def _is_no_retracing(record) -> bool:
     # Every fresh net is traced once; TensorFlow counts that as one function which is traced again and again.
     return "triggered tf.function retracing" not in str(record.msg)
+
+
+def silence_libtiff(library: str) -> None:
+    """Let libtiff print nothing about damaged pictures, which end in an error all the same.
+
+    Parameters
+    ----------
+    library : str
+        File of a loaded library that is linked with it. Where that does not show it, as on Windows, nothing changes.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        loaded = ctypes.CDLL(library)
+        for handler in (loaded.TIFFSetErrorHandler, loaded.TIFFSetWarningHandler):
+            handler.argtypes, handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+            handler(None)
 
 
 @contextlib.contextmanager

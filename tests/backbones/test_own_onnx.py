@@ -283,6 +283,28 @@ def test_an_operator_that_the_runtime_lacks_is_named(weights):
         backbones.load("mine")
 
 
+@pytest.mark.parametrize("name", ["batch", "683"])
+def test_names_that_are_no_text_end_in_a_sentence_and_nothing_is_printed(name, weights, capfd):
+    put(weights, batch="batch")
+    path = weights / "mine.onnx"
+    garbled = bytes([*name.encode()[:-1], 0xE9])
+    path.write_bytes(path.read_bytes().replace(name.encode(), garbled))
+    with pytest.raises(
+        WeightsError, match=r"mine\.onnx is damaged: it has names that are no text; export it again"
+    ):
+        backbones.load("mine")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_type_of_numbers_that_nobody_knows_ends_in_a_sentence(weights):
+    put(weights, car=CAR + "tap: another\n")
+    model = onnx.load(weights / "mine.onnx")
+    model.graph.input[0].type.tensor_type.elem_type = 99
+    onnx.save(model, weights / "mine.onnx")
+    with pytest.raises(WeightsError, match="no output and no tensor"):
+        backbones.load("mine")
+
+
 def test_a_weights_file_without_side_car_shows_one_that_works(weights):
     put(weights)
     (weights / "mine.yaml").unlink()

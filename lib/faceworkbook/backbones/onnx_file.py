@@ -105,16 +105,17 @@ def open_session(path: Path, *outputs: str, threads: int = 0):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 4
-    providers = ["CPUExecutionProvider"]
+    # Without a second try, which ONNX Runtime announces on stdout.
+    given = {"providers": ["CPUExecutionProvider"], "enable_fallback": 0}
     model = read_model(path)
     try:
         further = set(outputs) - {value.name for value in model.graph.output}
         if not further:
-            return onnxruntime.InferenceSession(str(path), options, providers=providers)
+            return onnxruntime.InferenceSession(str(path), options, **given)
         model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in sorted(further))
         folder = str(path.parent)
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
-        return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=providers)
+        return onnxruntime.InferenceSession(model.SerializeToString(), options, **given)
     except Exception as error:  # ONNX Runtime raises a dozen types
         raise WeightsError(f"{path}: ONNX Runtime cannot run it ({_first_line(error)})") from error
 
@@ -140,6 +141,8 @@ def read_model(path: Path):
         ) from error
     if not model.graph.node or not model.graph.output:
         raise WeightsError(f"{path} is no ONNX file, or damaged: it holds no graph; export it again")
+    if not _is_text(model):
+        raise WeightsError(f"{path} is damaged: it has names that are no text; export it again")
     for file in external_files(model):
         _check_inside(path, file)
     return model
@@ -166,6 +169,16 @@ def _tensors(message) -> Iterator:
                 yield inner
             else:
                 yield from _tensors(inner)
+
+
+def _is_text(model) -> bool:
+    """Whether the names that are read are text: protobuf gives bytes where they are no UTF-8, ONNX Runtime an error."""
+    graph = model.graph
+    values = [*graph.input, *graph.output]
+    names = [one.name for one in (*values, *graph.initializer)]
+    names += [name for node in graph.node for name in (*node.input, *node.output)]
+    names += [d.dim_param for value in values for d in value.type.tensor_type.shape.dim]
+    return all(isinstance(name, str) for name in names)
 
 
 def _check_inside(path: Path, file: str) -> None:
@@ -246,7 +259,8 @@ def _describe_value(value) -> str:
     sizes = [d.dim_param or (str(d.dim_value) if d.HasField("dim_value") else "?") for d in kind.shape.dim]
     from onnx import TensorProto
 
-    name = TensorProto.DataType.Name(kind.elem_type).lower() if kind.elem_type else "?"
+    known = {number: name.lower() for name, number in TensorProto.DataType.items() if number}
+    name = known.get(kind.elem_type, "?")
     return f"{value.name} ({', '.join(sizes)}) {name}"
 
 
