@@ -468,6 +468,19 @@ def test_a_store_of_one_precision_refuses_another(pictures, tmp_path, monkeypatc
     assert other.manifest["recipe"]["precision"] == "bfloat16"
 
 
+def test_stored_descriptors_of_a_device_are_used_without_it(pictures, tmp_path, monkeypatch):
+    def choose(*args, engine, precision, **options):
+        if engine == "gpu":
+            raise ValueError("there is none here")
+        return MeanColour()
+
+    monkeypatch.setattr(engines, "choose", choose)
+    with pytest.warns(descriptors.PrecisionWarning):
+        first = run(pictures, tmp_path, "auto", precision="tf32")
+        again = run(pictures, tmp_path, "gpu", precision="tf32")
+    assert np.array_equal(first.matrix, again.matrix) and again.generation == first.generation
+
+
 def test_a_store_that_is_a_file_is_named(pictures, tmp_path):
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(StoreError, match="taken cannot be a folder"):

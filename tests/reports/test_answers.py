@@ -200,6 +200,9 @@ def test_calibration_folds_faces_descriptors_and_audit():
     assert made == "2,400 descriptors of 1,024 numbers from net at fc7 in 2.2 s; every face has one."
     made = answers.of_descriptors(values | {"unreadable": 2, "lacking": 1000}, seconds=2.25)
     assert made.endswith("2 pictures could not be read and 1,000 of the faces have none.")
+    lower = [{"precision": "float32"}, {"precision": "tf32"}, {"kind": "file"}]
+    made = answers.of_descriptors(values | {"blocks": lower}, seconds=2.25)
+    assert made.startswith("2,400 descriptors of 1,024 numbers, computed in tf32, from net at fc7 in 2.2 s")
     verdict = pd.DataFrame({"severity": ["bad", "fine"], "finding": ["copies", "size"], "count": [12, 0]})
     assert "2 findings (1 bad, 1 fine); the gravest: copies, 12" in answers.of_audit(100, verdict)
 

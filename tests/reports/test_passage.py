@@ -163,6 +163,18 @@ def test_networks_are_opened_as_they_were_used(tmp_path):
         runs.of(tmp_path).networks()
 
 
+def test_a_lower_precision_is_described_beside_what_is_allowed():
+    cpu = {"name": "keras", "cosine_to_float32": 0.987934, "relative_error": 0.154934}
+    record = {"kind": "network", "precision": "bfloat16", "engines": [cpu, cpu, {"name": "gpu"}]}
+    assert described.describe_precision(record) == (
+        "bfloat16 instead of float32, at worst over the faces that were tried: cosine 0.987934 (at least 0.9), relative "
+        "error 1.5e-01 (at most 0.5)"
+    )
+    assert described.describe_precision(record | {"engines": []}).endswith("not measured")
+    assert described.describe_precision(record | {"precision": "float32"}) == ""
+    assert described.describe_precision({"kind": "file"}) == ""
+
+
 def test_a_file_and_a_network_are_not_both_given():
     with pytest.raises(
         ValueError, match=r"descriptors='a.npy' are read as they are; leave out backbone, tap"

@@ -12,6 +12,8 @@ import pytest
 import yaml
 
 from faceworkbook import backbones, datasets, tasks
+from faceworkbook.backbones import several
+from faceworkbook.descriptors import manifest, naming
 from faceworkbook.reports import experiments, parameters, runs, values
 from faceworkbook.reports.parameters import ParameterError
 from tests.conftest import REPO
@@ -130,6 +132,52 @@ def test_a_wrong_value_is_answered_with_what_is_allowed(step, given, message):
 )
 def test_what_is_allowed_passes(given):
     assert problems("01_faces", **given) == []
+
+
+LACKING = {
+    "tf32": ({"precision": "tf32"}, r"precision='tf32' is computed by NVIDIA GPUs .*choose float32, float16"),
+    "gpu": ({"engine": "gpu"}, "engine='gpu' needs an NVIDIA GPU.*leave engine out"),
+    "both": (
+        {"engine": "onnx", "precision": "float16"},
+        "has no precision 'float16': it computes float32, int8",
+    ),
+}
+
+
+@pytest.mark.parametrize("asked", LACKING)
+def test_what_no_device_here_computes_is_refused_before_a_run_unless_it_is_stored(
+    asked, tmp_path, monkeypatch
+):
+    """It was refused by the second kernel, minutes later."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    given, message = LACKING[asked]
+    (problem,) = problems("02_descriptors", **given)
+    assert re.search(message, problem)
+    precision = given.get("precision", "float32")
+    for name, there in (("same", precision), ("another", "bfloat16")):
+        manifest.write(tmp_path / name, {"recipe": {"precision": there}})
+    assert problems("02_descriptors", **given, store=str(tmp_path / "same")) == []
+    assert problems("02_descriptors", **given, store=str(tmp_path / "another")) == [problem]
+    assert problems("02_descriptors", **given, store=str(tmp_path / "none")) == [problem]
+
+
+@pytest.mark.parametrize("features", ["", "auto"])
+def test_stored_descriptors_are_sought_where_02_descriptors_keeps_them(features, tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setenv("FACEWORKBOOK_HOME", str(tmp_path))
+    (tmp_path / "weights").symlink_to(REPO / "weights")
+    allowed = parameters.read(REPO / "notebooks" / "02_descriptors.ipynb")
+    given = {name: parameter.default for name, parameter in allowed.items()}
+    given |= {"backbone": ["faceres_deep"], "precision": "tf32", "features": features}
+    settled = {"dataset": "synthetic", "root": str(tmp_path)}
+    (problem,) = values.check(given, allowed, settled=settled)
+    nets = [backbones.load("faceres_deep")]
+    nets = several.choose_taps(nets, "synthetic")[0] if features else nets
+    for net in nets:
+        assert values.check(given, allowed, settled=settled) == [problem]
+        place = naming.default_store("synthetic", tmp_path, net, precision="tf32")
+        manifest.write(tmp_path / place, {"recipe": {"precision": "tf32"}})
+    assert values.check(given, allowed, settled=settled) == []
 
 
 @pytest.mark.parametrize("level", ["none", "upright", "five_points", "five_points 0.2", "blur 0.02"])

@@ -111,8 +111,12 @@ def of_descriptors(values: Mapping, *, seconds: float) -> str:
         )
         if values[name]
     ]
+    precisions = dict.fromkeys(block.get("precision", "float32") for block in values.get("blocks", []))
+    lower = [name for name in precisions if name != "float32"]
+    computed = f", computed in {' and '.join(lower)}," if lower else ""
     return (
-        f"{values['n']:,} descriptors of {values['dim']:,} numbers from {values['described_by']} in {seconds:.1f} s; "
+        f"{values['n']:,} descriptors of {values['dim']:,} numbers{computed} from {values['described_by']} in "
+        f"{seconds:.1f} s; "
         f"{' and '.join(lost) or 'every face has one'}."
     )
 

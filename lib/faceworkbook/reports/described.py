@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from faceworkbook import backbones, data_record, descriptors, project
 from faceworkbook.backbones import Backbone, several
 from faceworkbook.data_record import DataError
 from faceworkbook.descriptors import Descriptors, Joined, naming
+from faceworkbook.descriptors.engines.base import FLOAT32, describe_difference
 from faceworkbook.landmarks import AlignOptions
 from faceworkbook.reports import tables
 
@@ -19,6 +21,7 @@ AGAIN = f"run {STEP} again"
 NETWORK, FILE = "network", "file"
 NO_DESCRIPTOR = descriptors.NO_DESCRIPTOR
 BLOCKS = "blocks"
+COSINE = "cosine_to_float32"  # among the settings of an engine of another precision
 
 
 def extract(
@@ -31,7 +34,7 @@ def extract(
     store : str
         Folder for those of a single network; empty for the usual ones.
     **options
-        Of `descriptors.extract`.
+        Of `descriptors.extract`. Nothing is warned of: what a lower precision costs stands on the page of 02_descriptors.
     """
     if store and len(nets) > 1:
         raise ValueError(
@@ -43,7 +46,9 @@ def extract(
     named = {name: options[name] for name in ("precision", "align") if name in options}
     places = [store or naming.default_store(dataset, root, net, **named) for net in nets]
     stores = [project.resolve(place) for place in places]
-    return descriptors.extract_all(faces, nets, root=root, stores=stores, **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", descriptors.PrecisionWarning)
+        return descriptors.extract_all(faces, nets, root=root, stores=stores, **options)
 
 
 def describe_like(nets: Sequence[Backbone], parameters: Mapping) -> Callable:
@@ -221,6 +226,21 @@ def describe(records: Sequence[Mapping]) -> str:
     return " and ".join(
         f"{name} {' and '.join(filter(None, places))}".rstrip() for name, places in words.items()
     )
+
+
+def describe_precision(record: Mapping) -> str:
+    """Return in a sentence how far descriptors of a lower precision lie from float32, and may; nothing for others."""
+    precision = record.get("precision", FLOAT32)
+    if precision == FLOAT32:
+        return ""
+    differences = [
+        {"cosine": engine[COSINE], "relative_error": engine["relative_error"]}
+        for engine in record["engines"]
+        if COSINE in engine
+    ]
+    measured = [describe_difference(one, precision) for one in differences]
+    far = " and ".join(dict.fromkeys(measured)) or "not measured"
+    return f"{precision} instead of float32, at worst over the faces that were tried: {far}"
 
 
 def summarise(described: Descriptors | Joined, records: Sequence[Mapping]) -> dict:

@@ -15,8 +15,8 @@ from faceworkbook import project
 from faceworkbook.landmarks import NO_FACE
 from faceworkbook.mesh_detector import SOURCES as LANDMARKS
 from faceworkbook.preprocessing import ALIGNMENTS
+from faceworkbook.reports import describing_rules, searching, training_rules
 from faceworkbook.reports import parameters as params
-from faceworkbook.reports import searching, training_rules
 from faceworkbook.reports.parameters import ParameterError
 from faceworkbook.reports.rules import (
     COUNT,
@@ -286,7 +286,8 @@ def check(
         return complaints
     everything = {**(settled or {}), **{name: value for name, value in given.items() if value != ""}}
     together = (
-        _check_shares, _check_options, _check_set_options, _check_label, _check_network, _check_features,
+        _check_shares, _check_options, _check_set_options, _check_label, _check_network,
+        describing_rules.check_features, describing_rules.check_device,
     )  # fmt: skip
     return [complaint for rule in together if (complaint := rule(given, everything, registered))]
 
@@ -385,16 +386,6 @@ def _check_network(given: Mapping, everything: Mapping, registered: set[str]) ->
     except ValueError as error:
         return f"backbone={given['backbone']!r}" + (f", tap={tap!r}" if tap else "") + f": {error}"
     return ""
-
-
-def _check_features(given: Mapping, everything: Mapping, registered: set[str]) -> str:
-    also = [name for name in ("tap", "mirror", "descriptors") if given.get(name)]
-    if given.get("features") != "auto" or not also:
-        return ""
-    return (
-        f"features='auto' chooses layers and takes both sides of a face by itself, and {' and '.join(also)} "
-        f"{'is' if len(also) == 1 else 'are'} given too: leave that out, or add -p features= to choose yourself"
-    )
 
 
 def check_current(step: str, parameters: Mapping[str, object], settled: Mapping[str, object]) -> list[str]:
