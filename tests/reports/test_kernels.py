@@ -102,6 +102,10 @@ from pathlib import Path
 where = Path(os.environ["OF_THE_RUN"])
 left_open = (where / "open").open("w")
 left_open.write("written by its end")
+import sqlite3, sys, types
+sys.modules["of_a_module"] = held_there = types.ModuleType("of_a_module")
+held_there.file = (where / "module").open("w")
+held_there.file.write("written too")
 atexit.register((where / "registered").write_text, "called")
 class Held: pass
 held = Held()
@@ -110,6 +114,9 @@ def finish():
     threading.main_thread().join()
     (where / "thread").write_text("ended")
 threading.Thread(target=finish).start()
+database = sqlite3.connect(where / "database")
+database.execute("create table a (b)")
+database.execute("insert into a values (1)")
 """
 
 
@@ -117,10 +124,16 @@ threading.Thread(target=finish).start()
 def test_what_a_notebook_leaves_open_is_finished_when_its_kernel_ends(cold, tmp_path, monkeypatch):
     monkeypatch.setenv("OF_THE_RUN", str(tmp_path))
     outputs(tmp_path, step(tmp_path, "leaves", LEAVES), cold=cold)
-    left = {name: (tmp_path / name).read_text() for name in ("open", "registered", "finalized", "thread")}
+    left = {
+        name: (tmp_path / name).read_text()
+        for name in ("open", "registered", "finalized", "thread", "module")
+    }
     assert left == {
         "open": "written by its end", "registered": "called", "finalized": "called", "thread": "ended",
+        "module": "written too",
     }  # fmt: skip
+    # The last cell ends with a cursor, which holds its connection.
+    assert not [path.name for path in tmp_path.iterdir() if path.name.endswith("-journal")]
 
 
 def test_a_kernel_that_is_killed_takes_nobody_with_it(tmp_path):

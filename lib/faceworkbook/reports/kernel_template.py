@@ -10,6 +10,7 @@ import atexit
 import contextlib
 import gc
 import importlib
+import io
 import json
 import os
 import random
@@ -21,6 +22,7 @@ from pathlib import Path
 _TASKS = Path("/proc/self/task")
 # jemalloc begins its own thread anew after a fork.
 _SAFE = "jemalloc_bg_thd"
+_WRITING = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)
 
 
 def main() -> None:
@@ -108,12 +110,25 @@ def _leave(template: int) -> None:
     from IPython.core.interactiveshell import InteractiveShell
 
     if InteractiveShell.initialized():
-        InteractiveShell.instance().user_ns.clear()
+        shell = InteractiveShell.instance()
+        with contextlib.suppress(Exception):
+            shell.displayhook.flush()  # what cells ended with
+        shell.user_ns.clear()
         gc.collect()  # files that a cell left open are written by this
+    _write_open_files()
+    os._exit(0)
+
+
+def _write_open_files() -> None:
+    """Write what modules hold back in files that are open still: the interpreter's own end would do so."""
+    # By its type: to ask some libraries' objects for their class imports what they stand for.
+    files = [one for one in gc.get_objects() if issubclass(type(one), _WRITING)]
+    for file in sorted(files, key=lambda one: not issubclass(type(one), io.TextIOWrapper)):
+        with contextlib.suppress(Exception):
+            file.flush()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
             stream.flush()
-    os._exit(0)
 
 
 def _draw_new_random_state() -> None:
