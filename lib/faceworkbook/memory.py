@@ -6,7 +6,7 @@ import re
 
 USED_UP = "the memory is used up"
 ADVICE = (
-    "end other programs, or take fewer faces, smaller pictures or a smaller batch, and run again: "
+    "end other programs, or take fewer faces, smaller pictures, narrower layers or a smaller batch, and run again: "
     "what is finished is kept"
 )
 _WORDS = re.compile(
@@ -14,6 +14,13 @@ _WORDS = re.compile(
     r"resourceexhausted|can't start new thread|launch worker thread",
     re.IGNORECASE,
 )
+# What TensorFlow says of its own insides beside the tensor that was asked for.
+_INSIDES = re.compile(r"\{\{[^}]*\}\}\s*| on /job:.*", re.DOTALL)
+
+
+def describe(error: str) -> str:
+    """Return in a sentence that memory is used up, by what, and what to take less of."""
+    return f"{_INSIDES.sub('', error).strip()}; {USED_UP}: {ADVICE}"
 
 
 def is_exhausted(error: BaseException | str) -> bool:

@@ -91,6 +91,19 @@ def test_failed_notebook_leaves_a_readable_page_and_runs_again(home, capsys):
             PapermillExecutionError(0, 3, "", "MemoryError", "Unable to allocate 9 GiB", []),
             "failed in cell 3: MemoryError: Unable to allocate 9 GiB; the memory is used up: end other programs",
         ),
+        (
+            PapermillExecutionError(
+                0,
+                8,
+                "",
+                "ResourceExhaustedError",
+                "{{function_node __wrapped__Mul_device_/job:localhost/device:CPU:0}} OOM when allocating tensor with "
+                "shape[4096,4096] and type float on /job:localhost/device:CPU:0 by allocator mklcpu [Op:Mul] name: ",
+                [],
+            ),
+            "failed in cell 8: ResourceExhaustedError: OOM when allocating tensor with shape[4096,4096] and type float; the "
+            "memory is used up: end other programs, or take fewer faces, smaller pictures, narrower layers or",
+        ),
     ],
 )
 def test_a_kernel_without_memory_ends_in_a_sentence_with_advice(home, monkeypatch, capsys, raised, words):

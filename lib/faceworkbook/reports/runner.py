@@ -215,7 +215,7 @@ def run_step(
     except PapermillExecutionError as error:
         what = f"{step.notebook.name} failed in cell {error.exec_count}: {error.ename}: {error.evalue}"
         if memory.is_exhausted(f"{error.ename}: {error.evalue}"):
-            what += f"; {memory.USED_UP}: {memory.ADVICE}"
+            what = memory.describe(what)
         raise _failed(place, what, anchor="#error") from error
     except RuntimeError as error:  # of jupyter: its kernel is gone, or did not start
         often = f"often {memory.USED_UP}: {memory.ADVICE}"
