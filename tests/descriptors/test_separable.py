@@ -172,6 +172,40 @@ def test_networks_that_it_is_not_made_for_are_refused(tmp_path):
 
 
 @pytest.mark.tensorflow
+def test_a_convolution_of_one_filter_is_no_depthwise_one(tmp_path):
+    """Its kernel has as many groups as a depthwise one of a single channel, and more inputs."""
+    import keras
+
+    layers = keras.layers
+    x = inputs = keras.Input((20, 20, 3))
+    x = layers.Conv2D(4, 3, padding="same", activation="relu")(x)
+    for _ in range(2):
+        x = layers.Conv2D(1, 3, padding="same", activation="relu")(x)
+        x = layers.Conv2D(4, 1, activation="relu")(x)
+    onnx_graph.write(keras.Model(inputs, layers.Flatten()(x)), tmp_path)
+    with pytest.raises(separable.UnsuitedGraph, match="begins with 0 depthwise-separable"):
+        separable.check_graph(tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("spoil", ["limits that are computed", "automatic pads"])
+@pytest.mark.tensorflow
+def test_what_is_not_understood_is_refused(tmp_path, spoil):
+    import onnx
+
+    onnx_graph.write(mobile_network(20, 20), tmp_path)
+    model = onnx.load(tmp_path / "model.onnx", load_external_data=False)
+    first, clip = model.graph.node[:2]
+    assert (first.op_type, clip.op_type) == ("Conv", "Clip")
+    if spoil == "automatic pads":
+        first.attribute.append(onnx.helper.make_attribute("auto_pad", "SAME_LOWER"))
+    else:
+        clip.input[2] = "computed"
+    onnx.save(model, tmp_path / "model.onnx")
+    with pytest.raises(separable.UnsuitedGraph, match="begins with 0 depthwise-separable"):
+        separable.check_graph(tmp_path / "model.onnx")
+
+
+@pytest.mark.tensorflow
 def test_a_branch_ends_what_it_takes(tmp_path):
     """A layer that is read twice belongs to the rest, though a separable convolution follows it."""
     import keras

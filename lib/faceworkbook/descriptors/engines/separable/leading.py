@@ -137,7 +137,7 @@ class _Reader:
 
     def read_first(self, size: tuple[int, int]) -> tuple[Window, Weights] | None:
         """Read a 3 x 3 convolution of a picture of `size`."""
-        window, limits = self._window(0, size, groups=1), self._limits(1)
+        window, limits = self._window(0, size), self._limits(1)
         if window is None or limits is None:
             return None
         self.used = 2
@@ -150,17 +150,17 @@ class _Reader:
         if start + 4 > len(self.nodes) or not self._is_pointwise(start + 2):
             return None
         kernel, bias = self._arrays(start + 2)
-        window, limits = self._window(start, size, groups=kernel.shape[1]), (
-            self._limits(start + 1), self._limits(start + 3),
+        window, within, limits = (
+            self._window(start, size, depthwise=kernel.shape[1]), self._limits(start + 1), self._limits(start + 3),
         )  # fmt: skip
-        if window is None or limits[0] is None or limits[1] is None:
+        if window is None or within is None or limits is None:
             return None
         self.used += 4
         depthwise, shift = self._arrays(start)
         return Block(
             window,
-            Weights(depthwise[:, 0].transpose(1, 2, 0), shift, limits[0]),
-            Weights(kernel[:, :, 0, 0].T, bias, limits[1]),
+            Weights(depthwise[:, 0].transpose(1, 2, 0), shift, within),
+            Weights(kernel[:, :, 0, 0].T, bias, limits),
         )
 
     def _arrays(self, i: int) -> tuple[np.ndarray, np.ndarray]:
@@ -170,16 +170,20 @@ class _Reader:
     def _array(self, name: str) -> np.ndarray:
         return read_array(self._weights[name], self._folder)
 
-    def _window(self, i: int, size: tuple[int, int], *, groups: int) -> Window | None:
-        """Return the window of node `i`, a 3 x 3 convolution in so many groups; None where it is none."""
+    def _window(self, i: int, size: tuple[int, int], *, depthwise: int = 0) -> Window | None:
+        """Return the window of node `i`, a 3 x 3 convolution, of so many channels each by itself where `depthwise`.
+
+        None where it is none.
+        """
         if i >= len(self.nodes) or not self._is_convolution(i):
             return None
-        given = {"strides": [1, 1], "pads": [0, 0, 0, 0], "group": 1, **attributes(self.nodes[i])}
-        expected = {"kernel_shape": [3, 3], "dilations": [1, 1], "group": groups}
-        kernel = self._weights[self.nodes[i].input[1]].dims
-        if {**expected, **given} != {**given, **expected} or (groups > 1 and list(kernel[:2]) != [groups, 1]):
+        usual = {"strides": [1, 1], "pads": [0, 0, 0, 0], "group": 1, "dilations": [1, 1]}
+        given = {**usual, **attributes(self.nodes[i])}
+        (stride, other), pads = given.pop("strides"), given.pop("pads")
+        inputs = [depthwise, 1] if depthwise else []
+        expected = {"kernel_shape": [3, 3], "dilations": [1, 1], "group": depthwise or 1}
+        if given != expected or list(self._weights[self.nodes[i].input[1]].dims)[: len(inputs)] != inputs:
             return None
-        (stride, other), pads = given["strides"], given["pads"]
         window = Window(*size, stride, *pads)
         regular = stride == other and stride in (1, 2) and max(pads) <= 1
         return window if regular and min(window.output_size) > 0 else None
@@ -205,7 +209,7 @@ class _Reader:
         node = self.nodes[i]
         if node.op_type == "Relu":
             return 0.0, math.inf
-        if node.op_type != "Clip":
+        if node.op_type != "Clip" or not all(name in self._weights for name in node.input[1:] if name):
             return None
         ends = [self._array(name) if name else None for name in [*node.input[1:], "", ""][:2]]
         least, largest = (None if end is None else float(end.item()) for end in ends)
