@@ -135,11 +135,17 @@ def test_what_is_allowed_passes(given):
 
 
 LACKING = {
-    "tf32": ({"precision": "tf32"}, r"precision='tf32' is computed by NVIDIA GPUs .*choose float32, float16"),
-    "gpu": ({"engine": "gpu"}, "engine='gpu' needs an NVIDIA GPU.*leave engine out"),
+    "tf32": (
+        {"precision": "tf32"},
+        r"precision='tf32' is computed by NVIDIA GPUs .*expected float32, float16",
+    ),
+    "gpu": (
+        {"engine": "gpu"},
+        "engine='gpu' needs an NVIDIA GPU.*expected 'auto', .*stored are used anywhere",
+    ),
     "both": (
         {"engine": "onnx", "precision": "float16"},
-        "has no precision 'float16': it computes float32, int8",
+        "engine='onnx' has no float16; expected 'keras', 'gpu', 'tensorrt' or 'auto'",
     ),
 }
 

@@ -36,23 +36,11 @@ def check_device(given: Mapping, everything: Mapping, registered: set[str]) -> s
 
 def _describe_lack(engine: str, precision: str) -> str:
     from faceworkbook.descriptors import engines
-    from faceworkbook.descriptors.engines import devices
 
-    computed = engines.COMPUTES.get(engine)
-    if computed and precision not in computed:
-        return f"engine={engine!r} has no precision {precision!r}: it computes {', '.join(computed)}"
-    gpu = devices.find_gpu()
-    if precision == "tf32" and (gpu is None or gpu.capability < devices.TF32_SINCE):
-        there = "this process sees none" if gpu is None else f"{gpu.name} is older"
-        return (
-            f"precision='tf32' is computed by NVIDIA GPUs from Ampere on alone, and {there}: choose float32, float16, "
-            "bfloat16 or int8, or run it where there is one; descriptors that are stored are used anywhere"
-        )
-    if engine in engines.PROVIDERS and gpu is None:
-        return (
-            f"engine={engine!r} needs an NVIDIA GPU, and this process sees none: leave engine out, then the fastest is "
-            "taken; descriptors that are stored are used anywhere"
-        )
+    try:
+        engines.check(engine, precision)
+    except ValueError as error:
+        return f"{error}; descriptors that are stored are used anywhere"
     return ""
 
 

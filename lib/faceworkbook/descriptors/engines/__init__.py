@@ -33,7 +33,7 @@ from faceworkbook.descriptors.engines.base import (
 from faceworkbook.descriptors.engines.devices import CUDA, TENSORRT, TF32_SINCE, Gpu
 from faceworkbook.descriptors.engines.mirrored import MirroredEngine
 
-__all__ = ["PRECISIONS", "TOLERANCES", "Engine", "EngineWarning", "agrees", "choose", "compare"]
+__all__ = ["PRECISIONS", "TOLERANCES", "Engine", "EngineWarning", "agrees", "check", "choose", "compare"]
 
 # What each computes, in the order in which 'auto' tries them on a CPU.
 COMPUTES = {
@@ -109,9 +109,9 @@ def choose(
     The converted models and the verdict are kept in ``backbone.cache`` under the weights' fingerprint. Later
     calls do not import TensorFlow unless Keras is the engine.
     """
-    gpu = devices.find_gpu()
-    _check_options(engine, precision, check_pixels)
-    _check_device(engine, precision, gpu)
+    check(engine, precision)
+    if precision == "int8" and (check_pixels is None or not len(check_pixels)):
+        raise ValueError("precision='int8' is calibrated on real faces: give some as check_pixels")
     _check_weights(backbone)
     if backbone.mirror:
         one_side = choose(
@@ -124,13 +124,14 @@ def choose(
         return MirroredEngine(one_side, backbone.mirror)
     if backbone.graph is not None:
         return _own_graph(backbone, engine, precision, threads)
-    candidates = _candidates(engine, precision, backbone, gpu)
+    candidates = _candidates(engine, precision, backbone, devices.find_gpu())
     if not candidates or not re.fullmatch("[0-9a-f]{64}", backbone.fingerprint):
         return _keras(backbone, precision, check_pixels, threads)
     return _fastest(backbone, candidates, precision, check_pixels, threads)
 
 
-def _check_options(engine: str, precision: str, check_pixels) -> None:
+def check(engine: str, precision: str) -> None:
+    """Raise `ValueError` where this machine cannot compute so, whatever the network: see `choose`."""
     if engine not in ENGINES:
         raise ValueError(f"engine={engine!r}; expected one of {', '.join(ENGINES)}")
     if precision not in PRECISIONS:
@@ -138,8 +139,6 @@ def _check_options(engine: str, precision: str, check_pixels) -> None:
     if engine != "auto" and precision not in COMPUTES[engine]:
         able = [repr(name) for name, computed in COMPUTES.items() if precision in computed]
         raise ValueError(f"engine={engine!r} has no {precision}; expected {', '.join(able)} or 'auto'")
-    if precision == "int8" and (check_pixels is None or not len(check_pixels)):
-        raise ValueError("precision='int8' is calibrated on real faces: give some as check_pixels")
     needed = "onnx" if precision == "int8" else engine
     missing = _missing(needed)
     if missing:
@@ -147,6 +146,7 @@ def _check_options(engine: str, precision: str, check_pixels) -> None:
             f"engine {needed!r} needs {' and '.join(missing)}: pip install 'faceworkbook[{EXTRAS.get(needed, 'fast')}]', "
             "or choose engine='keras'"
         )
+    _check_device(engine, precision, devices.find_gpu())
 
 
 def _check_device(engine: str, precision: str, gpu: Gpu | None) -> None:
@@ -160,7 +160,8 @@ def _check_device(engine: str, precision: str, gpu: Gpu | None) -> None:
         return
     if gpu is None:
         raise ValueError(
-            f"engine={engine!r} needs an NVIDIA GPU, and this process sees none; expected 'auto', 'keras', 'onnx', 'winograd' or 'separable'"
+            f"engine={engine!r} needs an NVIDIA GPU, and this process sees none; expected 'auto', 'keras', "
+            + " or ".join(map(repr, ON_CPU))
         )
     if PROVIDERS[engine] not in devices.providers():
         raise ValueError(f"engine={engine!r} needs {_describe_lack(engine)}, or choose engine='keras'")
