@@ -25,6 +25,8 @@ def install() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # the faster kernels on every x86 CPU
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    # TensorFlow takes all of a card's memory otherwise, from ONNX Runtime in this process too.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # OpenCV warns of every detector that a thread makes
     if "tensorflow" not in sys.modules and not any(isinstance(f, _Finder) for f in sys.meta_path):
         sys.meta_path.insert(0, _Finder())

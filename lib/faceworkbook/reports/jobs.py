@@ -139,7 +139,7 @@ def limit_threads(cores: int, jobs: int) -> dict[str, str]:
     if jobs < 2:
         return {}
     share = str(max(1, cores // jobs))
-    return dict.fromkeys(THREADS, share) | {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+    return dict.fromkeys(THREADS, share)
 
 
 def run_process(

@@ -24,7 +24,7 @@ from faceworkbook.preprocessing import Preprocessing
 
 SIZES = (8, 32, 128)
 LANES = 2
-RUNTIMES = ("libcudart.so.12", "libcudart.so")
+RUNTIMES = ("libcudart.so.13", "libcudart.so.12", "libcudart.so")
 
 
 class DeviceError(RuntimeError):
