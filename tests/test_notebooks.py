@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import shutil
+from types import SimpleNamespace
 
 import nbformat
 import numpy as np
@@ -14,8 +16,9 @@ import yaml
 
 from faceworkbook import backbones, project
 from faceworkbook.evaluation import predictions
-from faceworkbook.reports import experiments, runner
+from faceworkbook.reports import engine, experiments, runner
 from tests.conftest import REPO
+from tests.reports import same_files
 
 MAIN = ["01_faces", "02_descriptors", "03_classifier", "04_errors", "05_report"]
 TOOLS = {"tools_synthetic_faces"}
@@ -31,24 +34,33 @@ pytestmark = [
 ]
 
 
+def run_steps(results, steps, *, cold=False, **given):
+    """Run an experiment named ``smoke`` of these steps into `results`; return its folder."""
+    path = results / "smoke.yaml"
+    path.write_text(yaml.safe_dump({"name": "smoke", "title": "Smoke", "steps": steps}))
+    given = {"smoke": True, "predicted_pose": True, **given}
+    allowed = set().union(*(experiments.params.read(s.notebook) for s in experiments.read(path).steps))
+    experiment = experiments.read(
+        path, given={k: v for k, v in given.items() if k in allowed}, results=results
+    )
+    runner.run(experiment, results=results, cold=cold)
+    return results / "smoke"
+
+
 @pytest.fixture(scope="module")
-def chain(tmp_path_factory):
-    """Runs experiments named ``smoke`` into one results folder; the main chain has run."""
-    results = tmp_path_factory.mktemp("results")
+def main_chain(tmp_path_factory):
+    """The main chain has run into `results`: what it wrote, and the kernels that were forked for it."""
+    results, forked, fork = tmp_path_factory.mktemp("results"), [], engine._fork
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "_fork", lambda *given: forked.append(fork(*given)) or forked[-1])
+        folder = run_steps(results, MAIN, store=str(results / "descriptors"))
+    return SimpleNamespace(results=results, forked=forked, files=same_files.read(folder, results=results))
 
-    def run(steps, **given):
-        path = results / "smoke.yaml"
-        path.write_text(yaml.safe_dump({"name": "smoke", "title": "Smoke", "steps": steps}))
-        given = {"smoke": True, "predicted_pose": True, **given}
-        allowed = set().union(*(experiments.params.read(s.notebook) for s in experiments.read(path).steps))
-        experiment = experiments.read(
-            path, given={k: v for k, v in given.items() if k in allowed}, results=results
-        )
-        runner.run(experiment, results=results)
-        return results / "smoke"
 
-    run(MAIN, store=str(results / "descriptors"))
-    return run
+@pytest.fixture(scope="module")
+def chain(main_chain):
+    """Runs steps beside the main chain, which has run."""
+    return functools.partial(run_steps, main_chain.results)
 
 
 def test_main_chain_leaves_a_report_with_every_figure(chain):
@@ -61,6 +73,18 @@ def test_main_chain_leaves_a_report_with_every_figure(chain):
     assert page.count("<img") >= 6 and page.count('alt=""') == 0
     card = (folder / "03_classifier" / "model_card.md").read_text()
     assert "Ruled out" in card and "Deciding anything about a person" in card and "By group" in card
+
+
+def test_cold_kernels_write_what_forked_ones_wrote(main_chain, tmp_path):
+    """Pages, notebooks, pictures and tables; but for times, places and the names of progress bars."""
+    if not all(main_chain.forked):
+        pytest.skip("kernels are started cold here")
+    folder = run_steps(tmp_path, MAIN, cold=True, store=str(tmp_path / "descriptors"))
+    cold = same_files.read(folder, results=tmp_path)
+    assert len(main_chain.forked) == len(MAIN)
+    assert {f"{step}/{name}" for step in MAIN for name in ("notebook.ipynb", "report.html")} <= set(cold)
+    different = list(same_files.differences(main_chain.files, cold))
+    assert not different, "\n".join(different)
 
 
 def test_predicted_pose_is_a_group_and_no_label(chain):

@@ -84,6 +84,16 @@ def test_a_forked_kernel_shows_what_a_cold_one_shows_whatever_ran_before(tmp_pat
     assert shown[0] == shown[1]
 
 
+@pytest.mark.parametrize("cold", [True, False])
+def test_what_is_printed_is_one_output_however_it_was_sent(cold, tmp_path):
+    source = "import sys\nprint('one', flush=True)\nprint('two', flush=True)\nprint('other', file=sys.stderr)"
+    shown = outputs(tmp_path, step(tmp_path, "prints", source), cold=cold)
+    assert [(each["name"], each["text"]) for each in shown] == [
+        ("stdout", "one\ntwo\n"),
+        ("stderr", "other\n"),
+    ]
+
+
 def test_two_forked_kernels_draw_different_numbers(tmp_path):
     draws = step(
         tmp_path,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jupyter_client import AsyncKernelManager
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from papermill.engines import NBClientEngine, NotebookExecutionManager, papermill_engines
 
 from faceworkbook.reports import kernels
@@ -33,7 +34,7 @@ class Manager(NotebookExecutionManager):
 
 
 class Engine(NBClientEngine):
-    """papermill's engine, with `Manager`."""
+    """papermill's engine, with `Manager`; what a cell prints is one output, however it was sent."""
 
     @classmethod
     def execute_notebook(cls, nb, kernel_name, output_path=None, *, progress_bar=True, **options):
@@ -45,6 +46,8 @@ class Engine(NBClientEngine):
             cls.execute_managed_notebook(manager, kernel_name, **options)
         finally:
             manager.cleanup_pbar()
+            # A kernel sends what is printed every 0.2 s, so that where it is cut depends on the time.
+            CoalesceStreamsPreprocessor().preprocess(manager.nb, {})
             manager.notebook_complete()
         return manager.nb
 
