@@ -26,11 +26,10 @@ SHARED = REPO.parent / "shared"
 # A worker that begins one of these last would run alone at the end: a file goes to one worker as a whole.
 SLOWEST_FIRST = (
     "test_notebooks.py",
-    "descriptors/test_cluster.py",
+    "test_on_ray.py",
     "reports/test_sweeps.py",
     "training/test_planned_pictures.py",
     "backbones/test_keras_weights.py",
-    "test_ray_cluster.py",
     "test_evaluate.py",
     "reports/test_runner.py",
     "descriptors/test_engines.py",

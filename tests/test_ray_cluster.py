@@ -1,14 +1,10 @@
 """The connection to a Ray cluster: begun once, ended where it began, started again on a busy machine."""
 
 import sys
-from dataclasses import replace
-from types import SimpleNamespace
 
-import numpy as np
-import pandas as pd
 import pytest
 
-from faceworkbook import ray_cluster, tasks
+from faceworkbook import ray_cluster
 
 
 class _Ray:
@@ -88,23 +84,3 @@ def test_what_is_missing_is_named_with_the_extra(monkeypatch):
         ray_cluster.connected(ValueError, "cluster='ray'"),
     ):
         pass
-
-
-@pytest.mark.tensorflow
-@pytest.mark.xdist_group("ray")
-def test_trials_of_a_search_are_tasks_of_a_cluster(tmp_path):
-    pytest.importorskip("ray", reason="the extra [ray] is not installed")
-    pytest.importorskip("optuna", reason="the extra [search] is not installed")
-    from faceworkbook.training.search import Plan, search
-    from faceworkbook.training.spaces import Range
-
-    rng = np.random.default_rng(0)
-    codes = rng.integers(0, 2, 120)
-    x = (rng.normal(0, 3, (120, 6)) + codes[:, None]).astype(np.float32)
-    labels = tasks.labels_of_classes(np.array(["a", "b"])[codes], name="letter")
-    split = SimpleNamespace(train=np.arange(70), validation=np.arange(70, 100), test=np.arange(100, 120))
-    space = {"strength": Range(1e-3, 1.0, log=True)}
-    plan = Plan(n_trials=2, at_once=2, cluster="ray")
-    result = search("linear", x, labels, split, space=space, plan=plan, folder=tmp_path)
-    own = search("linear", x, labels, split, space=space, plan=replace(plan, cluster=""))
-    pd.testing.assert_frame_equal(result.table, own.table, rtol=1e-4)

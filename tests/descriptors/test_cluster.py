@@ -1,18 +1,11 @@
-"""Extraction on a local Ray: the same store as on one machine, resumed after kills.
+"""Extraction on a cluster, without Ray: who computes which block, which come last, and when a pass gives up.
 
-One test runs Ray itself, and waits for states: how long Ray takes to start, or an actor to come back, is no matter.
-What does not need Ray is tested on its own: which blocks come last, and when a pass gives up.
+``tests/test_on_ray.py`` runs Ray itself.
 """
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
-import textwrap
 import time
-from collections import Counter
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -21,96 +14,9 @@ import pytest
 
 from faceworkbook import descriptors
 from faceworkbook.descriptors import ExtractionOptions, cluster, journal
-from tests.descriptors.test_store import BACKBONE, MeanColour, expected, make_pictures, run, table
+from tests.descriptors.test_store import BACKBONE, MeanColour, pictures, run, table
 
-pytest.importorskip("ray", reason="the extra [ray] is not installed")
-pytestmark = pytest.mark.xdist_group("ray")
-
-STARTS, PATIENCE = 4, 900  # of a driver that Ray gave up; seconds
-SCRIPT = """
-import os, signal, sys, time
-sys.path.insert(0, {repo!r})
-from pathlib import Path
-import ray
-from faceworkbook import ray_cluster
-from tests.descriptors.test_store import MeanColour, run
-class Logged(MeanColour):
-    def run(self, pixels):
-        vectors = super().run(pixels)
-        faces, before = [str(int(v[2])) for v in vectors], open({log!r}).read().split()
-        with open({log!r}, "a") as log:
-            log.writelines(f"{{face}}\\n" for face in faces)
-        if {fatal!r} in set(faces) - set(before):
-            os.kill(os.getpid(), signal.SIGKILL)
-        while {held} and len(before) + len(faces) >= {held} and os.getppid() != 1:
-            time.sleep(0.05)
-        return vectors
-ray_cluster.start(ray, num_cpus=2)
-run(Path({pictures!r}), Path({out!r}), Logged(), cluster="ray", batch_size=3)
-"""
-
-
-@pytest.fixture
-def pictures(tmp_path):
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    make_pictures(folder, 30)
-    return folder
-
-
-def start(pictures, tmp_path, *, fatal=None, held=0):
-    """Extract on Ray in a process of its own.
-
-    The actor that first computes the face `fatal` is killed; actors stand still once `held` faces are computed.
-    """
-    values = {
-        "fatal": fatal,
-        "held": held,
-        "repo": str(Path(__file__).parents[2]),
-        "pictures": str(pictures),
-        "out": str(tmp_path),
-        "log": str(tmp_path / "computed.txt"),
-    }
-    return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(SCRIPT.format(**values))], stderr=subprocess.DEVNULL
-    )
-
-
-def kill_once_computed(pictures, tmp_path, n: int) -> None:
-    """Run until `n` faces are computed, then kill the driver."""
-    log = tmp_path / "computed.txt"
-    for _ in range(STARTS):
-        process, deadline = start(pictures, tmp_path, held=n), time.monotonic() + PATIENCE
-        while len(log.read_text().split()) < n and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.02)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        if len(log.read_text().split()) >= n:
-            return
-    pytest.fail(f"Ray did not compute {n} faces in {STARTS} starts")
-
-
-def test_driver_and_actor_killed_and_gone_on_give_the_store_of_one_machine(pictures, tmp_path):
-    (pictures / "00004.png").write_text("not a picture")
-    straight = run(pictures, tmp_path / "straight")
-    log, store = tmp_path / "computed.txt", tmp_path / "store"
-    log.touch()
-    kill_once_computed(pictures, tmp_path, 9)
-    lines = [path.read_text() for path in (store / "journal").glob("journal-*.tsv")]
-    kept = {
-        line.split("\t")[0] for text in lines for line in text.splitlines(keepends=True) if line[-1] == "\n"
-    }
-    before = len(log.read_text().split())
-    assert len(kept) >= 3
-    assert any(start(pictures, tmp_path, fatal="20").wait(timeout=PATIENCE) == 0 for _ in range(STARTS))
-    after = Counter(log.read_text().split()[before:])
-    assert not kept & set(after)
-    assert after["20"] >= 2
-    assert np.array_equal(descriptors.open_store(store).matrix, straight.matrix)
-    for name in ("descriptors.npy", "index.parquet", "unreadable.parquet"):
-        assert (store / name).read_bytes() == (tmp_path / "straight" / "store" / name).read_bytes()
-    keep = table(pictures)["image"] != "00004.png"
-    assert np.array_equal(straight.matrix, expected(table(pictures))[keep])
+__all__ = ["pictures"]
 
 
 @pytest.fixture

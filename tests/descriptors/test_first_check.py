@@ -1,4 +1,4 @@
-"""The check of a network of one's own: what it refuses, what it writes down, on one machine and on Ray."""
+"""The check of a network of one's own: what it refuses, what it writes down."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from tests.backbones.test_own_onnx import CAR, put, weights
 from tests.conftest import REPO
 
 __all__ = ["weights"]
-STARTS = 4
 SYNTHETIC = REPO / "data/synthetic"
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 4, 4, 3), np.uint8)
 
@@ -59,35 +58,18 @@ def test_figures_of_a_good_network_and_of_copies():
     assert not any("_" in name for name in words)
 
 
-def start_ray():
-    """Start Ray with two actors; it gives up by itself where a busy machine lets it wait."""
-    ray = pytest.importorskip("ray", reason="the extra [ray] is not installed")
-    for left in reversed(range(STARTS)):
-        try:
-            ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
-            return ray
-        except Exception:
-            ray.shutdown()
-            if not left:
-                raise
-    return ray
-
-
-@pytest.mark.xdist_group("ray")
-@pytest.mark.parametrize("cluster", [None, "ray"])
-def test_an_onnx_file_is_checked_once_on_32_faces_and_the_figures_are_kept(weights, tmp_path, cluster):
-    if cluster:
-        ray = start_ray()
+def check_figures_are_kept(weights, tmp_path, *, cluster=None):
+    """Extract with an ONNX file, one machine or a cluster computing, and look at what its check left."""
     put(weights, car=CAR + "normalisation: L2\n")
     net = backbones.load("mine")
     faces = datasets.load("synthetic", SYNTHETIC).faces.head(40)
-    options = {"root": SYNTHETIC, "store": tmp_path / "store", "progress": False, "cluster": cluster}
-    try:
-        stored = descriptors.extract(faces, net, **options)
-    finally:
-        if cluster:
-            ray.shutdown()
+    options = {"root": SYNTHETIC, "store": tmp_path / "store", "progress": False}
+    stored = descriptors.extract(faces, net, cluster=cluster, **options)
     assert stored.manifest["check"]["faces"] == 32 and len(stored) == 40
     np.testing.assert_allclose(np.linalg.norm(stored.matrix, axis=1), 1, atol=1e-5)
     more = datasets.load("synthetic", SYNTHETIC).faces.head(44)
-    assert "check" in descriptors.extract(more, net, **{**options, "cluster": None}).manifest
+    assert "check" in descriptors.extract(more, net, **options).manifest
+
+
+def test_an_onnx_file_is_checked_once_on_32_faces_and_the_figures_are_kept(weights, tmp_path):
+    check_figures_are_kept(weights, tmp_path)

@@ -381,15 +381,6 @@ def test_a_sweep_that_is_killed_goes_on_where_it_stopped(home):
     assert "All 3 points are finished" in resumed.stdout
 
 
-@pytest.mark.notebooks
-@pytest.mark.xdist_group("ray")
-def test_points_run_as_tasks_on_ray(home, capsys):
-    pytest.importorskip("ray")
-    assert cli.main(["run", "toy", "--set", "seed=0,1", "--cluster", "ray", "--jobs", "2"]) == 0
-    assert "All 2 points are finished" in capsys.readouterr().out
-    assert sweep_toys.ran(home).count("01_faces 0") == 1
-
-
 def test_points_of_both_kinds_come_along_where_a_step_is_copied(home, tmp_path):
     source, target = tmp_path / "a" / "01_faces", tmp_path / "b" / "01_faces"
     source.mkdir(parents=True)

@@ -17,7 +17,7 @@ from faceworkbook.reports import parameters  # noqa: E402
 from faceworkbook.training import loop, networks, ray_trials, spaces, trials  # noqa: E402
 from faceworkbook.training.batched import TrainingError  # noqa: E402
 from faceworkbook.training.checkpoint import CheckpointError  # noqa: E402
-from faceworkbook.training.halving import Halving  # noqa: E402
+from faceworkbook.training.halving import Halving, Umpire  # noqa: E402
 from faceworkbook.training.search import Plan, search  # noqa: E402
 from faceworkbook.training.spaces import Choice, Range  # noqa: E402
 from tests.conftest import REPO  # noqa: E402
@@ -254,7 +254,7 @@ def test_a_killed_cluster_goes_on_with_what_its_trials_have_written(toys, straig
 
 
 def test_the_umpire_judges_beside_all_that_have_come():
-    umpire = ray_trials.Umpire({2: [0.5]}, sign=-1, halving=Halving(2, 2))  # errors: lower is better
+    umpire = Umpire({2: [0.5]}, sign=-1, halving=Halving(2, 2))  # errors: lower is better
     assert umpire.judge(0, 2, 0.4) and not umpire.judge(1, 2, 0.6)
     assert umpire.judge(0, 2, 0.4)  # a task that is given to another machine asks again
     umpire.note(2, {2: 0.1, 4: 0.1})

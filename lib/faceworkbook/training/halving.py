@@ -51,6 +51,38 @@ class Halving:
         return value >= values[max(len(values) // self.factor, 1) - 1]
 
 
+class Umpire:
+    """Knows the values of all trials of a round by the epoch at which they were judged.
+
+    It stands apart from what trains: an actor of a cluster that only judges need not import TensorFlow.
+
+    Parameters
+    ----------
+    known : mapping of int to list of float
+        Of trials of earlier rounds.
+    sign : int
+        1 where a higher value is better, else -1.
+    halving : Halving or None
+    """
+
+    def __init__(self, known: Mapping[int, Sequence[float]], *, sign: int, halving):
+        self._known, self._sign, self._halving = known, sign, halving
+        self._here: dict[int, dict[int, float]] = {}
+
+    def judge(self, number: int, epoch: int, value: float) -> bool:
+        """Whether trial `number` goes on after `epoch`, beside all that have been there."""
+        here = self._here.setdefault(epoch, {})
+        here[number] = self._sign * value
+        others = [self._sign * v for v in self._known.get(epoch, ())]
+        others += [v for other, v in here.items() if other != number]
+        return self._halving.goes_on(here[number], others)
+
+    def note(self, number: int, rungs: Mapping[int, float]) -> None:
+        """Take in the values of a trial that has ended, also those of epochs that it did not need."""
+        for epoch, value in rungs.items():
+            self._here.setdefault(epoch, {})[number] = self._sign * value
+
+
 def join(*known: Mapping[int, Sequence[float]]) -> dict[int, list[float]]:
     """Return the values of all trials by epoch."""
     epochs = sorted({epoch for one in known for epoch in one})

@@ -15,6 +15,7 @@ import pandas as pd
 
 from faceworkbook import ray_cluster
 from faceworkbook.training import trials
+from faceworkbook.training.halving import Umpire
 from faceworkbook.training.trials import Goal, Judgement, Outcome
 
 RETRIES = 2  # of a trial whose machine goes down
@@ -51,36 +52,6 @@ def train(
         histories = ray.get(running)
     judged = Judgement(goal, range(len(drawn)), known)
     return [judged.outcome(number, history) for number, history in enumerate(histories)]
-
-
-class Umpire:
-    """Knows the values of all trials of a round by the epoch at which they were judged.
-
-    Parameters
-    ----------
-    known : mapping of int to list of float
-        Of trials of earlier rounds.
-    sign : int
-        1 where a higher value is better, else -1.
-    halving : Halving or None
-    """
-
-    def __init__(self, known: Mapping[int, Sequence[float]], *, sign: int, halving):
-        self._known, self._sign, self._halving = known, sign, halving
-        self._here: dict[int, dict[int, float]] = {}
-
-    def judge(self, number: int, epoch: int, value: float) -> bool:
-        """Whether trial `number` goes on after `epoch`, beside all that have been there."""
-        here = self._here.setdefault(epoch, {})
-        here[number] = self._sign * value
-        others = [self._sign * v for v in self._known.get(epoch, ())]
-        others += [v for other, v in here.items() if other != number]
-        return self._halving.goes_on(here[number], others)
-
-    def note(self, number: int, rungs: Mapping[int, float]) -> None:
-        """Take in the values of a trial that has ended, also those of epochs that it did not need."""
-        for epoch, value in rungs.items():
-            self._here.setdefault(epoch, {})[number] = self._sign * value
 
 
 def _train_task(shared: tuple, umpire, number: int, options: dict, folder: Path | None) -> pd.DataFrame:
