@@ -6,6 +6,7 @@ Ray itself is tested where it belongs, beside its room.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -17,11 +18,14 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+from bs4 import BeautifulSoup
 
 from faceworkbook import cli, descriptors, ray_cluster, tasks
+from faceworkbook.reports import finished
 from tests.backbones.test_own_onnx import weights
 from tests.conftest import REPO
 from tests.descriptors.test_first_check import check_figures_are_kept
@@ -142,8 +146,56 @@ def test_trials_of_a_search_are_tasks_of_a_cluster(address, tmp_path):
     pd.testing.assert_frame_equal(result.table, own.table, rtol=1e-4)
 
 
+STEPS = ("01_faces", "02_descriptors", "03_classifier")
+TOGETHER = 60  # seconds
+EXTRACTS = """
+import sys
+sys.path.insert(0, {repo!r})
+from tests.descriptors.test_store import run, table
+marks = folder.parent.parent
+(marks / ("begun " + ("local" if out.endswith("alone") else "ray"))).touch()
+until = time.monotonic() + {together}  # one that waits for another's step does not get here until that has ended
+while len(list(marks.glob("begun *"))) < 2 and time.monotonic() < until:
+    time.sleep(0.02)
+pictures = project.resolve("pictures")
+run(pictures, project.root(), face_table=table(pictures)[10:] if net == "c" else table(pictures)[:20], batch_size=1)
+"""
+
+
+@pytest.fixture
+def extracting(home, pictures):
+    """The project of toys; its second step fills a store with 20 of 30 faces, once both kinds of run are there."""
+    path = home / "notebooks" / "02_descriptors.ipynb"
+    notebook = nbformat.read(path, 4)
+    notebook.cells[-1].source += EXTRACTS.format(repo=str(REPO), together=TOGETHER)
+    nbformat.write(notebook, path)
+    return home
+
+
 @pytest.mark.notebooks
-def test_points_of_a_sweep_are_tasks_of_a_cluster(address, home, capsys):
-    assert cli.main(["run", "toy", "--set", "seed=0,1", "--cluster", "ray", "--jobs", "2"]) == 0
+def test_points_of_a_sweep_are_tasks_of_a_cluster_beside_a_run_of_this_machine(
+    address, extracting, pictures, capsys
+):
+    """One results folder and one store of descriptors; each step that they agree in runs once."""
+    alone = [sys.executable, "-m", "faceworkbook.cli", "run", "toy", "--name", "alone", "-p", "net=c"]
+    with subprocess.Popen(alone, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as beside:
+        assert cli.main(["run", "toy", "--set", "seed=0,1", "--cluster", "ray", "--jobs", "2"]) == 0
+        _, complaints = beside.communicate()
+    assert beside.returncode == 0, complaints
     assert "All 2 points are finished" in capsys.readouterr().out
-    assert sweep_toys.ran(home).count("01_faces 0") == 1
+    assert sorted(sweep_toys.ran(extracting)) == [
+        *("01_faces 0", "02_descriptors a", "02_descriptors c"),
+        *("03_classifier 0 a 0.4", "03_classifier 0 c 0.4", "03_classifier 1 a 0.4"),
+    ]
+
+    results, runs = extracting / "results", ["alone", "toy.seed-0", "toy.seed-1"]
+    index = BeautifulSoup((results / "index.html").read_text(), "html.parser")
+    rows = index.find("table", class_="runs").tbody.find_all("tr")
+    assert sorted(row.th.text for row in rows) == runs
+    for place in (results / name / step for name in runs for step in STEPS):
+        assert finished.is_finished(place, json.loads((place / finished.DONE).read_text())["fingerprint"])
+    stored, faces = descriptors.open_store(extracting / "store"), table(pictures)
+    assert sorted(stored.face_id) == sorted(faces["face_id"])
+    straight = run(pictures, extracting / "straight")
+    assert np.array_equal(descriptors.select(extracting / "store", straight.face_id).matrix, straight.matrix)
+    assert not (extracting / "store" / "journal").exists()

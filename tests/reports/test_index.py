@@ -1,13 +1,15 @@
 """The table of all runs: whatever a record holds, the page is written, and what is damaged is marked."""
 
 import json
+import threading
+import time
 
 import numpy as np
 import pytest
 from bs4 import BeautifulSoup
 
 from faceworkbook import cli
-from faceworkbook.reports import finished, index
+from faceworkbook.reports import finished, index, run_records
 
 GOOD = {
     "metrics": {
@@ -127,3 +129,27 @@ def test_a_step_that_was_run_again_by_hand_is_not_called_finished(tmp_path, monk
 
 def read(results):
     return BeautifulSoup(index.write(results).read_text(), "html.parser")
+
+
+def test_a_run_that_ends_while_another_writes_the_table_is_in_it(tmp_path, monkeypatch, capsys):
+    write_run(tmp_path, "first")
+    read_all, has_read, written = run_records.read_all, threading.Event(), threading.Event()
+
+    def read_slowly(results):
+        records = read_all(results)
+        if threading.current_thread() is slow:
+            has_read.set()
+            while not written.is_set() and "waiting" not in capsys.readouterr().out:
+                time.sleep(0.01)
+        return records
+
+    monkeypatch.setattr(run_records, "read_all", read_slowly)
+    slow = threading.Thread(target=index.write, args=[tmp_path])
+    slow.start()
+    has_read.wait()
+    write_run(tmp_path, "second")
+    page = index.write(tmp_path)
+    written.set()
+    slow.join()
+    rows = rows_of(BeautifulSoup(page.read_text(), "html.parser"), 0)
+    assert sorted(row.th.text for row in rows) == ["first", "second"]

@@ -14,6 +14,7 @@ from faceworkbook.reports import run_records
 from faceworkbook.reports.pages import TEMPLATES, escape, page, to_json
 from faceworkbook.reports.run_records import FAILED_PAGE, LONGEST, RunRecord, answer_of
 
+LOCK = ".index.lock"
 COLUMNS = {
     "run": "text", "status": "text", "started (UTC)": "text", "data set": "text", "label": "text", "network": "text",
     "first figure": "text", "answer": "text", "notes": "text", "pages": "text",
@@ -23,13 +24,19 @@ _FOLDER = TEMPLATES / "history"
 
 def write(results: Path) -> Path:
     """Write the page from the folders ``results/EXPERIMENT/STEP/``; returns its path."""
+    # Else a run that read them before another one ended could write after it, and leave it out.
+    with files.hold(results / LOCK, "index.html: another run is writing it"):
+        return files.write_beside(results / "index.html", _page(results))
+
+
+def _page(results: Path) -> str:
     records = run_records.read_all(results)
     body = (
         f"<h1>All runs</h1>{_sweeps(results)}<div class='history'>{_table(records)}"
         f'<script type="application/json" class="runs">{to_json(_data(records, results))}</script></div>'
     )
     style, script = ((_FOLDER / f"history.{kind}").read_text() for kind in ("css", "js"))
-    return files.write_beside(results / "index.html", page("All runs", body, style=style, script=script))
+    return page("All runs", body, style=style, script=script)
 
 
 def _sweeps(results: Path) -> str:
