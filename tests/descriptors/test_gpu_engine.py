@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -164,3 +167,49 @@ def test_a_provider_that_does_not_run_is_named(layers):
         gpu_engine.DeviceError, match="does not run on CUDAExecutionProvider here but on CPUExecution"
     ):
         gpu_engine.GpuEngine(folder / "model.onnx", record)
+
+
+class Runtime:
+    """CUDA's runtime as far as pages go: what is locked twice is an error, which the next call finds."""
+
+    def __init__(self):
+        self.locked, self.error = {}, 0
+
+    def cudaHostRegister(self, place, size, flags):
+        self.error = 712 if place.value in self.locked else 0
+        self.locked.setdefault(place.value, size.value)
+        return self.error
+
+    def cudaHostUnregister(self, place):
+        del self.locked[place.value]
+        return 0
+
+    def cudaGetLastError(self):
+        error, self.error = self.error, 0
+        return error
+
+
+def test_pages_are_locked_while_a_lane_lives(monkeypatch):
+    runtime = Runtime()
+    monkeypatch.setattr(gpu_engine, "_load_runtime", lambda: runtime)
+    lane = gpu_engine._Lane(2, (8, 8, 3), 4, CUDA)
+    assert lane.is_locked and sorted(runtime.locked.values()) == [2 * 4 * 4, 2 * 8 * 8 * 3]
+    del lane
+    gc.collect()
+    assert not runtime.locked
+
+
+def test_pages_that_cannot_be_locked_leave_no_error_behind(monkeypatch):
+    runtime = Runtime()
+    monkeypatch.setattr(gpu_engine, "_load_runtime", lambda: runtime)
+    array = np.zeros(8, np.uint8)
+    runtime.locked[array.ctypes.data] = 8
+    assert not gpu_engine._lock_pages(runtime, array)
+    assert runtime.error == 0
+
+
+def test_batches_of_an_executor_come_back_in_order():
+    with ThreadPoolExecutor(3) as executor:
+        numbers = np.arange(50).reshape(-1, 1, 1, 1)
+        result = fixed_sizes.run_padded(lambda batch: batch[:, 0, 0], numbers, (2, 4), map_=executor.map)
+    assert result.ravel().tolist() == [*range(50)]

@@ -34,14 +34,26 @@ def divide(n: int, sizes: Sequence[int]) -> list[Piece]:
     return pieces
 
 
-def run_padded(function: Callable, pixels: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
-    """Return what `function` gives for the faces (n, height, width, 3), called with batches of `sizes` only."""
-    if not sizes:
-        return function(pixels)
-    results = []
-    for start, stop, size in divide(len(pixels), sizes):
+def run_padded(
+    function: Callable[[np.ndarray], np.ndarray],
+    pixels: np.ndarray,
+    sizes: Sequence[int],
+    *,
+    map_: Callable = map,
+) -> np.ndarray:
+    """Return what `function` gives for the faces (n, height, width, 3), called with batches of `sizes` only.
+
+    Parameters
+    ----------
+    map_ : callable, optional
+        In whose way the batches are gone through: that of an executor computes several at once.
+    """
+
+    def compute(piece: Piece) -> np.ndarray:
+        start, stop, size = piece
         batch = pixels[start:stop]
         if len(batch) < size:
             batch = np.concatenate([batch, np.zeros((size - len(batch), *pixels.shape[1:]), pixels.dtype)])
-        results.append(function(batch)[: stop - start])
-    return np.concatenate(results)
+        return function(batch)[: stop - start]
+
+    return np.concatenate(list(map_(compute, divide(len(pixels), sizes))))

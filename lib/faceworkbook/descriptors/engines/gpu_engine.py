@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import queue
 import warnings
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -107,7 +108,7 @@ class _Lane:
     def __init__(self, n: int, shape: tuple[int, ...], dim: int, provider: str):
         self._pixels, self._descriptors = np.zeros((n, *shape), np.uint8), np.zeros((n, dim), np.float32)
         on_gpu = provider in (CUDA, TENSORRT)
-        self.is_locked = on_gpu and all([_lock_pages(self._pixels), _lock_pages(self._descriptors)])
+        self.is_locked = on_gpu and all([_lock_pages(self, one) for one in (self._pixels, self._descriptors)])
 
     def compute(self, session, pixels: np.ndarray, piece: Piece) -> np.ndarray:
         start, stop, size = piece
@@ -122,16 +123,26 @@ class _Lane:
         return self._descriptors[: stop - start]
 
 
-def _lock_pages(array: np.ndarray) -> bool:
-    """Lock an array's pages, which CUDA then copies without a detour; False where its runtime does not."""
+def _lock_pages(owner: _Lane, array: np.ndarray) -> bool:
+    """Lock an array's pages, which CUDA then copies without a detour, while `owner` lives; False where CUDA does not."""
+    runtime = _load_runtime()
+    place = ctypes.c_void_p(array.ctypes.data)
+    if runtime is None or runtime.cudaHostRegister(place, ctypes.c_size_t(array.nbytes), ctypes.c_uint(0)):
+        if runtime is not None:
+            runtime.cudaGetLastError()  # which ONNX Runtime takes for one of its own otherwise
+        return False
+    # Memory that is freed while it is locked cannot be locked again, and every later error is reported as that one.
+    weakref.finalize(owner, runtime.cudaHostUnregister, place)
+    return True
+
+
+def _load_runtime() -> ctypes.CDLL | None:
     for name in RUNTIMES:
         try:
-            runtime = ctypes.CDLL(name)
+            return ctypes.CDLL(name)
         except OSError:
             continue
-        place, size = ctypes.c_void_p(array.ctypes.data), ctypes.c_size_t(array.nbytes)
-        return runtime.cudaHostRegister(place, size, ctypes.c_uint(0)) == 0
-    return False
+    return None
 
 
 def provider_options(provider: str, precision: str, cache: Path) -> list:
@@ -174,8 +185,10 @@ def _open(graph, folder: Path, provider: str, precision: str):
 
     if provider in (CUDA, TENSORRT) and hasattr(onnxruntime, "preload_dlls"):
         onnxruntime.preload_dlls()  # those that pip has installed
+    # What cuDNN cannot do one way is done another, and written down as an error each time. True ones are raised.
+    onnxruntime.set_default_logger_severity(4)
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
     # Not in the folder of the models, whose files are known by their sizes.
     cache = folder.with_name(f"{folder.name}-tensorrt-{precision}")

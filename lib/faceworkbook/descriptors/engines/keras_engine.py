@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numpy as np
@@ -14,6 +15,7 @@ from faceworkbook.descriptors.engines.fixed_sizes import run_padded
 from faceworkbook.preprocessing import GREY_WEIGHTS
 
 CPU_BATCH, GPU_BATCH = 32, 128
+LANES = 4  # batches that are on their way to the GPU and back at once
 POLICIES = {"float16": "mixed_float16", "bfloat16": "mixed_bfloat16"}
 
 
@@ -46,7 +48,7 @@ class KerasEngine:
 
         cards = tf.config.list_physical_devices("GPU")
         on_gpu = bool(cards) and device != "cpu"
-        self.batch_size = GPU_BATCH if on_gpu else CPU_BATCH
+        self.batch_size = LANES * GPU_BATCH if on_gpu else CPU_BATCH
         self.settings = {
             "name": self.name,
             "version": f"keras {keras.__version__}, tensorflow {tf.__version__}",
@@ -61,13 +63,24 @@ class KerasEngine:
         self._sizes = (CPU_BATCH, GPU_BATCH) if on_gpu else ()
         self._device = "/GPU:0" if on_gpu else "/CPU:0"
         self._tf32 = precision == "tf32"
+        self._lanes = ThreadPoolExecutor(LANES if on_gpu else 1, thread_name_prefix="keras")
 
     def run(self, pixels: np.ndarray) -> np.ndarray:
         """Compute descriptors: (n, height, width, 3) uint8 RGB -> (n, dim) float32."""
+        with self.allowing_tf32():
+            if not self._sizes:
+                return self._compute(pixels)
+            return run_padded(self._compute, pixels, self._sizes, map_=self._lanes.map)
+
+    def _compute(self, batch: np.ndarray) -> np.ndarray:
         import tensorflow as tf
 
-        with _tf32(self._tf32), tf.device(self._device):
-            return run_padded(lambda batch: self._function(batch).numpy(), pixels, self._sizes)
+        with tf.device(self._device):  # of this thread
+            return self._function(batch).numpy()
+
+    def allowing_tf32(self):
+        """Allow TF32 or not for the length of a ``with``: what XLA compiles in it stays so."""
+        return _tf32(self._tf32)
 
 
 @contextmanager
