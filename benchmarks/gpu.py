@@ -1,7 +1,7 @@
 """Faces a second on a GPU: every engine, precision and batch; from memory and from JPEG files; training; memory.
 
     python -m benchmarks gpu [--quick]
-    python -m benchmarks.gpu [--networks vgg_face faceres_deep] [--precisions float16] [--seconds 3]
+    python -m benchmarks.gpu [--networks vgg_face faceres_deep] [--engines gpu] [--precisions float16] [--seconds 3]
 
 One command fills the whole table in some minutes. Each engine runs in a process of its own. "Kernels" leaves faces and
 descriptors on the device, "memory" copies them there and back, "store" reads JPEG files and writes the store. The limit is
@@ -30,7 +30,7 @@ NETWORKS = ("vgg_face", "faceres_deep")
 ON_GPU = ("gpu", "tensorrt", "keras")
 ON_CPU = ("keras", "onnx", "winograd", "separable")
 LOWER = ("float32", "tf32", "float16", "bfloat16")
-BATCHES, FILES, SECONDS = (1, 8, 32, 128, 256), 2048, 2.0
+BATCHES, FILES, SECONDS = (1, 8, 32, 128, 512), 20_000, 2.0
 # Dense peaks in TFLOP/s by the makers' data sheets, by a word of the card's name
 PEAKS = {
     "H200": {"float16": 989.4, "bfloat16": 989.4, "tf32": 494.7, "float32": 66.9},
@@ -57,7 +57,14 @@ def main(quick: bool = False) -> dict[str, pd.DataFrame]:
 
 
 def tables(
-    networks, *, precisions=LOWER, batches=BATCHES, n_files: int = FILES, seconds: float = SECONDS
+    networks,
+    *,
+    engines=(),
+    precisions=LOWER,
+    batches=BATCHES,
+    n_files: int = FILES,
+    seconds: float = SECONDS,
+    trains: bool = True,
 ) -> dict[str, pd.DataFrame]:
     """Return all tables: a line an engine and precision of each network, then training."""
     from faceworkbook.descriptors.engines import COMPUTES, devices
@@ -68,13 +75,17 @@ def tables(
     for name in networks:
         weights = str(vgg_face_file()) if name == "vgg_face" else ""
         rows = []
-        for engine in ON_GPU if card else ON_CPU:
+        for engine in engines or (ON_GPU if card else ON_CPU):
             for precision in (one for one in precisions if one in COMPUTES[engine]):
-                print(f"  {name} {engine} {precision}", flush=True)
                 given = (name, weights, engine, precision, list(batches), n_files, seconds)
-                rows += attempt(lambda given=given: measure_apart(*given), engine, precision)
+                measured = attempt(lambda given=given: measure_apart(*given), engine, precision)
+                for row in measured:
+                    print(f"  {name}", *map(format_cell, row.values()), flush=True)
+                rows += measured
         table = pd.DataFrame(rows).set_index(["engine", "precision", "batch"])
         result[f"{name} on {place}"] = table
+    if not trains:
+        return result
     rows = fresh_process.call("benchmarks.gpu", "training_rows", bool(card), seconds)["rows"]
     result[f"training on {place}"] = pd.DataFrame(rows).set_index(["what", "dtype_policy"])
     return result
@@ -183,21 +194,34 @@ def _keras_alone(runner, faces: np.ndarray, seconds: float) -> float:
         result[0, 0].numpy()  # waits for all of them
         return 8 * len(faces)
 
-    return speed(run, seconds)
+    with runner.allowing_tf32():
+        return speed(run, seconds)
 
 
 def from_files(backbone, runner, precision: str, n: int) -> float:
     """Faces a second from JPEG files to the finished store."""
     from faceworkbook import descriptors, faces
 
-    root, names = face_files(n)
-    table = faces.build({"image": names}, dataset="files")
-    with tempfile.TemporaryDirectory() as store, warnings.catch_warnings():
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore", descriptors.PrecisionWarning)
-        options = {"root": root, "store": store, "engine": runner, "precision": precision}
+        root, names = copied_files(n, Path(folder) / "pictures")
+        table = faces.build({"image": names}, dataset="files")
+        options = {"root": root, "store": Path(folder) / "store", "engine": runner, "precision": precision}
         begun = time.perf_counter()
         descriptors.extract(table, backbone, progress=False, **options)
         return len(names) / (time.perf_counter() - begun)
+
+
+def copied_files(n: int, folder: Path) -> tuple[Path, list[str]]:
+    """A folder of `n` faces, some of them copies of others where there are fewer."""
+    root, names = face_files(n)
+    if len(names) >= n:
+        return root, names
+    folder.mkdir()
+    pictures, copies = [(root / name).read_bytes() for name in names], [f"{i:06}.jpg" for i in range(n)]
+    for i, copy in enumerate(copies):
+        (folder / copy).write_bytes(pictures[i % len(pictures)])
+    return folder, copies
 
 
 def peak(precision: str) -> float:
@@ -295,13 +319,18 @@ def from_command_line() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS))
+    parser.add_argument(
+        "--engines", nargs="+", default=[], help="all that there are for the device by default"
+    )
     parser.add_argument("--precisions", nargs="+", default=list(LOWER))
     parser.add_argument("--batches", nargs="+", type=int, default=list(BATCHES))
     parser.add_argument("--files", type=int, default=FILES, help="JPEG files of the way to the store")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="of each measurement")
+    parser.add_argument("--no-training", action="store_true")
     chosen = parser.parse_args()
-    options = {"precisions": chosen.precisions, "batches": chosen.batches}
-    made = tables(chosen.networks, n_files=chosen.files, seconds=chosen.seconds, **options)
+    options = {"engines": chosen.engines, "precisions": chosen.precisions, "batches": chosen.batches}
+    options |= {"n_files": chosen.files, "seconds": chosen.seconds, "trains": not chosen.no_training}
+    made = tables(chosen.networks, **options)
     for title, table in made.items():
         print(f"\n{title}\n\n{as_markdown(table.reset_index())}")
 

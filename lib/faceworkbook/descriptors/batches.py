@@ -2,45 +2,22 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from faceworkbook import images
-from faceworkbook.descriptors.journal import Stamp, take
+from faceworkbook.descriptors import readers
+from faceworkbook.descriptors.chunks import Batch, Chunk, read_batch
+from faceworkbook.descriptors.journal import take
 from faceworkbook.descriptors.layout import StoreError
 from faceworkbook.descriptors.store import BLOCK_ROWS, BOX
 
 READERS = max(2, os.cpu_count() or 2)
-
-
-class Chunk(NamedTuple):
-    """Faces to be read: rows of the plan, names of the pictures, boxes (n, 4) with NaN for the whole picture.
-
-    And points (n, 5, 2), with NaN where a face is cut out unaligned; None where all are.
-    """
-
-    rows: np.ndarray
-    images: list[str]
-    boxes: np.ndarray
-    points: np.ndarray | None = None
-
-
-@dataclass
-class Batch:
-    """Faces that were read: their rows, pixels (n, h, w, 3) uint8 RGB, and the files' stamps."""
-
-    rows: np.ndarray
-    pixels: np.ndarray
-    stamps: list[Stamp]
 
 
 def write_batch(writers: Sequence, batch: Batch, runner, dims: Sequence[int]) -> None:
@@ -80,6 +57,7 @@ def read_batches(
     batch_size: int,
     rows: np.ndarray | None = None,
     points: np.ndarray | None = None,
+    processes: int = 0,
 ) -> Iterator[Batch]:
     """Read faces in parallel, in order, a few batches ahead of the one that is handed on.
 
@@ -91,13 +69,31 @@ def read_batches(
         Only these rows, in this order.
     points : ndarray of shape (len(plan), 5, 2), optional
         Where each face is aligned at, NaN where it is not.
+    processes : int
+        That read, see `readers.count`; threads of this one where 0. Pixels that they read are there until the next
+        batch is asked for.
     """
     rows = np.arange(len(plan)) if rows is None else rows
     chunks = _chunks(plan, rows, batch_size, points)
+    if processes:
+        yield from _read_apart(chunks, root, preprocessing, batch_size=batch_size, processes=processes)
+        return
     with ThreadPoolExecutor(READERS) as executor:
         yield from _ahead(
             executor, lambda chunk: read_batch(chunk, root, preprocessing), chunks, depth=READERS + 2
         )
+
+
+def _read_apart(
+    chunks: Iterable[Chunk], root: Path, preprocessing, *, batch_size: int, processes: int
+) -> Iterator[Batch]:
+    with (
+        readers.start(processes, root, preprocessing, batch_size=batch_size) as started,
+        ThreadPoolExecutor(processes) as executor,
+    ):
+        for batch, block in _ahead(executor, started.read, chunks, depth=processes + 1):
+            yield batch
+            started.free(block)
 
 
 def _chunks(plan: pd.DataFrame, rows: np.ndarray, size: int, points: np.ndarray | None) -> Iterator[Chunk]:
@@ -131,34 +127,3 @@ def _ahead(executor, function, items: Iterable, *, depth: int) -> Iterator:
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
-
-
-def read_batch(chunk: Chunk, root: Path, preprocessing) -> Batch:
-    """Read the faces of `chunk` from disk; see `Batch`."""
-    pixels = np.empty((len(chunk.rows), *preprocessing.size, 3), np.uint8)
-    stamps, good = [], 0
-    points = chunk.points if chunk.points is not None else [None] * len(chunk.rows)
-    for image, box, five in zip(chunk.images, chunk.boxes.tolist(), points, strict=True):
-        edges = None if math.isnan(box[0]) else tuple(box)
-        stamp, face = _read_face(root, image, preprocessing, box=edges, points=five)
-        stamps.append(stamp)
-        if face is not None:
-            pixels[good] = face
-            good += 1
-    return Batch(chunk.rows, pixels[:good], stamps)
-
-
-def _read_face(root: Path, image: str, preprocessing, *, box, points) -> tuple[Stamp, np.ndarray | None]:
-    try:
-        # Paths are text here: for a small picture a Path takes longer than the file.
-        data, stat = images.read_file(os.path.join(root, image))  # noqa: PTH118
-    except FileNotFoundError:
-        return Stamp("", 0, 0, 0, f"{image}: the file is missing"), None
-    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        reason = getattr(error, "strerror", "") or error
-        return Stamp("", 0, 0, 0, f"{image}: cannot be opened ({reason})"), None
-    stamp = Stamp(images.content_hash(data), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
-    try:
-        return stamp, images.face_pixels(data, preprocessing, box=box, points=points, name=image)
-    except images.UnreadableImage as error:
-        return stamp._replace(detail=str(error)), None

@@ -21,7 +21,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from faceworkbook import ray_cluster
-from faceworkbook.descriptors import batches
+from faceworkbook.descriptors import batches, chunks
 from faceworkbook.descriptors.journal import Journal, JournalWriter, read_begun, take
 from faceworkbook.descriptors.layout import StoreError
 from faceworkbook.descriptors.store import BOX
@@ -145,19 +145,19 @@ class Actor:
         batches.write_batch([self.writer], batch, self.runner, [self.backbone.dim])
         return {"row": batch.rows, "engine": np.repeat(str(self.runner.settings), len(batch.rows))}
 
-    def _read(self, block: dict[str, np.ndarray]) -> batches.Batch:
+    def _read(self, block: dict[str, np.ndarray]) -> chunks.Batch:
         boxes, points = np.column_stack([block[edge] for edge in BOX]), _points_of(block)
 
-        def read(rows: np.ndarray) -> batches.Batch:
+        def read(rows: np.ndarray) -> chunks.Batch:
             own = None if points is None else points[rows]
-            chunk = batches.Chunk(block["row"][rows], block["image"][rows].tolist(), boxes[rows], own)
-            return batches.read_batch(chunk, self.root, self.backbone.preprocessing)
+            chunk = chunks.Chunk(block["row"][rows], block["image"][rows].tolist(), boxes[rows], own)
+            return chunks.read_batch(chunk, self.root, self.backbone.preprocessing)
 
         n = len(block["row"])
         shares = np.array_split(np.arange(n), min(self.n_readers, n))
         read_ = list(self.readers.map(read, shares))
         pixels = np.concatenate([batch.pixels for batch in read_])
-        return batches.Batch(block["row"], pixels, [stamp for batch in read_ for stamp in batch.stamps])
+        return chunks.Batch(block["row"], pixels, [stamp for batch in read_ for stamp in batch.stamps])
 
 
 def _points_of(block: dict[str, np.ndarray]) -> np.ndarray | None:

@@ -17,7 +17,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from faceworkbook import landmarks
-from faceworkbook.descriptors import first_check
+from faceworkbook.descriptors import first_check, readers
 from faceworkbook.descriptors.batches import draw_pixels, read_batches, write_batch
 from faceworkbook.descriptors.engines.base import FLOAT32, PRECISIONS
 from faceworkbook.descriptors.journal import Journal
@@ -238,6 +238,7 @@ def run_batches(job: Extraction, runner: Engine, journals: Sequence[Journal], to
         batch_size=options.batch_size or runner.batch_size,
         rows=todo,
         points=job.points(len(plan)),
+        processes=readers.count(runner, len(todo)),
     )
     n, writers = len(plan), [journal.writer for journal in journals]
     bar = tqdm(

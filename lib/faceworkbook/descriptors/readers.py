@@ -1,0 +1,185 @@
+"""Processes that read pictures, for an engine that computes faces faster than the threads of one process read them.
+
+Threads of Python take turns: on 16 cores 16 of them read fewer faces a second than one. Each process here writes pixels
+where its parent sees them too, so that nothing but names and hashes travels between the two.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import mmap
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from faceworkbook.descriptors.chunks import Batch, Chunk, read_batch
+from faceworkbook.descriptors.engines.base import Engine, available_cores
+from faceworkbook.descriptors.journal import Stamp
+from faceworkbook.descriptors.layout import StoreError
+from faceworkbook.preprocessing import Preprocessing
+
+FEWEST = 5_000  # faces; fewer are read sooner than processes are started
+MOST, FEWEST_CORES = 8, 4
+SPARE = 4  # blocks of pixels beside the one that each process writes: read ahead, and the one in use
+
+
+def count(runner: Engine, n: int) -> int:
+    """Return how many processes are to read `n` faces for an engine; 0 where this process does.
+
+    Only a GPU is faster than that.
+    """
+    cores = available_cores()
+    if (
+        not runner.settings.get("card")
+        or n < FEWEST
+        or cores < FEWEST_CORES
+        or not hasattr(os, "memfd_create")
+    ):
+        return 0
+    return min(MOST, cores - 2)
+
+
+@contextlib.contextmanager
+def start(n: int, root: Path, preprocessing: Preprocessing, *, batch_size: int) -> Iterator[Readers]:
+    """Start `n` processes for the length of a ``with``.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+        Folder of the pictures.
+    preprocessing : Preprocessing
+    batch_size : int
+        Faces of a chunk at most.
+    """
+    shape = (n + SPARE, batch_size, *preprocessing.size, 3)
+    memory = os.memfd_create("faces")
+    try:
+        os.ftruncate(memory, int(np.prod(shape)))
+        pixels = np.frombuffer(mmap.mmap(memory, 0), np.uint8).reshape(shape)
+        given = json.dumps(
+            {
+                "memory": memory,
+                "shape": shape,
+                "root": os.fspath(root),
+                "preprocessing": preprocessing.to_dict(),
+            }
+        )
+        with contextlib.ExitStack() as stack:
+            processes = [stack.enter_context(_Process(given, memory)) for _ in range(n)]
+            yield Readers(processes, pixels)
+    finally:
+        os.close(memory)
+
+
+class Readers:
+    """Processes that stand ready, and the blocks of pixels that they write."""
+
+    def __init__(self, processes: list[_Process], pixels: np.ndarray):
+        self._pixels = pixels
+        self._processes: queue.SimpleQueue[_Process] = queue.SimpleQueue()
+        self._blocks: queue.SimpleQueue[int] = queue.SimpleQueue()
+        for process in processes:
+            self._processes.put(process)
+        for block in range(len(pixels)):
+            self._blocks.put(block)
+
+    def read(self, chunk: Chunk) -> tuple[Batch, int]:
+        """Read a chunk; return it with the block that its pixels lie in until `free` is called.
+
+        Raises
+        ------
+        StoreError
+            A process has ended.
+        """
+        block, process = self._blocks.get(), self._processes.get()
+        try:
+            good, stamps = process.read(block, chunk)
+        finally:
+            self._processes.put(process)
+        return Batch(chunk.rows, self._pixels[block, :good], stamps), block
+
+    def free(self, block: int) -> None:
+        """Let a block of pixels be written anew."""
+        self._blocks.put(block)
+
+
+class _Process:
+    def __init__(self, given: str, memory: int):
+        self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by __exit__)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", __name__, given],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._said,
+            text=True,
+            pass_fds=[memory],
+            start_new_session=True,  # Ctrl-C is the parent's to answer
+        )
+        assert self._process.stdin and self._process.stdout
+        self._questions, self._answers = self._process.stdin, self._process.stdout
+
+    def __enter__(self) -> _Process:
+        return self
+
+    def __exit__(self, *_) -> None:
+        # A process ends where its input does.
+        with contextlib.suppress(OSError):
+            self._questions.close()
+        self._process.wait()
+        self._answers.close()
+        self._said.close()
+
+    def read(self, block: int, chunk: Chunk) -> tuple[int, list[Stamp]]:
+        asked = {
+            "block": block,
+            "images": chunk.images,
+            "boxes": chunk.boxes.tolist(),
+            "points": None if chunk.points is None else chunk.points.tolist(),
+        }
+        try:
+            self._questions.write(json.dumps(asked) + "\n")
+            self._questions.flush()
+            answer = json.loads(self._answers.readline())
+        except (OSError, ValueError) as error:
+            raise StoreError(self._describe_end(chunk)) from error
+        return answer["good"], [Stamp(*stamp) for stamp in answer["stamps"]]
+
+    def _describe_end(self, chunk: Chunk) -> str:
+        status = self._process.wait()
+        how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
+        self._said.seek(0)
+        lines = [line for line in self._said.read().splitlines() if line.strip()]
+        return (
+            f"a process that reads pictures was ended {how} while it read {chunk.images[0]} to {chunk.images[-1]}"
+            f"{f': {lines[-1][:200]}' if lines else ''}; what was computed is kept: extract again to go on"
+        )
+
+
+def main() -> None:
+    """Read what is asked for in lines of JSON until there are no more."""
+    given, answers = json.loads(sys.argv[1]), os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever else a library prints
+    cv2.setNumThreads(1)
+    preprocessing = Preprocessing.from_dict(given["preprocessing"])
+    pixels = np.frombuffer(mmap.mmap(given["memory"], 0), np.uint8).reshape(given["shape"])
+    for line in sys.stdin:
+        asked = json.loads(line)
+        boxes = np.array(asked["boxes"], float)
+        points = None if asked["points"] is None else np.array(asked["points"], float)
+        chunk = Chunk(np.arange(len(boxes)), asked["images"], boxes, points)
+        batch = read_batch(chunk, Path(given["root"]), preprocessing, into=pixels[asked["block"]])
+        answers.write(json.dumps({"good": len(batch.pixels), "stamps": batch.stamps}) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()
