@@ -125,7 +125,7 @@ def multiplications(layer) -> int:
 def runners(name: str, weights: Path | None, batch: int):
     """The backbone, and for each engine a function that computes a batch and says how many faces it did."""
     from faceworkbook import backbones
-    from faceworkbook.descriptors.engines.winograd import UnsuitedGraph
+    from faceworkbook.descriptors.engines.compiled.graphs import UnsuitedGraph
 
     backbone = backbones.load(name, weights=weights)
     pixels = read_pixels(*face_files(batch), backbone.preprocessing)

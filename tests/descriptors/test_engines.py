@@ -12,7 +12,8 @@ import pytest
 
 from faceworkbook import backbones, images
 from faceworkbook.descriptors import engines
-from faceworkbook.descriptors.engines import onnx_engine, onnx_graph, prepare, winograd
+from faceworkbook.descriptors.engines import onnx_engine, onnx_graph, own_kernels, prepare
+from faceworkbook.descriptors.engines.compiled.graphs import UnsuitedGraph
 from faceworkbook.descriptors.engines.winograd import leading
 from tests.support import vgg_files
 
@@ -176,8 +177,8 @@ def test_winograd_at_every_edge(tmp_path, height, width, pools):
 
 def test_winograd_refuses_networks_that_it_is_not_made_for(tmp_path):
     onnx_graph.write(every_layer(), tmp_path)
-    with pytest.raises(winograd.UnsuitedGraph, match="begins with 0 3 x 3 convolutions"):
-        winograd.check_graph(tmp_path / "model.onnx")
+    with pytest.raises(UnsuitedGraph, match="begins with 0 3 x 3 convolutions"):
+        own_kernels.check_graph("winograd", tmp_path / "model.onnx")
 
 
 def test_a_branch_ends_what_winograd_takes(tmp_path):

@@ -13,7 +13,8 @@ pytest.importorskip("numba", reason="the extra [fast] is not installed")
 
 from faceworkbook import images
 from faceworkbook.descriptors import engines
-from faceworkbook.descriptors.engines import onnx_graph, prepare, separable
+from faceworkbook.descriptors.engines import onnx_graph, own_kernels, prepare
+from faceworkbook.descriptors.engines.compiled.graphs import UnsuitedGraph
 from faceworkbook.descriptors.engines.compiled.products import padded, panels, zeros
 from faceworkbook.descriptors.engines.separable import kernels, leading
 
@@ -167,8 +168,8 @@ def test_networks_that_it_is_not_made_for_are_refused(tmp_path):
     x = keras.layers.DepthwiseConv2D(3, padding="same", activation="relu")(x)
     x = keras.layers.Conv2D(4, 1)(x)  # without ReLU, as in the bottlenecks of MobileNetV2
     onnx_graph.write(keras.Model(inputs, keras.layers.Flatten()(x)), tmp_path)
-    with pytest.raises(separable.UnsuitedGraph, match="begins with 0 depthwise-separable convolutions"):
-        separable.check_graph(tmp_path / "model.onnx")
+    with pytest.raises(UnsuitedGraph, match="begins with 0 depthwise-separable convolutions"):
+        own_kernels.check_graph("separable", tmp_path / "model.onnx")
 
 
 @pytest.mark.tensorflow
@@ -183,8 +184,8 @@ def test_a_convolution_of_one_filter_is_no_depthwise_one(tmp_path):
         x = layers.Conv2D(1, 3, padding="same", activation="relu")(x)
         x = layers.Conv2D(4, 1, activation="relu")(x)
     onnx_graph.write(keras.Model(inputs, layers.Flatten()(x)), tmp_path)
-    with pytest.raises(separable.UnsuitedGraph, match="begins with 0 depthwise-separable"):
-        separable.check_graph(tmp_path / "model.onnx")
+    with pytest.raises(UnsuitedGraph, match="begins with 0 depthwise-separable"):
+        own_kernels.check_graph("separable", tmp_path / "model.onnx")
 
 
 @pytest.mark.parametrize("spoil", ["limits that are computed", "automatic pads"])
@@ -201,8 +202,8 @@ def test_what_is_not_understood_is_refused(tmp_path, spoil):
     else:
         clip.input[2] = "computed"
     onnx.save(model, tmp_path / "model.onnx")
-    with pytest.raises(separable.UnsuitedGraph, match="begins with 0 depthwise-separable"):
-        separable.check_graph(tmp_path / "model.onnx")
+    with pytest.raises(UnsuitedGraph, match="begins with 0 depthwise-separable"):
+        own_kernels.check_graph("separable", tmp_path / "model.onnx")
 
 
 @pytest.mark.tensorflow

@@ -18,7 +18,7 @@ import numpy as np
 
 from faceworkbook import backbones, files
 from faceworkbook.backbones import Backbone
-from faceworkbook.descriptors.engines import onnx_graph, separable, winograd
+from faceworkbook.descriptors.engines import onnx_graph, own_kernels
 from faceworkbook.descriptors.engines.base import FLOAT32, Engine, agrees, compare
 from faceworkbook.descriptors.engines.compiled.graphs import UnsuitedGraph
 from faceworkbook.descriptors.engines.devices import CUDA, TENSORRT
@@ -26,7 +26,6 @@ from faceworkbook.images import Preprocessing
 
 VERDICT, FORMAT = "verdict.json", 7
 GRAPH, QUANTISED = "model.onnx", "int8.onnx"
-COMPILED = {"winograd": winograd, "separable": separable}  # engines of own kernels
 PIXELS, REFERENCE = "pixels.npy", "reference.npy"
 
 
@@ -115,8 +114,8 @@ def _export(backbone: Backbone, folder: Path) -> dict:
 
 def _try(engine: str, folder: Path, backbone: Backbone, precision: str) -> dict:
     try:
-        if engine in COMPILED:
-            COMPILED[engine].check_graph(folder / GRAPH)
+        if engine in own_kernels.SPLITS:
+            own_kernels.check_graph(engine, folder / GRAPH)
         tried = {"preprocessing": backbone.preprocessing.to_dict(), "dims": backbone.dims}
         return _step("try", folder, {"engine": engine, "precision": precision, **tried})
     except UnsuitedGraph as error:
@@ -171,8 +170,8 @@ def make(
     threads: int | None = None,
 ) -> Engine:
     """Make an engine on the models in `folder`; convert a model that it needs first."""
-    if engine in COMPILED:
-        return COMPILED[engine].make_engine(folder / GRAPH, preprocessing, threads=threads)
+    if engine in own_kernels.SPLITS:
+        return own_kernels.make_engine(engine, folder / GRAPH, preprocessing, threads=threads)
     if engine in ("gpu", "tensorrt"):
         from faceworkbook.descriptors.engines.gpu_engine import GpuEngine
 

@@ -24,7 +24,7 @@ FEW_WEIGHTS, BESIDE_FEW, BESIDE_MANY = 75_000, 16_000, 65_000
 
 
 def make(path: Path, preprocessing: Preprocessing, *, threads: int | None = None) -> CompiledEngine:
-    """Make the engine; see `separable.make_engine`."""
+    """Make the engine; see `own_kernels.make_engine`."""
     threads = threads or available_cores()
     leading, rest = split_graph(path)
     layers = _Layers(leading, preprocessing)

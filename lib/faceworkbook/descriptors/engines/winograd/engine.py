@@ -24,7 +24,7 @@ PLANE_GAP = 48
 
 
 def make(path: Path, preprocessing: Preprocessing, *, threads: int | None = None) -> CompiledEngine:
-    """Make the engine; see `winograd.make_engine`."""
+    """Make the engine; see `own_kernels.make_engine`."""
     threads = threads or available_cores()
     convolutions, rest = split_graph(path)
     layers = [_Layer(convolution, first=i == 0) for i, convolution in enumerate(convolutions)]
