@@ -12,7 +12,6 @@ import base64
 import importlib
 import inspect
 import io
-import os
 import platform
 import re
 import time
@@ -24,6 +23,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from faceworkbook.plots import style
+from faceworkbook.threads import count_cores
 
 HERE = Path(__file__).parent
 STYLE = HERE.parent / "lib/faceworkbook/reports/templates/report/style.css"
@@ -64,7 +64,7 @@ def discover() -> dict:
 
 def page(sections: list[str], *, quick: bool) -> str:
     """Return the whole report as HTML that loads nothing from outside."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = count_cores()
     machine = f"{processor()}, {cores} cores, Python {platform.python_version()}"
     warning = "<p>Small inputs and few repeats: a look at the page, no measurement.</p>" if quick else ""
     return (

@@ -14,7 +14,6 @@ import http.client
 import io
 import itertools
 import json
-import os
 import pickle
 import random
 import re
@@ -35,6 +34,8 @@ import numpy as np
 import pandas as pd
 import psutil
 from PIL import Image
+
+from faceworkbook.threads import count_cores
 
 HERE = Path(__file__).parent
 UTKFACE = HERE.parents[1] / "shared/data/utkface/UTKFace"
@@ -414,7 +415,7 @@ def measure(model: str, *, seconds: float, hostile: int, photos: int = PHOTOS) -
         memory.append(("after photos again", server.rss()))
         alive, _ = server.ask("GET", "/health")
     outcomes = pd.concat(counts).groupby(level=[0, 1]).sum().to_frame()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = count_cores()
     return {
         f"{what}, one a request, {CLIENTS} clients, {cores} cores for server and clients": pd.DataFrame(
             [row, after], index=["before", "after the hostile uploads"]

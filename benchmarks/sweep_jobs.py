@@ -21,6 +21,7 @@ from pathlib import Path
 import pandas as pd
 
 from faceworkbook.reports import jobs
+from faceworkbook.threads import count_cores
 from tests.reports import sweep_toys
 
 NETWORKS, SEEDS, SECONDS = ("a", "b"), 6, 4.0
@@ -35,7 +36,7 @@ def main(quick: bool = False) -> dict[str, pd.DataFrame]:
     table = pd.DataFrame(rows)
     mean = table.groupby("jobs")["seconds"].mean()
     ratio = mean[1] / mean[2]
-    busy = table["load before"].max() > jobs.count_cores() / 2
+    busy = table["load before"].max() > count_cores() / 2
     table.attrs["plot"] = "seconds"
     table.attrs["note"] = (
         f"Two jobs are {ratio:.2f} times as fast as one; wanted {WANTED:g}."

@@ -9,7 +9,8 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
-from threadpoolctl import threadpool_limits
+
+from faceworkbook.threads import one_thread
 
 STRENGTH = 1e-3  # C of the logistic regression
 ALPHA = 1000.0  # of the ridge regression
@@ -27,7 +28,7 @@ def estimator(strength: float, *, is_number: bool, **options):
     return LogisticRegression(C=strength, **{"max_iter": 200, "tol": 1e-3, **options})
 
 
-@threadpool_limits.wrap(limits=1)  # more wait for each other, on a machine with other work ten times as long
+@one_thread()
 def fit(x: np.ndarray, labels: np.ndarray, *, strength: float | None = None, sample_weight=None, **options):
     """Standardise and fit: classes by logistic regression, numbers by ridge regression.
 

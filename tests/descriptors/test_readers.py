@@ -41,7 +41,7 @@ def pictures(tmp_path):
 def started(monkeypatch):
     """The processes that are started: two, however few the faces are."""
     monkeypatch.setattr(readers, "FEWEST", 1)
-    monkeypatch.setattr(readers, "available_cores", lambda: 4)
+    monkeypatch.setattr(readers, "count_cores", lambda: 4)
     processes, popen = [], subprocess.Popen
 
     def start(*given, **options):
@@ -139,7 +139,7 @@ def test_a_loop_that_ends_early_ends_the_processes(pictures, started):
     ],
 )
 def test_a_gpu_alone_is_worth_them_and_many_faces(monkeypatch, settings, n, cores, expected):
-    monkeypatch.setattr(readers, "available_cores", lambda: cores)
+    monkeypatch.setattr(readers, "count_cores", lambda: cores)
     runner = OnCard()
     runner.settings = settings
     assert readers.count(runner, n) == expected

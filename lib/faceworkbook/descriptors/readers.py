@@ -22,10 +22,11 @@ import cv2
 import numpy as np
 
 from faceworkbook.descriptors.chunks import Batch, Chunk, read_batch
-from faceworkbook.descriptors.engines.base import Engine, available_cores
+from faceworkbook.descriptors.engines.base import Engine
 from faceworkbook.descriptors.journal import Stamp
 from faceworkbook.descriptors.layout import StoreError
 from faceworkbook.preprocessing import Preprocessing
+from faceworkbook.threads import count_cores
 
 FEWEST = 5_000  # faces; fewer are read sooner than processes are started
 MOST, FEWEST_CORES = 8, 4
@@ -37,7 +38,7 @@ def count(runner: Engine, n: int) -> int:
 
     Only a GPU is faster than that.
     """
-    cores = available_cores()
+    cores = count_cores()
     if (
         not runner.settings.get("card")
         or n < FEWEST

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
-from threadpoolctl import threadpool_limits
 
 from faceworkbook import linear
+from faceworkbook.threads import one_thread
 
 # The inverse of regularisation, on standardised descriptors of some hundred to thousand directions.
 STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
@@ -44,7 +44,7 @@ class Linear:
     history: pd.DataFrame
 
 
-@threadpool_limits.wrap(limits=1)  # more wait for each other, on a machine with other work ten times as long
+@one_thread()
 def fit_classes(
     train: tuple[np.ndarray, np.ndarray],
     validation: tuple[np.ndarray, np.ndarray],

@@ -9,10 +9,10 @@ import pandas as pd
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from sklearn.preprocessing import StandardScaler
-from threadpoolctl import threadpool_limits
 
 from faceworkbook.plots import style
 from faceworkbook.plots.pca import MARKERS, as_classes
+from faceworkbook.threads import one_thread
 
 MOST = 5000  # faces on a map: beyond it the map takes minutes and its points lie on each other
 LEAST = 10  # faces; fewer have no neighbourhoods
@@ -113,7 +113,7 @@ class DescriptorMapDisplay:
         )
 
 
-@threadpool_limits.wrap(limits=1)  # more wait for each other, on a machine with other work ten times as long
+@one_thread()
 def embed(matrix: np.ndarray, *, seed: int = 0, quick: bool = False) -> np.ndarray:
     """Return a place in the plane for each row, (n, 2): t-SNE on standardised principal components.
 

@@ -20,6 +20,7 @@ from faceworkbook import project
 from faceworkbook.reports import experiments, finished, sharing
 from faceworkbook.reports.experiments import Experiment
 from faceworkbook.reports.sweeps import Point
+from faceworkbook.threads import count_cores
 
 FAILED, FINISHED, UNCHANGED = "failed", "finished", "unchanged"
 CLUSTERS = ("", "ray")
@@ -127,11 +128,6 @@ def specify(point: Point, results: str | Path, since: float, *, cold: bool = Fal
         "since": since,
         "cold": cold,
     }
-
-
-def count_cores() -> int:
-    """Return the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def limit_threads(cores: int, jobs: int) -> dict[str, str]:

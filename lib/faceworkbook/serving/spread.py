@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from threadpoolctl import threadpool_limits
+
+from faceworkbook.threads import one_thread
 
 DIRECTIONS = 32
 FLAGGED = 0.05  # share of validation faces that are flagged
@@ -59,7 +60,7 @@ class Spread:
         x = _unit(np.asarray(training[::every], dtype=np.float64))
         mean = x.mean(axis=0)
         k = max(1, min(DIRECTIONS, x.shape[1] - 1, len(x) - 2))
-        with threadpool_limits(1):  # more wait for each other, on a machine with other work ten times as long
+        with one_thread():
             _, sizes, axes = np.linalg.svd(x - mean, full_matrices=False)
         variances = sizes**2 / max(len(x) - 1, 1)
         rest = variances[k:].sum() / max(x.shape[1] - k, 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -121,8 +120,3 @@ def describe_version(package: str) -> str:
         except importlib.metadata.PackageNotFoundError:
             continue
     return importlib.metadata.version(names[-1])
-
-
-def available_cores() -> int:
-    """Return the number of cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

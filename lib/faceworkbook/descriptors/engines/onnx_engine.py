@@ -9,9 +9,10 @@ import cv2
 import numpy as np
 
 from faceworkbook.backbones import Backbone, BackboneError
-from faceworkbook.descriptors.engines.base import available_cores, describe_version
+from faceworkbook.descriptors.engines.base import describe_version
 from faceworkbook.descriptors.engines.onnx_graph import INPUT
 from faceworkbook.images import Preprocessing, network_input
+from faceworkbook.threads import count_cores
 
 BATCH, CHUNK = 32, 4  # faces a call, and faces that one thread takes at a time: they stay in its cache
 
@@ -42,7 +43,7 @@ class OnnxEngine:
     ):
         import onnxruntime
 
-        threads = threads or available_cores()
+        threads = threads or count_cores()
         version = f"onnxruntime {describe_version('onnxruntime')}"
         self.batch_size = BATCH
         self.settings = {"name": self.name, "version": version, "precision": precision, "threads": threads}
@@ -84,7 +85,7 @@ class OwnGraphEngine:
                 "others run with engine='auto'"
             )
         onnx_file.import_runtime()
-        threads = threads or available_cores()
+        threads = threads or count_cores()
         version = f"onnxruntime {describe_version('onnxruntime')}"
         self.batch_size = BATCH
         self.settings = {

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from faceworkbook.descriptors.engines.base import available_cores
 from faceworkbook.descriptors.engines.compiled.engine import CompiledEngine
 from faceworkbook.descriptors.engines.compiled.graphs import open_rest
 from faceworkbook.descriptors.engines.compiled.products import ROWS, padded, panels, zeros
 from faceworkbook.descriptors.engines.separable import kernels
 from faceworkbook.descriptors.engines.separable.leading import Block, Leading, Weights, split_graph
 from faceworkbook.images import Preprocessing, network_input
+from faceworkbook.threads import count_cores
 
 GROUP = 4  # faces that a thread takes at a time: small pictures together fill a matrix product
 BATCH = 32
@@ -25,7 +25,7 @@ FEW_WEIGHTS, BESIDE_FEW, BESIDE_MANY = 75_000, 16_000, 65_000
 
 def make(path: Path, preprocessing: Preprocessing, *, threads: int | None = None) -> CompiledEngine:
     """Make the engine; see `own_kernels.make_engine`."""
-    threads = threads or available_cores()
+    threads = threads or count_cores()
     leading, rest = split_graph(path)
     layers = _Layers(leading, preprocessing)
     workspaces = [_Workspace(layers) for _ in range(threads)]

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from faceworkbook.descriptors.engines.base import available_cores
 from faceworkbook.descriptors.engines.compiled.engine import CompiledEngine
 from faceworkbook.descriptors.engines.compiled.graphs import open_rest
 from faceworkbook.descriptors.engines.compiled.products import ROWS, padded, panels, zeros
 from faceworkbook.descriptors.engines.winograd import kernels
 from faceworkbook.descriptors.engines.winograd.leading import Convolution, split_graph
 from faceworkbook.images import Preprocessing, network_input
+from faceworkbook.threads import count_cores
 
 GROUP = 8  # faces that a thread takes at a time: small pictures together fill a matrix product
 BATCH = 64  # at least so many faces share one reading of the dense layers' weights
@@ -25,7 +25,7 @@ PLANE_GAP = 48
 
 def make(path: Path, preprocessing: Preprocessing, *, threads: int | None = None) -> CompiledEngine:
     """Make the engine; see `own_kernels.make_engine`."""
-    threads = threads or available_cores()
+    threads = threads or count_cores()
     convolutions, rest = split_graph(path)
     layers = [_Layer(convolution, first=i == 0) for i, convolution in enumerate(convolutions)]
     workspaces = [_Workspace(layers, preprocessing) for _ in range(threads)]
