@@ -108,7 +108,7 @@ def test_a_process_that_is_killed_is_named_and_what_was_computed_is_kept(picture
     np.testing.assert_array_equal(result.matrix, expected(numbers))
 
 
-def test_what_a_process_says_when_it_fails_is_told(pictures, started, tmp_path, monkeypatch):
+def test_why_a_process_fails_is_in_the_error(pictures, started, tmp_path, monkeypatch):
     monkeypatch.setattr(readers.Preprocessing, "to_dict", lambda self: {"size": [0]})
     with pytest.raises(StoreError, match=r"ended with status 1 while it read 00000.png to .*TypeError"):
         list(

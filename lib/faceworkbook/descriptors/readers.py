@@ -115,12 +115,12 @@ class Readers:
 
 class _Process:
     def __init__(self, given: str, memory: int):
-        self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by __exit__)
+        self._complaints = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by __exit__)
         self._process = subprocess.Popen(
             [sys.executable, "-m", __name__, given],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._said,
+            stderr=self._complaints,
             text=True,
             pass_fds=[memory],
             start_new_session=True,  # Ctrl-C is the parent's to answer
@@ -137,7 +137,7 @@ class _Process:
             self._questions.close()
         self._process.wait()
         self._answers.close()
-        self._said.close()
+        self._complaints.close()
 
     def read(self, block: int, chunk: Chunk) -> tuple[int, list[Stamp]]:
         asked = {
@@ -157,8 +157,8 @@ class _Process:
     def _describe_end(self, chunk: Chunk) -> str:
         status = self._process.wait()
         how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
-        self._said.seek(0)
-        lines = [line for line in self._said.read().splitlines() if line.strip()]
+        self._complaints.seek(0)
+        lines = [line for line in self._complaints.read().splitlines() if line.strip()]
         return (
             f"a process that reads pictures was ended {how} while it read {chunk.images[0]} to {chunk.images[-1]}"
             f"{f': {lines[-1][:200]}' if lines else ''}; what was computed is kept: extract again to go on"
