@@ -144,7 +144,7 @@ def test_notebook_runs_alone_after_the_main_chain(chain, notebook):
 def test_a_network_is_fine_tuned_and_put_to_use_on_aligned_faces(chain):
     step = {
         "notebook": "10_fine_tune",
-        "parameters": {"align": "five_points", "margin": 0.2, "resume": False},
+        "parameters": {"backbone": "mini_xception", "align": "five_points", "margin": 0.2, "resume": False},
     }
     folder = chain([step]) / "10_fine_tune"
     network = json.loads((folder / "predictor" / "predictor.json").read_text())["networks"][0]

@@ -200,16 +200,22 @@ def test_the_fingerprint_follows_the_file(mat, toy):
     assert backbones.load("vgg_face", weights=mat).fingerprint == hashlib.sha256(mat.read_bytes()).hexdigest()
 
 
+@pytest.fixture(scope="module")
+def full_size():
+    """All 145,002,878 weights at random, an input, and its taps computed by hand."""
+    full = vgg_files.random_parameters(np.random.default_rng(0))
+    x = np.random.default_rng(1).normal(0, 60, (1, 224, 224, 3)).astype(np.float32)
+    return full, x, by_hand(full, x[0].transpose(2, 0, 1))
+
+
 @pytest.mark.fullsize
 @pytest.mark.parametrize("file", ["vgg_face.mat", "VGG_FACE.t7"])
-def test_the_full_size_network_equals_the_one_computed_by_hand(tmp_path, file):
-    full = vgg_files.random_parameters(np.random.default_rng(0))
+def test_the_full_size_network_equals_the_one_computed_by_hand(full_size, tmp_path, file):
+    full, x, expected = full_size
     write = vgg_files.write_mat if file.endswith("mat") else vgg_files.write_t7
     write(tmp_path / file, full)
     net = backbones.load("vgg_face", weights=tmp_path / file)
     assert net.full.count_params() == 145_002_878
-    x = np.random.default_rng(1).normal(0, 60, (1, 224, 224, 3)).astype(np.float32)
-    expected = by_hand(full, x[0].transpose(2, 0, 1))
     for tap in ("fc7", "fc8"):
         assert relative(net.at(tap).model.predict(x, verbose=0)[0], expected[tap]) < 1e-4, tap
 
