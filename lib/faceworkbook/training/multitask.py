@@ -17,6 +17,7 @@ from faceworkbook.files import hash_values
 from faceworkbook.models.multitask import MultitaskNet
 from faceworkbook.tasks import Labels
 from faceworkbook.training import checkpoint, loop, param_groups, targets, weighting
+from faceworkbook.training.ahead import make_ahead
 from faceworkbook.training.batches import Alternating, Joint
 from faceworkbook.training.filling import Filling, Planned
 from faceworkbook.training.loop import Batch, Fitted, Learner
@@ -133,6 +134,9 @@ class _Rows(Planned):
     settings: Settings
 
     def train(self, epoch: int) -> Iterator[Batch]:
+        return make_ahead(self._train(epoch))
+
+    def _train(self, epoch: int) -> Iterator[Batch]:
         rng, filling = np.random.default_rng([self.settings.seed, epoch]), self.filling
         filling.renew(epoch, self.x, seed=int(rng.integers(2**31)))
         for batch in filling.plan.batches(epoch, rng):

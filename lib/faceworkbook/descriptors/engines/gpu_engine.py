@@ -159,8 +159,9 @@ def provider_options(provider: str, precision: str, cache: Path) -> list:
             "device_id": 0,
             # Without this word float32 is computed in TF32.
             "use_tf32": int(precision == "tf32"),
-            # Tensor cores read channels last.
+            # Tensor cores read channels last, where a convolution can add its bias too.
             "prefer_nhwc": int(precision != FLOAT32),
+            "fuse_conv_bias": int(precision != FLOAT32),
             "cudnn_conv_algo_search": "EXHAUSTIVE",
             "cudnn_conv_use_max_workspace": 1,
             "arena_extend_strategy": "kSameAsRequested",
