@@ -75,12 +75,13 @@ def test_main_chain_leaves_a_report_with_every_figure(chain):
     assert "Ruled out" in card and "Deciding anything about a person" in card and "By group" in card
 
 
-def test_cold_kernels_write_what_forked_ones_wrote(main_chain, tmp_path):
+def test_cold_kernels_write_what_forked_ones_wrote(main_chain, tmp_path_factory):
     """Pages, notebooks, pictures and tables; but for times, places and the names of progress bars."""
     if not all(main_chain.forked):
         pytest.skip("kernels are started cold here")
-    folder = run_steps(tmp_path, MAIN, cold=True, store=str(tmp_path / "descriptors"))
-    cold = same_files.read(folder, results=tmp_path)
+    results = tmp_path_factory.mktemp("results")  # as long a name: a page lets long words be broken
+    folder = run_steps(results, MAIN, cold=True, store=str(results / "descriptors"))
+    cold = same_files.read(folder, results=results)
     assert len(main_chain.forked) == len(MAIN)
     assert {f"{step}/{name}" for step in MAIN for name in ("notebook.ipynb", "report.html")} <= set(cold)
     different = list(same_files.differences(main_chain.files, cold))
