@@ -38,15 +38,10 @@ def count(runner: Engine, n: int) -> int:
 
     Only a GPU is faster than that.
     """
-    cores = count_cores()
-    if (
-        not runner.settings.get("card")
-        or n < FEWEST
-        or cores < FEWEST_CORES
-        or not hasattr(os, "memfd_create")
-    ):
+    if not runner.settings.get("card") or n < FEWEST:
         return 0
-    return min(MOST, cores - 2)
+    cores = count_cores()
+    return min(MOST, cores - 2) if cores >= FEWEST_CORES and hasattr(os, "memfd_create") else 0
 
 
 @contextlib.contextmanager
