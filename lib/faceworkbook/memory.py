@@ -11,7 +11,7 @@ ADVICE = (
 )
 _WORDS = re.compile(
     r"memoryerror|bad_alloc|insufficient memory|allocate memory|(failed|unable) to allocate|out of memory|oom when|"
-    r"resourceexhausted|can't start new thread|launch worker thread",
+    r"resourceexhausted|can't start new thread|launch worker thread|failed to map segment",
     re.IGNORECASE,
 )
 # What TensorFlow says of its own insides beside the tensor that was asked for.

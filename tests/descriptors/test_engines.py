@@ -310,6 +310,33 @@ def test_a_network_that_cannot_be_converted_runs_in_keras(toy, monkeypatch):
         assert engines.choose(toy).name == "keras"
 
 
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [
+        (
+            "print('OSError: libllvmlite.so: failed to map segment from shared object', file=sys.stderr); sys.exit(1)",
+            "segment",
+        ),
+        ("os.kill(os.getpid(), 9)", "status -9"),
+    ],
+)
+def test_too_little_memory_is_named_and_no_verdict(toy, monkeypatch, tmp_path, end, said):
+    real = subprocess.run
+
+    def ended(command, **options):
+        step = command[3]
+        return real([sys.executable, "-c", f"import os, sys; {end}"] if step == "try" else command, **options)
+
+    monkeypatch.setattr(prepare.subprocess, "run", ended)
+    made_for = {"precision": "float32"}
+    with pytest.raises(prepare.PreparationError, match=f"{said}.*the memory is used up: end other programs"):
+        prepare.prepared(toy, noise(toy), tmp_path / "models", engines=("onnx",), made_for=made_for)
+    assert not (tmp_path / "models").exists()
+    monkeypatch.undo()
+    verdict = prepare.prepared(toy, noise(toy), tmp_path / "models", engines=("onnx",), made_for=made_for)
+    assert verdict["onnx"]["cosine"] > 0.999
+
+
 def test_a_toy_is_not_worth_converting(toy, monkeypatch):
     monkeypatch.setattr(prepare, "prepared", lambda *args, **options: pytest.fail("was converted"))
     assert engines.choose(toy).name == "keras"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from faceworkbook import backbones, files
+from faceworkbook import backbones, files, memory
 from faceworkbook.backbones import Backbone
 from faceworkbook.descriptors.engines import onnx_graph, own_kernels
 from faceworkbook.descriptors.engines.base import FLOAT32, Engine, agrees, compare
@@ -31,6 +32,10 @@ PIXELS, REFERENCE = "pixels.npy", "reference.npy"
 
 class PreparationError(RuntimeError):
     """A step failed; the text is the last line that it printed."""
+
+
+class OutOfMemoryError(PreparationError):
+    """A step had too little memory: nothing that is true of the network, so that it is no part of a verdict."""
 
 
 def prepared(
@@ -120,6 +125,8 @@ def _try(engine: str, folder: Path, backbone: Backbone, precision: str) -> dict:
         return _step("try", folder, {"engine": engine, "precision": precision, **tried})
     except UnsuitedGraph as error:
         return {"unsuited": str(error)}
+    except OutOfMemoryError:
+        raise
     except PreparationError as error:
         return {"error": str(error)}
 
@@ -134,7 +141,10 @@ def _step(step: str, folder: Path, options: dict) -> dict:
     answer = folder / f"{step}.json"
     if done.returncode or not answer.is_file():
         lines = [line for line in done.stderr.splitlines() if line.strip()] or ["no reason given"]
-        raise PreparationError(f"{step} ended with status {done.returncode}: {lines[-1][:300]}")
+        reason = f"{step} ended with status {done.returncode}: {lines[-1][:300]}"
+        if memory.is_exhausted(done.stderr) or done.returncode == -signal.SIGKILL:
+            raise OutOfMemoryError(memory.describe(reason))
+        raise PreparationError(reason)
     result = files.parse_json(answer.read_text())
     answer.unlink()
     return result
