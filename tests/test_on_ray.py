@@ -60,7 +60,10 @@ run(Path({pictures!r}), Path({out!r}), Logged(), cluster="ray", batch_size=3)
 @pytest.fixture(scope="module")
 def address():
     """The address of two cores of Ray, which this process is connected to."""
-    ray_cluster.start(ray, num_cpus=2)
+    with pytest.MonkeyPatch.context() as patch:
+        # Ray's processes give way to all others, and would stand nearly still on a machine with other work.
+        patch.setenv("RAY_worker_niceness", "0")
+        ray_cluster.start(ray, num_cpus=2)
     yield ray.get_runtime_context().gcs_address
     ray.shutdown()
 
