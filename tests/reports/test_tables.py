@@ -69,3 +69,8 @@ def test_tables_bring_their_alignment_and_their_caption_to_any_notebook(monkeypa
 def test_infinite_and_missing_numbers_are_shown():
     page = tables.to_html(pd.DataFrame({"value": [float("inf"), -float("inf"), None, 1234.0]}))
     assert "∞" in page and "−∞" in page and "–" in page and "1,234" in page
+
+
+def test_seconds_have_one_decimal():
+    page = tables.to_html(pd.DataFrame({"seconds": [251.4071], "value": [0.12345]}))
+    assert ">251.4<" in page and ">0.123<" in page

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import numbers
 import re
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -100,15 +103,13 @@ def show_long(tables: list[pd.DataFrame], *, caption: str = "", open_rows: int =
 def to_html(table: pd.DataFrame, *, caption: str = "", digits: int = 3) -> str:
     """Return `table` as HTML: numbers to the right, texts to the left and escaped, NA as a dash.
 
-    No p value is 0: columns p, p_holm, gap_p and the like say '< 0.001' where three decimals would say so.
+    No p value is 0: columns p, p_holm, gap_p and the like say '< 0.001' where three decimals would say so. Seconds have
+    one decimal.
     """
     kinds = [
         "number" if is_numeric_dtype(kind) and not is_bool_dtype(kind) else "text" for kind in table.dtypes
     ]
-    is_p_value = [
-        kind == "number" and re.search(r"(^|_)p(_|$)", str(c)) is not None
-        for c, kind in zip(table.columns, kinds, strict=True)
-    ]
+    cells = [_formatter(str(c), kind, digits) for c, kind in zip(table.columns, kinds, strict=True)]
     head = "".join(
         f'<th class="{kind}" scope="col">{escape(str(c).replace("_", " "))}</th>'
         for c, kind in zip(table.columns, kinds, strict=True)
@@ -116,8 +117,8 @@ def to_html(table: pd.DataFrame, *, caption: str = "", digits: int = 3) -> str:
     rows = [
         "<tr>"
         + "".join(
-            f'<td class="{k}">{_p_value(v) if is_p else _cell(v, digits)}</td>'
-            for v, k, is_p in zip(row, kinds, is_p_value, strict=True)
+            f'<td class="{kind}">{cell(value)}</td>'
+            for value, kind, cell in zip(row, kinds, cells, strict=True)
         )
         + "</tr>"
         for row in table.itertuples(index=False, name=None)
@@ -126,6 +127,12 @@ def to_html(table: pd.DataFrame, *, caption: str = "", digits: int = 3) -> str:
     if any(str(c).strip() for c in table.columns):
         titled += f"<thead><tr>{head}</tr></thead>"
     return f'<table class="workbook">{titled}<tbody>{"".join(rows)}</tbody></table>'
+
+
+def _formatter(column: str, kind: str, digits: int) -> Callable[[Any], str]:
+    if kind == "number" and re.search(r"(^|_)p(_|$)", column):
+        return _p_value
+    return functools.partial(_cell, digits=1 if column == "seconds" else digits)
 
 
 def _cell(value, digits: int) -> str:
