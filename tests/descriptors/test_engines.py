@@ -311,7 +311,7 @@ def test_a_network_that_cannot_be_converted_runs_in_keras(toy, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("end", "said"),
+    ("end", "reason"),
     [
         (
             "print('OSError: libllvmlite.so: failed to map segment from shared object', file=sys.stderr); sys.exit(1)",
@@ -320,7 +320,7 @@ def test_a_network_that_cannot_be_converted_runs_in_keras(toy, monkeypatch):
         ("os.kill(os.getpid(), 9)", "status -9"),
     ],
 )
-def test_too_little_memory_is_named_and_no_verdict(toy, monkeypatch, tmp_path, end, said):
+def test_too_little_memory_is_named_and_no_verdict(toy, monkeypatch, tmp_path, end, reason):
     real = subprocess.run
 
     def ended(command, **options):
@@ -329,7 +329,7 @@ def test_too_little_memory_is_named_and_no_verdict(toy, monkeypatch, tmp_path, e
 
     monkeypatch.setattr(prepare.subprocess, "run", ended)
     made_for = {"precision": "float32"}
-    with pytest.raises(prepare.PreparationError, match=f"{said}.*the memory is used up: end other programs"):
+    with pytest.raises(prepare.PreparationError, match=f"{reason}.*the memory is used up: end other programs"):
         prepare.prepared(toy, noise(toy), tmp_path / "models", engines=("onnx",), made_for=made_for)
     assert not (tmp_path / "models").exists()
     monkeypatch.undo()
