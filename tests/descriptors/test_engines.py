@@ -329,7 +329,9 @@ def test_too_little_memory_is_named_and_no_verdict(toy, monkeypatch, tmp_path, e
 
     monkeypatch.setattr(prepare.subprocess, "run", ended)
     made_for = {"precision": "float32"}
-    with pytest.raises(prepare.PreparationError, match=f"{reason}.*the memory is used up: end other programs"):
+    with pytest.raises(
+        prepare.PreparationError, match=f"{reason}.*the memory is used up: end other programs"
+    ):
         prepare.prepared(toy, noise(toy), tmp_path / "models", engines=("onnx",), made_for=made_for)
     assert not (tmp_path / "models").exists()
     monkeypatch.undo()
