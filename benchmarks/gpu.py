@@ -47,16 +47,18 @@ def main(quick: bool = False) -> dict[str, pd.DataFrame]:
     from faceworkbook.descriptors.engines import devices
 
     card = devices.find_gpu()
-    return tables(
+    seconds = SECONDS if card and not quick else 0.2
+    measured = speeds(
         NETWORKS if card else NETWORKS[1:],
         precisions=LOWER if card else ("float32", "bfloat16"),
         batches=BATCHES[1:3] if quick or not card else BATCHES,
         n_files=FILES if card and not quick else 64,
-        seconds=SECONDS if card and not quick else 0.2,
+        seconds=seconds,
     )
+    return measured | training(seconds)
 
 
-def tables(
+def speeds(
     networks,
     *,
     engines=(),
@@ -64,18 +66,15 @@ def tables(
     batches=BATCHES,
     n_files: int = FILES,
     seconds: float = SECONDS,
-    trains: bool = True,
 ) -> dict[str, pd.DataFrame]:
-    """Return all tables: a line an engine and precision of each network, then training."""
+    """Return a table of each network: lines of each engine and precision."""
     from faceworkbook.descriptors.engines import COMPUTES, devices
 
-    card = devices.find_gpu()
-    place = card.name if card else "the CPU, without a card"
-    result = {}
+    result, on_gpu = {}, devices.find_gpu() is not None
     for name in networks:
         weights = str(vgg_face_file()) if name == "vgg_face" else ""
         rows = []
-        for engine in engines or (ON_GPU if card else ON_CPU):
+        for engine in engines or (ON_GPU if on_gpu else ON_CPU):
             for precision in (one for one in precisions if one in COMPUTES[engine]):
                 given = (name, weights, engine, precision, list(batches), n_files, seconds)
                 measured = attempt(lambda given=given: measure_apart(*given), engine, precision)
@@ -83,12 +82,25 @@ def tables(
                     print(f"  {name}", *map(format_cell, row.values()), flush=True)
                 rows += measured
         table = pd.DataFrame(rows).set_index(["engine", "precision", "batch"])
-        result[f"{name} on {place}"] = table
-    if not trains:
-        return result
-    rows = fresh_process.call("benchmarks.gpu", "training_rows", bool(card), seconds)["rows"]
-    result[f"training on {place}"] = pd.DataFrame(rows).set_index(["what", "dtype_policy"])
+        result[f"{name} on {place()}"] = table
     return result
+
+
+def training(seconds: float = SECONDS) -> dict[str, pd.DataFrame]:
+    """Return a table of training: lines of each network and precision."""
+    from faceworkbook.descriptors.engines import devices
+
+    on_gpu = devices.find_gpu() is not None
+    rows = fresh_process.call("benchmarks.gpu", "training_rows", on_gpu, seconds)["rows"]
+    return {f"training on {place()}": pd.DataFrame(rows).set_index(["what", "dtype_policy"])}
+
+
+def place() -> str:
+    """The name of the card, or that there is none."""
+    from faceworkbook.descriptors.engines import devices
+
+    card = devices.find_gpu()
+    return card.name if card else "the CPU, without a card"
 
 
 def measure_apart(*given) -> list[dict]:
@@ -329,8 +341,8 @@ def from_command_line() -> None:
     parser.add_argument("--no-training", action="store_true")
     chosen = parser.parse_args()
     options = {"engines": chosen.engines, "precisions": chosen.precisions, "batches": chosen.batches}
-    options |= {"n_files": chosen.files, "seconds": chosen.seconds, "trains": not chosen.no_training}
-    made = tables(chosen.networks, **options)
+    made = speeds(chosen.networks, n_files=chosen.files, seconds=chosen.seconds, **options)
+    made |= {} if chosen.no_training else training(chosen.seconds)
     for title, table in made.items():
         print(f"\n{title}\n\n{as_markdown(table.reset_index())}")
 

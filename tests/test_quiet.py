@@ -19,6 +19,16 @@ def test_nothing_is_printed_when_tensorflow_starts(first):
     assert made.stdout + made.stderr == b""
 
 
+def test_tensorflow_takes_of_a_card_what_it_needs_unless_somebody_says_otherwise():
+    name = "TF_FORCE_GPU_ALLOW_GROWTH"
+    program = f"import os, faceworkbook; print(os.environ['{name}'])"
+    rest = {key: value for key, value in os.environ.items() if key != name}
+    for given, expected in (({}, b"true\n"), ({name: "false"}, b"false\n")):
+        command = [sys.executable, "-c", program]
+        made = subprocess.run(command, env=rest | given, capture_output=True, timeout=300, check=True)
+        assert made.stdout == expected
+
+
 def test_networks_that_are_traced_once_each_raise_no_warning_and_nothing_else_is_printed():
     program = (
         "import faceworkbook\nimport tensorflow as tf\ntf.constant(1.0) + 1\n"

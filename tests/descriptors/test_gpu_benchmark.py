@@ -31,10 +31,10 @@ def here(toy, monkeypatch):
 
 
 def test_one_call_fills_the_whole_table(here):
-    tables = gpu.tables(
+    tables = gpu.speeds(
         ("vgg_face",), precisions=("float32", "bfloat16"), batches=(1, 4), n_files=5, seconds=0.001
     )
-    (title, speeds), (_, training) = tables.items()
+    ((title, speeds),), (training,) = tables.items(), gpu.training(0.001).values()
     assert title == "vgg_face on the CPU, without a card"
     assert [*speeds.index] == [("keras", p, n) for p in ("float32", "bfloat16") for n in (1, 4)]
     assert (speeds[["memory, faces/s", "limit, faces/s", "share of the limit", "GB"]] > 0).all(axis=None)

@@ -63,14 +63,12 @@ class KerasEngine:
         self._sizes = (CPU_BATCH, GPU_BATCH) if on_gpu else ()
         self._device = "/GPU:0" if on_gpu else "/CPU:0"
         self._tf32 = precision == "tf32"
-        self._lanes = ThreadPoolExecutor(LANES if on_gpu else 1, thread_name_prefix="keras")
+        self._map = ThreadPoolExecutor(LANES, thread_name_prefix="keras").map if on_gpu else map
 
     def run(self, pixels: np.ndarray) -> np.ndarray:
         """Compute descriptors: (n, height, width, 3) uint8 RGB -> (n, dim) float32."""
         with self.allowing_tf32():
-            if not self._sizes:
-                return self._compute(pixels)
-            return run_padded(self._compute, pixels, self._sizes, map_=self._lanes.map)
+            return run_padded(self._compute, pixels, self._sizes, map_=self._map)
 
     def _compute(self, batch: np.ndarray) -> np.ndarray:
         import tensorflow as tf

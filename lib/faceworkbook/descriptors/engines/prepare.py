@@ -25,7 +25,7 @@ from faceworkbook.descriptors.engines.compiled.graphs import UnsuitedGraph
 from faceworkbook.descriptors.engines.devices import CUDA, TENSORRT
 from faceworkbook.images import Preprocessing
 
-VERDICT, FORMAT = "verdict.json", 7
+VERDICT, FORMAT = "verdict.json", 8
 GRAPH, QUANTISED = "model.onnx", "int8.onnx"
 PIXELS, REFERENCE = "pixels.npy", "reference.npy"
 
@@ -142,7 +142,9 @@ def _step(step: str, folder: Path, options: dict) -> dict:
     if done.returncode or not answer.is_file():
         lines = [line for line in done.stderr.splitlines() if line.strip()] or ["no reason given"]
         reason = f"{step} ended with status {done.returncode}: {lines[-1][:300]}"
-        if memory.is_exhausted(done.stderr) or done.returncode == -signal.SIGKILL:
+        if done.returncode == -signal.SIGKILL:
+            raise OutOfMemoryError(f"{step} was killed; often {memory.USED_UP}: {memory.ADVICE}")
+        if memory.is_exhausted(done.stderr):
             raise OutOfMemoryError(memory.describe(reason))
         raise PreparationError(reason)
     result = files.parse_json(answer.read_text())
