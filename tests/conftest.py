@@ -90,3 +90,14 @@ def shared_weights():
         return path
 
     return locate
+
+
+@pytest.fixture
+def folder_of_namesakes(tmp_path, monkeypatch):
+    """The working folder has modules named as those of Python and of libraries, which end who imports them."""
+    folder = tmp_path / "namesakes"
+    folder.mkdir()
+    for name in ("random", "tempfile", "numpy", "pandas", "tensorflow", "faceworkbook"):
+        (folder / f"{name}.py").write_text(f"raise SystemExit('{name} was taken from the working folder')")
+    monkeypatch.chdir(folder)
+    return folder

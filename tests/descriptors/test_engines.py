@@ -324,8 +324,8 @@ def test_too_little_memory_is_named_and_no_verdict(toy, monkeypatch, tmp_path, e
     real = subprocess.run
 
     def ended(command, **options):
-        step = command[3]
-        return real([sys.executable, "-c", f"import os, sys; {end}"] if step == "try" else command, **options)
+        ends = "try" in command
+        return real([sys.executable, "-c", f"import os, sys; {end}"] if ends else command, **options)
 
     monkeypatch.setattr(prepare.subprocess, "run", ended)
     made_for = {"precision": "float32"}
@@ -361,7 +361,9 @@ def test_a_missing_package_is_named(toy, monkeypatch):
         engines.choose(toy, engine="winograd")
 
 
-def test_the_first_run_converts_and_checks_and_the_next_one_does_not_even_import_tensorflow(toy):
+def test_the_first_run_converts_and_checks_and_the_next_one_does_not_even_import_tensorflow(
+    toy, folder_of_namesakes
+):
     pixels = noise(toy, 4)
     first = engines.choose(toy, engine="onnx", check_pixels=pixels)
     assert first.name == "onnx"
@@ -375,7 +377,7 @@ def test_the_first_run_converts_and_checks_and_the_next_one_does_not_even_import
         "assert engines.choose(net, engine='onnx').name == 'onnx'; "
         "assert 'tensorflow' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+    subprocess.run([sys.executable, "-P", "-c", code], check=True, timeout=120)
 
 
 def test_what_is_converted_is_read_where_nothing_may_be_written(toy, monkeypatch):

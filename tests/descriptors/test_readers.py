@@ -65,7 +65,7 @@ def extract(pictures, store, runner, **options):
     return descriptors.extract(build_table(names), BACKBONE, **options)
 
 
-def test_they_read_what_threads_read_and_end_with_the_work(pictures, started, tmp_path):
+def test_they_read_what_threads_read_and_end_with_the_work(pictures, started, tmp_path, folder_of_namesakes):
     apart, here = (extract(pictures, tmp_path / type(r).__name__, r) for r in (OnCard(), MeanColour()))
     assert [process.returncode for process in started] == [0, 0]
     np.testing.assert_array_equal(apart.matrix, here.matrix)

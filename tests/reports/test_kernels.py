@@ -33,7 +33,7 @@ import matplotlib.pyplot as plt, numpy as np, pandas as pd
 from faceworkbook.evaluation import metrics
 names = [name for name in globals() if not name.startswith("_")]
 print(sorted(set(names) - {"In", "Out", "exit", "quit", "get_ipython", "open"}))
-print(os.getcwd(), sys.argv[0].endswith(".py") or sys.argv[0], sys.path[0], __name__)
+print(os.getcwd(), sys.argv[0].endswith(".py") or sys.argv[0], sys.path, __name__)
 print(os.environ["MPLBACKEND"], plt.get_backend(), os.environ["OF_THE_RUN"])
 print(np.random.default_rng(0).random(), np.random.RandomState(0).rand())
 warnings.warn("heard", stacklevel=1)
@@ -92,6 +92,16 @@ def test_what_is_printed_is_one_output_however_it_was_sent(cold, tmp_path):
         ("stdout", "one\ntwo\n"),
         ("stderr", "other\n"),
     ]
+
+
+def test_a_folder_that_a_command_is_given_in_takes_no_librarys_place(tmp_path, folder_of_namesakes, capfd):
+    template = kernels.Template()
+    template.prepare({"numpy": [], "faceworkbook.evaluation": ["metrics"]})
+    kernel = template.fork([], str(folder_of_namesakes), dict(os.environ))
+    assert kernel is not None and template.alive
+    kernel.kill()
+    template.close()
+    assert "working folder" not in capfd.readouterr().err
 
 
 def test_two_forked_kernels_draw_different_numbers(tmp_path):

@@ -326,7 +326,7 @@ def test_jobs_without_a_sweep_are_refused(home, capsys):
 
 
 @pytest.mark.notebooks
-def test_a_sweep_finishes_what_it_can_and_the_same_command_the_rest(home, capsys):
+def test_a_sweep_finishes_what_it_can_and_the_same_command_the_rest(home, capsys, folder_of_namesakes):
     (home / "trouble.txt").write_text("1")
     command = ["run", "toy", "--set", "net=a,b", "--set", "seed=0,1", "--jobs", "2"]
     assert cli.main(command) == 1

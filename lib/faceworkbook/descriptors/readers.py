@@ -115,7 +115,7 @@ class _Process:
     def __init__(self, given: str, memory: int):
         self._complaints = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by __exit__)
         self._process = subprocess.Popen(
-            [sys.executable, "-c", COMMAND, given],
+            [sys.executable, "-P", "-c", COMMAND, given],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._complaints,

@@ -150,7 +150,10 @@ def run_process(
     started : callable
         Called with the process.
     """
-    outcome, command = Outcome(spec["name"]), [sys.executable, "-m", "faceworkbook.reports.point_worker"]
+    outcome, command = (
+        Outcome(spec["name"]),
+        [sys.executable, "-P", "-m", "faceworkbook.reports.point_worker"],
+    )
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(command, env=os.environ | variables, start_new_session=True, **pipes) as process:
         started(process)

@@ -1,7 +1,7 @@
-"""The process that kernels are forked from: ``python -m faceworkbook.reports.kernel_template FD``.
+"""The process that kernels are forked from, started by `faceworkbook.reports.kernels.Template`.
 
 It imports libraries and runs nothing, so that each kernel begins as a fresh one does, with its imports made. Commands
-come as JSON, one a line, through the socket FD; its end is the end of the kernels too.
+come as JSON, one a line, through the socket whose number is its argument; its end is the end of the kernels too.
 """
 
 from __future__ import annotations
@@ -28,8 +28,6 @@ _WRITING = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)
 def main() -> None:
     """Serve commands; in a forked process return from there and be a kernel."""
     atexit.register(_leave, os.getpid())  # the first to be registered, so the last to run
-    if sys.path[0] in ("", str(Path.cwd())):
-        del sys.path[0]
     # Read when matplotlib is imported; a kernel sets it before its first cell.
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
     with socket.socket(fileno=int(sys.argv[1])) as channel:
@@ -136,7 +134,3 @@ def _draw_new_random_state() -> None:
     random.seed()
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed()
-
-
-if __name__ == "__main__":
-    main()

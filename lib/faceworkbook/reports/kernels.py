@@ -24,19 +24,19 @@ from faceworkbook.reports import finished, parameters
 
 # Imported ahead: packages that begin no thread of their own by that. Others are left to the notebook.
 PACKAGES = (
-    *(
-        "faceworkbook",
-        "fairlearn",
-        "keras",
-        "matplotlib",
-        "numpy",
-        "pandas",
-        "scipy",
-        "sklearn",
-        "statsmodels",
-    ),
+    "faceworkbook",
+    "fairlearn",
+    "keras",
+    "matplotlib",
+    "numpy",
+    "pandas",
+    "scipy",
+    "sklearn",
+    "statsmodels",
     "tensorflow",
 )
+# A module in the folder that a command was given in takes no library's place; the kernel adds its own folder at the end.
+START = "import sys; sys.path[:] = filter(None, sys.path); from faceworkbook.reports.kernel_template import main; main()"
 ALWAYS = {"ipykernel.kernelapp": [], "ipykernel.debugger": []}
 # Their values differ from run to run and are read by no library when it is imported.
 _OWN_VARIABLES = ("FACEWORKBOOK_HOME", "PYTEST_CURRENT_TEST", "PWD", "OLDPWD", "COLUMNS", "LINES")
@@ -70,13 +70,8 @@ class Template:
 
     def __init__(self) -> None:
         self._socket, theirs = socket.socketpair()
-        module = ["-m", "faceworkbook.reports.kernel_template"]
-        command = [
-            sys.executable,
-            "-Xfrozen_modules=off",
-            *module,
-            str(theirs.fileno()),
-        ]  # as ipykernel's own
+        # Frozen modules off as ipykernel has it.
+        command = [sys.executable, "-Xfrozen_modules=off", "-c", START, str(theirs.fileno())]
         with theirs:
             # In a session of its own a key pressed to stop the run does not reach it first.
             self._process = subprocess.Popen(

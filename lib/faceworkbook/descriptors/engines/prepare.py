@@ -133,7 +133,7 @@ def _try(engine: str, folder: Path, backbone: Backbone, precision: str) -> dict:
 
 def _step(step: str, folder: Path, options: dict) -> dict:
     """Run one of `STEPS` in a fresh process and return its result."""
-    command = [sys.executable, "-m", __name__, step, str(folder), json.dumps(options)]
+    command = [sys.executable, "-P", "-m", __name__, step, str(folder), json.dumps(options)]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     if step == "export":  # the reference is computed on the CPU, whatever device is there
         environment["CUDA_VISIBLE_DEVICES"] = "-1"
