@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,10 +59,21 @@ def pytest_collection_modifyitems(items: list) -> None:
     items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
 
 
+def pytest_runtest_setup() -> None:
+    """Let TensorFlow run graphs as they are traced: to rewrite one takes longer than the few steps of a test."""
+    if (tensorflow := sys.modules.get("tensorflow")) is not None:
+        tensorflow.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
+
 def pytest_runtest_teardown(item: pytest.Item) -> None:
     """Let go of a full-size network at once: half a gigabyte each, in cycles that wait for the collector."""
     if item.get_closest_marker("fullsize"):
         gc.collect()
+
+
+def pytest_sessionfinish() -> None:
+    """Leave what tests made to the end of the process: pytest and Python look through all of it six times."""
+    gc.freeze()
 
 
 @pytest.fixture

@@ -321,20 +321,16 @@ def test_a_network_that_cannot_be_converted_runs_in_keras(toy, monkeypatch):
     ],
 )
 def test_too_little_memory_is_named_and_no_verdict(toy, monkeypatch, tmp_path, end, reason):
-    real = subprocess.run
-
-    def ended(command, **options):
-        ends = "try" in command
-        return real([sys.executable, "-c", f"import os, sys; {end}"] if ends else command, **options)
-
-    monkeypatch.setattr(prepare.subprocess, "run", ended)
+    real, ends = subprocess.run, [sys.executable, "-c", f"import os, sys; {end}"]
+    monkeypatch.setattr(prepare, "_export", prepare.write_graph)  # in this process, which has TensorFlow
     made_for = {"precision": "float32"}
-    with pytest.raises(
-        prepare.PreparationError, match=f"{reason}.*the memory is used up: end other programs"
-    ):
-        prepare.prepared(toy, noise(toy), tmp_path / "models", engines=("onnx",), made_for=made_for)
+    with pytest.MonkeyPatch.context() as fault:
+        fault.setattr(prepare.subprocess, "run", lambda command, **options: real(ends, **options))
+        with pytest.raises(
+            prepare.PreparationError, match=f"{reason}.*the memory is used up: end other programs"
+        ):
+            prepare.prepared(toy, noise(toy), tmp_path / "models", engines=("onnx",), made_for=made_for)
     assert not (tmp_path / "models").exists()
-    monkeypatch.undo()
     verdict = prepare.prepared(toy, noise(toy), tmp_path / "models", engines=("onnx",), made_for=made_for)
     assert verdict["onnx"]["cosine"] > 0.999
 

@@ -274,7 +274,7 @@ def make_engine():
     return CellsHere
 
 
-def run_point(spec, variables, notice, started=None):
+def run_point(_, spec, notice):
     """Run a point of a sweep as `point_worker` does, in this process."""
     from dataclasses import replace
 
@@ -305,7 +305,7 @@ def notebooks_here() -> Iterator[None]:
         stack.enter_context(mock.patch.dict(papermill_engines._engines, {None: make_engine()}))
         stack.enter_context(mock.patch("faceworkbook.reports.kernels.open_template", lambda *_, **__: None))
         stack.enter_context(mock.patch("faceworkbook.reports.engine.options_of", lambda *_: {}))
-        stack.enter_context(mock.patch("faceworkbook.reports.jobs.run_process", run_point))
+        stack.enter_context(mock.patch("faceworkbook.reports.jobs.Local.run", run_point))
         stack.enter_context(mock.patch("faceworkbook.reports.finished.hash_code", lambda: "this code"))
         yield
 

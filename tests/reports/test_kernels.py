@@ -104,6 +104,17 @@ def test_a_folder_that_a_command_is_given_in_takes_no_librarys_place(tmp_path, f
     assert "working folder" not in capfd.readouterr().err
 
 
+def test_what_a_kernel_writes_itself_goes_where_its_process_writes_then(capfd):
+    with capfd.disabled():
+        template = kernels.Template()
+        template.prepare({"json": []})
+    for i in (1, 2):
+        kernel = template.fork([f"--no-such-option={i}", "--debug"], "/", dict(os.environ))
+        kernel.wait()
+        assert f"no-such-option={i}" in capfd.readouterr().err
+    template.close()
+
+
 def test_two_forked_kernels_draw_different_numbers(tmp_path):
     draws = step(
         tmp_path,

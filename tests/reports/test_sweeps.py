@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -213,6 +214,37 @@ def test_time_left_is_that_of_the_steps_ahead(home):
     assert [progress.format_seconds(s) for s in (40, 400, 9000)] == ["40 s", "7 min", "2.5 h"]
 
 
+@pytest.fixture
+def opened(monkeypatch):
+    """The processes that were opened for points."""
+    processes, popen = [], subprocess.Popen
+
+    def start(*given, **options):
+        processes.append(popen(*given, **options))
+        return processes[-1]
+
+    monkeypatch.setattr(jobs, "subprocess", SimpleNamespace(Popen=start, PIPE=subprocess.PIPE))
+    return processes
+
+
+def test_a_process_of_points_that_ends_is_named_and_replaced(home, opened):
+    (point,) = sweeps.read("toy", [("seed", [0])]).points
+    spec = {**jobs.specify(point, "results", 0.0), "file": "gone.yaml"}
+    machine = jobs.Local(1)
+    assert "gone.yaml" in machine.run(spec, lambda event: None).error
+    assert "gone.yaml" in machine.run(spec, lambda event: None).error and len(opened) == 1
+    worker = jobs.Worker({})
+    opened[1].kill()
+    ended = worker.run(spec, lambda event: None)
+    assert ended.state == "failed" and "its process ended with code -9" in ended.error and not worker.alive
+    opened[0].kill()
+    opened[0].wait()
+    assert "gone.yaml" in machine.run(spec, lambda event: None).error and len(opened) == 3
+    machine.close()
+    worker.close()
+    assert all(process.returncode for process in opened)
+
+
 class Fails:
     """Stands for a machine on which 02_descriptors of net a fails."""
 
@@ -326,10 +358,13 @@ def test_jobs_without_a_sweep_are_refused(home, capsys):
 
 
 @pytest.mark.notebooks
-def test_a_sweep_finishes_what_it_can_and_the_same_command_the_rest(home, capsys, folder_of_namesakes):
+def test_a_sweep_finishes_what_it_can_and_the_same_command_the_rest(
+    home, capsys, opened, folder_of_namesakes
+):
     (home / "trouble.txt").write_text("1")
     command = ["run", "toy", "--set", "net=a,b", "--set", "seed=0,1", "--jobs", "2"]
     assert cli.main(command) == 1
+    assert len(opened) == 2, "a process a job"
     printed = capsys.readouterr()
     assert "2 of 4 points failed: toy.net-a.seed-1, toy.net-b.seed-1" in printed.err.replace(
         "toy.net-b.seed-1, toy.net-a.seed-1", "toy.net-a.seed-1, toy.net-b.seed-1"
@@ -353,6 +388,7 @@ def test_a_sweep_finishes_what_it_can_and_the_same_command_the_rest(home, capsys
     assert "toy.sweep" in (home / "results" / "index.html").read_text()
     logs = [path.read_text() for path in (home / "results").glob("toy.net-?.seed-?/run.log")]
     assert len(logs) == 4 and all("03_classifier: finished in" in log for log in logs)
+    assert sum("the picture is upside down" in log for log in logs) == 2
     assert sum("01_faces: copied from" in log for log in logs) == 3, "whichever point came first ran it"
 
     # A run of its own takes the shared steps from there too.

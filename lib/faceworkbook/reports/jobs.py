@@ -1,4 +1,4 @@
-"""Points of a sweep side by side: a process each on this machine, or a task each on a Ray cluster.
+"""Points of a sweep side by side: in processes of this machine, or as tasks of a Ray cluster.
 
 Points that agree in a step do not run it at the same time: the next point is one whose steps nobody is running, where
 there is such a one. A point that fails ends none but those that need the step that failed.
@@ -6,6 +6,7 @@ there is such a one. A point that fails ends none but those that need the step t
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -138,58 +139,84 @@ def limit_threads(cores: int, jobs: int) -> dict[str, str]:
     return dict.fromkeys(THREADS, share)
 
 
-def run_process(
-    spec: dict, variables: dict[str, str], notice: Notice, started: Callable = lambda process: None
-) -> Outcome:
-    """Run one point in a process of its own and wait for it.
+class Worker:
+    """A process that runs points one after another, see `faceworkbook.reports.point_worker`.
+
+    A point finds imported what the one before needed.
 
     Parameters
     ----------
-    notice : callable
-        Called with each step that is settled.
-    started : callable
-        Called with the process.
+    variables : dict
+        Of its environment, beside those of this process.
     """
-    outcome, command = (
-        Outcome(spec["name"]),
-        [sys.executable, "-P", "-m", "faceworkbook.reports.point_worker"],
-    )
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, env=os.environ | variables, start_new_session=True, **pipes) as process:
-        started(process)
-        process.stdin.write(json.dumps(spec).encode() + b"\n")
-        process.stdin.flush()
-        for line in process.stdout:
-            event = json.loads(line)
-            if "error" in event:
+
+    def __init__(self, variables: dict[str, str]):
+        command = [sys.executable, "-P", "-m", "faceworkbook.reports.point_worker"]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        self._process = subprocess.Popen(command, env=os.environ | variables, start_new_session=True, **pipes)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can run a point."""
+        return self._process.poll() is None
+
+    def run(self, spec: dict, notice: Notice) -> Outcome:
+        """Run one point and wait for it.
+
+        Parameters
+        ----------
+        spec : dict
+            See `specify`.
+        notice : callable
+            Called with each step that is settled.
+        """
+        outcome = Outcome(spec["name"])
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(spec).encode() + b"\n")
+            self._process.stdin.flush()
+        for event in map(json.loads, self._process.stdout):
+            if "step" not in event:  # the point's end
                 outcome.error = event["error"]
-                continue
+                break
             outcome.steps.append(event)
             notice(event)
-        code = process.wait()
-    if code and not outcome.error:
-        outcome.error = f"its process ended with code {code} (was it killed, for memory?); see its run.log"
-    unchanged = all(step["state"] == UNCHANGED for step in outcome.steps)
-    outcome.state = FAILED if outcome.error else UNCHANGED if unchanged else FINISHED
-    return outcome
+        else:
+            code = self._process.wait()
+            outcome.error = (
+                f"its process ended with code {code} (was it killed, for memory?); see its run.log"
+            )
+        unchanged = all(step["state"] == UNCHANGED for step in outcome.steps)
+        outcome.state = FAILED if outcome.error else UNCHANGED if unchanged else FINISHED
+        return outcome
+
+    def close(self) -> None:
+        """End it, and the point that it runs."""
+        self._process.terminate()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            with contextlib.suppress(OSError):
+                pipe.close()
 
 
 class Local:
-    """Runs points on this machine."""
+    """Runs points on this machine: a thread's points in one process, and in another one where that has ended."""
 
     def __init__(self, jobs: int):
-        self.jobs, self._processes = jobs, set()
+        self.jobs, self._workers, self._of_thread = jobs, [], threading.local()
         self.variables = limit_threads(count_cores(), jobs)
 
     def run(self, spec: dict, notice: Notice) -> Outcome:
         """Run one point and wait for it."""
-        return run_process(spec, self.variables, notice, self._processes.add)
+        worker = getattr(self._of_thread, "worker", None)
+        if worker is None or not worker.alive:
+            worker = self._of_thread.worker = Worker(self.variables)
+            self._workers.append(worker)
+        return worker.run(spec, notice)
 
     def close(self) -> None:
         """End what still runs."""
-        for process in self._processes:
-            if process.poll() is None:
-                process.terminate()
+        for worker in self._workers:
+            worker.close()
 
 
 def run(

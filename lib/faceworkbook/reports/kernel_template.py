@@ -17,6 +17,7 @@ import random
 import signal
 import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 _TASKS = Path("/proc/self/task")
@@ -39,8 +40,7 @@ def main() -> None:
 def _serve(channel: socket.socket) -> dict | None:
     """Return the job of a kernel in the process forked for it, None at the end of the commands."""
     kernels: set[int] = set()
-    for line in channel.makefile("rb"):
-        command = json.loads(line)
+    for command, files in _read(channel):
         kernels -= {pid for pid in kernels if os.waitpid(pid, os.WNOHANG)[0]}
         if "modules" in command:
             _import(command["modules"])
@@ -49,15 +49,40 @@ def _serve(channel: socket.socket) -> dict | None:
         if threads:
             answer = {"error": f"{threads} threads run that a fork would lose"}
         elif (pid := _fork()) == 0:
+            _write_to(files)
             return command
         else:
             kernels.add(pid)
             answer = {"pid": pid}
+        for file in files:
+            os.close(file)
         channel.sendall(json.dumps(answer).encode() + b"\n")
     for pid in kernels:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)
     return None
+
+
+def _read(channel: socket.socket) -> Iterator[tuple[dict, list[int]]]:
+    """Yield commands, that for a kernel with the files that were sent with it."""
+    begun, files = b"", []
+    while True:
+        received, more, *_ = socket.recv_fds(channel, 1 << 16, 2)
+        if not received:
+            return
+        files += more
+        *lines, begun = (begun + received).split(b"\n")
+        for command in map(json.loads, lines):
+            yield command, files if "argv" in command else []
+            if "argv" in command:  # what is received at once can begin with a command that had no files
+                files = []
+
+
+def _write_to(files: list[int]) -> None:
+    """Let standard output and error be those of the process that asked for the kernel."""
+    for number, file in enumerate(files, start=1):
+        os.dup2(file, number)
+        os.close(file)
 
 
 def _fork() -> int:

@@ -91,8 +91,8 @@ class Template:
         self._send({"modules": modules})
 
     def fork(self, argv: Sequence[str], cwd: str, env: dict[str, str]) -> Kernel | None:
-        """Return a new kernel's process; None where there can be none."""
-        self._send({"argv": list(argv), "cwd": cwd, "env": env})
+        """Return a new kernel's process, which writes where this one does; None where there can be none."""
+        self._send({"argv": list(argv), "cwd": cwd, "env": env}, files=(1, 2))
         try:
             answer = json.loads(self._answers.readline() or b"{}")
         except (OSError, ValueError):
@@ -101,9 +101,11 @@ class Template:
             self.close()
         return Kernel(answer["pid"]) if "pid" in answer else None
 
-    def _send(self, command: dict) -> None:
+    def _send(self, command: dict, files: Sequence[int] = ()) -> None:
+        line = json.dumps(command).encode() + b"\n"
         try:
-            self._socket.sendall(json.dumps(command).encode() + b"\n")
+            sent = socket.send_fds(self._socket, [line], files)
+            self._socket.sendall(line[sent:])
         except OSError:
             self.close()
 

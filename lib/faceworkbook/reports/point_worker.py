@@ -1,25 +1,33 @@
-"""One point of a sweep in a process of its own: ``python -m faceworkbook.reports.point_worker``.
+"""Points of a sweep in a process of their own: ``python -m faceworkbook.reports.point_worker``.
 
-Its first line of input is the point as JSON; the input's end is that of whoever waits for it, and then it stops. Its
-output is one JSON object a line: a step that is settled, or why the point failed.
+Each line of its input is a point as JSON; the input's end is that of whoever waits for it, and then it stops. Its output
+is one JSON object a line: a step that is settled, and at the end of a point why it failed, or nothing.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import queue
 import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
 
 
-def main() -> int:
-    """Run the point; return the exit code: 0 finished, 1 failed."""
-    given = json.loads(sys.stdin.buffer.readline())
-    threading.Thread(target=_stop_with_parent, daemon=True).start()
+def main() -> None:
+    """Run points as they come."""
+    points, events = queue.SimpleQueue(), os.fdopen(os.dup(1), "w")
+    threading.Thread(target=_read, args=(points,), daemon=True).start()
+    while True:
+        error = _run(points.get(), events)
+        print(json.dumps({"error": error}), file=events, flush=True)
+
+
+def _run(given: dict, events) -> str:
+    """Run one point; return why it failed."""
     os.environ["FACEWORKBOOK_HOME"] = given["home"]
-    events = _keep_events(Path(given["results"]) / given["name"])
+    _log_to(Path(given["results"]) / given["name"])
     from faceworkbook.reports import experiments, runner
 
     def notice(result: runner.Result) -> None:
@@ -39,30 +47,30 @@ def main() -> int:
             notice=notice,
         )
     except (RuntimeError, ValueError, OSError) as error:
-        print(json.dumps({"error": str(error)}), file=events, flush=True)
-        return 1
-    return 0
+        return str(error) or type(error).__name__
+    return ""
 
 
-def _stop_with_parent() -> None:
+def _read(points: queue.SimpleQueue) -> None:
     # A sweep that is killed takes its points along; the kernel notices that this process is gone.
     # Not by sys.stdin: its lock, held by a thread that waits, aborts the interpreter at its end.
-    while os.read(0, 1):
-        pass
+    with open(0, "rb", closefd=False) as given:
+        for line in given:
+            points.put(json.loads(line))
     os._exit(130)
 
 
-def _keep_events(folder: Path):
-    """Return the stream that is read; what the point prints goes to its log."""
+def _log_to(folder: Path) -> None:
+    """Write what is printed from now on to a point's log."""
     from faceworkbook.reports.runner import LOG
 
     folder.mkdir(parents=True, exist_ok=True)
-    events = os.fdopen(os.dup(1), "w")
     log = os.open(folder / LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    return events
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True)
+        os.dup2(log, stream.fileno())
+    os.close(log)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

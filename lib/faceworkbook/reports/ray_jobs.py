@@ -6,7 +6,7 @@ installed there. A task whose machine goes down is given to another one, which g
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 from faceworkbook import ray_cluster
 from faceworkbook.reports import jobs
@@ -49,4 +49,5 @@ class Cluster:
 
 
 def _run_task(spec: dict, variables: dict[str, str]) -> jobs.Outcome:
-    return jobs.run_process(spec, variables, lambda event: None)
+    with closing(jobs.Worker(variables)) as worker:
+        return worker.run(spec, lambda event: None)
