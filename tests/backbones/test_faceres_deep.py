@@ -9,6 +9,7 @@ import pytest
 
 from faceworkbook import backbones, images
 from faceworkbook.backbones import faceres_deep
+from tests.support.networks import compute
 from tools import convert_faceres, tfjs
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.xdist_group("tensorflow")]
@@ -99,7 +100,7 @@ def test_descriptors_and_answers_equal_the_original_graph(net, faces, shared_wei
     constants = tfjs.read_constants(source, convert_faceres.KINDS)
     names = ("global_pooling/Mean", "gender_pred/Sigmoid", "age_pred/Softmax")
     descriptors, gender, age = evaluate(graph, constants, faces, names)
-    result = net.full.predict(faces, verbose=0)
+    result = compute(net.full, faces)
     cosine = (result[0] * descriptors).sum(1) / np.linalg.norm(result[0], axis=1)
     assert (cosine / np.linalg.norm(descriptors, axis=1)).min() > 0.9999
     assert np.abs(result[0] - descriptors).max() / np.abs(descriptors).max() <= 2e-3
@@ -137,11 +138,11 @@ def test_the_file_is_small_and_mostly_float16_but_computes_in_float32(net):
 @pytest.mark.parametrize("tap", faceres_deep.TAPS)
 def test_every_tap_has_its_width_and_its_pooling(net, tap):
     x = np.random.default_rng(0).normal(0, 50, (2, 224, 224, 3)).astype(np.float32)
-    result = net.at(tap).model.predict(x, verbose=0)
+    result = compute(net.at(tap).model, x)
     assert result.shape == (2, net.at(tap).dim)
     import keras
 
-    raw = keras.Model(net.full.input, net.full.get_layer(tap).output).predict(x, verbose=0)
+    raw = compute(keras.Model(net.full.input, net.full.get_layer(tap).output), x)
     expected = raw.mean((1, 2)) if raw.ndim == 4 else raw
     np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-5)
 
@@ -161,7 +162,7 @@ def test_genders_read_off_the_name_of_real_faces(shared_data, net):
     """High is male: UTKFace writes 0 for men in the second field of a name."""
     files = sorted(shared_data("utkface/UTKFace").glob("[23]?_[01]_*.jpg"))[::150][:24]
     pixels = np.stack([images.face_pixels(f.read_bytes(), net.preprocessing) for f in files])
-    gender = net.at("gender_pred").model.predict(images.network_input(pixels, net.preprocessing), verbose=0)
+    gender = compute(net.at("gender_pred").model, images.network_input(pixels, net.preprocessing))
     male = np.array([file.name.split("_")[1] == "0" for file in files])
     assert ((gender[:, 0] > 0.5) == male).mean() > 0.8
 

@@ -14,14 +14,22 @@ import pytest
 from faceworkbook import backbones, images
 from faceworkbook.backbones import WeightsError
 from faceworkbook.descriptors import engines
+from faceworkbook.descriptors.engines import prepare
 from tests.backbones.test_own_onnx import faces, templates, unit, weights
 from tests.support import vgg_files
+from tests.support.networks import compute
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.xdist_group("tensorflow")]
 __all__ = ["weights"]
 
 CAR = "size: [24, 20]\nchannels: BGR\nmean: 10\nscale: 1/100\n"
 TOY = {"widths": (4, 5, 6, 7, 9), "depths": (2, 2, 3, 3, 3), "side": 2, "hidden": 11, "classes": 13}
+
+
+@pytest.fixture
+def export_here(monkeypatch):
+    """ONNX graphs are written in this process, which has TensorFlow."""
+    monkeypatch.setattr(prepare, "_export", prepare.write_graph)
 
 
 def make_model():
@@ -42,15 +50,15 @@ def prepared(pixels):
     return (pixels[..., ::-1].astype(np.float32) - 10) / 100
 
 
-@pytest.mark.parametrize("file", ["mine.keras", "mine.h5"])
-def test_a_whole_model_is_read_at_any_layer_and_scaled_to_length_one(weights, file):
+@pytest.mark.parametrize(("file", "used"), [("mine.keras", ["keras"]), ("mine.h5", ["keras", "onnx"])])
+def test_a_whole_model_is_read_at_any_layer_and_scaled_to_length_one(weights, export_here, file, used):
     model = make_model()
     model.save(weights / file)
     (weights / "mine.yaml").write_text(CAR + "normalisation: L2")
     net = backbones.load("mine")
     assert net.tap == "head" and net.is_own
-    expected = unit(model.predict(prepared(small_faces()), verbose=0))
-    for engine in ("keras", "onnx"):
+    expected = unit(compute(model, prepared(small_faces())))
+    for engine in used:
         np.testing.assert_allclose(engines.choose(net, engine=engine).run(small_faces()), expected, atol=1e-5)
     (weights / "mine.yaml").write_text(CAR + "tap: maps\npool: flatten")
     assert backbones.load("mine").dim == 22 * 18 * 5
@@ -150,7 +158,7 @@ def both(mat, other, pixels):
 
     results = []
     for net in (mat, other):
-        results.append(net.model.predict(network_input(pixels, net.preprocessing), verbose=0))
+        results.append(compute(net.model, network_input(pixels, net.preprocessing)))
     return results
 
 
@@ -193,9 +201,7 @@ def test_deepface_s_full_size_file_equals_the_matlab_file(weights, tmp_path):
         taps = net.taps
         joint = net.together(taps)
         pictures = images.network_input(faces(224)[:3], net.preprocessing)
-        described.append(
-            np.split(joint.model.predict(pictures, verbose=0), np.cumsum(joint.dims)[:-1], axis=1)
-        )
+        described.append(np.split(compute(joint.model, pictures), np.cumsum(joint.dims)[:-1], axis=1))
         path.unlink()
         del net, joint
         keras.backend.clear_session()
@@ -339,11 +345,11 @@ def resnet_by_hand(layers, x, *, epsilon):
     return x.mean(axis=(0, 1))
 
 
-# A conversion to ONNX costs six seconds, and a SENet holds every kind of layer that a ResNet has.
+# A conversion to ONNX takes time, and a SENet holds every kind of layer that a ResNet has.
 @pytest.mark.parametrize(
     ("kind", "epsilon", "engine"), [("resnet50", 1e-3, "keras"), ("senet50", 1e-4, "onnx")]
 )
-def test_each_layer_of_keras_vggface_is_in_its_place(weights, kind, epsilon, engine):
+def test_each_layer_of_keras_vggface_is_in_its_place(weights, export_here, kind, epsilon, engine):
     layers = resnet_layers(kind, np.random.default_rng(1))
     vgg_files.write_keras_weights(weights / f"rcmalli_vggface_tf_{kind}.h5", layers)
     net = backbones.load(f"vggface_{kind}")

@@ -11,6 +11,7 @@ import pytest
 from faceworkbook import backbones, datasets, descriptors, images
 from faceworkbook.descriptors import engines
 from tests.conftest import REPO
+from tests.support.networks import compute
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.xdist_group("tensorflow")]
 
@@ -55,7 +56,7 @@ def test_a_registered_model_is_loaded_by_name_and_extracted(registered, faces, t
     assert "mine" in backbones.list()
     net = backbones.load("mine")
     extracted = descriptors.extract(faces, net, root=SYNTHETIC, store=tmp_path, progress=False)
-    expected = make_model().predict(input_of(faces), verbose=0)
+    expected = compute(make_model(), input_of(faces))
     np.testing.assert_allclose(extracted.matrix, expected, atol=1e-4)
 
 
@@ -93,7 +94,7 @@ def test_a_fast_engine_takes_a_model_in_memory(engine, tmp_path, recwarn):
     runner = engines.choose(dataclasses.replace(net, cache=tmp_path), engine=engine)
     assert runner.name == engine
     pixels = np.random.default_rng(0).integers(0, 256, (3, 24, 20, 3), np.uint8)
-    expected = model.predict(images.network_input(pixels, PREPROCESSING), verbose=0)
+    expected = compute(model, images.network_input(pixels, PREPROCESSING))
     assert engines.agrees(engines.compare(runner.run(pixels), expected))
 
 

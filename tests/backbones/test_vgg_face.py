@@ -13,6 +13,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from faceworkbook import backbones, images
 from tests.support import vgg_files
+from tests.support.networks import compute
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.xdist_group("tensorflow")]
 
@@ -92,7 +93,7 @@ def test_every_tap_of_each_matlab_layout_equals_the_network_computed_by_hand(toy
     expected = [by_hand(toy, x.transpose(2, 0, 1)) for x in pixels]
     net = backbones.load("vgg_face", weights=path)
     for tap in net.taps:
-        result = net.at(tap).model.predict(pixels, verbose=0)
+        result = compute(net.at(tap).model, pixels)
         assert result.shape == (2, net.at(tap).dim)
         for n in range(2):
             assert relative(result[n], expected[n][tap]) < 1e-4, (layout, tap)
@@ -103,7 +104,7 @@ def test_the_torch_file_gives_the_same_network(toy, t7):
     expected = by_hand(toy, pixels[0].transpose(2, 0, 1))
     net = backbones.load("vgg_face", weights=t7)
     for tap in ("pool5", "fc6", "fc7", "fc8", "prob"):
-        assert relative(net.at(tap).model.predict(pixels, verbose=0)[0], expected[tap]) < 1e-4, tap
+        assert relative(compute(net.at(tap).model, pixels)[0], expected[tap]) < 1e-4, tap
 
 
 def test_both_files_describe_the_same_face_although_one_wants_rgb_and_the_other_bgr(toy, tmp_path):
@@ -115,7 +116,7 @@ def test_both_files_describe_the_same_face_although_one_wants_rgb_and_the_other_
     results = []
     for file in ("vgg_face.mat", "VGG_FACE.t7"):
         net = backbones.load("vgg_face", weights=tmp_path / file)
-        results.append(net.model.predict(images.network_input(face, net.preprocessing), verbose=0))
+        results.append(compute(net.model, images.network_input(face, net.preprocessing)))
     assert relative(results[1], results[0]) < 1e-4
 
 
@@ -179,7 +180,7 @@ def test_a_loaded_model_can_be_saved_and_trained_on(mat, tmp_path):
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
     x = np.random.default_rng(5).normal(0, 60, (2, 64, 64, 3)).astype(np.float32)
-    np.testing.assert_array_equal(again.predict(x, verbose=0), model.predict(x, verbose=0))
+    np.testing.assert_array_equal(compute(again, x), compute(model, x))
 
 
 def test_nothing_is_built_before_it_is_asked_for_and_a_description_can_be_sent_to_a_process(mat):
@@ -217,7 +218,7 @@ def test_the_full_size_network_equals_the_one_computed_by_hand(full_size, tmp_pa
     net = backbones.load("vgg_face", weights=tmp_path / file)
     assert net.full.count_params() == 145_002_878
     for tap in ("fc7", "fc8"):
-        assert relative(net.at(tap).model.predict(x, verbose=0)[0], expected[tap]) < 1e-4, tap
+        assert relative(compute(net.at(tap).model, x)[0], expected[tap]) < 1e-4, tap
 
 
 # Damaged files and other networks: one clear error each.

@@ -16,6 +16,7 @@ from faceworkbook.descriptors.engines import onnx_engine, onnx_graph, own_kernel
 from faceworkbook.descriptors.engines.compiled.graphs import UnsuitedGraph
 from faceworkbook.descriptors.engines.winograd import leading
 from tests.support import vgg_files
+from tests.support.networks import compute
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.xdist_group("tensorflow")]
 
@@ -38,7 +39,7 @@ def noise(backbone, n=3):
 
 def reference(backbone, pixels):
     """Plain Keras on plainly preprocessed input: what every engine must give."""
-    return backbone.model.predict(images.network_input(pixels, backbone.preprocessing), verbose=0)
+    return compute(backbone.model, images.network_input(pixels, backbone.preprocessing))
 
 
 def converted(backbone, folder, engine):
@@ -144,7 +145,7 @@ def test_every_translated_layer(tmp_path):
     record = images.Preprocessing((31, 29), "RGB", (120.0, 110.0, 100.0), 1 / 128)
     pixels = rng.integers(0, 256, (2, 31, 29, 3), np.uint8)
     result = prepare.make("onnx", tmp_path, record, threads=1).run(pixels)
-    expected = model.predict(images.network_input(pixels, record), verbose=0)
+    expected = compute(model, images.network_input(pixels, record))
     np.testing.assert_allclose(result, expected, rtol=1e-3, atol=1e-5)
 
 
@@ -171,7 +172,7 @@ def test_winograd_at_every_edge(tmp_path, height, width, pools):
     record = images.Preprocessing((height, width), "BGR", (120.0, 110.0, 100.0), 1 / 128)
     pixels = rng.integers(0, 256, (11, height, width, 3), np.uint8)
     result = prepare.make("winograd", tmp_path, record, threads=1).run(pixels)
-    expected = model.predict(images.network_input(pixels, record), verbose=0)
+    expected = compute(model, images.network_input(pixels, record))
     assert engines.compare(result, expected)["relative_error"] < 1e-5
 
 
@@ -195,7 +196,7 @@ def test_a_branch_ends_what_winograd_takes(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (3, 12, 12, 3), np.uint8)
     record = images.Preprocessing((12, 12), "RGB", (0.0, 0.0, 0.0), 1 / 255)
     result = prepare.make("winograd", tmp_path, record, threads=2).run(pixels)
-    expected = model.predict(images.network_input(pixels, record), verbose=0)
+    expected = compute(model, images.network_input(pixels, record))
     np.testing.assert_allclose(result, expected, atol=1e-5)
 
 

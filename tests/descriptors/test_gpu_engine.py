@@ -13,6 +13,7 @@ from faceworkbook.descriptors import engines
 from faceworkbook.descriptors.engines import device_graph, fixed_sizes, gpu_engine, onnx_graph
 from faceworkbook.descriptors.engines.devices import CUDA, TENSORRT
 from tests.descriptors.test_engines import every_layer, noise, reference, toy
+from tests.support.networks import compute
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.xdist_group("tensorflow")]
 
@@ -55,7 +56,7 @@ def test_every_layer_and_normalisation_that_no_convolution_takes_in(layers, prec
     model, folder, record = layers
     pixels = np.random.default_rng(3).integers(0, 256, (3, 31, 29, 3), np.uint8)
     result = made(folder, record, precision=precision, sizes=(3,)).run(pixels)
-    expected = model.predict(images.network_input(pixels, record), verbose=0)
+    expected = compute(model, images.network_input(pixels, record))
     np.testing.assert_allclose(result, expected, rtol=1e-3 if precision == "float32" else 3e-2, atol=1e-3)
 
 
@@ -78,7 +79,7 @@ def test_normalisation_is_folded_where_it_can_be_and_else_stays_in_float32(tmp_p
     assert ("BatchNormalization" in kinds) == (follows == "pool")
     pixels = rng.integers(0, 256, (2, 8, 8, 3), np.uint8)
     result = made(tmp_path, record, precision="float16", sizes=(2,)).run(pixels)
-    expected = model.predict(images.network_input(pixels, record), verbose=0)
+    expected = compute(model, images.network_input(pixels, record))
     assert engines.compare(result, expected)["relative_error"] < 2e-3
 
 

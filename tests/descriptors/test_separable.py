@@ -9,6 +9,8 @@ import sys
 import numpy as np
 import pytest
 
+from tests.support.networks import compute
+
 pytest.importorskip("numba", reason="the extra [fast] is not installed")
 
 from faceworkbook import images
@@ -150,12 +152,12 @@ def test_a_network_gives_the_descriptors_of_keras(tmp_path, height, width, strid
     onnx_graph.write(model, tmp_path)
     preprocessing = images.Preprocessing((height, width), **RECORDS[record])
     pixels = rng.integers(0, 256, (11, height, width, 3), np.uint8)
-    expected = model.predict(images.network_input(pixels, preprocessing), verbose=0)
+    expected = compute(model, images.network_input(pixels, preprocessing))
     runner = prepare.make("separable", tmp_path, preprocessing, threads=2)
     assert engines.compare(runner.run(pixels), expected)["relative_error"] < 1e-5
     # Again, with what the first faces left, and as a picture turned by its strides alone.
     turned = pixels[:3, :, ::-1]
-    again = model.predict(images.network_input(turned, preprocessing), verbose=0)
+    again = compute(model, images.network_input(turned, preprocessing))
     assert engines.compare(runner.run(turned), again)["relative_error"] < 1e-5
 
 
@@ -223,5 +225,5 @@ def test_a_branch_ends_what_it_takes(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (3, 20, 20, 3), np.uint8)
     record = images.Preprocessing((20, 20), "RGB", (0.0, 0.0, 0.0), 1 / 255)
     result = prepare.make("separable", tmp_path, record, threads=1).run(pixels)
-    expected = model.predict(images.network_input(pixels, record), verbose=0)
+    expected = compute(model, images.network_input(pixels, record))
     np.testing.assert_allclose(result, expected, atol=1e-5)

@@ -29,54 +29,59 @@ from faceworkbook.training.pictures import PixelArray
 from faceworkbook.training.schedules import cosine
 from tests.training import toy_network as toy
 
-folder, out, deadly_epoch = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-
-
 class Deadly(PixelArray):
+    folder, deadly_epoch = None, 0
+
     def take(self, rows):
         # The epoch before is written when its row stands in the history.
-        written = folder / "history.csv"
-        if deadly_epoch and written.exists() and len(written.read_text().splitlines()) > deadly_epoch:
+        written = self.folder / "history.csv"
+        if self.deadly_epoch and written.exists() and len(written.read_text().splitlines()) > self.deadly_epoch:
             os.kill(os.getpid(), signal.SIGKILL)
         return super().take(rows)
 
 
-fine_tune.make_reproducible(3)
-pixels, codes = toy.pictures(48)
-labels = tasks.labels_of_classes(np.where(codes, "above", "below"), name="light")
-split = toy.Split(np.arange(36), np.arange(36, 48))
-network = cutting.assemble(toy.backbone(), [make_head(labels, rows=split.train)], hidden=(8,), dropout=0.5)
-settings = fine_tune.Settings(
-    epochs=4, batch_size=6, learning_rate=cosine(1e-3, epochs=4), unfreeze=((0, "conv_1_relu"), (2, None)),
-    lr_multipliers={"trunk": 0.5}, augmentation=Augmentation(), label_smoothing=0.1, seed=3, progress=False,
-)
-source = Deadly(pixels, toy.PREPROCESSING)
-fitted = fine_tune.fit(network, source, {"light": labels}, split=split, settings=settings, folder=folder)
-np.savez(out, *network.net.model.get_weights())
-fitted.history.to_csv(Path(out).with_suffix(".csv"), index=False)
+def train(folder, deadly_epoch):
+    fine_tune.make_reproducible(3)
+    pixels, codes = toy.pictures(48)
+    labels = tasks.labels_of_classes(np.where(codes, "above", "below"), name="light")
+    split = toy.Split(np.arange(36), np.arange(36, 48))
+    network = cutting.assemble(toy.backbone(), [make_head(labels, rows=split.train)], hidden=(8,), dropout=0.5)
+    settings = fine_tune.Settings(
+        epochs=4, batch_size=6, learning_rate=cosine(1e-3, epochs=4), unfreeze=((0, "conv_1_relu"), (2, None)),
+        lr_multipliers={"trunk": 0.5}, augmentation=Augmentation(), label_smoothing=0.1, seed=3, progress=False,
+    )
+    source = Deadly(pixels, toy.PREPROCESSING)
+    source.folder, source.deadly_epoch = folder, deadly_epoch
+    fitted = fine_tune.fit(network, source, {"light": labels}, split=split, settings=settings, folder=folder)
+    np.savez(folder.with_suffix(".npz"), *network.net.model.get_weights())
+    fitted.history.to_csv(folder.with_suffix(".csv"), index=False)
+
+
+for given in sys.argv[1:]:
+    folder, deadly_epoch = given.rsplit(":", 1)
+    train(Path(folder), int(deadly_epoch))
 """
 REPO = Path(__file__).resolve().parents[2]
 
 
-def run(folder: Path, *, kill_after: int = 0) -> int:
-    """Train in a process of its own, which kills itself in the epoch after `kill_after` epochs were written."""
+def run(*given: str) -> int:
+    """Train once for each FOLDER:EPOCHS in a process, which kills itself in the epoch after so many were written."""
     environment = {
         **os.environ,
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "PYTHONPATH": f"{REPO / 'lib'}{os.pathsep}{REPO}",
         "CUDA_VISIBLE_DEVICES": "",
     }
-    out = folder.with_suffix(".npz")
-    command = [sys.executable, "-c", PROGRAM, str(folder), str(out), str(kill_after)]
-    return subprocess.run(command, env=environment, cwd=REPO, check=False).returncode
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM, *given], env=environment, cwd=REPO, check=False
+    ).returncode
 
 
 def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert run(whole) == 0
-    assert run(killed, kill_after=2) == -signal.SIGKILL
+    assert run(f"{whole}:0", f"{killed}:2") == -signal.SIGKILL
     assert len((killed / "history.csv").read_text().splitlines()) == 1 + 2
-    assert run(killed) == 0
+    assert run(f"{killed}:0") == 0
     with np.load(tmp_path / "whole.npz") as expected, np.load(tmp_path / "killed.npz") as resumed:
         assert expected.files == resumed.files
         for name in expected.files:
