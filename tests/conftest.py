@@ -14,9 +14,10 @@ from hypothesis import settings
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
-# Each worker has a core: a second thread of OpenBLAS or OpenMP would only take time from the other worker.
+# Each worker has a core: a second thread would only take time from the other worker.
 if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+        os.environ.setdefault(name, "1")
 # Tracing a network makes a million objects that live; looking through all of them over and over takes a tenth of
 # the time.
 gc.set_threshold(50_000, 20, 10)
