@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -414,7 +415,7 @@ def test_a_sweep_that_is_killed_goes_on_where_it_stopped(home):
     again = sweep_toys.ran(home)[ran:]
     assert all(line.startswith("03_classifier") and " 0 " not in line for line in again)
     assert sweep_toys.ran(home).count("01_faces 0") == 1 and len(settled) >= 3
-    assert "All 3 points are finished" in resumed.stdout
+    assert re.search(r"All 3 points are finished\. Over 3 fits: accuracy 0\.\d+ \[", resumed.stdout)
 
 
 def test_points_of_both_kinds_come_along_where_a_step_is_copied(home, tmp_path):

@@ -149,7 +149,8 @@ def _describe_group(group: Group) -> list[str]:
     if len(settings) == 1:
         row = settings.iloc[0]
         spread = f", standard deviation {row['sd_seeds']:.4f}" if pd.notna(row["sd_seeds"]) else ""
-        sentences.append(f"{_figure(row, group.metric)} over {int(row['seeds'])} fits{spread}.")
+        fits = "One fit" if row["seeds"] == 1 else f"Over {int(row['seeds'])} fits"
+        sentences.append(f"{fits}: {_figure(row, group.metric)}{spread}.")
     elif len(pairs) and len(pairs) <= FEW_PAIRS:
         sentences += map(_without_test, pairs["sentence"])
     elif len(pairs):
