@@ -12,11 +12,8 @@ help:  ## show this list
 report: .venv/ready  ## run the main job on the embedded faces and print where the HTML report is
 	@$(BIN)/workbook run notebooks/experiments/demo.yaml
 
-# Memory that is freed stays with the process (glibc): to clear its pages anew is a tenth of a small network's training.
-KEEP_FREED = MALLOC_TRIM_THRESHOLD_=1000000000 MALLOC_MMAP_THRESHOLD_=33554432
-
 test: .venv/ready-dev  ## run the tests (those on real faces skip when ../shared/data is missing)
-	$(KEEP_FREED) $(BIN)/python -m pytest -n 2 $(ARGS)
+	$(BIN)/python -m pytest -n 2 $(ARGS)
 
 lint: .venv/ready-dev  ## check style, format, spelling, types, and which room imports which
 	$(BIN)/ruff check .
