@@ -36,6 +36,15 @@ def test_class_names_of_several_sets_are_joined_by_name():
     assert multi.labels["race"].truth.tolist() == ["White", "Indian", "Latino", "White"]
 
 
+def test_faces_of_two_sets_with_one_id_are_refused_before_anything_is_trained():
+    tables = {
+        name: faces.build({"image": list("ab"), "face_id": ids, "gender": ["male", "female"]}, dataset=name)
+        for name, ids in {"one": ["f1", "f2"], "two": ["f3", "f2"]}.items()
+    }
+    with pytest.raises(overlap.OverlapError, match=r"1 face ids stand in .*\['one', 'two'\], such as 'f2'"):
+        multi_dataset.build(tables, [np.zeros((2, 3))] * 2, ["gender"])
+
+
 def test_no_person_and_no_row_stands_in_two_subsets():
     """One fold must not be validation, test and early stopping at once, and no subset may be empty."""
     multi = make_multi()

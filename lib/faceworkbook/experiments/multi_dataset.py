@@ -238,6 +238,7 @@ def build(
         raise MultiDatasetError(
             f"the data sets' descriptors have widths {widths}; describe them with one network"
         )
+    overlaps.require_own_ids(faces)
     if overlap is None:
         overlap = overlaps.join(faces, np.full(sum(map(len, faces.values())), row_groups.ALONE))
     table = below(list(faces.values()))

@@ -23,6 +23,10 @@ MOST_ALIKE = 1e-4  # of pairs drawn at random; twins of a photo are rarer in a l
 MOST_TWINS = 3  # a face, on average
 
 
+class OverlapError(ValueError):
+    """Faces of several data sets cannot be distinguished; the text says which."""
+
+
 @dataclass(frozen=True, eq=False)
 class Overlap:
     """Which faces of several data sets show one picture, or one person.
@@ -132,3 +136,20 @@ def join(faces: Mapping[str, pd.DataFrame], copies: np.ndarray, twins: np.ndarra
     return Overlap(
         *(dict(zip(faces, np.split(each, ends), strict=True)) for each in (np.asarray(copies), twins, groups))
     )
+
+
+def require_own_ids(faces: Mapping[str, pd.DataFrame]) -> None:
+    """Require that no two faces of several data sets have one id, by which predictions and copies are looked up.
+
+    Raises
+    ------
+    OverlapError
+        Two of them have.
+    """
+    ids = pd.concat([table["face_id"].astype("string") for table in faces.values()])
+    twice = ids[ids.duplicated()]
+    if len(twice):
+        raise OverlapError(
+            f"{len(twice):,} face ids stand in more than one of the data sets {[*faces]}, such as {twice.iloc[0]!r}; leave the "
+            "column face_id out of one of the tables, or give its faces other ids"
+        )
