@@ -241,6 +241,8 @@ def test_a_process_of_points_that_ends_is_named_and_replaced(home, opened):
     opened[0].kill()
     opened[0].wait()
     assert "gone.yaml" in machine.run(spec, lambda event: None).error and len(opened) == 3
+    (home / "results" / "taken").write_text("")
+    assert "taken" in machine.run({**spec, "name": "taken"}, lambda event: None).error and len(opened) == 3
     machine.close()
     worker.close()
     assert all(process.returncode for process in opened)
@@ -309,6 +311,42 @@ def test_an_error_while_progress_is_written_ends_the_sweep(home):
             notice=lambda n, e: broken(n, e) if isinstance(e, jobs.Outcome) else None,
         )
     assert len(runner.began) == 1
+
+
+class Stops(Fails):
+    """Stands for a machine whose second point runs until the sweep is ended."""
+
+    jobs = 2
+
+    def __init__(self):
+        super().__init__()
+        self.begun, self.closed, self.thread = threading.Event(), threading.Event(), None
+
+    def run(self, spec, notice):
+        if spec["name"].endswith("seed-0"):
+            self.begun.wait()
+            return jobs.Outcome(spec["name"])
+        self.thread = threading.current_thread()
+        self.begun.set()
+        self.closed.wait()
+        return jobs.Outcome(spec["name"], jobs.FAILED, [], "its process ended with code -15")
+
+    def close(self):
+        self.closed.set()
+        self.thread.join()
+
+
+def test_a_point_that_the_end_of_the_sweep_stops_has_not_failed(home):
+    points, noticed = sweeps.read("toy", [("seed", [0, 1])]).points, []
+    plan, specs = jobs.plan(points, "results"), {p.name: jobs.specify(p, "results", 0.0) for p in points}
+
+    def notice(name, event):
+        noticed.append(name)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        jobs.run(points, plan, Stops(), specs=specs, notice=notice)
+    assert noticed == ["toy.seed-0"]
 
 
 # --------------------------------------------------------------------------- what is kept

@@ -243,6 +243,7 @@ def run(
             time.sleep(0 if threads[0].is_alive() else 0.2)
     finally:
         queue.waiting.clear()
+        queue.ended = True
         runner.close()
     if queue.errors:
         raise queue.errors[0]
@@ -261,6 +262,7 @@ class _Queue:
     notice: Callable
     outcomes: list[Outcome] = field(default_factory=list)
     errors: list[BaseException] = field(default_factory=list)
+    ended: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def work(self) -> None:
@@ -269,6 +271,8 @@ class _Queue:
             while (point := self._take()) is not None:
                 why = self.plan.blocked(point.name)
                 outcome = Outcome(point.name, FAILED, error=why) if why else self._run(point.name)
+                if self.ended:  # by Ctrl-C, say: the point did not fail
+                    return
                 with self.lock:
                     _settle(self.plan, outcome)
                     self.outcomes.append(outcome)

@@ -27,7 +27,6 @@ def main() -> None:
 def _run(given: dict, events) -> str:
     """Run one point; return why it failed."""
     os.environ["FACEWORKBOOK_HOME"] = given["home"]
-    _log_to(Path(given["results"]) / given["name"])
     from faceworkbook.reports import experiments, runner
 
     def notice(result: runner.Result) -> None:
@@ -36,6 +35,7 @@ def _run(given: dict, events) -> str:
         print(json.dumps(record), file=events, flush=True)
 
     try:
+        _log_to(Path(given["results"]) / given["name"])
         options = {name: given[name] for name in ("given", "results", "name", "swept")}
         experiment = replace(experiments.read(given["file"], **options), sweep=given["sweep"])
         runner.run(
