@@ -1,6 +1,7 @@
 """TensorFlow starts in silence, whoever imports it; what fails is heard."""
 
 import ast
+import gc
 import os
 import subprocess
 import sys
@@ -26,6 +27,19 @@ def test_tensorflow_takes_of_a_card_what_it_needs_unless_somebody_says_otherwise
         command = [sys.executable, "-c", program]
         made = subprocess.run(command, env=rest | given, capture_output=True, timeout=300, check=True)
         assert made.stdout == expected
+
+
+def test_an_import_leaves_the_collector_as_it_was():
+    with quiet.uncollected():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    program = (
+        "import gc, faceworkbook.quiet as quiet\ngc.disable()\nwith quiet.uncollected():\n    made = [[]]\n"
+        "assert not gc.isenabled() and any(one is made for one in gc.get_objects(generation=2))\n"
+        "gc.freeze()\nfrozen = gc.get_freeze_count()\nwith quiet.uncollected():\n    pass\n"
+        "assert gc.get_freeze_count() == frozen > 0"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
 
 
 def test_networks_that_are_traced_once_each_raise_no_warning_and_nothing_else_is_printed():

@@ -76,8 +76,9 @@ def uncollected():
     try:
         yield
     finally:
-        gc.freeze()
-        gc.unfreeze()  # the two make everything old at once, which is looked through seldom
+        if not gc.get_freeze_count():  # what somebody froze stays so
+            gc.freeze()
+            gc.unfreeze()  # the two make everything old at once, which is looked through seldom
         if was_on:
             gc.enable()
 

@@ -130,6 +130,8 @@ def _leave(template: int) -> None:
     """End a kernel once its variables are gone, without taking apart what was imported: that takes two seconds."""
     if os.getpid() == template:
         return
+    for number in (signal.SIGINT, signal.SIGTERM):  # sent to a kernel that takes long to end: it is about to
+        signal.signal(number, signal.SIG_IGN)
     from IPython.core.interactiveshell import InteractiveShell
 
     if InteractiveShell.initialized():
