@@ -106,6 +106,14 @@ def shared_weights():
 
 
 @pytest.fixture
+def export_here(monkeypatch):
+    """ONNX graphs are written in this process, which has TensorFlow, and not in one of their own."""
+    from faceworkbook.descriptors.engines import prepare
+
+    monkeypatch.setattr(prepare, "_export", prepare.write_graph)
+
+
+@pytest.fixture
 def folder_of_namesakes(tmp_path, monkeypatch):
     """The working folder has modules named as those of Python and of libraries, which end who imports them."""
     folder = tmp_path / "namesakes"

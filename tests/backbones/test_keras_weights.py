@@ -14,7 +14,6 @@ import pytest
 from faceworkbook import backbones, images
 from faceworkbook.backbones import WeightsError
 from faceworkbook.descriptors import engines
-from faceworkbook.descriptors.engines import prepare
 from tests.backbones.test_own_onnx import faces, templates, unit, weights
 from tests.support import vgg_files
 from tests.support.networks import compute
@@ -24,12 +23,6 @@ __all__ = ["weights"]
 
 CAR = "size: [24, 20]\nchannels: BGR\nmean: 10\nscale: 1/100\n"
 TOY = {"widths": (4, 5, 6, 7, 9), "depths": (2, 2, 3, 3, 3), "side": 2, "hidden": 11, "classes": 13}
-
-
-@pytest.fixture
-def export_here(monkeypatch):
-    """ONNX graphs are written in this process, which has TensorFlow."""
-    monkeypatch.setattr(prepare, "_export", prepare.write_graph)
 
 
 def make_model():

@@ -321,9 +321,8 @@ def test_a_network_that_cannot_be_converted_runs_in_keras(toy, monkeypatch):
         ("os.kill(os.getpid(), 9)", "try was killed; often"),
     ],
 )
-def test_too_little_memory_is_named_and_no_verdict(toy, monkeypatch, tmp_path, end, reason):
+def test_too_little_memory_is_named_and_no_verdict(toy, export_here, tmp_path, end, reason):
     real, ends = subprocess.run, [sys.executable, "-c", f"import os, sys; {end}"]
-    monkeypatch.setattr(prepare, "_export", prepare.write_graph)  # in this process, which has TensorFlow
     made_for = {"precision": "float32"}
     with pytest.MonkeyPatch.context() as fault:
         fault.setattr(prepare.subprocess, "run", lambda command, **options: real(ends, **options))

@@ -65,9 +65,8 @@ def random_parameters(
 
 
 def _he(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    kernel = rng.random(
-        shape, np.float32
-    )  # of a uniform distribution: 145 million normal numbers take seconds
+    # Of a uniform distribution: 145 million normal numbers take seconds.
+    kernel = rng.random(shape, np.float32)
     kernel -= np.float32(0.5)
     kernel *= np.float32(np.sqrt(12 * 2 / np.prod(shape[1:])))
     return kernel
