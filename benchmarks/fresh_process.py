@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,8 +15,11 @@ def peak_memory() -> float:
     return next(float(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1e6
 
 
-def call(module: str, function: str, *arguments) -> dict:
-    """What ``module.function(*arguments)`` returns (a dict of plain types), computed in a fresh process."""
+def call(module: str, function: str, *arguments, environment: dict[str, str] | None = None) -> dict:
+    """What ``module.function(*arguments)`` returns (a dict of plain types), computed in a fresh process.
+
+    `environment` is added to this process's.
+    """
     code = (
         f"import importlib, json; result = importlib.import_module({module!r}).{function}(*{arguments!r}); "
         "print(json.dumps(result))"
@@ -26,6 +30,7 @@ def call(module: str, function: str, *arguments) -> dict:
         text=True,
         check=False,
         cwd=Path(__file__).parents[1],
+        env=os.environ | (environment or {}),
     )
     if done.returncode:
         raise RuntimeError(f"{module}.{function}{arguments} failed: {done.stderr[-2000:]}")

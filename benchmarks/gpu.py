@@ -16,6 +16,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ NETWORKS = ("vgg_face", "faceres_deep")
 ON_GPU = ("gpu", "tensorrt", "keras")
 ON_CPU = ("keras", "onnx", "winograd", "separable")
 LOWER = ("float32", "tf32", "float16", "bfloat16")
-BATCHES, FILES, SECONDS = (1, 8, 32, 128, 512), 20_000, 2.0
+BATCHES, FILES, SECONDS = (1, 8, 32, 128, 512), 100_000, 2.0
 # Dense peaks in TFLOP/s by the makers' data sheets, by a word of the card's name
 PEAKS = {
     "H200": {"float16": 989.4, "bfloat16": 989.4, "tf32": 494.7, "float32": 66.9},
@@ -40,6 +41,8 @@ PEAKS = {
     "T4": {"float16": 65.0, "float32": 8.1},
 }
 UNKNOWN = float("nan")
+ROWS, STEPS, FINE_TUNED = 20_000, 10, "faceres_deep"
+REFERENCE = (("small_nets", "float32", ROWS), ("fine_tuning", "float32", FINE_TUNED, False, 0.0))
 
 
 def main(quick: bool = False) -> dict[str, pd.DataFrame]:
@@ -77,7 +80,9 @@ def speeds(
         for engine in engines or (ON_GPU if on_gpu else ON_CPU):
             for precision in (one for one in precisions if one in COMPUTES[engine]):
                 given = (name, weights, engine, precision, list(batches), n_files, seconds)
-                measured = attempt(lambda given=given: measure_apart(*given), engine, precision)
+                measured = attempt(
+                    lambda given=given: measure_apart(*given), engine=engine, precision=precision, batch=0
+                )
                 for row in measured:
                     print(f"  {name}", *map(format_cell, row.values()), flush=True)
                 rows += measured
@@ -87,12 +92,35 @@ def speeds(
 
 
 def training(seconds: float = SECONDS) -> dict[str, pd.DataFrame]:
-    """Return a table of training: lines of each network and precision."""
+    """Return a table of training: faces a second, and what it comes to beside the same in float32 on the CPU."""
     from faceworkbook.descriptors.engines import devices
 
     on_gpu = devices.find_gpu() is not None
-    rows = fresh_process.call("benchmarks.gpu", "training_rows", on_gpu, seconds)["rows"]
-    return {f"training on {place()}": pd.DataFrame(rows).set_index(["what", "dtype_policy"])}
+    rows = []
+    for job in trainings(on_gpu, seconds):
+        rows += attempt(lambda job=job: [train_apart(*job)], what=job[0], precision=job[1])
+        print("  training", *map(format_cell, rows[-1].values()), flush=True)
+    table = pd.DataFrame(rows)
+    if on_gpu:
+        no_card = {"CUDA_VISIBLE_DEVICES": "-1"}
+        reference = [train_apart(*job, environment=no_card) for job in REFERENCE]
+        table["by the CPU in float32"] = table["what"].map({row["what"]: row["result"] for row in reference})
+    return {f"training on {place()}": table.set_index(["what", "precision"])}
+
+
+def trainings(on_gpu: bool, seconds: float) -> list[tuple]:
+    """What is trained, each a function of this module and its arguments."""
+    n, name = (ROWS, FINE_TUNED) if on_gpu else (400, "mini_xception")
+    jobs: list[tuple] = []
+    for policy in ("float32", "mixed_bfloat16"):
+        jobs.append(("small_nets", policy, n))
+        jobs += [("fine_tuning", policy, name, xla, seconds) for xla in sorted({False, on_gpu})]
+    return jobs
+
+
+def train_apart(function: str, *given, environment: dict[str, str] | None = None) -> dict:
+    """What a function of training returns, computed in a process of its own."""
+    return fresh_process.call("benchmarks.gpu", function, *given, environment=environment)
 
 
 def place() -> str:
@@ -108,14 +136,14 @@ def measure_apart(*given) -> list[dict]:
     return fresh_process.call("benchmarks.gpu", "measure", *given)["rows"]
 
 
-def attempt(action: Callable[[], list[dict]], engine: str, precision: str) -> list[dict]:
-    """Return the rows of an engine, or one that says why there are none."""
+def attempt(action: Callable[[], list[dict]], **asked) -> list[dict]:
+    """Return the rows that are measured, or one that says why there are none of what was asked for."""
     try:
         return action()
     except (subprocess.SubprocessError, RuntimeError) as error:
         text = getattr(error, "stderr", None) or str(error)
         lines = [line for line in str(text).splitlines() if line.strip()] or ["no reason given"]
-        return [{"engine": engine, "precision": precision, "batch": 0, "note": lines[-1][:200]}]
+        return [{**asked, "note": lines[-1][:200]}]
 
 
 def measure(
@@ -144,17 +172,17 @@ def measure(
     rows = []
     for batch in batches:
         faces = np.resize(pixels, (batch, *pixels.shape[1:]))
-        from_memory = speed(lambda faces=faces: len(runner.run(faces)), seconds)
+        memory = from_memory(runner, faces, seconds)
         rows.append(
             {
                 "engine": engine,
                 "precision": precision,
                 "batch": batch,
                 "kernels, faces/s": kernels_alone(runner, faces, seconds),
-                "memory, faces/s": from_memory,
+                "memory, faces/s": memory,
                 "store, faces/s": UNKNOWN,
                 "limit, faces/s": limit,
-                "share of the limit": from_memory / limit,
+                "share of the limit": memory / limit,
                 "relative error": runner.settings.get("relative_error", UNKNOWN),
             }
         )
@@ -171,6 +199,24 @@ def speed(run: Callable[[], int], seconds: float) -> float:
     while (taken := time.perf_counter() - begun) < seconds or not n:
         n += run()
     return n / taken
+
+
+def from_memory(runner, faces: np.ndarray, seconds: float) -> float:
+    """Faces a second with copies to the device and back, so many batches at once as extraction gives it."""
+    from faceworkbook.descriptors.batches import AT_ONCE
+    from faceworkbook.descriptors.engines.base import is_on_card
+
+    runner.run(faces)
+    begun, at_once = time.perf_counter(), AT_ONCE if is_on_card(runner) else 1
+
+    def run_on(_) -> int:
+        n = 0
+        while not n or time.perf_counter() - begun < seconds:
+            n += len(runner.run(faces))
+        return n
+
+    with ThreadPoolExecutor(at_once) as executor:
+        return sum(executor.map(run_on, range(at_once))) / (time.perf_counter() - begun)
 
 
 def kernels_alone(runner, faces: np.ndarray, seconds: float) -> float:
@@ -260,18 +306,8 @@ def card_memory() -> float:
 # --------------------------------------------------------------------------- training
 
 
-def training_rows(on_gpu: bool, seconds: float) -> dict:
-    """Faces a second of training: 25 small nets at once, a step of fine-tuning, in float32 and mixed_bfloat16."""
-    rows = []
-    for policy in ("float32", "mixed_bfloat16"):
-        rows.append(small_nets(policy, n=20_000 if on_gpu else 400))
-        for name in ("faceres_deep",) if on_gpu else ("mini_xception",):
-            rows += [fine_tuning(name, policy, xla=xla, seconds=seconds) for xla in sorted({False, on_gpu})]
-    return {"rows": rows}
-
-
-def small_nets(policy: str, *, n: int, d: int = 1024, fits: int = 25, epochs: int = 3) -> dict:
-    """So many MLPs as one program, on random descriptors."""
+def small_nets(policy: str, n: int, *, d: int = 1024, fits: int = 25, epochs: int = 3) -> dict:
+    """So many MLPs as one program, on random descriptors; their result is the mean accuracy on validation rows."""
     from types import SimpleNamespace
 
     from faceworkbook import tasks
@@ -279,7 +315,8 @@ def small_nets(policy: str, *, n: int, d: int = 1024, fits: int = 25, epochs: in
 
     rng = np.random.default_rng(0)
     x = rng.normal(size=(n, d)).astype(np.float32)
-    labels = tasks.labels_of_classes(np.array(["no", "yes"])[rng.integers(0, 2, n)], name="label")
+    side = x @ rng.normal(size=d) + rng.normal(scale=np.sqrt(d), size=n) > 0
+    labels = tasks.labels_of_classes(np.array(["no", "yes"])[side.astype(int)], name="label")
     orders = [np.random.default_rng(seed).permutation(n) for seed in range(fits)]
     splits = [
         SimpleNamespace(train=np.sort(o[: n * 3 // 4]), validation=np.sort(o[n * 3 // 4 :])) for o in orders
@@ -287,41 +324,51 @@ def small_nets(policy: str, *, n: int, d: int = 1024, fits: int = 25, epochs: in
     settings = batched.Settings(epochs=epochs, patience=epochs, dtype_policy=policy)
     batched.fit(x, labels, splits, batched.with_settings(settings, epochs=1), seeds=range(fits))
     begun = time.perf_counter()
-    batched.fit(x, labels, splits, settings, seeds=range(fits))
+    stack = batched.fit(x, labels, splits, settings, seeds=range(fits))
     trained = fits * epochs * (n * 3 // 4)
+    last = stack.history[stack.history["epoch"] == epochs]
     return {
-        "what": f"{fits} MLPs at once, {d} inputs",
-        "dtype_policy": policy,
+        "what": f"{fits} MLPs at once, {d} inputs: accuracy",
+        "precision": policy,
         "faces/s": trained / (time.perf_counter() - begun),
+        "result": float(last["val_accuracy"].mean()),
     }
 
 
-def fine_tuning(name: str, policy: str, *, xla: bool, seconds: float, batch: int = 64) -> dict:
-    """A step of fine-tuning a whole network."""
+def fine_tuning(policy: str, name: str, xla: bool, seconds: float, *, batch: int = 64) -> dict:
+    """A step of fine-tuning a whole network; the result is its loss after some steps with the same faces."""
     import tensorflow as tf
 
-    from faceworkbook import backbones
+    from faceworkbook import backbones, images
     from faceworkbook.models.multitask import Head
     from faceworkbook.tasks import Task
     from faceworkbook.training import cutting, fine_tune, loop
 
+    tf.keras.utils.set_random_seed(0)
     backbone = backbones.load(name)
+    root, names = face_files(batch)
+    pixels = np.resize(
+        read_pixels(root, names, backbone.preprocessing), (batch, *backbone.preprocessing.size, 3)
+    )
     heads = [Head(Task("gender", classes=("male", "female")))]
     network = cutting.assemble(backbone, heads, precision=policy)
     learner = fine_tune.make_learner(network, fine_tune.Settings(xla=xla))
-    shape = (batch, *network.net.model.input_shape[1:])
-    x = tf.constant(np.random.default_rng(0).normal(size=shape).astype(np.float32))
-    target = tf.constant(np.eye(2, dtype=np.float32)[np.arange(batch) % 2])
+    x = tf.constant(images.network_input(pixels, backbone.preprocessing))
+    is_bright = pixels.mean(axis=(1, 2, 3)) > np.median(pixels.mean(axis=(1, 2, 3)))
+    target = tf.constant(np.eye(2, dtype=np.float32)[is_bright.astype(int)])
     rows = loop.Batch(x, {"gender": (target, tf.ones(batch))})
+    losses = [learner.step(rows, 2e-5) for _ in range(STEPS)]
 
     def run() -> int:
         learner.step(rows, 1e-4)
         return batch
 
     return {
-        "what": f"fine-tuning {name}{', XLA' if xla else ''}",
-        "dtype_policy": policy,
+        "what": f"fine-tuning {name}: loss after {STEPS} steps",
+        "XLA": "yes" if xla else "no",
+        "precision": policy,
         "faces/s": speed(run, seconds),
+        "result": losses[-1],
     }
 
 

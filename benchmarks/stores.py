@@ -26,9 +26,10 @@ import pyarrow as pa
 
 from benchmarks import fresh_process, tiny
 from faceworkbook import descriptors, faces
+from faceworkbook.chunks import Stamp
 from faceworkbook.descriptors import batches, handover
 from faceworkbook.descriptors import store as stores
-from faceworkbook.descriptors.journal import Journal, Stamp
+from faceworkbook.descriptors.journal import Journal
 from faceworkbook.descriptors.layout import UNREADABLE
 
 SIZES, ROUNDS = (25_000, 50_000, 100_000, 200_000), 3

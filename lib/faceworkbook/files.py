@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import xxhash
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
 
 BLOCK_BYTES = 2**22
@@ -290,6 +290,8 @@ def _content(value) -> bytes:
     if isinstance(value, np.ndarray) and value.dtype != object:
         return f"{value.dtype.str}{value.shape}".encode() + np.ascontiguousarray(value).tobytes()
     if isinstance(value, np.ndarray):
+        import pandas as pd
+
         return json.dumps([None if pd.isna(v) else str(v) for v in value.ravel()]).encode()
     return json.dumps(value, sort_keys=True, default=plain).encode()
 
@@ -315,6 +317,8 @@ def hash_rows(table: pd.DataFrame, columns: list[str], *, key: str) -> str:
 
 
 def _texts(values: pd.Series) -> list:
+    import pandas as pd
+
     known = values.notna().to_numpy()
     if pd.api.types.is_bool_dtype(values.dtype):
         texts = [str(bool(v)) if k else None for v, k in zip(values, known, strict=True)]

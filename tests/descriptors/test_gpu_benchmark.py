@@ -21,12 +21,12 @@ __all__ = ["toy"]
 def here(toy, monkeypatch):
     """Run what has a process of its own in this one, on a toy and a few rows."""
     monkeypatch.setattr(
-        fresh_process, "call", lambda module, function, *given: getattr(gpu, function)(*given)
+        fresh_process, "call", lambda _, function, *given, environment=None: getattr(gpu, function)(*given)
     )
     monkeypatch.setattr(gpu, "vgg_face_file", lambda: toy.weights)
     monkeypatch.setattr(gpu, "ON_CPU", ("keras",))
     small = gpu.small_nets
-    monkeypatch.setattr(gpu, "small_nets", lambda policy, n: small(policy, n=60, d=8, fits=2, epochs=1))
+    monkeypatch.setattr(gpu, "small_nets", lambda policy, n: small(policy, 60, d=8, fits=2, epochs=1))
     monkeypatch.setattr(devices, "find_gpu", lambda: None)
 
 
@@ -41,7 +41,8 @@ def test_one_call_fills_the_whole_table(here):
     assert speeds["store, faces/s"].notna().tolist() == [False, True] * 2
     assert speeds["relative error"].loc["keras", "bfloat16"].gt(0).all()
     assert (training["faces/s"] > 0).all() and len(training) == 4
-    assert "mixed_bfloat16" in training.index.get_level_values("dtype_policy")
+    assert training["result"].notna().all() and "XLA" in training
+    assert [*training.index.get_level_values("precision")] == ["float32"] * 2 + ["mixed_bfloat16"] * 2
     lines = gpu.as_markdown(speeds.reset_index()).splitlines()
     assert len(lines) == 6 and len({line.count("|") for line in lines}) == 1
 
@@ -50,9 +51,27 @@ def test_an_engine_that_fails_is_a_line_with_the_reason():
     def fail():
         raise RuntimeError("Traceback ...\nValueError: engine='gpu' needs an NVIDIA GPU")
 
-    (row,) = gpu.attempt(fail, "gpu", "float16")
+    (row,) = gpu.attempt(fail, engine="gpu", precision="float16")
     assert row["note"] == "ValueError: engine='gpu' needs an NVIDIA GPU"
     assert (row["engine"], row["precision"]) == ("gpu", "float16")
+
+
+def test_training_on_a_card_stands_beside_the_processors_and_what_fails_has_a_line(monkeypatch):
+    monkeypatch.setattr(devices, "find_gpu", lambda: devices.Gpu("H100", 9.0, 81559, "1"))
+    without_card = []
+
+    def train(function, policy, *given, environment=None):
+        if True in given:
+            raise RuntimeError("it ran out of memory")
+        without_card.append(environment == {"CUDA_VISIBLE_DEVICES": "-1"})
+        return {"what": function, "precision": policy, "faces/s": 1.0, "result": 0.25 if environment else 0.5}
+
+    monkeypatch.setattr(gpu, "train_apart", train)
+    ((title, table),) = gpu.training(0.0).items()
+    assert title == "training on H100" and without_card == [False] * 4 + [True] * 2
+    done = table[table["note"].isna()]
+    assert (done["by the CPU in float32"] == 0.25).all() and (done["result"] == 0.5).all() and len(done) == 4
+    assert table["note"].dropna().tolist() == ["it ran out of memory"] * 2
 
 
 def test_kernels_are_timed_with_faces_on_the_device(toy, tmp_path):

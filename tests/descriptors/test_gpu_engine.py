@@ -10,7 +10,7 @@ import pytest
 
 from faceworkbook import images
 from faceworkbook.descriptors import engines
-from faceworkbook.descriptors.engines import device_graph, fixed_sizes, gpu_engine, onnx_graph
+from faceworkbook.descriptors.engines import device_graph, gpu_engine, keras_engine, lanes, onnx_graph
 from faceworkbook.descriptors.engines.devices import CUDA, TENSORRT
 from tests.descriptors.test_engines import every_layer, noise, reference, toy
 from tests.support.networks import compute
@@ -119,17 +119,12 @@ def test_order_and_tail_whatever_the_number_of_faces(layers):
 
 def test_batches_have_a_few_sizes_only():
     for n in range(1, 40):
-        pieces = fixed_sizes.divide(n, (2, 4, 8))
+        pieces = lanes.divide(n, (2, 4, 8))
         assert [p.start for p in pieces] == [0, *(p.stop for p in pieces[:-1])] and pieces[-1].stop == n
         assert {p.size for p in pieces} <= {2, 4, 8}
         assert all(p.size >= p.stop - p.start for p in pieces)
         assert pieces[-1].size // 2 < pieces[-1].stop - pieces[-1].start or pieces[-1].size == 2
-    assert fixed_sizes.divide(7, ()) == [(0, 7, 7)]
-    seen = []
-    result = fixed_sizes.run_padded(
-        lambda batch: seen.append(len(batch)) or batch[:, 0, 0, :1], np.arange(7).reshape(7, 1, 1, 1), (2, 4)
-    )
-    assert result.ravel().tolist() == [*range(7)] and seen == [4, 4]
+    assert lanes.divide(0, (2, 4)) == []
 
 
 def test_an_error_in_one_batch_ends_the_call_and_the_next_one_works(layers, monkeypatch):
@@ -189,8 +184,8 @@ class Runtime:
 
 def test_pages_are_locked_while_a_lane_lives(monkeypatch):
     runtime = Runtime()
-    monkeypatch.setattr(gpu_engine, "_load_runtime", lambda: runtime)
-    lane = gpu_engine._Lane(2, (8, 8, 3), 4, CUDA)
+    monkeypatch.setattr(lanes, "_load_runtime", lambda: runtime)
+    lane = lanes.Lane(2, (8, 8, 3), 4, locked=True)
     assert lane.is_locked and sorted(runtime.locked.values()) == [2 * 4 * 4, 2 * 8 * 8 * 3]
     del lane
     gc.collect()
@@ -199,15 +194,36 @@ def test_pages_are_locked_while_a_lane_lives(monkeypatch):
 
 def test_pages_that_cannot_be_locked_leave_no_error_behind(monkeypatch):
     runtime = Runtime()
-    monkeypatch.setattr(gpu_engine, "_load_runtime", lambda: runtime)
+    monkeypatch.setattr(lanes, "_load_runtime", lambda: runtime)
     array = np.zeros(8, np.uint8)
     runtime.locked[array.ctypes.data] = 8
-    assert not gpu_engine._lock_pages(runtime, array)
+    assert not lanes.lock_pages(runtime, array)
     assert runtime.error == 0
 
 
-def test_batches_of_an_executor_come_back_in_order():
-    with ThreadPoolExecutor(3) as executor:
-        numbers = np.arange(50).reshape(-1, 1, 1, 1)
-        result = fixed_sizes.run_padded(lambda batch: batch[:, 0, 0], numbers, (2, 4), map_=executor.map)
-    assert result.ravel().tolist() == [*range(50)]
+def test_keras_reads_bytes_where_they_lie(toy):
+    net, pixels = toy.at("fc7"), noise(toy, 5)
+    runner = keras_engine.KerasEngine(net, device="cpu")
+    expected = runner.run(pixels)
+    runner._lanes = lanes.Lanes(2, (2, 4), pixels.shape[1:], net.dim, locked=False)
+    seen = []
+
+    def compute(lane, size):
+        seen.append((lane.pixels.ctypes.data % 64, size))
+        return runner._compute_lane(lane, size)
+
+    np.testing.assert_allclose(runner._lanes.run(pixels, compute), expected, rtol=1e-5)
+    assert sorted(seen) == [(0, 2), (0, 4)]
+    np.testing.assert_allclose(runner.run(pixels[::-1]), expected[::-1], rtol=1e-5)
+    assert runner.run(pixels[:0]).shape == (0, net.dim)
+
+
+def test_several_threads_share_the_lanes():
+    shared = lanes.Lanes(3, (2, 4), (1, 1, 3), 3, locked=False)
+    numbers = np.arange(60, dtype=np.uint8).reshape(-1, 1, 1, 3)
+    with ThreadPoolExecutor(4) as executor:
+        results = list(
+            executor.map(lambda k: shared.run(numbers[k:], lambda lane, n: lane.pixels[:n, 0, 0]), range(8))
+        )
+    for k, result in enumerate(results):
+        np.testing.assert_array_equal(result, numbers[k:, 0, 0])

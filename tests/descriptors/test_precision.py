@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 
 import numpy as np
 import pytest
@@ -93,10 +94,32 @@ def test_tf32_is_switched_off_for_float32_and_left_as_it_was():
 
     switch = tf.config.experimental
     before = switch.tensor_float_32_execution_enabled()
-    with keras_engine._tf32(False):
-        assert not switch.tensor_float_32_execution_enabled()
-        with keras_engine._tf32(True):
-            assert switch.tensor_float_32_execution_enabled()
+    for allowed in (False, True):
+        with keras_engine._TF32.set(allowed):
+            assert switch.tensor_float_32_execution_enabled() == allowed
+        assert switch.tensor_float_32_execution_enabled() == before
+
+
+def test_threads_share_the_switch_of_tf32_where_they_want_it_the_same_way():
+    """Of two at once, the first one to end left the other to compute in TF32."""
+    import tensorflow as tf
+
+    switch = tf.config.experimental
+    before, entered, seen = switch.tensor_float_32_execution_enabled(), threading.Event(), []
+
+    def use(allowed):
+        with keras_engine._TF32.set(allowed):
+            entered.set()
+            seen.append((allowed, switch.tensor_float_32_execution_enabled()))
+
+    other = threading.Thread(target=use, args=(True,))
+    with keras_engine._TF32.set(False):
+        use(False)
+        entered.clear()
+        other.start()
+        assert not entered.wait(0.05) and not switch.tensor_float_32_execution_enabled()
+    other.join()
+    assert seen == [(False, False), (True, True)]
     assert switch.tensor_float_32_execution_enabled() == before
 
 

@@ -21,7 +21,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from faceworkbook import descriptors, faces, images
+from faceworkbook import chunks, descriptors, faces, images
 from faceworkbook.descriptors import StoreError, engines, handover, journal, lower_precision
 from faceworkbook.descriptors import batches as batching
 from faceworkbook.descriptors import store as stores
@@ -344,6 +344,20 @@ def test_values_that_are_not_finite_are_refused(pictures, tmp_path):
         run(pictures, tmp_path, Broken())
 
 
+@pytest.mark.parametrize("cut", [np.s_[:, :1], np.s_[:2], np.s_[:, 0]])
+def test_an_engine_of_another_width_is_refused(pictures, tmp_path, cut):
+    """One number a face would have been written three times."""
+
+    class Narrow(MeanColour):
+        def run(self, pixels):
+            return super().run(pixels)[cut]
+
+    with pytest.raises(
+        StoreError, match=r"engine 'mean' gave an array of shape \(.*expected 3 numbers for each"
+    ):
+        run(pictures, tmp_path, Narrow())
+
+
 def test_store_with_files_that_do_not_fit_is_refused(pictures, tmp_path):
     run(pictures, tmp_path)
     np.save(tmp_path / "store" / "descriptors.npy", np.zeros((5, 3), np.float32))
@@ -354,7 +368,7 @@ def test_store_with_files_that_do_not_fit_is_refused(pictures, tmp_path):
 def test_torn_journal_line_is_not_read(tmp_path):
     plan = pd.DataFrame({"face_id": list("abc"), "image": "x", **dict.fromkeys(stores.BOX, np.nan)})
     partial = journal.Journal(tmp_path, plan, {}, 2)
-    partial.writer.write(np.arange(3), np.ones((3, 2)), [journal.Stamp("h", 1, 1, 1)] * 3)
+    partial.writer.write(np.arange(3), np.ones((3, 2)), [chunks.Stamp("h", 1, 1, 1)] * 3)
     path = next(partial.path.glob("journal-*.tsv"))
     path.write_bytes(path.read_bytes()[:-4])
     assert partial.read_entries().done.tolist() == [True, True, False]
@@ -364,7 +378,7 @@ def test_torn_journal_line_is_not_read(tmp_path):
 def test_a_row_counts_only_where_line_and_row_are_what_was_written(tmp_path, where):
     plan = pd.DataFrame({"face_id": list("abc"), "image": "x", **dict.fromkeys(stores.BOX, np.nan)})
     partial = journal.Journal(tmp_path, plan, {}, 2)
-    partial.writer.write(np.arange(2), np.ones((2, 2)), [journal.Stamp("h", 1, 1, 1)] * 2)
+    partial.writer.write(np.arange(2), np.ones((2, 2)), [chunks.Stamp("h", 1, 1, 1)] * 2)
     path = partial.path / "descriptors.npy" if where == "matrix" else next(partial.path.glob("journal-*.tsv"))
     content = path.read_bytes()
     # The row 1 that the journal lists becomes 2, which was never computed; or its numbers are others.
@@ -384,7 +398,7 @@ def test_any_order_of_writes_gives_the_same_matrix(tmp_path_factory, rows, rando
     random.shuffle(order)
     while order:
         take = np.array([order.pop() for _ in range(min(len(order), random.randint(1, 4)))])
-        stamps = [journal.Stamp("h", 1, 1, 1)] * len(take)
+        stamps = [chunks.Stamp("h", 1, 1, 1)] * len(take)
         partial.writer.write(take, np.stack([take, take * 2], axis=1), stamps)
     handover.finish(partial, {"recipe": {}})
     assert np.array_equal(descriptors.open_store(folder).matrix[:, 1], np.arange(len(rows)) * 2)

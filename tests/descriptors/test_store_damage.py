@@ -183,7 +183,7 @@ class Killed(BaseException):
     """Stands for SIGKILL: nothing catches it."""
 
 
-READS = ("os.preadv", "os.pread", "Path.open", "Path.read_bytes")
+READS = ("os.preadv", "Path.open", "Path.read_bytes")
 WRITES = (
     *("os.open", "os.write", "os.pwrite", "os.fsync", "shutil.rmtree", "ParquetWriter.write_table"),
     *("Path.open", "Path.replace", "Path.mkdir", "Path.unlink", "Path.write_bytes"),

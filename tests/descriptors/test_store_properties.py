@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from faceworkbook import descriptors, faces
+from faceworkbook import chunks, descriptors, faces
 from faceworkbook.descriptors import handover, journal
 from faceworkbook.descriptors import store as stores
 from tests.descriptors.test_store import BACKBONE, MeanColour, expected, make_pictures, run, table
@@ -35,8 +35,8 @@ def vectors_of(rows) -> np.ndarray:
     return np.stack([rows, np.square(rows), np.full(len(rows), 7)], axis=1).astype(np.float32)
 
 
-def stamps_of(rows) -> list[journal.Stamp]:
-    return [journal.Stamp(f"{r:032x}", r, r, r) for r in rows]
+def stamps_of(rows) -> list[chunks.Stamp]:
+    return [chunks.Stamp(f"{r:032x}", r, r, r) for r in rows]
 
 
 def batches_of(order, sizes):

@@ -6,44 +6,102 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from faceworkbook.chunks import Batch, Chunk, read_batch
 from faceworkbook.descriptors import readers
-from faceworkbook.descriptors.chunks import Batch, Chunk, read_batch
+from faceworkbook.descriptors.engines.base import Engine, is_on_card
 from faceworkbook.descriptors.journal import take
 from faceworkbook.descriptors.layout import StoreError
 from faceworkbook.descriptors.store import BLOCK_ROWS, BOX
 
 READERS = max(2, os.cpu_count() or 2)
+AT_ONCE = 2  # batches that a GPU is given
 
 
-def write_batch(writers: Sequence, batch: Batch, runner, dims: Sequence[int]) -> None:
-    """Compute one batch and write it; faces that could not be read are written down, not computed.
+def compute_batches(
+    batches: Iterable[Batch], runner: Engine, writers: Sequence, *, dim: int
+) -> Iterator[tuple[Batch, np.ndarray]]:
+    """Yield each batch with its descriptors (n, dim) float32, in order; NaN for faces that could not be read.
+
+    A GPU computes the next batches while one is written.
+
+    Parameters
+    ----------
+    batches : iterable of Batch
+    runner : Engine
+    writers : sequence of JournalWriter
+        One for each tap that the runner reads; they write down which faces are being computed.
+    dim : int
+        Width of all taps' descriptors, which the runner gives side by side.
+
+    Raises
+    ------
+    StoreError
+        The network gives values that are not finite, or an engine other numbers of faces or values than it should.
+    """
+
+    def begun() -> Iterator[Batch]:
+        for batch in batches:
+            rows = batch.rows[_good(batch)]
+            for writer in writers if len(rows) else ():
+                writer.begin(rows)
+            yield batch
+
+    def compute(batch: Batch) -> tuple[Batch, np.ndarray]:
+        return batch, _compute(batch, runner, dim)
+
+    if not is_on_card(runner):
+        yield from map(compute, begun())
+        return
+    with ThreadPoolExecutor(AT_ONCE) as executor:
+        yield from _ahead(executor, compute, begun(), depth=AT_ONCE)
+
+
+def _good(batch: Batch) -> np.ndarray:
+    return np.array([not stamp.detail for stamp in batch.stamps])
+
+
+def _compute(batch: Batch, runner: Engine, dim: int) -> np.ndarray:
+    good = _good(batch)
+    try:
+        computed = runner.run(batch.pixels) if good.any() else np.empty((0, dim), np.float32)
+    finally:
+        batch.release()
+    if computed.shape != (good.sum(), dim):
+        raise StoreError(
+            f"engine {runner.name!r} gave an array of shape {computed.shape} for {good.sum()} faces; expected {dim} numbers "
+            "for each: was it made for another network or tap?"
+        )
+    wrong = ~np.isfinite(computed).all(axis=1)
+    if wrong.any():
+        raise StoreError(
+            f"the network gave values that are not finite for {int(wrong.sum())} faces, the first at row "
+            f"{batch.rows[good][wrong][0]}; check the weights file and the precision"
+        )
+    if good.all():
+        return computed
+    vectors = np.full((len(batch.rows), dim), np.nan, np.float32)
+    vectors[good] = computed
+    return vectors
+
+
+def write_batch(writers: Sequence, batch: Batch, vectors: np.ndarray, dims: Sequence[int]) -> None:
+    """Write a batch and its descriptors; faces that could not be read are written down.
 
     Parameters
     ----------
     writers : sequence of JournalWriter
-        One for each tap that the runner reads.
+        One for each tap.
     batch : Batch
-    runner : Engine
+    vectors : ndarray of shape (n, sum(dims)), float32
     dims : sequence of int
-        Width of each tap's descriptors, which the runner gives side by side.
+        Width of each tap's descriptors, which stand side by side.
     """
-    good = np.array([not stamp.detail for stamp in batch.stamps])
-    vectors = np.full((len(batch.rows), sum(dims)), np.nan, np.float32)
-    if good.any():
-        for writer in writers:
-            writer.begin(batch.rows[good])
-        vectors[good] = runner.run(batch.pixels)
-        wrong = ~np.isfinite(vectors[good]).all(axis=1)
-        if wrong.any():
-            raise StoreError(
-                f"the network gave values that are not finite for {int(wrong.sum())} faces, the first at row "
-                f"{batch.rows[good][wrong][0]}; check the weights file and the precision"
-            )
     blocks = np.split(vectors, np.cumsum(dims)[:-1], axis=1)
     for writer, block in zip(writers, blocks, strict=True):
         writer.write(batch.rows, block, batch.stamps)
@@ -70,8 +128,8 @@ def read_batches(
     points : ndarray of shape (len(plan), 5, 2), optional
         Where each face is aligned at, NaN where it is not.
     processes : int
-        That read, see `readers.count`; threads of this one where 0. Pixels that they read are there until the next
-        batch is asked for.
+        That read, see `readers.count`; threads of this one where 0. Pixels that they read are there until the batch is
+        released.
     """
     rows = np.arange(len(plan)) if rows is None else rows
     chunks = _chunks(plan, rows, batch_size, points)
@@ -92,8 +150,8 @@ def _read_apart(
         ThreadPoolExecutor(processes) as executor,
     ):
         for batch, block in _ahead(executor, started.read, chunks, depth=processes + 1):
+            batch.release = partial(started.free, block)
             yield batch
-            started.free(block)
 
 
 def _chunks(plan: pd.DataFrame, rows: np.ndarray, size: int, points: np.ndarray | None) -> Iterator[Chunk]:

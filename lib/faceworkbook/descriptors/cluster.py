@@ -20,8 +20,8 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from faceworkbook import ray_cluster
-from faceworkbook.descriptors import batches, chunks
+from faceworkbook import chunks, ray_cluster
+from faceworkbook.descriptors import batches
 from faceworkbook.descriptors.journal import Journal, JournalWriter, read_begun, take
 from faceworkbook.descriptors.layout import StoreError
 from faceworkbook.descriptors.store import BOX
@@ -142,7 +142,9 @@ class Actor:
             from faceworkbook.descriptors import engines
 
             self.runner = engines.choose(self.backbone, **self.choice)
-        batches.write_batch([self.writer], batch, self.runner, [self.backbone.dim])
+        dim, writers = self.backbone.dim, [self.writer]
+        for computed in batches.compute_batches([batch], self.runner, writers, dim=dim):
+            batches.write_batch(writers, *computed, [dim])
         return {"row": batch.rows, "engine": np.repeat(str(self.runner.settings), len(batch.rows))}
 
     def _read(self, block: dict[str, np.ndarray]) -> chunks.Batch:

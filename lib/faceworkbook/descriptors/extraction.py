@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 
 from faceworkbook import landmarks
 from faceworkbook.descriptors import first_check, readers
-from faceworkbook.descriptors.batches import draw_pixels, read_batches, write_batch
+from faceworkbook.descriptors.batches import compute_batches, draw_pixels, read_batches, write_batch
 from faceworkbook.descriptors.engines.base import FLOAT32, PRECISIONS
 from faceworkbook.descriptors.journal import Journal
 from faceworkbook.descriptors.layout import StoreError, disk_errors
@@ -240,13 +240,13 @@ def run_batches(job: Extraction, runner: Engine, journals: Sequence[Journal], to
         points=job.points(len(plan)),
         processes=readers.count(runner, len(todo)),
     )
-    n, writers = len(plan), [journal.writer for journal in journals]
+    n, writers, dims = len(plan), [one.writer for one in journals], [one.dim for one in journals]
     bar = tqdm(
         total=n, initial=n - len(todo), unit=" faces", desc="descriptors", disable=not options.progress
     )
     with bar:
-        for batch in batches:
-            write_batch(writers, batch, runner, [journal.dim for journal in journals])
+        for batch, vectors in compute_batches(batches, runner, writers, dim=sum(dims)):
+            write_batch(writers, batch, vectors, dims)
             bar.update(len(batch.rows))
 
 

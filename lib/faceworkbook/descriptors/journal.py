@@ -19,28 +19,19 @@ import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import xxhash
 
+from faceworkbook.chunks import Stamp
 from faceworkbook.descriptors.layout import INDEX, JOURNAL, MATRIX, StoreError, discard, disk_errors
 from faceworkbook.descriptors.store import BLOCK_ROWS, BOX, COPY_ROWS, PLAN_COLUMNS, STAMP, TEXT, Store
 from faceworkbook.files import write_beside
 
 STAMPS = np.dtype([("content_hash", "S32"), ("size", "<i8"), ("mtime_ns", "<i8"), ("ctime_ns", "<i8")])
 VERSION = 2
-
-
-class Stamp(NamedTuple):
-    """What a file was when it was read; `detail` says why where it could not be."""
-
-    content_hash: str
-    size: int
-    mtime_ns: int
-    ctime_ns: int
-    detail: str = ""
+READ_ROWS = 64
 
 
 @dataclass
@@ -203,9 +194,7 @@ class JournalWriter:
         lines = [_line(*entry) for entry in zip(rows.tolist(), stamps, vectors, strict=True)]
         with disk_errors(self.path.parent):
             for first, last in _runs(rows):
-                _write_all(
-                    self._matrix, vectors[first:last].tobytes(), self._offset + int(rows[first]) * self._width
-                )
+                _write_all(self._matrix, vectors[first:last], self._offset + int(rows[first]) * self._width)
             _append_all(self._journal, b"".join(lines))
 
     def close(self) -> None:
@@ -232,15 +221,28 @@ def read_journal(path: Path, matrix: Path, shape: tuple[int, int]) -> Iterator[t
     """Yield the rows and stamps of one journal whose line and row of the `matrix` are what was written."""
     width, offset = shape[1] * 4, len(npy_header(*shape))
     with path.open("rb") as lines, matrix.open("rb") as vectors:
+        # Read, not mapped: a bad sector is an OSError here and the end of the process in a map.
+        buffer, first, last = memoryview(bytearray(READ_ROWS * width)), 0, 0
         for whole in lines:
             line, _, checksum = whole.rpartition(b"\t")
-            row, *stamp = line.split(b"\t")
-            if len(stamp) != len(STAMP) + 1 or not (row.isdigit() and len(row) < 19 and int(row) < shape[0]):
+            number, *stamp = line.split(b"\t")
+            if len(stamp) != len(STAMP) + 1 or not (number.isdigit() and len(number) < 19):
                 continue
-            vector = os.pread(vectors.fileno(), width, offset + int(row) * width)
+            row = int(number)
+            if row >= shape[0]:
+                continue
+            if not first <= row < last:
+                ahead = READ_ROWS if row == last else 1  # most lines are those of rows one after another
+                n = os.preadv(vectors.fileno(), [buffer[: ahead * width]], offset + row * width)
+                first, last = row, row + n // width
+            at = (row - first) * width
+            vector = buffer[at : at + width] if row < last else b""
             if checksum == _checksum(line, vector) + b"\n":
-                content_hash, size, mtime_ns, ctime_ns, detail = (text.decode() for text in stamp)
-                yield int(row), Stamp(content_hash, int(size), int(mtime_ns), int(ctime_ns), detail)
+                content_hash, size, mtime_ns, ctime_ns, detail = stamp
+                yield (
+                    row,
+                    Stamp(content_hash.decode(), int(size), int(mtime_ns), int(ctime_ns), detail.decode()),
+                )
 
 
 def read_begun(path: Path, *, since: int = 0) -> np.ndarray:
@@ -261,8 +263,8 @@ def _runs(rows: np.ndarray) -> list[tuple[int, int]]:
     return [(a, b) for a, b in itertools.pairwise(edges) if b > a]
 
 
-def _write_all(descriptor: int, data: bytes, offset: int) -> None:
-    view = memoryview(data)
+def _write_all(descriptor: int, vectors: np.ndarray, offset: int) -> None:
+    view = memoryview(vectors).cast("B")
     while view:
         written = os.pwrite(descriptor, view, offset)
         view, offset = view[written:], offset + written

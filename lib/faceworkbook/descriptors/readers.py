@@ -18,22 +18,19 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-from faceworkbook.descriptors.chunks import Batch, Chunk, read_batch
-from faceworkbook.descriptors.engines.base import Engine
-from faceworkbook.descriptors.journal import Stamp
+from faceworkbook.chunks import Batch, Chunk, Stamp
+from faceworkbook.descriptors.engines.base import Engine, is_on_card
 from faceworkbook.descriptors.layout import StoreError
 from faceworkbook.preprocessing import Preprocessing
 from faceworkbook.threads import count_cores
 
 FEWEST = 5_000  # faces; fewer are read sooner than processes are started
-MOST, FEWEST_CORES = 8, 4
-COMMAND = (
-    f"from {__name__} import main; main()"  # by -m, this module would be imported twice and Python warn of it
-)
-SPARE = 4  # blocks of pixels beside the one that each process writes: read ahead, and the one in use
+MOST, FEWEST_CORES = 14, 4
+COMMAND = "from faceworkbook.chunks import main; main()"
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # there are as many processes as cores
+SPARE = 6  # blocks of pixels beside the one that each process writes: read ahead, and those that are computed
 
 
 def count(runner: Engine, n: int) -> int:
@@ -41,7 +38,7 @@ def count(runner: Engine, n: int) -> int:
 
     Only a GPU is faster than that.
     """
-    if not runner.settings.get("card") or n < FEWEST:
+    if not is_on_card(runner) or n < FEWEST:
         return 0
     cores = count_cores()
     return min(MOST, cores - 2) if cores >= FEWEST_CORES and hasattr(os, "memfd_create") else 0
@@ -74,7 +71,11 @@ def start(n: int, root: Path, preprocessing: Preprocessing, *, batch_size: int) 
         )
         with contextlib.ExitStack() as stack:
             processes = [stack.enter_context(_Process(given, memory)) for _ in range(n)]
-            yield Readers(processes, pixels)
+            try:
+                yield Readers(processes, pixels)
+            finally:
+                for process in processes:  # all at once, before the first one is waited for
+                    process.end()
     finally:
         os.close(memory)
 
@@ -121,6 +122,7 @@ class _Process:
             stderr=self._complaints,
             text=True,
             pass_fds=[memory],
+            env=os.environ | ONE_THREAD,
             start_new_session=True,  # Ctrl-C is the parent's to answer
         )
         assert self._process.stdin and self._process.stdout
@@ -129,19 +131,23 @@ class _Process:
     def __enter__(self) -> _Process:
         return self
 
-    def __exit__(self, *_) -> None:
-        # A process ends where its input does.
+    def end(self) -> None:
+        """Let it end: a process ends where its input does."""
         with contextlib.suppress(OSError):
             self._questions.close()
+
+    def __exit__(self, *_) -> None:
+        self.end()
         self._process.wait()
         self._answers.close()
         self._complaints.close()
 
     def read(self, block: int, chunk: Chunk) -> tuple[int, list[Stamp]]:
+        is_cut = not np.isnan(chunk.boxes).all()
         asked = {
             "block": block,
             "images": chunk.images,
-            "boxes": chunk.boxes.tolist(),
+            "boxes": chunk.boxes.tolist() if is_cut else None,
             "points": None if chunk.points is None else chunk.points.tolist(),
         }
         try:
@@ -161,20 +167,3 @@ class _Process:
             f"a process that reads pictures was ended {how} while it read {chunk.images[0]} to {chunk.images[-1]}"
             f"{f': {lines[-1][:200]}' if lines else ''}; what was computed is kept: extract again to go on"
         )
-
-
-def main() -> None:
-    """Read what is asked for in lines of JSON until there are no more."""
-    given, answers = json.loads(sys.argv[1]), os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever else a library prints
-    cv2.setNumThreads(1)
-    preprocessing = Preprocessing.from_dict(given["preprocessing"])
-    pixels = np.frombuffer(mmap.mmap(given["memory"], 0), np.uint8).reshape(given["shape"])
-    for line in sys.stdin:
-        asked = json.loads(line)
-        boxes = np.array(asked["boxes"], float)
-        points = None if asked["points"] is None else np.array(asked["points"], float)
-        chunk = Chunk(np.arange(len(boxes)), asked["images"], boxes, points)
-        batch = read_batch(chunk, Path(given["root"]), preprocessing, into=pixels[asked["block"]])
-        answers.write(json.dumps({"good": len(batch.pixels), "stamps": batch.stamps}) + "\n")
-        answers.flush()

@@ -12,9 +12,10 @@ import pandas as pd
 
 from faceworkbook import images
 from faceworkbook.backbones.base import sha256
+from faceworkbook.chunks import Stamp
 from faceworkbook.descriptors import vector_files
 from faceworkbook.descriptors.batches import READERS
-from faceworkbook.descriptors.journal import Journal, Stamp, take
+from faceworkbook.descriptors.journal import Journal, take
 from faceworkbook.descriptors.layout import StoreError
 from faceworkbook.descriptors.matching import FACE, IMAGE, NO_FACE, SEVERAL, match_rows
 from faceworkbook.descriptors.store import COPY_ROWS, NO_DESCRIPTOR, READ, Descriptors

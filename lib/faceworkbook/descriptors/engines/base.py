@@ -65,6 +65,11 @@ class Engine(Protocol):
         ...
 
 
+def is_on_card(runner: Engine) -> bool:
+    """Return whether an engine computes on a GPU, which its settings name then."""
+    return bool(runner.settings.get("card"))
+
+
 def compare(descriptors: np.ndarray, reference: np.ndarray, *, dims: Sequence[int] = ()) -> dict[str, float]:
     """Return how far descriptors lie from the reference's, at worst over the faces.
 

@@ -6,11 +6,7 @@ each on a stream of its own, so that one is copied while the other is computed.
 
 from __future__ import annotations
 
-import ctypes
-import queue
 import warnings
-import weakref
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +15,12 @@ from faceworkbook.descriptors.engines import device_graph, devices
 from faceworkbook.descriptors.engines.base import FLOAT32, describe_version
 from faceworkbook.descriptors.engines.device_graph import PIXELS
 from faceworkbook.descriptors.engines.devices import CUDA, TENSORRT
-from faceworkbook.descriptors.engines.fixed_sizes import Piece, divide
+from faceworkbook.descriptors.engines.lanes import Lane, Lanes
 from faceworkbook.descriptors.engines.onnx_graph import OUTPUT
 from faceworkbook.preprocessing import Preprocessing
 
 SIZES = (8, 32, 128)
 LANES = 2
-RUNTIMES = ("libcudart.so.13", "libcudart.so.12", "libcudart.so")
 
 
 class DeviceError(RuntimeError):
@@ -67,12 +62,9 @@ class GpuEngine:
         half = precision == "float16" and provider != TENSORRT
         graph = device_graph.read(path, preprocessing, half=half)
         self._session = _open(graph, path.parent, provider, precision)
-        self._sizes, self._shape = sizes, (*preprocessing.size, 3)
-        self._dim = int(self._session.get_outputs()[0].shape[-1])
-        self._idle: queue.SimpleQueue[_Lane] = queue.SimpleQueue()
-        lanes = [_Lane(sizes[-1], self._shape, self._dim, provider) for _ in range(LANES)]
-        for lane in lanes:
-            self._idle.put(lane)
+        dim = int(self._session.get_outputs()[0].shape[-1])
+        on_gpu = provider in (CUDA, TENSORRT)
+        self._lanes = Lanes(LANES, sizes, (*preprocessing.size, 3), dim, locked=on_gpu)
         gpu = devices.find_gpu()
         self.settings = {
             "name": self.name,
@@ -81,68 +73,20 @@ class GpuEngine:
             "provider": provider,
             "card": gpu.name if gpu else "",
             "batches": list(sizes),
-            "page-locked": all(lane.is_locked for lane in lanes),
+            "page-locked": self._lanes.are_locked,
         }
-        self._threads = ThreadPoolExecutor(LANES, thread_name_prefix="gpu")
 
     def run(self, pixels: np.ndarray) -> np.ndarray:
         """Compute descriptors: (n, height, width, 3) uint8 RGB -> (n, dim) float32."""
-        descriptors = np.empty((len(pixels), self._dim), np.float32)
+        return self._lanes.run(pixels, self._compute)
 
-        def compute(piece: Piece) -> None:
-            lane = self._idle.get()
-            try:
-                descriptors[piece.start : piece.stop] = lane.compute(self._session, pixels, piece)
-            finally:
-                self._idle.put(lane)
-
-        list(
-            self._threads.map(compute, divide(len(pixels), self._sizes))
-        )  # so that what one raises is raised here
-        return descriptors
-
-
-class _Lane:
-    """Page-locked memory for one batch on its way to the device and back."""
-
-    def __init__(self, n: int, shape: tuple[int, ...], dim: int, provider: str):
-        self._pixels, self._descriptors = np.zeros((n, *shape), np.uint8), np.zeros((n, dim), np.float32)
-        on_gpu = provider in (CUDA, TENSORRT)
-        self.is_locked = on_gpu and all([_lock_pages(self, one) for one in (self._pixels, self._descriptors)])
-
-    def compute(self, session, pixels: np.ndarray, piece: Piece) -> np.ndarray:
-        start, stop, size = piece
-        self._pixels[: stop - start] = pixels[start:stop]
-        self._pixels[stop - start : size] = 0
-        binding = session.io_binding()
+    def _compute(self, lane: Lane, size: int) -> np.ndarray:
+        binding, result = self._session.io_binding(), lane.descriptors[:size]
         # Binding an input that lies in the host's memory is what copies it to the device.
-        binding.bind_input(PIXELS, "cpu", 0, np.uint8, self._pixels[:size].shape, self._pixels.ctypes.data)
-        shape = (size, self._descriptors.shape[1])
-        binding.bind_output(OUTPUT, "cpu", 0, np.float32, shape, self._descriptors.ctypes.data)
-        session.run_with_iobinding(binding)
-        return self._descriptors[: stop - start]
-
-
-def _lock_pages(owner: _Lane, array: np.ndarray) -> bool:
-    """Lock an array's pages, which CUDA then copies without a detour, while `owner` lives; False where CUDA does not."""
-    runtime = _load_runtime()
-    place = ctypes.c_void_p(array.ctypes.data)
-    if runtime is None or runtime.cudaHostRegister(place, ctypes.c_size_t(array.nbytes), ctypes.c_uint(0)):
-        if runtime is not None:
-            runtime.cudaGetLastError()  # which ONNX Runtime takes for one of its own otherwise
-        return False
-    # Memory that is freed while it is locked cannot be locked again, and every later error is reported as that one.
-    weakref.finalize(owner, runtime.cudaHostUnregister, place)
-    return True
-
-
-def _load_runtime() -> ctypes.CDLL | None:
-    for name in RUNTIMES:
-        try:
-            return ctypes.CDLL(name)
-        except OSError:
-            continue
-    return None
+        binding.bind_input(PIXELS, "cpu", 0, np.uint8, lane.pixels[:size].shape, lane.pixels.ctypes.data)
+        binding.bind_output(OUTPUT, "cpu", 0, np.float32, result.shape, result.ctypes.data)
+        self._session.run_with_iobinding(binding)
+        return result
 
 
 def provider_options(provider: str, precision: str, cache: Path) -> list:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from threading import Condition
 
 import numpy as np
 
 from faceworkbook.backbones import Backbone, import_keras
 from faceworkbook.backbones.casting import cast
 from faceworkbook.descriptors.engines.base import FLOAT32
-from faceworkbook.descriptors.engines.fixed_sizes import run_padded
+from faceworkbook.descriptors.engines.lanes import Lane, Lanes
 from faceworkbook.preprocessing import GREY_WEIGHTS
 
 CPU_BATCH, GPU_BATCH = 32, 128
@@ -60,39 +60,73 @@ class KerasEngine:
             self.settings["card"] = tf.config.experimental.get_device_details(cards[0]).get("device_name", "")
         model = cast(backbone.model, POLICIES[precision]) if precision in POLICIES else backbone.model
         self._function = _compiled(model, backbone.preprocessing, xla=on_gpu)
-        self._sizes = (CPU_BATCH, GPU_BATCH) if on_gpu else ()
-        self._device = "/GPU:0" if on_gpu else "/CPU:0"
         self._tf32 = precision == "tf32"
-        self._map = ThreadPoolExecutor(LANES, thread_name_prefix="keras").map if on_gpu else map
+        self._device = "/GPU:0" if on_gpu else "/CPU:0"
+        self._lanes = make_lanes(backbone, locked=True) if on_gpu else None
 
     def run(self, pixels: np.ndarray) -> np.ndarray:
         """Compute descriptors: (n, height, width, 3) uint8 RGB -> (n, dim) float32."""
         with self.allowing_tf32():
-            return run_padded(self._compute, pixels, self._sizes, map_=self._map)
+            return self._lanes.run(pixels, self._compute_lane) if self._lanes else self._compute(pixels)
 
-    def _compute(self, batch: np.ndarray) -> np.ndarray:
+    def _compute_lane(self, lane: Lane, size: int) -> np.ndarray:
         import tensorflow as tf
 
+        # As an array, TensorFlow would copy it to pages that are not locked first.
+        there = tf.experimental.dlpack.from_dlpack(lane.pixels[:size].__dlpack__())
         with tf.device(self._device):  # of this thread
-            return self._function(batch).numpy()
+            return self._function(tf.identity(there)).numpy()
+
+    def _compute(self, pixels: np.ndarray) -> np.ndarray:
+        import tensorflow as tf
+
+        with tf.device(self._device):
+            return self._function(pixels).numpy()
 
     def allowing_tf32(self):
         """Allow TF32 or not for the length of a ``with``: what XLA compiles in it stays so."""
-        return _tf32(self._tf32)
+        return _TF32.set(self._tf32)
 
 
-@contextmanager
-def _tf32(allowed: bool) -> Iterator[None]:
-    """Allow TF32 or not for the length of a ``with``: TensorFlow computes float32 in it where nobody forbids that."""
-    import tensorflow as tf
+def make_lanes(backbone: Backbone, *, locked: bool) -> Lanes:
+    """Return the lanes of a network to a GPU."""
+    shape = (*backbone.preprocessing.size, 3)
+    return Lanes(LANES, (CPU_BATCH, GPU_BATCH), shape, backbone.dim, locked=locked)
 
-    switch = tf.config.experimental
-    before = switch.tensor_float_32_execution_enabled()
-    switch.enable_tensor_float_32_execution(allowed)
-    try:
-        yield
-    finally:
-        switch.enable_tensor_float_32_execution(before)
+
+class _Switch:
+    """TensorFlow's switch of TF32, of which a process has one; where nobody forbids it, float32 is computed in TF32.
+
+    Threads that want it the same way compute at once, others one after the other.
+    """
+
+    def __init__(self) -> None:
+        self._changed = Condition()
+        self._threads, self._allowed, self._before = 0, False, False
+
+    @contextmanager
+    def set(self, allowed: bool) -> Iterator[None]:
+        """Allow TF32 or not for the length of a ``with``."""
+        import tensorflow as tf
+
+        switch = tf.config.experimental
+        with self._changed:
+            self._changed.wait_for(lambda: not self._threads or self._allowed == allowed)
+            if not self._threads:
+                self._before, self._allowed = switch.tensor_float_32_execution_enabled(), allowed
+                switch.enable_tensor_float_32_execution(allowed)
+            self._threads += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._threads -= 1
+                if not self._threads:
+                    switch.enable_tensor_float_32_execution(self._before)
+                    self._changed.notify_all()
+
+
+_TF32 = _Switch()
 
 
 def _compiled(model, preprocessing, *, xla: bool):
