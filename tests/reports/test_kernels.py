@@ -167,6 +167,18 @@ def test_what_a_notebook_leaves_open_is_finished_when_its_kernel_ends(cold, tmp_
     assert not [path.name for path in tmp_path.iterdir() if path.name.endswith("-journal")]
 
 
+def test_a_thread_of_ipykernel_that_does_not_end_loses_nothing(tmp_path, monkeypatch):
+    """Its kernel waited for it, and was killed before what a module holds back was written."""
+    monkeypatch.setenv("OF_THE_RUN", str(tmp_path))
+    endless = """
+from ipykernel.kernelapp import IPKernelApp
+thread = IPKernelApp.instance().control_thread
+thread.is_alive, thread.join = (lambda: True), (lambda timeout=None, wait=threading.Event().wait: wait(timeout))
+"""
+    outputs(tmp_path, step(tmp_path, "waits", LEAVES + endless))
+    assert (tmp_path / "module").read_text() == "written too"
+
+
 def test_a_kernel_that_is_killed_takes_nobody_with_it(tmp_path):
     dies = step(tmp_path, "dies", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
     with pytest.raises(Exception, match="Kernel died"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import gc
 import importlib
 import io
@@ -20,6 +21,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+PATIENCE = 0.5  # seconds that the end of a kernel waits for a thread of ipykernel
 _TASKS = Path("/proc/self/task")
 # jemalloc begins its own thread anew after a fork.
 _SAFE = "jemalloc_bg_thd"
@@ -118,20 +120,37 @@ def _become_kernel(job: dict) -> None:
     os.environ.update(job["env"] | {"JPY_PARENT_PID": str(os.getppid())})
     os.chdir(job["cwd"])
     _draw_new_random_state()
-    from ipykernel import kernelapp
-
     # What a cell raises is a message; the log would only say that an idle kernel was interrupted to be ended.
     quiet = "--IPKernelApp.log_level=CRITICAL"
     sys.argv = ["ipykernel_launcher", *job["argv"], f"--IPKernelApp.parent_handle={os.getppid()}", quiet]
-    kernelapp.launch_new_instance()
+    _kernel_application().launch_instance()
+
+
+def _kernel_application() -> type:
+    from ipykernel.kernelapp import IPKernelApp
+
+    class Application(IPKernelApp):
+        """Ends in time: who has asked a kernel to end kills it after some seconds, and what it holds back is lost."""
+
+        def start(self) -> None:
+            super().start()
+            for number in (signal.SIGINT, signal.SIGTERM):  # it is about to end
+                signal.signal(number, signal.SIG_IGN)
+
+        def close(self) -> None:
+            # Now and then one of them does not end.
+            for thread in (self.control_thread, self.shell_channel_thread):
+                if thread is not None:
+                    thread.join = functools.partial(thread.join, PATIENCE)
+            super().close()
+
+    return Application
 
 
 def _leave(template: int) -> None:
     """End a kernel once its variables are gone, without taking apart what was imported: that takes two seconds."""
     if os.getpid() == template:
         return
-    for number in (signal.SIGINT, signal.SIGTERM):  # sent to a kernel that takes long to end: it is about to
-        signal.signal(number, signal.SIG_IGN)
     from IPython.core.interactiveshell import InteractiveShell
 
     if InteractiveShell.initialized():
