@@ -204,10 +204,10 @@ def speed(run: Callable[[], int], seconds: float) -> float:
 def from_memory(runner, faces: np.ndarray, seconds: float) -> float:
     """Faces a second with copies to the device and back, so many batches at once as extraction gives it."""
     from faceworkbook.descriptors.batches import AT_ONCE
-    from faceworkbook.descriptors.engines.base import is_on_card
+    from faceworkbook.descriptors.engines.base import is_on_gpu
 
     runner.run(faces)
-    begun, at_once = time.perf_counter(), AT_ONCE if is_on_card(runner) else 1
+    begun, at_once = time.perf_counter(), AT_ONCE if is_on_gpu(runner) else 1
 
     def run_on(_) -> int:
         n = 0

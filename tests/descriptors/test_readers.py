@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -73,6 +74,23 @@ def test_they_read_what_threads_read_and_end_with_the_work(pictures, started, tm
     left = apart.left_out.set_index("image")["detail"]
     assert left.to_dict() == here.left_out.set_index("image")["detail"].to_dict()
     assert set(left.index) == {pictures[1][7], pictures[1][11]}
+
+
+def test_a_gpu_is_given_the_next_batch_while_one_is_computed_and_each_keeps_its_pixels(
+    pictures, started, tmp_path
+):
+    class Meets(OnCard):
+        def run(self, pixels):
+            before = pixels.copy()
+            both.wait(timeout=60)
+            np.testing.assert_array_equal(pixels, before)
+            return super().run(pixels)
+
+    both = threading.Barrier(2)
+    result = extract(pictures, tmp_path / "met", Meets(), batch_size=1)
+    np.testing.assert_array_equal(
+        result.matrix, extract(pictures, tmp_path / "alone", MeanColour(), batch_size=1).matrix
+    )
 
 
 def test_boxes_and_points_travel(pictures, started):

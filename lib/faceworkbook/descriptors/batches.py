@@ -14,7 +14,7 @@ import pandas as pd
 
 from faceworkbook.chunks import Batch, Chunk, read_batch
 from faceworkbook.descriptors import readers
-from faceworkbook.descriptors.engines.base import Engine, is_on_card
+from faceworkbook.descriptors.engines.base import Engine, is_on_gpu
 from faceworkbook.descriptors.journal import take
 from faceworkbook.descriptors.layout import StoreError
 from faceworkbook.descriptors.store import BLOCK_ROWS, BOX
@@ -55,7 +55,7 @@ def compute_batches(
     def compute(batch: Batch) -> tuple[Batch, np.ndarray]:
         return batch, _compute(batch, runner, dim)
 
-    if not is_on_card(runner):
+    if not is_on_gpu(runner):
         yield from map(compute, begun())
         return
     with ThreadPoolExecutor(AT_ONCE) as executor:

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from faceworkbook.chunks import Batch, Chunk, Stamp
-from faceworkbook.descriptors.engines.base import Engine, is_on_card
+from faceworkbook.descriptors.engines.base import Engine, is_on_gpu
 from faceworkbook.descriptors.layout import StoreError
 from faceworkbook.preprocessing import Preprocessing
 from faceworkbook.threads import count_cores
@@ -38,7 +38,7 @@ def count(runner: Engine, n: int) -> int:
 
     Only a GPU is faster than that.
     """
-    if not is_on_card(runner) or n < FEWEST:
+    if not is_on_gpu(runner) or n < FEWEST:
         return 0
     cores = count_cores()
     return min(MOST, cores - 2) if cores >= FEWEST_CORES and hasattr(os, "memfd_create") else 0

@@ -65,7 +65,7 @@ class Engine(Protocol):
         ...
 
 
-def is_on_card(runner: Engine) -> bool:
+def is_on_gpu(runner: Engine) -> bool:
     """Return whether an engine computes on a GPU, which its settings name then."""
     return bool(runner.settings.get("card"))
 
