@@ -48,7 +48,7 @@ def test_it_gives_the_descriptors_of_keras(toy, tmp_path, precision, limit):
     difference = engines.compare(result, reference(net, pixels))
     assert difference["relative_error"] < limit and engines.agrees(difference, precision)
     assert runner.settings["precision"] == precision and runner.settings["batches"] == [2, 4]
-    assert runner.batch_size == 8 and not runner.settings["page-locked"]
+    assert runner.batch_size == 4 and not runner.settings["page-locked"]
 
 
 @pytest.mark.parametrize("precision", ["float32", "float16"])

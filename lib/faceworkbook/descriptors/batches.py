@@ -20,7 +20,7 @@ from faceworkbook.descriptors.layout import StoreError
 from faceworkbook.descriptors.store import BLOCK_ROWS, BOX
 
 READERS = max(2, os.cpu_count() or 2)
-AT_ONCE = 2  # batches that a GPU is given
+AT_ONCE = 6  # batches that a GPU is given: one for each of its lanes, and the next ones
 
 
 def compute_batches(
@@ -179,9 +179,14 @@ def draw_pixels(
 
 def _ahead(executor, function, items: Iterable, *, depth: int) -> Iterator:
     waiting: deque = deque()
-    for item in items:
-        waiting.append(executor.submit(function, item))
-        if len(waiting) > depth:
-            yield waiting.popleft().result()
+    try:
+        for item in items:
+            waiting.append(executor.submit(function, item))
+            if len(waiting) > depth:
+                yield waiting.popleft().result()
+    except Exception:
+        # What is on its way already is handed on all the same, so that none of it is computed twice.
+        yield from (future.result() for future in waiting if not future.exception())
+        raise
     while waiting:
         yield waiting.popleft().result()

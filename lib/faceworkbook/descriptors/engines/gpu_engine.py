@@ -58,7 +58,7 @@ class GpuEngine:
         sizes: tuple[int, ...] = SIZES,
     ):
         self.name = "tensorrt" if provider == TENSORRT else "gpu"
-        self.batch_size = LANES * sizes[-1]
+        self.batch_size = sizes[-1]
         half = precision == "float16" and provider != TENSORRT
         graph = device_graph.read(path, preprocessing, half=half)
         self._session = _open(graph, path.parent, provider, precision)

@@ -48,7 +48,7 @@ class KerasEngine:
 
         cards = tf.config.list_physical_devices("GPU")
         on_gpu = bool(cards) and device != "cpu"
-        self.batch_size = LANES * GPU_BATCH if on_gpu else CPU_BATCH
+        self.batch_size = GPU_BATCH if on_gpu else CPU_BATCH
         self.settings = {
             "name": self.name,
             "version": f"keras {keras.__version__}, tensorflow {tf.__version__}",
