@@ -19,6 +19,17 @@ def test_nothing_is_printed_when_tensorflow_starts():
     assert made.stdout + made.stderr == b""
 
 
+def test_float32_is_never_tf32_whichever_is_imported_first():
+    program = (
+        "import faceworkbook\nimport tensorflow as tf\nswitch = tf.config.experimental\n"
+        "print(switch.tensor_float_32_execution_enabled())\n"
+        "switch.enable_tensor_float_32_execution(True)\nfaceworkbook.quiet.install()\n"
+        "print(switch.tensor_float_32_execution_enabled())"
+    )
+    made = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=300, check=True)
+    assert made.stdout.split() == [b"False", b"False"]
+
+
 def test_tensorflow_takes_of_a_card_what_it_needs_unless_somebody_says_otherwise():
     name = "TF_FORCE_GPU_ALLOW_GROWTH"
     program = f"import os, faceworkbook; print(os.environ['{name}'])"

@@ -1,4 +1,4 @@
-"""What libraries do when they are imported, and what is kept from that.
+"""What libraries do when they are imported, what is kept from that, and the settings that they are given then.
 
 TensorFlow, OpenCV and libtiff are used in silence: what native libraries print fills notebooks and pages. jsonschema,
 which comes with every notebook's format, builds no parsers of web addresses: 38 grammars, a second, for formats that no
@@ -21,7 +21,7 @@ def install() -> None:
     """Discard what is written to the file descriptor of stderr while TensorFlow is imported, wherever that is.
 
     An import that fails shows all of it. Settings of TensorFlow and Keras are made here too, because both
-    read them when they are imported.
+    read them when they are imported; with them float32 is float32 on a GPU: TensorFlow would take TF32 for it.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # the faster kernels on every x86 CPU
@@ -29,7 +29,9 @@ def install() -> None:
     # TensorFlow takes all of a card's memory otherwise, from ONNX Runtime in this process too.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # OpenCV warns of every detector that a thread makes
-    if "tensorflow" not in sys.modules and not any(isinstance(f, _Finder) for f in sys.meta_path):
+    if "tensorflow" in sys.modules:
+        _forbid_tf32(sys.modules["tensorflow"])
+    elif not any(isinstance(f, _Finder) for f in sys.meta_path):
         sys.meta_path.insert(0, _Finder())
     if not any(isinstance(f, _NoGrammars) for f in sys.meta_path):
         sys.meta_path.insert(0, _NoGrammars())
@@ -49,6 +51,7 @@ class _Finder(MetaPathFinder):
                 with discarded_stderr(), uncollected():
                     execute(module)
                 module.get_logger().addFilter(_is_no_retracing)
+                _forbid_tf32(module)
 
             spec.loader.exec_module = exec_module
         return spec
@@ -61,6 +64,10 @@ class _NoGrammars(MetaPathFinder):
             asking = getattr(sys.modules.get("jsonschema._format"), "__spec__", None)
             if getattr(asking, "_initializing", False):
                 raise ModuleNotFoundError("left out, see faceworkbook.quiet", name=name)
+
+
+def _forbid_tf32(tensorflow) -> None:
+    tensorflow.config.experimental.enable_tensor_float_32_execution(False)
 
 
 def _is_no_retracing(record) -> bool:

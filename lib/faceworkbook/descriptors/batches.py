@@ -20,7 +20,7 @@ from faceworkbook.descriptors.layout import StoreError
 from faceworkbook.descriptors.store import BLOCK_ROWS, BOX
 
 READERS = max(2, os.cpu_count() or 2)
-AT_ONCE = 6  # batches that a GPU is given: one for each of its lanes, and the next ones
+AT_ONCE = 8  # batches that a GPU is given: one for each of its lanes, and the next ones
 
 
 def compute_batches(

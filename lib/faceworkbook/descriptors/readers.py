@@ -30,7 +30,7 @@ FEWEST = 5_000  # faces; fewer are read sooner than processes are started
 MOST, FEWEST_CORES = 14, 4
 COMMAND = "from faceworkbook.chunks import main; main()"
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # there are as many processes as cores
-SPARE = 10  # blocks of pixels beside those that are written: read ahead, or being computed
+SPARE = 12  # blocks of pixels beside those that are written: read ahead, or being computed
 
 
 def count(runner: Engine, n: int) -> int:

@@ -15,7 +15,7 @@ from faceworkbook.descriptors.engines.lanes import Lane, Lanes
 from faceworkbook.preprocessing import GREY_WEIGHTS
 
 CPU_BATCH, GPU_BATCH = 32, 128
-LANES = 4  # batches that are on their way to the GPU and back at once
+LANES = 6  # batches that are on their way to the GPU and back at once
 POLICIES = {"float16": "mixed_float16", "bfloat16": "mixed_bfloat16"}
 
 
@@ -95,7 +95,7 @@ def make_lanes(backbone: Backbone, *, locked: bool) -> Lanes:
 
 
 class _Switch:
-    """TensorFlow's switch of TF32, of which a process has one; where nobody forbids it, float32 is computed in TF32.
+    """TensorFlow's switch of TF32, of which a process has one; it is off but for an engine that computes in TF32.
 
     Threads that want it the same way compute at once, others one after the other.
     """
