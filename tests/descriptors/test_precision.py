@@ -42,6 +42,28 @@ def test_strict_float32_is_the_reference_to_1e_4(toy, tmp_path, engine):
     assert difference["relative_error"] < 1e-4 == base.TOLERANCES["float32"].relative_error
 
 
+@pytest.mark.skipif(devices.find_gpu() is None, reason="no NVIDIA GPU")
+@pytest.mark.parametrize("engine", ["keras", "gpu"])
+def test_strict_float32_on_a_gpu_is_the_processor_s_to_1e_4(toy, monkeypatch, engine):
+    monkeypatch.setattr(engines, "MIN_BYTES", 0)
+    net, pixels = toy.at("fc7"), noise(toy)
+    runner = engines.choose(net, engine=engine, check_pixels=pixels)
+    if not base.is_on_gpu(runner):
+        pytest.skip(f"{engine} does not compute on the GPU here")
+    expected = keras_engine.KerasEngine(net, device="cpu").run(pixels)
+    assert engines.compare(runner.run(pixels), expected)["relative_error"] < 1e-4
+
+
+@pytest.mark.skipif(devices.find_gpu() is None, reason="no NVIDIA GPU")
+def test_what_is_trained_and_predicted_on_a_gpu_is_no_tf32():
+    import tensorflow as tf
+
+    a, b = np.random.default_rng(0).standard_normal((2, 512, 512)).astype(np.float32)
+    with tf.device("/GPU:0"):
+        product = tf.linalg.matmul(a, b).numpy()
+    np.testing.assert_allclose(product, a.astype(float) @ b, atol=1e-3)  # in TF32 they differ by some 2e-2
+
+
 @pytest.mark.parametrize(("precision", "least"), [("tf32", 1e-4), ("bfloat16", 1e-3)])
 def test_what_a_device_rounds_is_no_strict_float32_and_within_its_own_tolerance(toy, precision, least):
     """A GPU that computes float32 in TF32 passed for float32."""
