@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ from faceworkbook.tasks import ORDERED, PLUS, Labels, Task
 
 HEADS = ("linear", "bottleneck", "stitch")
 DTYPE_POLICIES = ("float32", "mixed_bfloat16")
+MOST_FLOATS = 2**22  # that are predicted at a time: 27 pictures of 224 x 224
 POOLS = ("average", "flatten")
 TRUNK, SHARED = "trunk", "shared"
 MARK = "__"
@@ -377,8 +379,13 @@ def predict(net: MultitaskNet, x, *, rows: np.ndarray | None = None, batch_size:
 
 
 def forward(model: keras.Model, x, *, rows: np.ndarray | None = None, batch_size: int = 512) -> dict:
-    """Return the outputs of a model with named outputs, in inference mode; dict of str to float32 ndarray."""
+    """Return the outputs of a model with named outputs, in inference mode; dict of str to float32 ndarray.
+
+    Pictures go in smaller batches: what the layers of a network make of one is kept until the last has run.
+    """
     rows = np.arange(len(x)) if rows is None else np.asarray(rows)
+    floats = math.prod(size or 1 for size in model.inputs[0].shape[1:])
+    batch_size = max(1, min(batch_size, MOST_FLOATS // floats))
     starts = range(0, max(len(rows), 1), batch_size)
     blocks = [model(np.asarray(x[rows[s : s + batch_size]]), training=False) for s in starts]
     return {
