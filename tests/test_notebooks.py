@@ -192,6 +192,25 @@ def test_a_classifier_starts_from_another_run_unless_that_has_seen_the_tested_fa
         runner.run_step(step, later / "03_classifier", "other", "03_classifier")
 
 
+def test_further_sets_train_in_the_folds_of_both_schemes(chain, tmp_path):
+    own = pd.read_parquet(chain(MAIN[:2]) / "01_faces" / "faces.parquet")
+    rendered = pd.read_csv(REPO / "data" / "synthetic" / "labels.csv")
+    others = rendered[~rendered["identity"].isin(own["identity"])].groupby("gender").head(20)
+    for image in others["image"]:
+        (tmp_path / image).parent.mkdir(exist_ok=True)
+        shutil.copy(REPO / "data" / "synthetic" / image, tmp_path / image)
+    others[["image", "gender"]].to_csv(tmp_path / "faces.csv", index=False)
+    step = {
+        "notebook": "06_cross_validation",
+        "parameters": {"also_train": [f"csv: {tmp_path}"], "against_scheme": "official"},
+    }
+    folder = chain([*MAIN[:2], step]) / "06_cross_validation"
+    page = (folder / "report.html").read_text()
+    assert "40 faces of csv train in every fold" in page
+    values = json.loads((folder / "metrics.json").read_text())
+    assert values["against"]["scheme"] == "official" and values["against"]["n"] > 0
+
+
 def test_a_search_counts_every_model_that_it_has_shown_on_test_rows(chain):
     """The best trial, the defaults beside it, and those of the outer folds."""
     folder = chain([*MAIN[:3], "14_search"])
