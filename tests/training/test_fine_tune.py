@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import cv2
@@ -307,6 +308,25 @@ def test_a_compiled_step_computes_the_same(source, labels):
         train(net, source, labels, epochs=1, batch_size=40, learning_rate=1e-3, xla=xla)
         result.append(predict(net, source, rows=np.arange(20))["light"])
     np.testing.assert_allclose(result[1], result[0], atol=1e-3)
+
+
+def test_what_xla_cannot_compile_is_a_sentence(source, labels):
+    """A max pooling has no deterministic gradient in XLA, and a reproducible run is the default."""
+    from tensorflow.python.framework import config
+
+    whole = toy.build()
+    pooled = keras.layers.MaxPooling2D(name="pool")(whole.output)
+    backbone = dataclasses.replace(
+        toy.backbone(), tap="pool", tap_table={"pool": backbones.Tap("pool", 5, pool=True)},
+        builder=lambda: keras.Model(whole.input, pooled),
+    )  # fmt: skip
+    heads = [make_head(target, rows=SPLIT.train) for target in labels.values()]
+    config.enable_op_determinism()
+    try:
+        with pytest.raises(ValueError, match=r"^xla=true: .*deterministic XLA .*; give xla=false, or repro"):
+            train(cutting.assemble(backbone, heads, seed=0), source, labels, xla=True)
+    finally:
+        config.disable_op_determinism()
 
 
 def test_accumulation_counts_known_labels_and_not_pieces(source, labels):

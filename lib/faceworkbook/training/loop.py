@@ -381,7 +381,8 @@ class Learner:
             return _trace(whole)
         differentiate = _trace(differentiate, jit_compile=options.xla)
         move = _trace(move)
-        return in_pieces if options.accumulate > 1 else _trace(whole)
+        step = in_pieces if options.accumulate > 1 else _trace(whole)
+        return _compiled(step) if options.xla else step
 
     def _measure(self, heads, outputs, targets) -> dict:
         number_loss = self._options.number_loss
@@ -422,6 +423,22 @@ class Learner:
 def _trace(function: Callable, **options):
     # Nothing here branches on a tensor: looking for that in every function that is called takes a tenth of tracing.
     return tf.function(function, reduce_retracing=True, autograph=False, **options)
+
+
+def _compiled(step: Callable) -> Callable:
+    """Return a step that says in a sentence what of it XLA cannot compile."""
+
+    def run(*given):
+        try:
+            return step(*given)
+        except tf.errors.UnimplementedError as error:
+            reasons = [line.strip() for line in error.message.splitlines() if "implement" in line]
+            raise ValueError(
+                f"xla=true: TensorFlow's XLA cannot compile a step of this network ({(reasons or [error.message])[0]}); give "
+                "xla=false, or reproducible=false where it is a deterministic one that is missing"
+            ) from error
+
+    return run
 
 
 def _counts(targets: Mapping[str, tuple]) -> dict:
