@@ -314,11 +314,11 @@ def test_what_xla_cannot_compile_is_a_sentence(source, labels):
     """A max pooling has no deterministic gradient in XLA, and a reproducible run is the default."""
     from tensorflow.python.framework import config
 
-    whole = toy.build()
-    pooled = keras.layers.MaxPooling2D(name="pool")(whole.output)
+    trunk = toy.build()
+    reduced = keras.layers.MaxPooling2D(name="pool")(trunk.output)
     backbone = dataclasses.replace(
         toy.backbone(), tap="pool", tap_table={"pool": backbones.Tap("pool", 5, pool=True)},
-        builder=lambda: keras.Model(whole.input, pooled),
+        builder=lambda: keras.Model(trunk.input, reduced),
     )  # fmt: skip
     heads = [make_head(target, rows=SPLIT.train) for target in labels.values()]
     config.enable_op_determinism()
