@@ -189,6 +189,9 @@ def test_calibration_folds_faces_descriptors_and_audit():
     assert answers.of_folds(folds, metric="accuracy").startswith(
         "Mean accuracy 0.942 (95 % interval 0.900 to 0.980"
     )
+    ends = [answers.of_folds(folds | {"sd_seeds": seeds}, metric="accuracy") for seeds in (0.002, np.nan)]
+    assert ends[0].endswith("25 fits; standard deviation 0.0100 between folds, 0.0020 between seeds.")
+    assert ends[1].endswith("25 fits; standard deviation 0.0100 between folds."), "one repeat"
     faces = pd.DataFrame({"identity": ["a", "b", "b"]})
     split = SimpleNamespace(name="identity", leakage={"leaked": 1}, train=[0], validation=[1], test=[2])
     assert answers.of_faces(faces, split, excluded=7) == (

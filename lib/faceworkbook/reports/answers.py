@@ -259,12 +259,12 @@ def of_errors(task: Task, figures: Mapping, by_group: pd.DataFrame) -> str:
 
 
 def of_folds(row: Mapping, *, metric: str, unit: str = "") -> str:
-    """Return the mean over repeated folds with its interval and the two spreads (06_cross_validation)."""
-    spread = _interval(metric, row, unit)
+    """Return the mean over repeated folds with its interval and the spreads that are known (06_cross_validation)."""
+    spreads = [f"{row[f'sd_{of}']:.4f} between {of}" for of in ("folds", "seeds") if row[f"sd_{of}"] >= 0]
     return (
-        f"Mean {_name(metric)} {_figure(metric, row['mean'], unit)} ({spread}, corrected for overlapping training "
-        f"sets) over {int(row['n_fits'])} fits; standard deviation {row['sd_folds']:.4f} between folds, "
-        f"{row['sd_seeds']:.4f} between seeds."
+        f"Mean {_name(metric)} {_figure(metric, row['mean'], unit)} ({_interval(metric, row, unit)}, corrected for "
+        f"overlapping training sets) over {int(row['n_fits'])} fits"
+        f"{'; standard deviation ' if spreads else ''}{', '.join(spreads)}."
     )
 
 
