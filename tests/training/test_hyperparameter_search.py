@@ -318,6 +318,10 @@ def test_what_cannot_be_searched_is_refused_in_words(toys, monkeypatch):
         own = {**SPACE, name: Choice((1, 2))}
         with pytest.raises(spaces.SpaceError, match=rf"\['{name}'\], which all trials have alike"):
             search("mlp", x, labels, split, space=own, plan=PLAN)
+    for name, allowed in (("kernel", "'alpha', 'balance'"), ("linear", "'balance', 'strength'"), ("mlp", "")):
+        text = rf"the space names \['C'\], which {name} does not have; allowed are \[{allowed}"
+        with pytest.raises(spaces.SpaceError, match=text):
+            search(name, x, labels, split, space={"C": Choice((1,))}, plan=PLAN)
     with pytest.raises(TrainingError, match="no validation row, and a search chooses on validation rows"):
         search("mlp", x, labels, cut(200, train=0.8, validation=0.0))
     with pytest.raises(ValueError, match="choose_by='f1'; allowed are"):

@@ -126,7 +126,7 @@ def options_for(classifier, settings: Mapping, further: Mapping | None = None) -
         All for 'mlp', the fields of `NetworkOptions` for a Keras model, when to stop for 'residual_mlp', and for all
         how training rows are evened out.
     """
-    allowed = _options_of(classifier)
+    allowed = options_of(classifier)
     wrong = sorted(set(further or {}) - allowed)
     if wrong:
         raise ValueError(f"{classifier} has no option {wrong}; allowed are {sorted(allowed)}")
@@ -139,7 +139,7 @@ def options_for(classifier, settings: Mapping, further: Mapping | None = None) -
     return {name: value for name, value in settings.items() if name in names} | dict(further or {})
 
 
-def _options_of(classifier) -> set[str]:
+def options_of(classifier) -> set[str]:
     """Return the names of all options of a classifier's fit."""
     own: dict[object, set[str]] = {
         "mlp": {field.name for field in fields(batched.Settings)} | {"members"},

@@ -20,7 +20,7 @@ import pandas as pd
 
 from faceworkbook import ray_cluster, tasks
 from faceworkbook.files import disk_errors, hash_values
-from faceworkbook.training import checkpoint, logs, ray_trials, spaces, trials
+from faceworkbook.training import checkpoint, classifiers, logs, ray_trials, spaces, trials
 from faceworkbook.training.batched import TrainingError, check_rows
 from faceworkbook.training.halving import Halving
 from faceworkbook.training.trials import COMPLETE
@@ -140,7 +140,7 @@ def search(
     TrainingError
         Rows, labels and split do not fit together, or every trial has diverged.
     SpaceError
-        The space names what the plan settles for all trials.
+        The space names what the plan settles for all trials, or what the classifier does not have.
     """
     require_optuna()
     from faceworkbook.training.studies import Study
@@ -149,11 +149,7 @@ def search(
     check_rows(matrix, labels, [split])
     own = trials.name_of(classifier)
     space = dict(spaces.of(own, labels.task) if space is None else space)
-    settled = sorted({field.name for field in fields(Plan)} & set(space))
-    if settled:
-        raise spaces.SpaceError(
-            f"the space names {settled}, which all trials have alike; leave them out of the space and set them in the plan"
-        )
+    _check_names(classifier, space)
     goal = trials.Goal(
         matrix, labels, split, plan.epochs, plan.patience, plan.choose_by, plan.halving, plan.seed
     )
@@ -173,6 +169,22 @@ def search(
                     logs.write_fits(round_.folder.parent, _histories(round_.number, outcomes))
                 study.commit(round_, outcomes)
     return _result(classifier, goal, space, study)
+
+
+def _check_names(classifier, space: spaces.Space) -> None:
+    settled = {field.name for field in fields(Plan)}
+    if given := sorted(settled & set(space)):
+        raise spaces.SpaceError(
+            f"the space names {given}, which all trials have alike; leave them out of the space and set them in the plan"
+        )
+    if not isinstance(classifier, str):
+        return
+    one_of_many = spaces.LISTS.get(classifier, {})
+    allowed = classifiers.options_of(classifier) - set(one_of_many.values()) - settled | set(one_of_many)
+    if unknown := sorted(set(space) - allowed):
+        raise spaces.SpaceError(
+            f"the space names {unknown}, which {classifier} does not have; allowed are {sorted(allowed)}"
+        )
 
 
 def _histories(number: int, outcomes: Sequence[trials.Outcome]) -> dict[str, pd.DataFrame]:
