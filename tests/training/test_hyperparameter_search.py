@@ -14,7 +14,7 @@ optuna = pytest.importorskip("optuna", reason="the extra [search] is not install
 
 from faceworkbook import tasks, training  # noqa: E402
 from faceworkbook.files import FileError  # noqa: E402
-from faceworkbook.training import batched, spaces, studies, trials  # noqa: E402
+from faceworkbook.training import batched, registry, spaces, studies, trials  # noqa: E402
 from faceworkbook.training.batched import TrainingError  # noqa: E402
 from faceworkbook.training.checkpoint import CheckpointError  # noqa: E402
 from faceworkbook.training.halving import Halving  # noqa: E402
@@ -305,6 +305,22 @@ def test_the_kernel_is_searched_on_the_blocks_that_03_gives_it(toys):
     assert result.options["blocks"] == (4, 8)
     own = training.fit("kernel", x, labels, split, **result.options)
     assert own.settings["blocks"] and set(own.settings["blocks"]) <= {0, 1}
+
+
+def test_a_registered_network_is_searched_among_the_options_of_its_fit(toys, monkeypatch):
+    import keras
+
+    def make(task, seed):
+        keras.utils.set_random_seed(seed)
+        net = keras.Sequential([keras.Input((12,)), keras.layers.Dense(2, "softmax")])
+        net.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+        return net
+
+    x, labels, split = toys
+    monkeypatch.setattr(registry, "MAKERS", {"own": make})
+    plan = replace(PLAN, n_trials=2, at_once=1, epochs=1)
+    result = search("own", x, labels, split, space={"batch_size": Choice((16, 32))}, plan=plan)
+    assert set(result.table["batch_size"]) <= {16, 32} and result.options["batch_size"] in (16, 32)
 
 
 def test_what_cannot_be_searched_is_refused_in_words(toys, monkeypatch):

@@ -20,7 +20,7 @@ import pandas as pd
 
 from faceworkbook import ray_cluster, tasks
 from faceworkbook.files import disk_errors, hash_values
-from faceworkbook.training import checkpoint, classifiers, logs, ray_trials, spaces, trials
+from faceworkbook.training import checkpoint, classifiers, logs, ray_trials, registry, spaces, trials
 from faceworkbook.training.batched import TrainingError, check_rows
 from faceworkbook.training.halving import Halving
 from faceworkbook.training.trials import COMPLETE
@@ -177,10 +177,11 @@ def _check_names(classifier, space: spaces.Space) -> None:
         raise spaces.SpaceError(
             f"the space names {given}, which all trials have alike; leave them out of the space and set them in the plan"
         )
-    if not isinstance(classifier, str):
-        return
-    one_of_many = spaces.LISTS.get(classifier, {})
-    allowed = classifiers.options_of(classifier) - set(one_of_many.values()) - settled | set(one_of_many)
+    if not isinstance(classifier, str) or classifier in registry.MAKERS:
+        return  # what these take is known once they are made
+    drawn_one_by_one = spaces.LISTS.get(classifier, {})
+    of_the_fit = classifiers.options_of(classifier) - set(drawn_one_by_one.values()) - settled
+    allowed = of_the_fit | set(drawn_one_by_one)
     if unknown := sorted(set(space) - allowed):
         raise spaces.SpaceError(
             f"the space names {unknown}, which {classifier} does not have; allowed are {sorted(allowed)}"
