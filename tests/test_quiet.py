@@ -13,9 +13,13 @@ from faceworkbook.reports import parameters
 from tests.conftest import REPO
 
 
+def start(program: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=300, check=True)
+
+
 def test_nothing_is_printed_when_tensorflow_starts():
     program = "import faceworkbook\nimport keras\nimport tensorflow as tf\ntf.constant(1.0) + 1"
-    made = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=300, check=True)
+    made = start(program)
     assert made.stdout + made.stderr == b""
 
 
@@ -26,7 +30,7 @@ def test_float32_is_never_tf32_whichever_is_imported_first():
         "switch.enable_tensor_float_32_execution(True)\nfaceworkbook.quiet.install()\n"
         "print(switch.tensor_float_32_execution_enabled())"
     )
-    made = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=300, check=True)
+    made = start(program)
     assert made.stdout.split() == [b"False", b"False"]
 
 
@@ -60,7 +64,7 @@ def test_networks_that_are_traced_once_each_raise_no_warning_and_nothing_else_is
         "for _ in range(12):\n    make()(tf.constant(1.0))\n"
         "tf.get_logger().warning('heard')"
     )
-    made = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=300, check=True)
+    made = start(program)
     assert made.stdout == b"" and made.stderr.decode().strip() == "WARNING:tensorflow:heard"
 
 

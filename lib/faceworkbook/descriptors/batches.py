@@ -14,13 +14,12 @@ import pandas as pd
 
 from faceworkbook.chunks import Batch, Chunk, read_batch
 from faceworkbook.descriptors import readers
-from faceworkbook.descriptors.engines.base import Engine, is_on_gpu
+from faceworkbook.descriptors.engines.base import AT_ONCE, Engine, is_on_gpu
 from faceworkbook.descriptors.journal import take
 from faceworkbook.descriptors.layout import StoreError
 from faceworkbook.descriptors.store import BLOCK_ROWS, BOX
 
 READERS = max(2, os.cpu_count() or 2)
-AT_ONCE = 8  # batches that a GPU is given: one for each of its lanes, and the next ones
 
 
 def compute_batches(

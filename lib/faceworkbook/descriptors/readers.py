@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from faceworkbook.chunks import Batch, Chunk, Stamp
-from faceworkbook.descriptors.engines.base import Engine, is_on_gpu
+from faceworkbook.descriptors.engines.base import AT_ONCE, Engine, is_on_gpu
 from faceworkbook.descriptors.layout import StoreError
 from faceworkbook.preprocessing import Preprocessing
 from faceworkbook.threads import count_cores
@@ -30,7 +30,7 @@ FEWEST = 5_000  # faces; fewer are read sooner than processes are started
 MOST, FEWEST_CORES = 14, 4
 COMMAND = "from faceworkbook.chunks import main; main()"
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # there are as many processes as cores
-SPARE = 12  # blocks of pixels beside those that are written: read ahead, or being computed
+SPARE = AT_ONCE + 4  # blocks of pixels beside those that are written: being computed, or read ahead
 
 
 def count(runner: Engine, n: int) -> int:

@@ -260,7 +260,9 @@ def of_errors(task: Task, figures: Mapping, by_group: pd.DataFrame) -> str:
 
 def of_folds(row: Mapping, *, metric: str, unit: str = "") -> str:
     """Return the mean over repeated folds with its interval and the spreads that are known (06_cross_validation)."""
-    spreads = [f"{row[f'sd_{of}']:.4f} between {of}" for of in ("folds", "seeds") if row[f"sd_{of}"] >= 0]
+    spreads = [
+        f"{row[f'sd_{of}']:.4f} between {of}" for of in ("folds", "seeds") if pd.notna(row[f"sd_{of}"])
+    ]
     return (
         f"Mean {_name(metric)} {_figure(metric, row['mean'], unit)} ({_interval(metric, row, unit)}, corrected for "
         f"overlapping training sets) over {int(row['n_fits'])} fits"

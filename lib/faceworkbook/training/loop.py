@@ -382,7 +382,7 @@ class Learner:
         differentiate = _trace(differentiate, jit_compile=options.xla)
         move = _trace(move)
         step = in_pieces if options.accumulate > 1 else _trace(whole)
-        return _compiled(step) if options.xla else step
+        return _explain_xla(step) if options.xla else step
 
     def _measure(self, heads, outputs, targets) -> dict:
         number_loss = self._options.number_loss
@@ -425,7 +425,7 @@ def _trace(function: Callable, **options):
     return tf.function(function, reduce_retracing=True, autograph=False, **options)
 
 
-def _compiled(step: Callable) -> Callable:
+def _explain_xla(step: Callable) -> Callable:
     """Return a step that says in a sentence what of it XLA cannot compile."""
 
     def run(*given):

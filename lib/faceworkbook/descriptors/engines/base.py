@@ -27,6 +27,7 @@ TOLERANCES = {
 }
 PRECISIONS = tuple(TOLERANCES)
 FLOAT32 = "float32"
+AT_ONCE = 8  # batches that a GPU is given: one for each of its lanes, and the next ones
 
 
 class EngineWarning(UserWarning):

@@ -41,8 +41,8 @@ class Settings:
     ordinal_loss : {'cross_entropy', 'dldl_v2', 'sord', 'mean_variance'}
         Of ordered classes, such as single years; see `faceworkbook.training.ordinal_losses`.
     dtype_policy : {'float32', 'mixed_bfloat16'}
-        What matrix products are computed in; weights, sums and losses stay in float32. 'mixed_bfloat16' is for nets of
-        thousands of units on a GPU; of 16 units it is no gain there or on a processor.
+        What matrix products are computed in; weights, sums and losses stay in float32. 'mixed_bfloat16' gained
+        nets of 16 units nothing, on an H100 or on a processor.
     """
 
     widths: tuple[int, ...] = (16, 16)
